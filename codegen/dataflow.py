@@ -1,0 +1,304 @@
+"""What statements read and write, in Python's own terms: scopes, branches, loops.
+
+Everything here errs on the side of refusing: a construct that is not understood raises :class:`Unsound`.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+BUILTINS = frozenset(dir(builtins))
+
+# Context managers of torch that never swallow an exception, so that what their body binds is bound afterwards.
+_TRANSPARENT_CONTEXTS = frozenset(
+    {"no_grad", "enable_grad", "set_grad_enabled", "inference_mode", "autocast", "record_function", "nullcontext"}
+)
+# Calls that consume a generator before they return.
+_CONSUMERS = frozenset({"all", "any", "sum", "min", "max", "tuple", "list", "set", "frozenset", "dict", "sorted"})
+
+
+class Unsound(Exception):
+    """A construct that must not be cut, moved or copied.
+
+    Attributes:
+        node: The construct, for its line.
+        reason: Why, as part of a sentence.
+    """
+
+    def __init__(self, node: ast.AST, reason: str) -> None:
+        super().__init__(reason)
+        self.node = node
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class Flow:
+    """What a run of statements needs and leaves behind.
+
+    Attributes:
+        needs: Names that may be read before the statements bind them, globals and builtins included.
+        bound: Names bound at the end on every path that reaches it, those bound before included.
+        may_bind: Names bound on some path.
+        falls_through: Whether some path reaches the end.
+    """
+
+    needs: frozenset[str]
+    bound: frozenset[str]
+    may_bind: frozenset[str]
+    falls_through: bool
+
+
+def flow(statements: Iterable[ast.stmt], bound: Iterable[str] = ()) -> Flow:
+    """Work out what statements need and bind, given the names that are bound before them.
+
+    Raises:
+        Unsound: If they hold a construct that is not understood.
+    """
+    walker = _Walker()
+    before = frozenset(bound)
+    after = walker.block(list(statements), before)
+    return Flow(
+        frozenset(walker.needs),
+        before if after is None else after,
+        frozenset(walker.may_bind),
+        after is not None,
+    )
+
+
+class _Walker:
+    """Definite assignment, as in a compiler: ``None`` is the state of code that is never reached."""
+
+    def __init__(self) -> None:
+        self.needs: set[str] = set()
+        self.may_bind: set[str] = set()
+
+    def block(self, statements: Sequence[ast.stmt], bound: frozenset[str] | None) -> frozenset[str] | None:
+        for statement in statements:
+            if bound is None:  # never reached, yet its names are local to the function all the same
+                self.may_bind |= flow([statement]).may_bind
+            else:
+                bound = self.statement(statement, bound)
+        return bound
+
+    def read(self, node: ast.AST | None, bound: frozenset[str]) -> None:
+        if node is not None:
+            self.needs |= {name for name in free_names(node) if name not in bound}
+
+    def bind(self, target: ast.expr, bound: frozenset[str]) -> frozenset[str]:
+        names = {node.id for node in ast.walk(target) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+        for node in ast.walk(target):
+            if isinstance(node, ast.Attribute | ast.Subscript) and isinstance(node.ctx, ast.Store):
+                self.read(node.value, bound)
+                if isinstance(node, ast.Subscript):
+                    self.read(node.slice, bound)
+        self.may_bind |= names
+        return bound | names
+
+    def statement(self, node: ast.stmt, bound: frozenset[str]) -> frozenset[str] | None:
+        match node:
+            case ast.Expr(value=value):
+                self.read(value, bound)
+            case ast.Assign(targets=targets, value=value):
+                self.read(value, bound)
+                for target in targets:
+                    bound = self.bind(target, bound)
+            case ast.AugAssign(target=target, value=value):
+                if isinstance(target, ast.Name):
+                    self.read(ast.Name(target.id, ast.Load()), bound)
+                self.read(value, bound)
+                bound = self.bind(target, bound)
+            case ast.AnnAssign(target=target, value=value, annotation=annotation):
+                self.read(annotation, bound)
+                if value is not None:
+                    self.read(value, bound)
+                    bound = self.bind(target, bound)
+            case ast.Assert(test=test, msg=msg):
+                self.read(test, bound)
+                self.read(msg, bound)
+            case ast.Return(value=value):
+                self.read(value, bound)
+                return None
+            case ast.Raise(exc=exc, cause=cause):
+                self.read(exc, bound)
+                self.read(cause, bound)
+                return None
+            case ast.Pass():
+                pass
+            case ast.Break() | ast.Continue():
+                return None  # what follows the loop assumes that its body bound nothing
+            case ast.If(test=test, body=body, orelse=orelse):
+                self.read(test, bound)
+                return _join(self.block(body, bound), self.block(orelse, bound))
+            case ast.For(target=target, iter=iterable, body=body, orelse=orelse):
+                self.read(iterable, bound)
+                self.block(body, self.bind(target, bound))
+                return self._after_loop(body, orelse, bound)
+            case ast.While(test=test, body=body, orelse=orelse):
+                self.read(test, bound)
+                self.block(body, bound)
+                return self._after_loop(body, orelse, bound)
+            case ast.With(items=items, body=body):
+                inner = bound
+                for item in items:
+                    self.read(item.context_expr, inner)
+                    if item.optional_vars is not None:
+                        inner = self.bind(item.optional_vars, inner)
+                after = self.block(body, inner)
+                if all(_is_transparent(item.context_expr) for item in items):
+                    return after
+                return inner
+            case ast.Try(body=body, handlers=handlers, orelse=orelse, finalbody=finalbody):
+                after = self.block(orelse, self.block(body, bound))
+                for handler in handlers:
+                    self.read(handler.type, bound)
+                    if handler.name:
+                        raise Unsound(handler, f"`except ... as {handler.name}` unbinds its name")
+                    after = _join(after, self.block(handler.body, bound))
+                if finalbody:
+                    last = self.block(finalbody, bound)
+                    after = None if after is None or last is None else after | last
+                return after
+            case ast.Import(names=names) | ast.ImportFrom(names=names):
+                if isinstance(node, ast.ImportFrom) and node.level:
+                    raise Unsound(node, "a relative import would be relative to another package")
+                added = frozenset(alias.asname or alias.name.split(".")[0] for alias in names)
+                if "*" in added:
+                    raise Unsound(node, "`import *` binds names that cannot be known")
+                self.may_bind |= added
+                return bound | added
+            case ast.FunctionDef(name=name) | ast.ClassDef(name=name):
+                self.read(node, bound)
+                self.may_bind.add(name)
+                return bound | {name}
+            case ast.Delete(targets=targets):
+                names_ = {t.id for t in targets if isinstance(t, ast.Name)}
+                for target in targets:
+                    if isinstance(target, ast.Name):
+                        self.read(ast.Name(target.id, ast.Load()), bound)
+                    else:
+                        self.bind(target, bound)
+                        for child in ast.iter_child_nodes(target):
+                            self.read(child, bound)
+                return bound - names_
+            case _:
+                raise Unsound(node, f"`{type(node).__name__.lower()}` is not analysed")
+        return bound
+
+    def _after_loop(
+        self, body: Sequence[ast.stmt], orelse: Sequence[ast.stmt], bound: frozenset[str]
+    ) -> frozenset[str] | None:
+        after = self.block(orelse, bound)
+        return bound if after is None and _breaks(body) else after
+
+
+def _join(left: frozenset[str] | None, right: frozenset[str] | None) -> frozenset[str] | None:
+    if left is None or right is None:
+        return right if left is None else left
+    return left & right
+
+
+def _breaks(body: Sequence[ast.stmt]) -> bool:
+    for node in body:
+        if isinstance(node, ast.Break):
+            return True
+        if isinstance(node, ast.For | ast.While | ast.FunctionDef | ast.ClassDef):
+            if isinstance(node, ast.For | ast.While) and _breaks(node.orelse):
+                return True
+            continue
+        inner = [child for child in ast.walk(node) if isinstance(child, ast.Break)]
+        if inner:
+            return True
+    return False
+
+
+def _is_transparent(context: ast.expr) -> bool:
+    function = context.func if isinstance(context, ast.Call) else context
+    return dotted(function).rpartition(".")[2] in _TRANSPARENT_CONTEXTS
+
+
+def free_names(node: ast.AST) -> Iterator[str]:
+    """Names that an expression, a nested function or a class reads from the scope around it."""
+    match node:
+        case ast.Name(id=name):
+            if not isinstance(node.ctx, ast.Store):
+                yield name
+        case ast.NamedExpr():
+            raise Unsound(node, "`:=` binds inside an expression")
+        case ast.Lambda(args=args, body=body):
+            yield from _defaults(args)
+            names = _arguments(args)
+            yield from (name for name in free_names(body) if name not in names)
+        case ast.ListComp() | ast.SetComp() | ast.GeneratorExp() | ast.DictComp():
+            local: set[str] = set()
+            for generator in node.generators:
+                yield from (name for name in free_names(generator.iter) if name not in local)
+                local |= {n.id for n in ast.walk(generator.target) if isinstance(n, ast.Name)}
+                for test in generator.ifs:
+                    yield from (name for name in free_names(test) if name not in local)
+            parts = [node.key, node.value] if isinstance(node, ast.DictComp) else [node.elt]
+            for part in parts:
+                yield from (name for name in free_names(part) if name not in local)
+        case ast.FunctionDef(args=args, body=body, decorator_list=decorators):
+            for decorator in decorators:
+                yield from free_names(decorator)
+            yield from _defaults(args)
+            for annotation in _annotations(node):
+                yield from free_names(annotation)
+            inner = flow(body, _arguments(args))
+            yield from inner.needs - inner.may_bind
+        case ast.ClassDef():
+            raise Unsound(node, "a class is defined inside the method")
+        case ast.Await() | ast.Yield() | ast.YieldFrom():
+            raise Unsound(node, "it suspends")
+        case _:
+            for child in ast.iter_child_nodes(node):
+                yield from free_names(child)
+
+
+def _arguments(args: ast.arguments) -> frozenset[str]:
+    every = [*args.posonlyargs, *args.args, *args.kwonlyargs]
+    every += [extra for extra in (args.vararg, args.kwarg) if extra]
+    return frozenset(arg.arg for arg in every)
+
+
+def _defaults(args: ast.arguments) -> Iterator[str]:
+    for default in [*args.defaults, *args.kw_defaults]:
+        if default is not None:
+            yield from free_names(default)
+
+
+def _annotations(node: ast.FunctionDef) -> Iterator[ast.expr]:
+    args = node.args
+    for arg in [*args.posonlyargs, *args.args, *args.kwonlyargs, args.vararg, args.kwarg]:
+        if arg is not None and arg.annotation is not None:
+            yield arg.annotation
+    if node.returns is not None:
+        yield node.returns
+
+
+def dotted(node: ast.AST) -> str:
+    """``self.patch_embed.proj`` of an attribute chain that starts at a name, else the empty string."""
+    parts: list[str] = []
+    while isinstance(node, ast.Attribute):
+        parts.append(node.attr)
+        node = node.value
+    return ".".join([node.id, *reversed(parts)]) if isinstance(node, ast.Name) else ""
+
+
+def escaping_scopes(statements: Iterable[ast.stmt]) -> Iterator[ast.AST]:
+    """Functions and generators that could run after the statement that makes them, when names may have changed."""
+    for statement in statements:
+        consumed = {
+            id(arg)
+            for call in ast.walk(statement)
+            if isinstance(call, ast.Call) and dotted(call.func) in _CONSUMERS
+            for arg in call.args
+        }
+        for node in ast.walk(statement):
+            if isinstance(node, ast.Lambda | ast.FunctionDef | ast.AsyncFunctionDef):
+                yield node
+            if isinstance(node, ast.GeneratorExp) and id(node) not in consumed:
+                yield node

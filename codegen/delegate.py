@@ -1,0 +1,106 @@
+"""Models that hand everything to another model: ``return self.encoder(x)``.
+
+The inner model's ``forward`` is written out in place of the call, and the ``forward_features`` that it calls in its
+turn, with ``self.encoder`` for their ``self``. The result is cut like any other body, and works whoever
+built the model.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from codegen.body import Body, Statement, assign_return, read_method, substitute
+from codegen.boundary import Refused
+from codegen.dataflow import dotted, flow
+from codegen.facts import Facts
+from codegen.index import METHOD
+from codegen.soundness import check_method
+from codegen.tokens import assigned
+
+
+@dataclass(frozen=True, eq=False)
+class Delegate:
+    """The inner model.
+
+    Attributes:
+        attribute: Where the outer model keeps it, ``encoder``.
+        facts: Its class, seen from the outer model.
+        call: The statement that calls it.
+    """
+
+    attribute: str
+    facts: Facts
+    call: Statement
+
+
+def find_delegate(facts: Facts, body: Body) -> Delegate | None:
+    """The inner model, if all that a method does is to call it."""
+    if len(body.statements) != 1:
+        return None
+    statement = body.statements[0]
+    match statement.tree:
+        case ast.Return(value=ast.Call(func=ast.Attribute() as function)) if facts.is_attribute(function):
+            classes = {cls.path: cls for cls in facts.classes(function.attr)}
+            models = [c for c in classes.values() if any(METHOD in a.members for a in facts.index.lineage(c))]
+            if len(models) == 1 and len(classes) == len(list(facts.values[function.attr])):
+                prefix = f"{facts.prefix}.{function.attr}"
+                return Delegate(function.attr, Facts(facts.index, models[0], prefix), statement)
+    return None
+
+
+def inline(delegate: Delegate) -> tuple[Statement, ...]:
+    """The statements of the inner model's ``forward`` in the outer model's terms.
+
+    Raises:
+        Refused: If the call passes its arguments in a way that cannot be written out.
+    """
+    statement = delegate.call
+    assert isinstance(statement.tree, ast.Return)
+    assert isinstance(statement.tree.value, ast.Call)
+    statements = _called(delegate.facts, "forward", statement.tree.value, statement)
+    for number, inner in enumerate(statements):
+        match inner.tree:
+            case ast.Assign(targets=[ast.Name(id=target)], value=ast.Call(func=function) as call) if (
+                dotted(function) == f"{delegate.facts.prefix}.{METHOD}"
+            ):
+                features = _called(delegate.facts, METHOD, call, inner)
+                rest = statements[number + 1 :]
+                _require_apart(inner, features, [*statements[:number], *rest], target)
+                return (*statements[:number], *_without_return(features, target), *rest)
+    return statements
+
+
+def _called(facts: Facts, name: str, call: ast.Call, statement: Statement) -> tuple[Statement, ...]:
+    """The body of a method with the names that a call gives to its parameters."""
+    found = facts.method(name)
+    if found is None:
+        raise Refused(statement.place, f"`{facts.prefix}` has no method `{name}` that can be read")
+    owner, node = found
+    function = check_method(node)
+    body = read_method(owner.module.text, function, owner.module.path)
+    parameters = [parameter.name for parameter in body.parameters]
+    given = dict(zip(parameters, call.args, strict=False))
+    given |= {keyword.arg: keyword.value for keyword in call.keywords if keyword.arg}
+    same = all(isinstance(value, ast.Name) and value.id == name for name, value in given.items())
+    if not same or set(given) != set(parameters):
+        raise Refused(statement.place, f"the call of `{facts.prefix}` does not pass each parameter under its own name")
+    return tuple(substitute(inner, {body.receiver: facts.prefix}) for inner in body.statements)
+
+
+def _require_apart(statement: Statement, inner: Sequence[Statement], outer: Sequence[Statement], target: str) -> None:
+    """Two bodies that become one may share no local name, but for what the call takes and gives."""
+    names = flow([s.tree for s in inner]).may_bind - {target}
+    used = {n.id for s in outer for n in ast.walk(s.tree) if isinstance(n, ast.Name)}
+    used |= {name for s in outer for name in assigned(s.tree)}
+    if names & used:
+        raise Refused(statement.place, f"`{min(names & used)}` means one thing before the call and another inside it")
+
+
+def _without_return(statements: Sequence[Statement], target: str) -> tuple[Statement, ...]:
+    *body, last = statements
+    returns = [n for s in body for n in ast.walk(s.tree) if isinstance(n, ast.Return)]
+    if returns or not isinstance(last.tree, ast.Return) or last.tree.value is None:
+        raise Refused(last.place, "a method that is written out in another must return once, at its end")
+    return (*body, assign_return(last, target))

@@ -1,0 +1,15 @@
+"""What can go wrong, and the exit code that scripts see for it."""
+
+from __future__ import annotations
+
+
+class TimmSplitError(Exception):
+    """A failure with one clear message: what happened, then what to do next."""
+
+    exit_code = 1
+
+
+class UsageError(TimmSplitError):
+    """The caller asked for something that cannot be done: another argument would help."""
+
+    exit_code = 2

@@ -1,0 +1,368 @@
+"""What a class says about itself: which attributes are its stem, its blocks, its positional encoding.
+
+Two witnesses are heard, neither is run. timm's ``group_matcher`` names the stem and the blocks by regular expressions
+over parameter names. ``__init__`` shows what each attribute is made of. Where both are silent, the names of attributes
+are read in the field's usual vocabulary.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from functools import cached_property
+
+import regex
+
+from codegen.dataflow import dotted
+from codegen.index import Class, Index
+
+UNKNOWN = "?"
+
+
+class Role(Enum):
+    """What an attribute of ``self`` is to the tokens."""
+
+    STEM = "stem"
+    BLOCK = "block"
+    BOTH = "stem and blocks"
+    POSITION = "positional encoding"
+    PARAMETER = "parameter"
+    DROPOUT = "dropout"
+    ACTIVATION = "activation"
+    PRE_NORM = "pre-norm"
+    PATCH_DROP = "patch dropout"
+    OTHER = "module"
+
+
+_POSITION = {"pos", "position", "positional", "posemb", "posembed", "posenc", "pe", "rope", "rotary", "rot", "ape"}
+_RELATIVE = {"rel", "relative", "relpos", "bias", "rpb", "rpe", "conv", "block", "blk"}
+_PRE_NORM = re.compile(r"(^|_)(norm|ln)_?pre(_|$)|(^|_)pre_?(norm|ln|layernorm|layrnorm)(_|$)")
+_PATCH_DROP = re.compile(r"(patch|token)_?drop")
+_ACTIVATION = re.compile(r"^(act|activation|relu|gelu|silu|nonlin\w*)\d*$", re.IGNORECASE)
+_STEM = re.compile(r"(^|_)(embed\w*|stem\w*|downsample\w*)(_|$)")
+_BLOCKS = re.compile(r"^(\w*_)?(blocks?|layers?|stages?|levels?|transformers?|trunk|network|encoder|decoder)\d*$")
+
+
+def names_position(name: str) -> bool:
+    """Whether an identifier speaks of absolute or rotary position: ``_pos_embed``, ``absolute_pos_embed``, ``rope``.
+
+    Relative position biases (``rel_pos_bias``) belong to attention, positional convolutions between blocks to stages.
+    """
+    words = {re.sub(r"\d+$", "", word) for word in name.lower().split("_")}
+    return bool(words & _POSITION) and not words & _RELATIVE
+
+
+@dataclass(frozen=True)
+class Matcher:
+    """What ``group_matcher`` declares: regular expressions over parameter names, ``^patch_embed|pos_embed``."""
+
+    stem: tuple[str, ...]
+    blocks: tuple[str, ...]
+    prefixes: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.stem or self.prefixes)
+
+    def role(self, attribute: str) -> Role | None:
+        """The role that the matcher gives an attribute, ``None`` where it does not mention it.
+
+        A pattern that needs more than the attribute's own name (``^features\\.conv0``) speaks of a part of it.
+        """
+        path = f"{attribute}."
+        if self.prefixes:
+            return Role.STEM if attribute.startswith(self.prefixes) else None
+        whole = any(regex.match(p, path) or regex.fullmatch(p, attribute) for p in self.stem)
+        part = any(regex.match(p, path, partial=True) for p in self.stem)
+        blocks = any(regex.match(p, path, partial=True) for p in self.blocks)
+        if whole:
+            return Role.STEM
+        if part:
+            return Role.BOTH if blocks else Role.STEM
+        return Role.BLOCK if blocks else None
+
+
+@dataclass(frozen=True, eq=False)
+class Facts:
+    """What is known of one model class.
+
+    Attributes:
+        index: The release.
+        cls: The class.
+        prefix: Path from ``self`` to the object that the facts are about, ``self.encoder`` for a delegate.
+    """
+
+    index: Index
+    cls: Class
+    prefix: str = "self"
+    _runs: dict[str, frozenset[str]] = field(default_factory=dict)
+    _roles: dict[str, Role] = field(default_factory=dict)
+
+    @cached_property
+    def lineage(self) -> tuple[Class, ...]:
+        return self.index.lineage(self.cls)
+
+    def method(self, name: str) -> tuple[Class, ast.FunctionDef] | None:
+        """A method of the class and the class that defines it."""
+        for owner in self.lineage:
+            member = owner.members.get(name)
+            if member is not None:
+                return (owner, member) if isinstance(member, ast.FunctionDef) else None
+        return None
+
+    @cached_property
+    def methods(self) -> frozenset[str]:
+        return frozenset(
+            name for cls in self.lineage for name, node in cls.members.items() if isinstance(node, ast.FunctionDef)
+        )
+
+    @cached_property
+    def _made(self) -> tuple[Mapping[str, tuple[ast.expr, ...]], Mapping[str, tuple[ast.Call, ...]]]:
+        """What every method assigns to each attribute of ``self``, and appends to it."""
+        values: dict[str, list[ast.expr]] = {}
+        appended: dict[str, list[ast.Call]] = {}
+        for function in (member for cls in self.lineage for member in cls.members.values()):
+            local: dict[str, ast.expr] = {}
+            stored: list[tuple[str, ast.expr]] = []
+            for node in ast.walk(function):
+                if isinstance(node, ast.Assign):
+                    for target in node.targets:
+                        if isinstance(target, ast.Name):
+                            local[target.id] = node.value
+                        elif isinstance(target, ast.Attribute) and _is_self(target.value):
+                            stored.append((target.attr, node.value))
+                elif isinstance(node, ast.AnnAssign):
+                    if isinstance(node.target, ast.Attribute) and _is_self(node.target.value) and node.value:
+                        stored.append((node.target.attr, node.value))
+                elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.args:
+                    owner, method = node.func.value, node.func.attr
+                    if method in ("register_parameter", "register_buffer") and _is_self(owner):
+                        if isinstance(node.args[0], ast.Constant):
+                            stored.append(
+                                (str(node.args[0].value), ast.Call(ast.Name("Parameter", ast.Load()), [], []))
+                            )
+                    elif method == "append" and isinstance(owner, ast.Attribute) and isinstance(node.args[0], ast.Call):
+                        appended.setdefault(owner.attr, []).append(node.args[0])
+            for name, value in stored:
+                # self.proj = new_proj: what that is was said a few lines above
+                said = local.get(value.id) if isinstance(value, ast.Name) else None
+                values.setdefault(name, []).append(said if isinstance(said, ast.Call) else value)
+        return (
+            {name: tuple(found) for name, found in values.items()},
+            {name: tuple(found) for name, found in appended.items()},
+        )
+
+    @property
+    def values(self) -> Mapping[str, tuple[ast.expr, ...]]:
+        """Everything that any method assigns to each attribute of ``self``."""
+        return self._made[0]
+
+    def constructors(self, attribute: str) -> Iterator[ast.Call]:
+        """The calls that make an attribute, looked for in both arms of a conditional expression."""
+        pending = list(self.values.get(attribute, ()))
+        while pending:
+            value = pending.pop()
+            if isinstance(value, ast.IfExp):
+                pending += [value.body, value.orelse]
+            elif isinstance(value, ast.Call):
+                yield value
+
+    def elements(self, attribute: str) -> Iterator[ast.Call]:
+        """The calls that make the elements of a container: ``ModuleList([X() for ...])``, ``self.a.append(X())``."""
+        for call in self.constructors(attribute):
+            for arg in call.args:
+                match arg:
+                    case ast.ListComp(elt=ast.Call() as element):
+                        yield element
+                    case ast.List(elts=elements):
+                        yield from (element for element in elements if isinstance(element, ast.Call))
+        yield from self._made[1].get(attribute, ())
+
+    def classes(self, attribute: str) -> Iterator[Class]:
+        """The classes of the release that an attribute (``encoder``) or an element (``stages.0``) may belong to."""
+        head, _, element = attribute.partition(".")
+        for call in self.elements(head) if element else self.constructors(head):
+            name = dotted(call.func)
+            for owner in self.lineage:
+                found = self.index.resolve(owner.module, name) if name else None
+                if found is not None:
+                    yield found
+                    break
+
+    def is_parameter(self, attribute: str) -> bool:
+        return any(dotted(call.func).rpartition(".")[2] == "Parameter" for call in self.constructors(attribute))
+
+    def is_container(self, attribute: str) -> bool:
+        """Whether an attribute is a sequence of modules made elsewhere: ``nn.ModuleList([...])``, ``Seq(*stages)``."""
+        for call in self.constructors(attribute):
+            name = dotted(call.func).rpartition(".")[2]
+            if name == "ModuleList" or any(isinstance(arg, ast.Starred) for arg in call.args):
+                return True
+        return False
+
+    @cached_property
+    def matcher(self) -> Matcher:
+        found = self.method("group_matcher")
+        return _read_matcher(found[1]) if found else Matcher((), ())
+
+    def role(self, attribute: str) -> Role:
+        """The role of an attribute of ``self``, or of an element of one (``patch_embeds.0``)."""
+        if attribute not in self._roles:
+            self._roles[attribute] = self._role(attribute)
+        return self._roles[attribute]
+
+    def _role(self, attribute: str) -> Role:
+        if attribute == UNKNOWN:
+            return Role.BLOCK  # the stages may choose their modules so, a stem that does is not recognised
+        declared = self.matcher.role(attribute)
+        attribute, _, element = attribute.partition(".")
+        calls = [*self.constructors(attribute), *self.elements(attribute)]
+        makers = {dotted(call.func).rpartition(".")[2] for call in calls}
+        if _PATCH_DROP.search(attribute) or "PatchDropout" in makers:
+            return Role.PATCH_DROP
+        if _PRE_NORM.search(attribute):
+            return Role.PRE_NORM
+        if declared in (Role.BLOCK, Role.BOTH):
+            return declared
+        if "Dropout" in makers:
+            return Role.DROPOUT
+        if names_position(attribute):
+            return Role.POSITION
+        if declared is Role.STEM:
+            return Role.PARAMETER if self.is_parameter(attribute) else Role.STEM
+        if self.is_parameter(attribute):
+            return Role.PARAMETER
+        if _ACTIVATION.match(attribute) or "act_layer" in makers:
+            return Role.ACTIVATION
+        if element and not self.matcher and _STEM.search(attribute):
+            return Role.STEM
+        if self.is_container(attribute) or (not self.matcher and _BLOCKS.match(attribute)):
+            return Role.BLOCK
+        if self.matcher.prefixes and any(self.constructors(attribute)):
+            return Role.BLOCK  # such a matcher puts all that is not stem into a later group
+        return Role.OTHER
+
+    def runs(self, node: ast.AST) -> frozenset[str]:
+        """Attributes of ``self`` that code hands tokens to, through helper methods too.
+
+        Called, iterated, indexed or passed on counts; looked at (``self.blocks is None``, ``len(self.blocks)``,
+        ``self.patch_embed.grid_size``) does not. :data:`UNKNOWN` stands for an attribute whose name is computed.
+        """
+        return frozenset(self._scan(node, frozenset()))
+
+    def _scan(self, node: ast.AST, visited: frozenset[str]) -> Iterator[str]:
+        match node:
+            case ast.Call(func=ast.Name(id="len" | "isinstance" | "hasattr" | "print" | "type")):
+                return
+            case ast.Call(func=ast.Name(id="getattr"), args=[ast.Name(id="self"), key, *_]):
+                yield key.value if isinstance(key, ast.Constant) and isinstance(key.value, str) else UNKNOWN
+                return
+            case ast.Compare(ops=[ast.Is() | ast.IsNot()]):
+                return
+            case ast.If(test=test) | ast.IfExp(test=test) | ast.While(test=test) | ast.Assert(test=test):
+                calls = [call for call in ast.walk(test) if isinstance(call, ast.Call)]
+                arms = [child for child in ast.iter_child_nodes(node) if child is not test]
+                for child in [*calls, *arms]:
+                    yield from self._scan(child, visited)
+                return
+            case ast.Subscript(value=ast.Attribute() as value, slice=ast.Constant(value=int(number))) if (
+                self.is_attribute(value)
+            ):
+                yield f"{dotted(value).removeprefix(self.prefix + '.')}.{number}"
+                return
+            case ast.Attribute() if dotted(node).startswith(f"{self.prefix}."):
+                name = dotted(node).removeprefix(f"{self.prefix}.")
+                if isinstance(node.ctx, ast.Store):
+                    return
+                head, _, rest = name.partition(".")
+                if head in self.methods and not rest:
+                    yield from self._of_method(head, visited)
+                elif not rest or rest in ("forward", "__call__"):
+                    yield head
+                return
+            case ast.Call(func=ast.Attribute() as function) if self._is_method_of_attribute(function):
+                # self.shared_rel_pos.get_bias(): some method of the attribute runs
+                yield dotted(function).removeprefix(f"{self.prefix}.").partition(".")[0]
+                for arg in [*node.args, *(keyword.value for keyword in node.keywords)]:
+                    yield from self._scan(arg, visited)
+                return
+            case ast.Name() | ast.Attribute() if dotted(node) == self.prefix:
+                yield UNKNOWN  # self goes somewhere as a whole
+                return
+        for child in ast.iter_child_nodes(node):
+            yield from self._scan(child, visited)
+
+    def is_attribute(self, node: ast.AST) -> bool:
+        """Whether a node is an attribute of ``self`` and nothing deeper."""
+        return isinstance(node, ast.Attribute) and dotted(node.value) == self.prefix
+
+    def _is_method_of_attribute(self, function: ast.Attribute) -> bool:
+        path = dotted(function)
+        return path.startswith(f"{self.prefix}.") and path.count(".") > self.prefix.count(".") + 1
+
+    def _of_method(self, name: str, visited: frozenset[str]) -> Iterator[str]:
+        if name in visited:
+            return
+        if name not in self._runs:
+            found = self.method(name)
+            assert found is not None
+            inner = Facts(self.index, self.cls, "self") if self.prefix != "self" else self
+            self._runs[name] = frozenset(
+                attribute for statement in found[1].body for attribute in inner._scan(statement, visited | {name})
+            )
+        yield from self._runs[name]
+
+    def is_module(self, attribute: str, node: ast.AST) -> bool:
+        """Whether an attribute that code reads can be a module or a parameter, rather than a number or a flag."""
+        head = attribute.partition(".")[0]
+        if head not in self.values or any(self.constructors(head)):
+            return True
+        return any(
+            isinstance(call, ast.Call) and dotted(call.func) == f"{self.prefix}.{head}" for call in ast.walk(node)
+        )
+
+    def calls(self, node: ast.AST) -> Iterator[str]:
+        """Methods of ``self`` that code calls."""
+        for call in ast.walk(node):
+            if isinstance(call, ast.Call):
+                head, _, name = dotted(call.func).rpartition(".")
+                if head == self.prefix and name in self.methods:
+                    yield name
+
+
+def _is_self(node: ast.AST) -> bool:
+    return isinstance(node, ast.Name) and node.id == "self"
+
+
+def _strings(node: ast.AST) -> tuple[str, ...]:
+    return tuple(n.value for n in ast.walk(node) if isinstance(n, ast.Constant) and isinstance(n.value, str))
+
+
+def _read_matcher(function: ast.FunctionDef) -> Matcher:
+    for node in ast.walk(function):
+        groups: Iterable[tuple[str | None, ast.expr]] = ()
+        if isinstance(node, ast.Call) and dotted(node.func) == "dict":
+            groups = [(keyword.arg, keyword.value) for keyword in node.keywords]
+        elif isinstance(node, ast.Dict):
+            groups = [
+                (str(key.value) if isinstance(key, ast.Constant) else None, value)
+                for key, value in zip(node.keys, node.values, strict=True)
+            ]
+        found = {name: _strings(value) for name, value in groups if isinstance(name, str)}
+        stem = [p for name, patterns in found.items() if name.startswith("stem") for p in patterns]
+        if stem:
+            blocks = [p for name, patterns in found.items() if not name.startswith("stem") for p in patterns]
+            return Matcher(tuple(stem), tuple(blocks))
+    # a function from parameter name to group: names in group 0 are the stem
+    for node in ast.walk(function):
+        if (
+            isinstance(node, ast.If)
+            and any(dotted(c.func).endswith(".startswith") for c in ast.walk(node.test) if isinstance(c, ast.Call))
+            and isinstance(node.body[0], ast.Return)
+            and isinstance(node.body[0].value, ast.Constant)
+            and node.body[0].value.value == 0
+        ):
+            return Matcher((), (), _strings(node.test))
+    return Matcher((), ())

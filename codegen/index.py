@@ -1,0 +1,276 @@
+"""Find the model classes of a release: which classes have a ``forward_features``, and where every name comes from.
+
+Only text is read. Trees are ``ast``'s, which is fast enough for a whole release; the methods that get cut are parsed
+again by libcst (:mod:`codegen.body`), which keeps comments and formatting.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from codegen.errors import TimmSplitError
+from codegen.types import Place, Release
+
+METHOD = "forward_features"
+
+_GLOBAL = re.compile(r"^\s+global\s", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Import:
+    """Where a module-level name is imported from: ``from module import name`` or, without a name, ``import module``."""
+
+    module: str
+    name: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Class:
+    """A class statement, its methods, and the classes it inherits from as far as the release holds them."""
+
+    module: Module
+    node: ast.ClassDef
+
+    @property
+    def name(self) -> str:
+        return self.node.name
+
+    @property
+    def path(self) -> str:
+        return f"{self.module.name}.{self.name}"
+
+    @cached_property
+    def members(self) -> Mapping[str, ast.stmt]:
+        """What the class body binds: methods by name, and assignments."""
+        found: dict[str, ast.stmt] = {}
+        for statement in self.node.body:
+            if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                found[statement.name] = statement
+            elif isinstance(statement, ast.Assign | ast.AnnAssign):
+                targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+                found.update({node.id: statement for target in targets for node in _names(target)})
+        return found
+
+
+@dataclass(frozen=True, eq=False)
+class Module:
+    """A parsed file of the release, and what its top level binds."""
+
+    path: str
+    text: str
+    tree: ast.Module
+
+    @cached_property
+    def name(self) -> str:
+        return self.path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+
+    @cached_property
+    def _top_level(self) -> tuple[Mapping[str, list[ast.stmt]], Mapping[str, ast.stmt]]:
+        """Every binding of each top-level name, and those of the names bound under a condition."""
+        bindings: dict[str, list[ast.stmt]] = {}
+        conditional: dict[str, ast.stmt] = {}
+        for statement, certain in _statements(self.tree.body):
+            for name in _bound(statement):
+                bindings.setdefault(name, []).append(statement)
+                if not certain:
+                    conditional[name] = statement
+        return bindings, conditional
+
+    @property
+    def bindings(self) -> Mapping[str, list[ast.stmt]]:
+        return self._top_level[0]
+
+    @cached_property
+    def rebound(self) -> frozenset[str]:
+        """Names that some function of the module assigns through ``global``: a copy of their value goes stale."""
+        if not _GLOBAL.search(self.text):
+            return frozenset()
+        return frozenset(name for node in ast.walk(self.tree) if isinstance(node, ast.Global) for name in node.names)
+
+    @cached_property
+    def postponed_annotations(self) -> bool:
+        return any(
+            isinstance(node, ast.ImportFrom) and node.module == "__future__" and node.names[0].name == "annotations"
+            for node in self.tree.body
+        )
+
+    @cached_property
+    def classes(self) -> Mapping[str, Class]:
+        return {
+            name: Class(self, nodes[-1]) for name, nodes in self.bindings.items() if isinstance(nodes[-1], ast.ClassDef)
+        }
+
+    def doubt(self, name: str) -> Place | None:
+        """The second or conditional definition of a class, which makes it impossible to say which one runs."""
+        nodes = self.bindings[name]
+        if len(nodes) > 1 or name in self._top_level[1]:
+            return Place(self.path, nodes[-1].lineno)
+        return None
+
+    def import_of(self, name: str) -> Import | None:
+        """The one unconditional import that binds a name, ``None`` where there is no such thing."""
+        nodes = self.bindings.get(name, [])
+        if len(nodes) != 1 or name in self._top_level[1]:
+            return None
+        node = nodes[0]
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                if alias.asname == name:
+                    return Import(alias.name)
+                if alias.asname is None and alias.name.split(".")[0] == name:
+                    return Import(name)
+        if isinstance(node, ast.ImportFrom):
+            for alias in node.names:
+                if (alias.asname or alias.name) == name:
+                    return Import(self._absolute(node), alias.name)
+        return None
+
+    def _absolute(self, node: ast.ImportFrom) -> str:
+        if not node.level:
+            return node.module or ""
+        package = self.name if self.path.endswith("/__init__.py") else self.name.rpartition(".")[0]
+        parents = package.split(".")
+        base = parents[: len(parents) - node.level + 1]
+        return ".".join([*base, *([node.module] if node.module else [])])
+
+
+@dataclass(frozen=True, eq=False)
+class Index:
+    """The parsed files of a release. Files are parsed when something asks for them."""
+
+    release: Release
+    _parsed: dict[str, Module] = field(default_factory=dict)
+
+    def parsed(self) -> tuple[Module, ...]:
+        """The files that have been parsed."""
+        return tuple(self._parsed.values())
+
+    def module(self, name: str) -> Module | None:
+        """The module of an import path, ``None`` where the release has no such file."""
+        stem = name.replace(".", "/")
+        for path in (f"{stem}.py", f"{stem}/__init__.py"):
+            if path in self.release.files:
+                return self.parse(path)
+        return None
+
+    def parse(self, path: str) -> Module:
+        """Parse a file of the release.
+
+        Raises:
+            TimmSplitError: If it is not Python, or newer Python than the interpreter that runs this.
+        """
+        if path not in self._parsed:
+            text = self.release.files[path]
+            try:
+                tree = ast.parse(text, path)
+            except (SyntaxError, ValueError, RecursionError) as error:
+                line = getattr(error, "lineno", None) or 1
+                raise TimmSplitError(
+                    f"{path}:{line} does not parse: {getattr(error, 'msg', None) or error}. "
+                    f"If it is written for a newer Python than this one, run timm-split with that Python."
+                ) from error
+            self._parsed[path] = Module(path, text, tree)
+        return self._parsed[path]
+
+    def resolve(self, module: Module, name: str) -> Class | None:
+        """The class that a (dotted) name stands for in a module, followed through imports and re-exports."""
+        head, _, rest = name.partition(".")
+        for _ in range(16):  # longer chains of re-exports are cycles
+            if not rest and head in module.classes:
+                return module.classes[head]
+            origin = module.import_of(head)
+            if origin is None:
+                return None
+            if origin.name:
+                submodule = self.module(f"{origin.module}.{origin.name}")
+                target = self.module(origin.module) if submodule is None else submodule
+                if target is None:
+                    return None
+                if submodule is not None:
+                    head, _, rest = rest.partition(".")
+                else:
+                    head = origin.name
+            else:
+                return None
+            module = target
+        return None
+
+    def lineage(self, cls: Class) -> tuple[Class, ...]:
+        """The class and its bases in the order in which Python looks attributes up, as far as the release has them."""
+        return self._linearize(cls, frozenset())
+
+    def _linearize(self, cls: Class, seen: frozenset[str]) -> tuple[Class, ...]:
+        if cls.path in seen:
+            return ()
+        bases = [base for node in cls.node.bases if (base := self.resolve(cls.module, ast.unparse(node)))]
+        queues = [list(self._linearize(base, seen | {cls.path})) for base in bases] + [list(bases)]
+        order = [cls]
+        while any(queues):
+            queues = [queue for queue in queues if queue]
+            heads = (queue[0] for queue in queues)
+            head = next((h for h in heads if not any(h in queue[1:] for queue in queues)), queues[0][0])
+            order.append(head)
+            queues = [[c for c in queue if c is not head] for queue in queues]
+        return tuple(order)
+
+    def models(self) -> Iterator[tuple[Class, Class]]:
+        """Each class that has a ``forward_features``, with the class that defines it, in order of file and line."""
+        for path in self.release.files:
+            if _is_model_file(path):
+                for cls in self.parse(path).classes.values():
+                    for owner in self.lineage(cls):
+                        if METHOD in owner.members:
+                            yield cls, owner
+                            break
+
+
+def parse_models(release: Release) -> Index:
+    """Parse the model files of a release.
+
+    Raises:
+        TimmSplitError: If one of them does not parse.
+    """
+    index = Index(release)
+    for path in release.files:
+        if _is_model_file(path):
+            index.parse(path)
+    return index
+
+
+def _is_model_file(path: str) -> bool:
+    return "/layers/" not in path
+
+
+def _names(target: ast.expr) -> Iterator[ast.Name]:
+    return (node for node in ast.walk(target) if isinstance(node, ast.Name))
+
+
+def _statements(body: list[ast.stmt], certain: bool = True) -> Iterator[tuple[ast.stmt, bool]]:
+    """Statements of a module, with those under ``if``, ``try`` and ``with``, and whether they surely run."""
+    for node in body:
+        yield node, certain
+        if isinstance(node, ast.If | ast.Try | ast.With):
+            for branch in ("body", "handlers", "orelse", "finalbody"):
+                for inner in getattr(node, branch, []):
+                    if isinstance(inner, ast.ExceptHandler):
+                        yield from _statements(inner.body, False)
+                    else:
+                        yield from _statements([inner], certain and isinstance(node, ast.With))
+
+
+def _bound(node: ast.stmt) -> Iterator[str]:
+    """The names that one statement binds, its nested statements aside."""
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        yield node.name
+    elif isinstance(node, ast.Import | ast.ImportFrom):
+        for alias in node.names:
+            yield alias.asname or alias.name.split(".")[0]
+    elif isinstance(node, ast.Assign):
+        for target in node.targets:
+            yield from (name.id for name in _names(target))
+    elif isinstance(node, ast.AnnAssign | ast.AugAssign):
+        yield from (name.id for name in _names(node.target))

@@ -1,0 +1,150 @@
+"""Proof by ops: a split class runs timm's ops on timm's tensors, in timm's order, and is cut at the right place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+from codegen.proof.boundary import Parts, Unjudged, judge, until_entry
+from codegen.proof.models import BATCH, RATES, accepted, build, input_size
+from codegen.proof.results import Check, NameResult
+from codegen.proof.trace import Recorder, Trace, nowhere, record
+
+Split = Callable[[nn.Module], nn.Module]
+"""``generated.split``."""
+
+CHECKS = ("ops", "boundary", "training")
+"""Names of the checks, in order."""
+
+
+def check_ops(name: str, model_class: str, split: Split, device: str = "meta") -> NameResult:
+    """Compare timm's ``forward_features`` with the split class's ``embed`` and ``forward_stages``, op for op.
+
+    Args:
+        name: A registered name.
+        model_class: The class that the manifest says it is.
+        split: Makes a model a model of its split class.
+        device: Where to build and run: ``meta`` has no values and needs neither time nor memory for them. On ``cpu``
+            the same is proved of models that ``meta`` refuses.
+
+    Returns:
+        The checks ``ops``, ``boundary`` and ``training``. One that timm itself cannot run is ``not run``.
+    """
+    try:
+        model = build(name, device).eval()
+        parts = Parts(model, () if hasattr(model, "group_matcher") else _trace(model, _features, device).events)
+        timm = _trace(model, _features, device, until_entry(parts))
+    except Exception as error:
+        return NameResult(name, model_class, tuple(Check(check, "not run", describe(error)) for check in CHECKS))
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    timm_class = type(model)
+    kind = f"{timm_class.__module__}.{timm_class.__qualname__}"
+    if kind != model_class:
+        detail = f"timm builds a {kind}; the manifest says {model_class}"
+        return NameResult(name, model_class, (Check("ops", "fails", detail),), parameters)
+
+    try:
+        model = split_in_place(build(name, device).eval(), split)
+        cut = _trace(model, _cut, device)
+        difference = timm.difference(cut) or _features_differ(name, device, timm, model, split)
+    except Exception as error:
+        return NameResult(name, model_class, (Check("ops", "fails", describe(error)),), parameters)
+    checks = (
+        _check("ops", difference),
+        _check_boundary(timm, cut, parts),
+        _check_training(name, timm_class, split, device),
+    )
+    return NameResult(name, model_class, checks, parameters)
+
+
+def split_in_place(model: nn.Module, split: Split) -> nn.Module:
+    """Split a model and hold :func:`split` to its word.
+
+    Raises:
+        TypeError: What it gives is not that model, or no longer of its class.
+        Exception: Whatever :func:`split` raises.
+    """
+    before = type(model)
+    after = split(model)
+    if after is not model or not isinstance(after, before) or type(after) is before:
+        raise TypeError(f"split() gives a {type(after).__qualname__}, not the same model in a subclass of its class")
+    return after
+
+
+def rates(model_class: type) -> list[dict[str, Any]]:
+    """What to tell a constructor to drop in training: all that it takes, and less for where that does not run."""
+    everything = accepted(model_class, RATES)
+    choices = [everything, {name: value for name, value in everything.items() if name != "patch_drop_rate"}, {}]
+    return [choice for number, choice in enumerate(choices) if choice not in choices[:number]]
+
+
+def describe(error: BaseException) -> str:
+    """An exception as one line."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
+def _check(name: str, difference: str) -> Check:
+    return Check(name, "fails" if difference else "holds", difference)
+
+
+def _check_boundary(timm: Trace, cut: Trace, parts: Parts) -> Check:
+    try:
+        return _check("boundary", judge(timm, cut, parts))
+    except Unjudged as error:
+        return Check("boundary", "not run", str(error))
+
+
+def _features_differ(name: str, device: str, timm: Trace, model: nn.Module, split: Split) -> str:
+    """How ``forward_features`` of the split class differs."""
+    if not timm.difference(_trace(model, _features, device)):
+        return ""
+    # The model has run once already. One that keeps something from its first run may do otherwise in its second.
+    fresh = split_in_place(build(name, device).eval(), split)
+    difference = timm.difference(_trace(fresh, _features, device))
+    return difference and f"forward_features: {difference}"
+
+
+def _check_training(name: str, timm_class: type, split: Split, device: str) -> Check:
+    """Compare in training mode, with everything dropped that the constructor lets drop."""
+    refusal = ""
+    for options in rates(timm_class):
+        try:
+            model = build(name, device, options).train()
+            timm = _trace(model, _features, device)
+        except Exception as error:
+            refusal = refusal or describe(error)
+            continue
+        try:
+            difference = timm.difference(_trace(split_in_place(model, split), _cut, device))
+            if difference:  # again with a model that has not run yet, as above
+                fresh = split_in_place(build(name, device, options).train(), split)
+                difference = timm.difference(_trace(fresh, _cut, device))
+        except Exception as error:
+            difference = describe(error)
+        return _check("training", difference)
+    return Check("training", "not run", refusal)
+
+
+def _features(model: Any, image: torch.Tensor, recorder: Recorder) -> Any:
+    return model.forward_features(image)
+
+
+def _cut(model: Any, image: torch.Tensor, recorder: Recorder) -> Any:
+    embedding = model.embed(image)
+    recorder.cut()
+    return model.forward_stages(embedding)
+
+
+def _trace(
+    model: nn.Module,
+    run: Callable[[nn.Module, torch.Tensor, Recorder], Any],
+    device: str,
+    look: Callable[[str, bool], bool] = nowhere,
+) -> Trace:
+    image = torch.zeros((BATCH, *input_size(model)), device=device)
+    with torch.device(device):
+        return record(model, lambda recorder: run(model, image, recorder), look)

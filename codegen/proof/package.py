@@ -1,0 +1,107 @@
+"""The generated package under proof: a directory with a manifest, imported by its path."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+from codegen.errors import TimmSplitError, UsageError
+
+_DEFAULT = "generated"
+
+
+@dataclass(frozen=True)
+class Package:
+    """A generated package, and the little of its manifest that the proof may lean on.
+
+    Attributes:
+        directory: Where it is.
+        timm_version: The release that it was made from.
+        classes: Full name of the timm class of each registered name.
+        refused: Why a class is not split, by its full name.
+    """
+
+    directory: Path
+    timm_version: str
+    classes: Mapping[str, str]
+    refused: Mapping[str, str]
+
+
+def find(directory: Path | None) -> Package:
+    """Find the package to prove and read its manifest. Nothing of it is imported.
+
+    Args:
+        directory: Where it is; None for ``generated`` here, or else wherever Python finds a ``generated``.
+
+    Raises:
+        UsageError: There is none, its manifest cannot be read, or it was made for another timm.
+    """
+    directory = (directory or _default()).resolve()
+    package = _read(directory)
+    installed = importlib.metadata.version("timm")
+    if package.timm_version != installed:
+        raise UsageError(
+            f"{directory} was made for timm {package.timm_version}, and timm {installed} is installed: "
+            f"run `timm-split generate --timm-version {installed} --output {directory}`"
+        )
+    return package
+
+
+def load(directory: Path) -> ModuleType:
+    """Import the package in ``directory`` under the directory's name.
+
+    It is imported by its path and not through ``sys.path``, where what lies beside it could hide other packages.
+
+    Raises:
+        TimmSplitError: It cannot be imported.
+    """
+    spec = importlib.util.spec_from_file_location(
+        directory.name, directory / "__init__.py", submodule_search_locations=[str(directory)]
+    )
+    if spec is None or spec.loader is None:
+        raise TimmSplitError(f"{directory} cannot be imported")
+    module = sys.modules[directory.name] = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[directory.name]
+        raise TimmSplitError(f"{directory} cannot be imported: {type(error).__name__}: {error}") from error
+    return module
+
+
+def _default() -> Path:
+    here = Path(_DEFAULT)
+    if (here / "__init__.py").is_file():
+        return here
+    spec = importlib.util.find_spec(_DEFAULT)
+    if spec is None or not spec.origin:
+        raise UsageError(
+            f"there is no package `{_DEFAULT}` to verify: run `timm-split generate`, or name its --package"
+        )
+    return Path(spec.origin).parent
+
+
+def _read(directory: Path) -> Package:
+    path = directory / "manifest.json"
+    hint = "name the directory that `timm-split generate` wrote with --package"
+    if not (directory / "__init__.py").is_file() or not path.is_file():
+        raise UsageError(f"{directory} is not a package that timm-split made: {hint}")
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        classes = manifest["classes"]
+        return Package(
+            directory,
+            manifest["timm_version"],
+            {model: path for path, entry in classes.items() for model in entry["models"]},
+            {path: entry["refused"]["reason"] for path, entry in classes.items() if "refused" in entry},
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UsageError(
+            f"{path} is damaged ({type(error).__name__}: {error}): run `timm-split generate` again"
+        ) from None

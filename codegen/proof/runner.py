@@ -1,0 +1,156 @@
+"""The proof of many names, in worker processes."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import signal
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import timm
+import torch
+
+from codegen.errors import UsageError
+from codegen.proof import package as packages
+from codegen.proof.numeric import check_numbers
+from codegen.proof.operations import Split, check_ops, describe
+from codegen.proof.package import Package
+from codegen.proof.results import Check, NameResult, RefusedName, Report
+
+Progress = Callable[[str, int, int], None]
+"""Is told what is being proved, how many names of it are done, and of how many."""
+_Job = tuple[str, str]
+"""A registered name and its class."""
+
+
+def cores() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def select(patterns: Sequence[str]) -> list[str]:
+    """Names that timm registers and that match one of ``patterns``, all where there are none, in timm's order.
+
+    Raises:
+        UsageError: A pattern matches no name.
+    """
+    names: list[str] = timm.list_models()
+    for pattern in patterns:
+        if not any(fnmatchcase(name, pattern) for name in names):
+            near = get_close_matches(pattern, names, n=3)
+            hint = f": did you mean {' or '.join(near)}?" if near else ": timm.list_models() has them all"
+            raise UsageError(f"no model of timm {timm.__version__} is named {pattern}{hint}")
+    return [name for name in names if not patterns or any(fnmatchcase(name, pattern) for pattern in patterns)]
+
+
+def verify(package: Package, names: Sequence[str], jobs: int, numeric: bool, progress: Progress) -> Report:
+    """Prove what a package says of ``names``.
+
+    Args:
+        package: The package.
+        names: Registered names.
+        jobs: Worker processes.
+        numeric: Whether to compare numbers too, for the smallest model of each class among ``names``.
+        progress: Is told how far it is.
+
+    Raises:
+        TimmSplitError: The package cannot be imported.
+        KeyboardInterrupt: The worker processes have ended by then.
+    """
+    packages.load(package.directory)  # a package that cannot be imported is one error, not one for each name
+    refused, unknown, work = [], [], []
+    for name in names:
+        path = package.classes.get(name)
+        if path is None:
+            unknown.append(NameResult(name, "", (Check("ops", "not run", "the manifest does not have this name"),)))
+        elif path in package.refused:
+            refused.append(RefusedName(name, path, package.refused[path]))
+        else:
+            work.append((name, path))
+    with _workers(package.directory, min(jobs, max(len(work), 1))) as pool:
+        by_ops = _run(pool, _ops, work, lambda done: progress("ops", done, len(work)))
+        smallest = _smallest(by_ops) if numeric else []
+        numbers = _run(pool, _numbers, smallest, lambda done: progress("numbers", done, len(smallest)))
+    order = {name: number for number, name in enumerate(names)}
+    results = sorted([*by_ops, *unknown], key=lambda result: order[result.name])
+    return Report(package.timm_version, tuple(results), tuple(refused), tuple(numbers))
+
+
+def _smallest(results: Sequence[NameResult]) -> list[_Job]:
+    """The name with the fewest parameters of each class."""
+    smallest: dict[str, NameResult] = {}
+    for result in results:
+        if result.parameters:
+            best = smallest.setdefault(result.model_class, result)
+            smallest[result.model_class] = min(best, result, key=lambda candidate: candidate.parameters)
+    return [(result.name, path) for path, result in smallest.items()]
+
+
+def _run(
+    pool: ProcessPoolExecutor,
+    check: Callable[[_Job], NameResult],
+    work: Sequence[_Job],
+    progress: Callable[[int], None],
+) -> list[NameResult]:
+    with _deaf():  # a worker starts when there is work for it, and inherits what its parent ignores
+        futures: dict[Future[NameResult], _Job] = {pool.submit(check, job): job for job in work}
+    for done, _ in enumerate(as_completed(futures), 1):
+        progress(done)
+    return [_result(future, *job) for future, job in futures.items()]
+
+
+def _result(future: Future[NameResult], name: str, model_class: str) -> NameResult:
+    error = future.exception()
+    return NameResult(name, model_class, (Check("ops", "not run", describe(error)),)) if error else future.result()
+
+
+@contextmanager
+def _workers(directory: Path, jobs: int) -> Iterator[ProcessPoolExecutor]:
+    """Worker processes that end with the block, at once if it is interrupted."""
+    context = multiprocessing.get_context("spawn")  # a fork would copy the threads of torch's pools, dead
+    pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=_start, initargs=(directory,))
+    before = set(multiprocessing.active_children())
+    try:
+        yield pool
+    except BaseException:
+        for worker in set(multiprocessing.active_children()) - before:
+            worker.terminate()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """Ignore Ctrl-C: it is for the parent, which ends its workers in order."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+_split: Split
+
+
+def _start(directory: Path) -> None:
+    global _split
+    warnings.simplefilter("ignore")
+    logging.disable()
+    torch.set_num_threads(1)  # the names are what runs side by side; and one thread adds in one order
+    _split = packages.load(directory).split
+
+
+def _ops(job: _Job) -> NameResult:
+    return check_ops(*job, _split)
+
+
+def _numbers(job: _Job) -> NameResult:
+    return check_numbers(*job, _split)

@@ -1,0 +1,488 @@
+"""Which class each registered model name builds, read from timm's source without running any of it.
+
+``@register_model`` registers a function under its name. The function calls helpers, of its own module or imported,
+and the last of them hands a class to ``build_model_with_cfg``. So each registered function is interpreted the way
+``create_model(name)`` calls it, over values that are known (literals, dictionaries, classes, functions) or
+``_UNKNOWN`` (everything else). Where a test cannot be decided, the function is interpreted once more with the other
+answer; a pass never mixes the two.
+
+Nothing is guessed: a name has no class as soon as one pass over it ends without an instance of a known class.
+Environment variables are taken as unset, and dictionaries of a module as its top level writes them.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import operator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from typing import Any, Final, TypeAlias
+
+# A dict, shared by reference. A key of unknown value may be absent; the key `...` says that there may be others.
+_Dict: TypeAlias = dict[Any, Any]
+_Callable: TypeAlias = Callable[[Sequence[object], _Dict], object]
+_Definition: TypeAlias = ast.FunctionDef | ast.Lambda
+
+_UNKNOWN: Final = object()
+_GOES_ON: Final = object()  # what a statement gives that does not return
+_MOST_PASSES: Final = 256  # eight undecidable tests in a row
+_CALLED_WITH: Final = ("pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "cache_dir")  # by create_model
+_TEXT_METHODS: Final = ("endswith", "lower", "replace", "startswith", "upper")
+_COMPARISONS: Final[Mapping[type[ast.cmpop], Callable[[Any, Any], bool]]] = {
+    ast.Eq: operator.eq,
+    ast.NotEq: operator.ne,
+    ast.Is: lambda left, right: type(left) is type(right) and left == right,
+    ast.IsNot: lambda left, right: type(left) is not type(right) or left != right,
+    ast.In: lambda left, right: left in right,
+    ast.NotIn: lambda left, right: left not in right,
+    ast.Lt: operator.lt,
+    ast.LtE: operator.le,
+    ast.Gt: operator.gt,
+    ast.GtE: operator.ge,
+}
+
+
+class _GivenUp(Exception):
+    """The source does what is not understood here: the name has no class."""
+
+
+class _Raised(Exception):
+    """The source raises: this pass builds nothing."""
+
+
+@dataclass(frozen=True)
+class _Path:
+    """A module, one of timm's two primitives, or something of a module whose source is not at hand."""
+
+    dotted: str
+
+
+@dataclass(frozen=True)
+class _Class:
+    module: str
+    name: str
+
+
+@dataclass(frozen=True)
+class _Instance:
+    of: _Class
+
+
+@dataclass
+class _Lazy:
+    """A value that is worked out when asked for. Most, such as decoded layer definitions, never are."""
+
+    compute: Callable[[], object]
+
+    @cached_property
+    def value(self) -> object:
+        return _force(self.compute())
+
+
+@dataclass(frozen=True)
+class _Module:
+    """What a file binds at its top level, None where that depends on a condition."""
+
+    name: str
+    package: str
+    bindings: dict[str, ast.AST | _Path | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Scope:
+    """The names of a call. A module's own scope has none: the module is asked for them."""
+
+    module: _Module
+    names: dict[str, object] = field(default_factory=dict)
+
+
+def registered_models(modules: Mapping[str, ast.Module]) -> Mapping[str, tuple[tuple[str, str], ...]]:
+    """Find the names that timm's ``@register_model`` registers, and what they build.
+
+    Args:
+        modules: Parsed files of a release by their path from the import root, ``timm/models/eva.py``.
+
+    Returns:
+        For each name, in alphabetical order, the module and the name of each class that ``create_model(name)`` may
+        build: one, or more where the source asks what only a run can tell, or none where that was not found out.
+        Deprecated aliases are not names.
+    """
+    index: dict[str, _Module] = {}
+    functions: list[tuple[ast.FunctionDef, _Scope]] = []
+    for path, tree in modules.items():
+        name = path.removesuffix(".py").replace("/", ".")
+        module = _Module(name.removesuffix(".__init__"), name.rpartition(".")[0])
+        index[module.name] = module
+        functions += [(node, _Scope(module)) for node in _bind(tree, module) if node.decorator_list]
+    interpreter = _Interpreter(index)
+    found: dict[str, list[set[tuple[str, str]]]] = {}
+    for node, home in functions:
+        ours = [interpreter.registers(decorator, home) for decorator in node.decorator_list]
+        if any(ours):
+            found.setdefault(node.name, []).append(interpreter.classes(node, home) if all(ours) else set())
+    return {name: tuple(sorted(set().union(*built))) if all(built) else () for name, built in sorted(found.items())}
+
+
+def _bind(tree: ast.Module, module: _Module) -> Iterator[ast.FunctionDef]:
+    """Note what a file binds, and give its functions, those under a condition too."""
+    for node in tree.body:
+        conditional = isinstance(node, (ast.If, ast.Try, ast.With, ast.For, ast.While))
+        for inner in ast.walk(node) if conditional else (node,):
+            match inner:
+                case ast.Import() | ast.ImportFrom():
+                    paths = _imports(inner, module)
+                    module.bindings.update(dict.fromkeys(paths) if conditional else paths)
+                case (
+                    ast.FunctionDef(name=name)
+                    | ast.ClassDef(name=name)
+                    | ast.Assign(targets=[ast.Name(id=name)])
+                    | ast.AnnAssign(target=ast.Name(id=name))
+                ):
+                    module.bindings[name] = None if conditional else inner
+                    if isinstance(inner, ast.FunctionDef):
+                        yield inner
+
+
+def _imports(node: ast.Import | ast.ImportFrom, module: _Module) -> dict[str, _Path]:
+    """What an import binds."""
+    if isinstance(node, ast.Import):
+        tops = [alias.name if alias.asname else alias.name.partition(".")[0] for alias in node.names]
+        return {alias.asname or top: _Path(top) for alias, top in zip(node.names, tops, strict=True)}
+    package = module.package.split(".")
+    origin = package[: len(package) + 1 - node.level] if node.level else []
+    origin += [node.module] if node.module else []
+    return {alias.asname or alias.name: _Path(".".join([*origin, alias.name])) for alias in node.names}
+
+
+def _force(value: object) -> Any:
+    return value.value if isinstance(value, _Lazy) else value
+
+
+def _truth(value: object) -> bool | None:
+    """Whether a value is true, None if that is not known."""
+    value = _force(value)
+    if isinstance(value, dict):
+        return True if any(item is not _UNKNOWN for item in value.values()) else None if value else False
+    return None if value is _UNKNOWN or isinstance(value, (_Instance, _Path)) else bool(value)
+
+
+def _compare(test: ast.cmpop, left: object, right: object) -> object:
+    operands = [left, right]
+    if isinstance(test, (ast.In, ast.NotIn)) and isinstance(right, (dict, tuple)):
+        if isinstance(right, dict):
+            right = _UNKNOWN if _get(right, left, None) is _UNKNOWN else tuple(key for key in right if key == left)
+        operands = [left, *right] if isinstance(right, tuple) else [right]
+    for value in operands:
+        plain = value is None or isinstance(value, (str, int, float, _Class))
+        if value is _UNKNOWN or isinstance(value, (_Lazy, _Path)) or not (plain or None in operands):
+            return _UNKNOWN
+    try:
+        return _COMPARISONS[type(test)](left, right)
+    except TypeError:
+        return _UNKNOWN
+
+
+def _get(owner: object, key: object, default: object) -> object:
+    if not isinstance(owner, dict) or not isinstance(key, (str, int)):
+        return _UNKNOWN
+    return owner.get(key, owner.get(..., default))
+
+
+def _set(owner: _Dict, key: object, value: object) -> None:
+    if isinstance(key, (str, int)):
+        owner[key] = value
+    else:
+        _blur(owner)
+
+
+def _update(owner: _Dict, other: object) -> None:
+    other = _force(other)
+    if not isinstance(other, dict) or ... in other:
+        _blur(owner)
+    if isinstance(other, dict):
+        owner.update(other)
+
+
+def _merge(*others: object) -> _Dict:
+    merged: _Dict = {}
+    for other in others:
+        _update(merged, other)
+    return merged
+
+
+def _blur(value: object) -> None:
+    if isinstance(value, dict):
+        value.clear()
+        value[...] = _UNKNOWN
+
+
+def _call_dict(owner: _Dict, method: str, args: Sequence[object], keywords: _Dict) -> object:
+    key = _force(args[0]) if args else None
+    value = _get(owner, key, args[1] if len(args) > 1 else None)
+    match method:
+        case "get" | "items" | "keys" | "values":
+            return value if method == "get" else _UNKNOWN
+        case "pop" if isinstance(key, str):
+            owner.pop(key, None)
+            return value
+        case "setdefault":
+            _set(owner, key, value)
+            return value
+        case "update":
+            _update(owner, _merge(*args, keywords))
+        case _:
+            _blur(owner)
+    return _UNKNOWN
+
+
+def _call_text(method: Callable[..., object], args: Sequence[object], keywords: _Dict) -> object:
+    return method(*args) if all(isinstance(arg, str) for arg in args) and not keywords else _UNKNOWN
+
+
+class _Interpreter:
+    def __init__(self, modules: Mapping[str, _Module]) -> None:
+        self.modules = modules
+        self.answers: list[bool] = []
+        self.asked = 0
+        self.pending: list[list[bool]] = []
+
+    def registers(self, decorator: ast.expr, home: _Scope) -> bool:
+        """Whether ``decorator`` is timm's own ``register_model``."""
+        value = self.evaluate(decorator, home) if isinstance(decorator, (ast.Name, ast.Attribute)) else None
+        name = value.dotted if isinstance(value, _Path) else ""
+        return name.startswith("timm.") and name.endswith(".register_model")
+
+    def classes(self, node: ast.FunctionDef, home: _Scope) -> set[tuple[str, str]]:
+        """What a registered function may build; nothing if that is not known for certain."""
+        found = set()
+        self.pending = [[]]
+        for _ in range(_MOST_PASSES):
+            self.answers, self.asked = self.pending.pop(), 0
+            try:
+                built = _force(self.enter(node, home, (), dict.fromkeys(_CALLED_WITH, _UNKNOWN)))
+                if not isinstance(built, _Instance):
+                    return set()
+                found.add((built.of.module, built.of.name))
+            except _Raised:
+                pass
+            except (_GivenUp, RecursionError):
+                return set()
+            if not self.pending:
+                return found
+        return set()
+
+    def decide(self, value: object) -> bool:
+        """Whether ``value`` is true. If that is not known: in this pass it is, in a later one it is not."""
+        truth = _truth(value)
+        if truth is not None:
+            return truth
+        if self.asked == len(self.answers):
+            self.pending.append([*self.answers, False])
+            self.answers.append(True)
+        self.asked += 1
+        return self.answers[self.asked - 1]
+
+    def lookup(self, name: str, scope: _Scope) -> object:
+        if name in scope.names:
+            return scope.names[name]
+        if name in scope.module.bindings:
+            return self.member(scope.module, name)
+        return _Path(f"builtins.{name}") if hasattr(builtins, name) else _UNKNOWN
+
+    def member(self, module: _Module, name: str) -> object:
+        """What the top level of ``module`` binds to ``name``."""
+        home = _Scope(module)
+        match module.bindings[name]:
+            case ast.FunctionDef(name="register_model" | "build_model_with_cfg"):
+                return _Path(f"{module.name}.{name}")
+            case ast.FunctionDef() as node if all(self.registers(decorator, home) for decorator in node.decorator_list):
+                return self.function(node, home)
+            case ast.ClassDef():
+                return _Class(module.name, name)
+            case ast.Assign(value=value) | ast.AnnAssign(value=ast.expr() as value):
+                return _Lazy(lambda: self.evaluate(value, home))
+            case _Path(dotted=dotted):
+                return self.resolve(dotted)
+        return _UNKNOWN
+
+    def resolve(self, dotted: str) -> object:
+        owner, _, name = dotted.rpartition(".")
+        known = owner in self.modules and name in self.modules[owner].bindings
+        return self.member(self.modules[owner], name) if known else _Path(dotted)
+
+    def evaluate(self, node: ast.AST, scope: _Scope) -> object:
+        match node:
+            case ast.Constant(value=value):
+                return value
+            case ast.Name(id=name):
+                return self.lookup(name, scope)
+            case ast.Tuple(elts=elements):
+                return tuple([self.evaluate(element, scope) for element in elements])
+            case ast.Call():
+                return self.evaluate_call(node, scope)
+            case ast.Attribute(value=base, attr=name):
+                match _force(self.evaluate(base, scope)):
+                    case _Path(dotted=dotted):
+                        return self.resolve(f"{dotted}.{name}")
+                    case dict() as owner:
+                        return partial(_call_dict, owner, name)
+                    case str() as text if name in _TEXT_METHODS:
+                        return partial(_call_text, getattr(text, name))
+                return _UNKNOWN
+            case ast.Dict(keys=keys, values=values):
+                display: _Dict = {}
+                for key, entry in zip(keys, values, strict=True):
+                    if key:
+                        _set(display, _force(self.evaluate(key, scope)), self.evaluate(entry, scope))
+                    else:
+                        _update(display, self.evaluate(entry, scope))
+                return display
+            case ast.IfExp(test=test, body=body, orelse=orelse):
+                return self.evaluate(body if self.decide(self.evaluate(test, scope)) else orelse, scope)
+            case ast.BoolOp(op=op, values=[*firsts, last]):
+                for first in firsts:
+                    operand = self.evaluate(first, scope)
+                    if self.decide(operand) is isinstance(op, ast.Or):
+                        return operand
+                return self.evaluate(last, scope)
+            case ast.UnaryOp(op=ast.Not(), operand=negated):
+                truth = _truth(self.evaluate(negated, scope))
+                return _UNKNOWN if truth is None else not truth
+            case ast.Compare(left=left, ops=[comparison], comparators=[right]):
+                second = ast.Tuple(right.elts) if isinstance(right, (ast.List, ast.Set)) else right
+                return _compare(comparison, *(_force(self.evaluate(operand, scope)) for operand in (left, second)))
+            case ast.Subscript(value=base, slice=index):
+                table, key = self.evaluate(base, scope), _force(self.evaluate(index, scope))
+                lazy = isinstance(table, _Lazy)
+                return _Lazy(lambda: _get(_force(table), key, _UNKNOWN)) if lazy else _get(table, key, _UNKNOWN)
+            case ast.Lambda():
+                return self.function(node, scope)
+            case ast.NamedExpr():
+                raise _GivenUp
+        for generator in getattr(node, "generators", ()):
+            self.assign(generator.target, _UNKNOWN, scope)
+        for child in ast.iter_child_nodes(node):  # for what they do to dictionaries
+            self.evaluate(child, scope)
+        return _UNKNOWN
+
+    def evaluate_call(self, node: ast.Call, scope: _Scope) -> object:
+        callee = _force(self.evaluate(node.func, scope))
+        args = [self.evaluate(arg, scope) for arg in node.args]
+        unpacked: _Dict = {}
+        named: _Dict = {}
+        for keyword in node.keywords:
+            value = self.evaluate(keyword.value, scope)
+            if keyword.arg:
+                named[keyword.arg] = value
+            else:
+                _update(unpacked, value)
+        starred = any(isinstance(arg, ast.Starred) for arg in node.args)
+        return self.call(_UNKNOWN if starred else callee, args, unpacked | named)
+
+    def call(self, callee: object, args: Sequence[object], keywords: _Dict) -> object:
+        if callable(callee):
+            return callee(args, keywords)
+        name = callee.dotted if isinstance(callee, _Path) else ""
+        if name.endswith(".build_model_with_cfg"):
+            if _truth(keywords.get("features_only", False)):
+                return _UNKNOWN  # a wrapper around the model
+            model_cls = args[0] if args else keywords.get("model_cls")
+            return self.call(_force(model_cls), (), {...: _UNKNOWN})
+        match name:
+            case "builtins.dict":
+                return _merge(*args, keywords)
+            case "functools.partial" if args:
+                return lambda more, named: self.call(_force(args[0]), (*args[1:], *more), _merge(keywords, named))
+            case "os.environ.get" | "os.getenv":
+                return args[1] if len(args) > 1 else None
+        if not name.startswith("builtins."):
+            for value in (*args, *keywords.values()):
+                _blur(value)
+        return _Instance(callee) if isinstance(callee, _Class) else _UNKNOWN
+
+    def function(self, node: _Definition, home: _Scope) -> _Callable:
+        def call(args: Sequence[object], keywords: _Dict) -> object:
+            if home.names or any(isinstance(value, dict) for value in (*args, *keywords.values())):
+                return self.enter(node, home, args, keywords)  # at once, for what it does to the dictionaries
+            return _Lazy(lambda: self.enter(node, home, args, keywords))
+
+        return call
+
+    def enter(self, node: _Definition, home: _Scope, args: Sequence[object], keywords: _Dict) -> object:
+        """What a function returns."""
+        scope, rest, signature = _Scope(home.module, dict(home.names)), dict(keywords), node.args
+        positional = [*signature.posonlyargs, *signature.args]
+        required = [None] * (len(positional) - len(signature.defaults))
+        defaults = [*required, *signature.defaults, *signature.kw_defaults]
+        for position, parameter in enumerate([*positional, *signature.kwonlyargs]):
+            default, name = defaults[position], parameter.arg
+            if position < min(len(args), len(positional)):
+                scope.names[name] = args[position]
+            elif default and name not in rest and ... not in rest:
+                scope.names[name] = self.evaluate(default, home)
+            else:
+                scope.names[name] = rest.pop(name, _UNKNOWN)
+        if signature.vararg:
+            scope.names[signature.vararg.arg] = _UNKNOWN
+        if signature.kwarg:
+            scope.names[signature.kwarg.arg] = rest
+        if isinstance(node, ast.Lambda):
+            return self.evaluate(node.body, scope)
+        returned = self.execute(node.body, scope)
+        return None if returned is _GOES_ON else returned
+
+    def execute(self, body: Sequence[ast.stmt], scope: _Scope) -> object:
+        """What the ``return`` returns that is reached, else ``_GOES_ON``."""
+        for node in body:
+            returned: object = _GOES_ON
+            match node:
+                case ast.Expr(value=value) | ast.Assert(test=value):
+                    self.evaluate(value, scope)
+                case (
+                    ast.Assign(targets=[target], value=value) | ast.AnnAssign(target=target, value=ast.expr() as value)
+                ):
+                    self.assign(target, self.evaluate(value, scope), scope)
+                case ast.Return(value=result):
+                    return self.evaluate(result, scope) if result else None
+                case ast.If(test=test, body=inner, orelse=orelse):
+                    returned = self.execute(inner if self.decide(self.evaluate(test, scope)) else orelse, scope)
+                case ast.With(items=items, body=inner):
+                    for item in items:
+                        self.blur(item, scope)
+                    returned = self.execute(inner, scope)
+                case ast.FunctionDef(name=name, decorator_list=decorators):
+                    scope.names[name] = _UNKNOWN if decorators else self.function(node, scope)
+                case ast.Import() | ast.ImportFrom():
+                    paths = _imports(node, scope.module)
+                    scope.names.update({name: self.resolve(path.dotted) for name, path in paths.items()})
+                case ast.Raise():
+                    raise _Raised
+                case _:
+                    self.blur(node, scope)
+            if returned is not _GOES_ON:
+                return returned
+        return _GOES_ON
+
+    def assign(self, target: ast.expr, value: object, scope: _Scope) -> None:
+        match target:
+            case ast.Name(id=name):
+                scope.names[name] = value
+            case ast.Tuple(elts=elements) if isinstance(value, tuple) and len(value) == len(elements):
+                for element, item in zip(elements, value, strict=True):
+                    self.assign(element, item, scope)
+            case ast.Subscript(value=base, slice=index) if isinstance(owner := self.evaluate(base, scope), dict):
+                _set(owner, _force(self.evaluate(index, scope)), value)
+            case _:
+                self.blur(target, scope)
+
+    def blur(self, node: ast.AST, scope: _Scope) -> None:
+        """Take a loop, or what else is not followed, to do anything to what it mentions."""
+        for inner in ast.walk(node):
+            if isinstance(inner, (ast.Return, ast.Global, ast.Nonlocal, ast.Import, ast.ImportFrom)):
+                raise _GivenUp
+            if isinstance(inner, ast.Name):
+                _blur(self.lookup(inner.id, scope))
+                if not isinstance(inner.ctx, ast.Load):
+                    scope.names[inner.id] = _UNKNOWN

@@ -1,0 +1,285 @@
+"""From splits to the text of a package. What to say is decided here; the templates only lay it out."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import tempfile
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import jinja2
+from ruff.__main__ import find_ruff_bin
+
+from codegen.errors import TimmSplitError
+from codegen.types import Imported, Inherited, Outcome, Parameter, Refusal, Split
+
+MANIFEST_FORMAT = 1
+_TYPING = ("Any", "Callable", "Dict", "List", "Optional", "Sequence", "Tuple", "Union")
+
+
+def module_name(module: str) -> str:
+    """The generated module for one of timm's: ``timm.models.vision_transformer_sam`` is ``vit_sam``."""
+    name = module.removeprefix("timm.models.").replace(".", "_")
+    short = "vision_transformer"
+    return f"vit{name.removeprefix(short)}" if name.startswith(short) else name
+
+
+def render(version: str, outcomes: Sequence[Outcome]) -> Mapping[str, str]:
+    """Render a package.
+
+    Args:
+        version: The timm release that it is for.
+        outcomes: What became of each class.
+
+    Returns:
+        The text of each file by its path in the package, ``manifest.json`` among them.
+
+    Raises:
+        TimmSplitError: If the formatter fails, which would mean that a rendered file is not Python.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_templates()),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    by_path = {outcome.path: outcome for outcome in outcomes}
+    modules: dict[str, list[Outcome]] = {}
+    for outcome in outcomes:
+        if not isinstance(outcome.result, Refusal):
+            modules.setdefault(outcome.module, []).append(outcome)
+    files = {}
+    for module, members in modules.items():
+        page = _page(module, members, by_path)
+        files[f"{module_name(module)}.py"] = environment.get_template("model.py.j2").render(page=page, version=version)
+    for template in environment.list_templates(filter_func=lambda name: name != "model.py.j2"):
+        files[template.removesuffix(".j2")] = environment.get_template(template).render(timm_version=version)
+    files = _format(files)
+    files["py.typed"] = ""
+    names = sorted([*files, "manifest.json"])
+    files["manifest.json"] = _manifest(version, outcomes, by_path, names)
+    return {name: files[name] for name in names}
+
+
+def _templates() -> Path:
+    """The templates: beside this module in a wheel, at the top of a checkout."""
+    here = Path(__file__).parent
+    for folder in (here / "templates", here.parent / "templates"):
+        if folder.is_dir():
+            return folder
+    raise TimmSplitError("the templates are missing from this installation: install timm-split again")
+
+
+@dataclass(frozen=True)
+class _Class:
+    """One class of a page, ready to lay out."""
+
+    name: str
+    bases: str
+    parent: str
+    embedding: str
+    fields: tuple[tuple[str, str], ...]
+    tokens: str
+    images: str
+    why: str
+    embed_signature: str
+    embed_body: str
+    stages_signature: str
+    stages_body: str
+    features_signature: str
+    stages_call: str
+    inherits: bool
+
+
+@dataclass(frozen=True)
+class _Page:
+    """One generated module, ready to lay out."""
+
+    file: str
+    imports: tuple[str, ...]
+    postponed: bool
+    classes: tuple[_Class, ...]
+
+
+def _page(module: str, members: Sequence[Outcome], by_path: Mapping[str, Outcome]) -> _Page:
+    imports: set[str] = set()
+    embeddings: set[str] = set()
+    classes = []
+    for outcome in sorted(members, key=lambda o: isinstance(o.result, Inherited)):
+        imports.add(f"from {outcome.module} import {outcome.name}")
+        if isinstance(outcome.result, Inherited):
+            parent = by_path[outcome.result.parent]
+            if parent.module != outcome.module:
+                imports.add(f"from .{module_name(parent.module)} import {parent.name}Split")
+            classes.append(_inheriting(outcome, parent))
+        elif isinstance(outcome.result, Split):
+            split = outcome.result
+            imports |= {_import(imported) for imported in split.imports}
+            kinds = " ".join(field.annotation for field in split.fields)
+            imports |= {f"from typing import {name}" for name in _TYPING if f"{name}[" in kinds or name == kinds}
+            if "torch." in kinds:
+                imports.add("import torch")
+            if split.embedding:
+                imports.add("from typing import NamedTuple")
+            classes.append(_splitting(outcome, split, declare=split.embedding not in embeddings))
+            embeddings.add(split.embedding)
+    postponed = any(isinstance(o.result, Split) and o.result.postponed for o in members)
+    return _Page(members[0].place.file, tuple(sorted(imports)), postponed, tuple(classes))
+
+
+def _import(imported: Imported) -> str:
+    if not imported.attribute:
+        alias = "" if imported.module == imported.name else f" as {imported.name}"
+        return f"import {imported.module}{alias}"
+    alias = "" if imported.attribute == imported.name else f" as {imported.name}"
+    return f"from {imported.module} import {imported.attribute}{alias}"
+
+
+def _inheriting(outcome: Outcome, parent: Outcome) -> _Class:
+    blank = dict.fromkeys(_Class.__dataclass_fields__, "")
+    blank |= {"name": outcome.name, "bases": f"{parent.name}Split, {outcome.name}", "parent": parent.name}
+    return _Class(**{**blank, "fields": (), "inherits": True})  # type: ignore[arg-type]
+
+
+def _splitting(outcome: Outcome, split: Split, *, declare: bool) -> _Class:
+    images = split.forward_features[0]
+    returned = split.embedding or split.fields[0].annotation
+    first: tuple[str, ...] = ()
+    if split.embedding:
+        names = ", ".join(field.name for field in split.fields)
+        whole = _free("embedding", split)
+        first = (f"{names} = {whole}",)
+        entry = Parameter(whole, f"{whole}: {split.embedding}")
+    else:
+        entry = Parameter(split.tokens, f"{split.tokens}: {split.fields[0].annotation}")
+    returns = f"{split.embedding}({', '.join(f.name for f in split.fields)})" if split.embedding else split.tokens
+    arrow = f" -> {split.returns}" if split.returns else ""
+    why = "; ".join(split.boundary.reasons)
+    story = f"The boundary is {split.boundary.place}. {why[0].upper()}{why[1:]}."
+    return _Class(
+        name=outcome.name,
+        bases=outcome.name,
+        parent="",
+        embedding=split.embedding if declare else "",
+        fields=tuple((field.name, field.annotation) for field in split.fields),
+        tokens=split.tokens,
+        images=images.name,
+        why=textwrap.indent(textwrap.fill(story, 112, break_on_hyphens=False), " " * 8).strip(),
+        embed_signature=f"self, {_parameters(split.embed.parameters)}) -> {returned}",
+        embed_body=_block((*split.embed.body, f"return {returns}")),
+        stages_signature=f"self, {_parameters((entry, *split.forward_stages.parameters))}){arrow}",
+        stages_body=_block((*first, *split.recomputed, *split.forward_stages.body)),
+        features_signature=f"self, {_parameters(split.forward_features)}){arrow}",
+        stages_call=", ".join(
+            [f"self.embed({_arguments(split.embed.parameters)})", *_later(split.forward_stages.parameters)]
+        ),
+        inherits=False,
+    )
+
+
+def _free(name: str, split: Split) -> str:
+    """A name for the embedding as a whole that the body does not use."""
+    text = "\n".join(split.forward_stages.body)
+    while re.search(rf"\b{name}\b", text):
+        name += "_"
+    return name
+
+
+def _block(statements: Sequence[str]) -> str:
+    return textwrap.indent("\n".join(statements).strip("\n"), " " * 8)
+
+
+def _arguments(parameters: Sequence[Parameter]) -> str:
+    return ", ".join([parameters[0].name, *_later(parameters[1:])])
+
+
+def _later(parameters: Sequence[Parameter]) -> list[str]:
+    """Arguments after the first: by name, as timm's own calls have them."""
+    spelled = {"*": "*{0}", "**": "**{0}", "positional-only": "{0}"}
+    return [spelled.get(p.kind, "{0}={0}").format(p.name) for p in parameters]
+
+
+def _parameters(parameters: Sequence[Parameter]) -> str:
+    """Declarations in a form that can stand between parentheses, with the ``/`` and ``*`` that they need."""
+    listed: list[str] = []
+    for number, parameter in enumerate(parameters):
+        previous = parameters[number - 1].kind if number else ""
+        if previous == "positional-only" and parameter.kind != "positional-only":
+            listed.append("/")
+        if parameter.kind == "keyword" and previous not in ("keyword", "*"):
+            listed.append("*")
+        listed.append({"*": "*", "**": "**"}.get(parameter.kind, "") + parameter.declaration)
+    if parameters and parameters[-1].kind == "positional-only":
+        listed.append("/")
+    return ", ".join(listed)
+
+
+def _format(files: Mapping[str, str]) -> dict[str, str]:
+    """Sort imports and lay the code out, so that whoever reads it finds the formatting that he is used to."""
+    with tempfile.TemporaryDirectory(prefix="timm-split-") as folder:
+        for name, text in files.items():
+            Path(folder, name).write_text(text, encoding="utf-8")
+        ruff = find_ruff_bin()
+        common = ["--isolated", "--no-cache", "--quiet", "--line-length=120", "--target-version=py310", folder]
+        for command in (
+            ["check", "--select=I,F401", "--fix", *common],
+            ["format", "--config=format.quote-style='preserve'", *common],
+        ):
+            done = subprocess.run([ruff, *command], capture_output=True, text=True, encoding="utf-8", check=False)
+            if done.returncode:
+                raise TimmSplitError(f"ruff cannot format what was generated: {(done.stderr or done.stdout).strip()}")
+        return {name: Path(folder, name).read_text(encoding="utf-8") for name in files}
+
+
+def _manifest(version: str, outcomes: Sequence[Outcome], by_path: Mapping[str, Outcome], files: Sequence[str]) -> str:
+    entries = {outcome.path: _entry(outcome, by_path) for outcome in sorted(outcomes, key=lambda o: o.path)}
+    manifest = {
+        "generator": "timm-split",
+        "format": MANIFEST_FORMAT,
+        "timm_version": version,
+        "files": list(files),
+        "classes": entries,
+    }
+    return json.dumps(manifest, indent=1, ensure_ascii=False) + "\n"
+
+
+def _entry(outcome: Outcome, by_path: Mapping[str, Outcome]) -> dict[str, object]:
+    entry: dict[str, object] = {
+        "module": outcome.module,
+        "class": outcome.name,
+        "file": outcome.place.file,
+        "line": outcome.place.line,
+        "digest": outcome.digest,
+        "models": list(outcome.models),
+    }
+    result = outcome.result
+    if isinstance(result, Refusal):
+        return entry | {"refused": {**asdict(result.place), "reason": result.reason}}
+    split = by_path[result.parent].result if isinstance(result, Inherited) else result
+    assert isinstance(split, Split)
+    return entry | {
+        "split": {
+            "module": module_name(outcome.module),
+            "class": f"{outcome.name}Split",
+            "boundary": {
+                **asdict(split.boundary.place),
+                "statement": split.boundary.statement,
+                "reasons": list(split.boundary.reasons),
+                "stem": list(split.boundary.stem),
+                "blocks": list(split.boundary.blocks),
+            },
+            "embedding": {
+                "class": split.embedding or None,
+                "tokens": split.tokens,
+                "fields": [asdict(field) for field in split.fields],
+                "recomputed": list(split.recomputed),
+            },
+            "inherits": result.parent if isinstance(result, Inherited) else None,
+            "delegate": asdict(split.delegate) if split.delegate else None,
+        }
+    }

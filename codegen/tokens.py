@@ -1,0 +1,62 @@
+"""Follow the tokens through code: which variables hold them, which expressions take them in."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+_LOOKS = frozenset({"shape", "device", "dtype", "ndim", "is_cuda", "requires_grad"})
+_MEASURES = frozenset({"size", "dim", "numel", "type", "stride"})
+
+
+def assigned(tree: ast.AST) -> Iterator[str]:
+    """Names that a statement stores to, at any depth."""
+    return (n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store))
+
+
+def token_targets(tree: ast.stmt, tokens: frozenset[str]) -> Iterator[str]:
+    """Variables that a statement makes from the tokens: of a tuple the first, which is where timm puts them."""
+    match tree:
+        case ast.Assign(targets=[target, *_], value=value):
+            if reads(value, tokens):
+                yield from list(leaves(target))[:1]
+        case ast.AnnAssign(target=ast.Name(id=name), value=value):
+            if value is not None and reads(value, tokens):
+                yield name
+        case ast.AugAssign(target=ast.Name(id=name), value=value):
+            if name in tokens or reads(value, tokens):
+                yield name
+        case ast.Expr(value=ast.Call(func=ast.Attribute(value=ast.Name(id=name), attr="append"), args=[value])):
+            if reads(value, tokens):  # one stream of tokens for each scale
+                yield name
+        case ast.If() | ast.For() | ast.While() | ast.With() | ast.Try():
+            for block in ("body", "orelse", "finalbody"):
+                for inner in getattr(tree, block, []):
+                    for name in token_targets(inner, tokens):
+                        tokens |= {name}
+                        yield name
+
+
+def leaves(target: ast.expr) -> Iterator[str]:
+    match target:
+        case ast.Name(id=name):
+            yield name
+        case ast.Tuple(elts=elements) | ast.List(elts=elements):
+            for element in elements:
+                yield from leaves(element)
+
+
+def reads(node: ast.AST, tokens: frozenset[str]) -> bool:
+    """Whether an expression takes tokens in, rather than their shape, dtype or mere presence."""
+    match node:
+        case ast.Attribute(attr=attr) if attr in _LOOKS:
+            return False
+        case ast.Call(func=ast.Attribute(attr=attr)) if attr in _MEASURES:
+            return False
+        case ast.Call(func=ast.Name(id="len" | "isinstance" | "type")):
+            return False
+        case ast.Compare(ops=[ast.Is() | ast.IsNot()]):
+            return False
+        case ast.Name(id=name):
+            return name in tokens
+    return any(reads(child, tokens) for child in ast.iter_child_nodes(node))

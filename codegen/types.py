@@ -1,0 +1,178 @@
+"""The values that the stages of the pipeline hand to each other. All frozen, none holds a syntax tree.
+
+Vocabulary: the *embedding* of a model is what enters its transformer stages; the *boundary* is the statement of
+``forward_features`` after which it is complete; a name *crosses* when the statements after the boundary read what
+those before it made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Release:
+    """The source of one timm release, or of somebody's own models, as text.
+
+    Attributes:
+        version: Version that the source declares, such as ``1.0.31``.
+        origin: Where it was read, for people: a directory or an archive.
+        files: Text of each Python file by its path from the import root, ``timm/models/eva.py``, in sorted order.
+    """
+
+    version: str
+    origin: str
+    files: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Place:
+    """A line of a source file, counted from 1."""
+
+    file: str
+    line: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}"
+
+
+@dataclass(frozen=True)
+class Field:
+    """One name that crosses the boundary, and its type as generated code spells it."""
+
+    name: str
+    annotation: str
+
+
+@dataclass(frozen=True)
+class Boundary:
+    """Where the embedding of a class ends.
+
+    Attributes:
+        place: The last line of the embedding in timm's source.
+        statement: That statement's first line, as timm writes it.
+        reasons: Which rules put it there, in the order in which they applied.
+        stem: Attributes of ``self`` that the embedding runs first, ``("patch_embed",)``.
+        blocks: Attributes of ``self`` that enter the stages, ``("blocks",)``.
+    """
+
+    place: Place
+    statement: str
+    reasons: tuple[str, ...]
+    stem: tuple[str, ...]
+    blocks: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A parameter of ``forward_features``, as timm declares it.
+
+    Attributes:
+        name: Its name.
+        declaration: Name, annotation and default, ``attn_mask: Optional[torch.Tensor] = None``.
+        kind: ``positional``, ``keyword``, ``positional-only``, ``*`` or ``**``.
+    """
+
+    name: str
+    declaration: str
+    kind: str = "positional"
+
+
+@dataclass(frozen=True)
+class Method:
+    """Statements of a generated method, each a dedented piece of source with its comments."""
+
+    parameters: tuple[Parameter, ...]
+    body: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Imported:
+    """A module-level name: ``from module import attribute as name``, or without an attribute ``import module``."""
+
+    name: str
+    module: str
+    attribute: str = ""
+
+
+@dataclass(frozen=True)
+class Delegate:
+    """The inner model to which a class leaves everything: the attribute that holds it, and its class."""
+
+    attribute: str
+    path: str
+
+
+@dataclass(frozen=True)
+class Split:
+    """A class whose ``forward_features`` was cut in two.
+
+    Attributes:
+        boundary: Where and why.
+        embed: Statements up to the boundary, without the final ``return``.
+        forward_stages: Statements after it.
+        forward_features: timm's own parameters and return annotation.
+        returns: timm's return annotation, empty if it has none.
+        tokens: The variable that one masks; it is also the first field.
+        fields: What crosses. One field: ``embed`` returns it bare. More: a ``NamedTuple`` of them.
+        embedding: Name of that ``NamedTuple``, empty where ``embed`` returns the tokens alone.
+        recomputed: Statements that ``forward_stages`` starts with: what needs no crossing, made again.
+        imports: Names that the bodies and annotations read from the module.
+        postponed: Whether the module postpones the evaluation of annotations.
+        delegate: The inner model whose statements these are, if any.
+    """
+
+    boundary: Boundary
+    embed: Method
+    forward_stages: Method
+    forward_features: tuple[Parameter, ...]
+    returns: str
+    tokens: str
+    fields: tuple[Field, ...]
+    embedding: str
+    recomputed: tuple[str, ...]
+    imports: tuple[Imported, ...]
+    postponed: bool = False
+    delegate: Delegate | None = None
+
+
+@dataclass(frozen=True)
+class Inherited:
+    """A class that takes ``forward_features`` from a class that is split, and so takes its split."""
+
+    parent: str
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A class that is not split, the line that stands in the way, and why."""
+
+    place: Place
+    reason: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one model class.
+
+    Attributes:
+        module: Import path of the class's module, ``timm.models.eva``.
+        name: The class.
+        place: The line of its ``forward_features``, or of the class where that is inherited.
+        digest: SHA-256 of the source that decides the split: any change to it asks for a new look.
+        result: The split, its inheritance, or the refusal.
+        models: Names under which timm registers it.
+    """
+
+    module: str
+    name: str
+    place: Place
+    digest: str
+    result: Split | Inherited | Refusal
+    models: tuple[str, ...] = field(default=())
+
+    @property
+    def path(self) -> str:
+        """Full name of the class, ``timm.models.eva.Eva``."""
+        return f"{self.module}.{self.name}"

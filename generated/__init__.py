@@ -1,0 +1,30 @@
+"""timm 1.0.31 with an explicit boundary between embedding and stages.
+
+Every model class ``C`` that could be split has a subclass ``CSplit`` in the module here that is named as timm's
+(``vision_transformer`` is shortened to ``vit``). It adds two methods and nothing else::
+
+    embedding = model.embed(images)
+    features = model.forward_stages(embedding)  # what model.forward_features(images) gives, op for op
+
+``manifest.json`` records where each class was cut, or why it was not.
+"""
+
+import timm
+
+__timm_version__ = "1.0.31"
+
+if timm.__version__ != __timm_version__:
+    raise ImportError(
+        f"{__name__} was generated from timm {__timm_version__}, and timm {timm.__version__} is installed. "
+        f"Generate it again: timm-split generate --timm-version {timm.__version__}; "
+        f'or install the release for your timm: pip install "timm-split=={timm.__version__}.*"'
+    )
+
+from ._factory import create_model, list_models
+from ._split import split
+
+__all__ = ["__timm_version__", "create_model", "list_models", "split"]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
