@@ -29,6 +29,7 @@ _UNKNOWN: Final = object()
 _GOES_ON: Final = object()  # what a statement gives that does not return
 _MOST_PASSES: Final = 256  # eight undecidable tests in a row
 _CALLED_WITH: Final = ("pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "cache_dir")  # by create_model
+_NOT_ASKED_FOR: Final = "features_only"  # absent unless the source itself gives it: it wraps models
 _TEXT_METHODS: Final = ("endswith", "lower", "replace", "startswith", "upper")
 _COMPARISONS: Final[Mapping[type[ast.cmpop], Callable[[Any, Any], bool]]] = {
     ast.Eq: operator.eq,
@@ -160,6 +161,10 @@ def _force(value: object) -> Any:
     return value.value if isinstance(value, _Lazy) else value
 
 
+def _then(value: object, work: Callable[[object], object]) -> object:
+    return _Lazy(lambda: work(_force(value))) if isinstance(value, _Lazy) else work(value)
+
+
 def _truth(value: object) -> bool | None:
     """Whether a value is true, None if that is not known."""
     value = _force(value)
@@ -187,7 +192,8 @@ def _compare(test: ast.cmpop, left: object, right: object) -> object:
 def _get(owner: object, key: object, default: object) -> object:
     if not isinstance(owner, dict) or not isinstance(key, (str, int)):
         return _UNKNOWN
-    return owner.get(key, owner.get(..., default))
+    others = ... in owner and key != _NOT_ASKED_FOR
+    return owner.get(key, _UNKNOWN if others else default)
 
 
 def _set(owner: _Dict, key: object, value: object) -> None:
@@ -251,8 +257,8 @@ class _Interpreter:
     def registers(self, decorator: ast.expr, home: _Scope) -> bool:
         """Whether ``decorator`` is timm's own ``register_model``."""
         value = self.evaluate(decorator, home) if isinstance(decorator, (ast.Name, ast.Attribute)) else None
-        name = value.dotted if isinstance(value, _Path) else ""
-        return name.startswith("timm.") and name.endswith(".register_model")
+        module, _, name = value.dotted.rpartition(".") if isinstance(value, _Path) else ("", "", "")
+        return name == "register_model" and module.startswith("timm.") and module != home.module.name
 
     def classes(self, node: ast.FunctionDef, home: _Scope) -> set[tuple[str, str]]:
         """What a registered function may build; nothing if that is not known for certain."""
@@ -323,19 +329,12 @@ class _Interpreter:
             case ast.Call():
                 return self.evaluate_call(node, scope)
             case ast.Attribute(value=base, attr=name):
-                match _force(self.evaluate(base, scope)):
-                    case _Path(dotted=dotted):
-                        return self.resolve(f"{dotted}.{name}")
-                    case dict() as owner:
-                        return partial(_call_dict, owner, name)
-                    case str() as text if name in _TEXT_METHODS:
-                        return partial(_call_text, getattr(text, name))
-                return _UNKNOWN
+                return _then(self.evaluate(base, scope), lambda owner: self.attribute(owner, name))
             case ast.Dict(keys=keys, values=values):
                 display: _Dict = {}
                 for key, entry in zip(keys, values, strict=True):
                     if key:
-                        _set(display, _force(self.evaluate(key, scope)), self.evaluate(entry, scope))
+                        _set(display, _force(self.evaluate(key, scope)), self.entry(entry, scope))
                     else:
                         _update(display, self.evaluate(entry, scope))
                 return display
@@ -354,9 +353,8 @@ class _Interpreter:
                 second = ast.Tuple(right.elts) if isinstance(right, (ast.List, ast.Set)) else right
                 return _compare(comparison, *(_force(self.evaluate(operand, scope)) for operand in (left, second)))
             case ast.Subscript(value=base, slice=index):
-                table, key = self.evaluate(base, scope), _force(self.evaluate(index, scope))
-                lazy = isinstance(table, _Lazy)
-                return _Lazy(lambda: _get(_force(table), key, _UNKNOWN)) if lazy else _get(table, key, _UNKNOWN)
+                key = _force(self.evaluate(index, scope))
+                return _then(self.evaluate(base, scope), lambda owner: _get(owner, key, _UNKNOWN))
             case ast.Lambda():
                 return self.function(node, scope)
             case ast.NamedExpr():
@@ -367,17 +365,30 @@ class _Interpreter:
             self.evaluate(child, scope)
         return _UNKNOWN
 
+    def entry(self, node: ast.expr, scope: _Scope) -> object:
+        """A value in a dictionary. Most of the large tables that modules have are never asked for theirs."""
+        return self.evaluate(node, scope) if scope.names else _Lazy(lambda: self.evaluate(node, scope))
+
+    def attribute(self, owner: object, name: str) -> object:
+        match owner:
+            case _Path(dotted=dotted):
+                return self.resolve(f"{dotted}.{name}")
+            case dict():
+                return partial(_call_dict, owner, name)
+            case str() if name in _TEXT_METHODS:
+                return partial(_call_text, getattr(owner, name))
+        return _UNKNOWN
+
     def evaluate_call(self, node: ast.Call, scope: _Scope) -> object:
         callee = _force(self.evaluate(node.func, scope))
         args = [self.evaluate(arg, scope) for arg in node.args]
         unpacked: _Dict = {}
         named: _Dict = {}
         for keyword in node.keywords:
-            value = self.evaluate(keyword.value, scope)
             if keyword.arg:
-                named[keyword.arg] = value
+                named[keyword.arg] = self.entry(keyword.value, scope)
             else:
-                _update(unpacked, value)
+                _update(unpacked, self.evaluate(keyword.value, scope))
         starred = any(isinstance(arg, ast.Starred) for arg in node.args)
         return self.call(_UNKNOWN if starred else callee, args, unpacked | named)
 
@@ -386,7 +397,7 @@ class _Interpreter:
             return callee(args, keywords)
         name = callee.dotted if isinstance(callee, _Path) else ""
         if name.endswith(".build_model_with_cfg"):
-            if _truth(keywords.get("features_only", False)):
+            if _truth(keywords.get(_NOT_ASKED_FOR, False)):
                 return _UNKNOWN  # a wrapper around the model
             model_cls = args[0] if args else keywords.get("model_cls")
             return self.call(_force(model_cls), (), {...: _UNKNOWN})

@@ -15,6 +15,7 @@ import jinja2
 from ruff.__main__ import find_ruff_bin
 
 from codegen.errors import TimmSplitError
+from codegen.layout import SHAPES
 from codegen.types import Imported, Inherited, Outcome, Parameter, Refusal, Split
 
 MANIFEST_FORMAT = 1
@@ -85,7 +86,9 @@ class _Class:
     embedding: str
     fields: tuple[tuple[str, str], ...]
     tokens: str
-    images: str
+    shape: str
+    made: str
+    taken: str
     why: str
     embed_signature: str
     embed_body: str
@@ -147,7 +150,7 @@ def _inheriting(outcome: Outcome, parent: Outcome) -> _Class:
 
 
 def _splitting(outcome: Outcome, split: Split, *, declare: bool) -> _Class:
-    images = split.forward_features[0]
+    shape = f", {SHAPES[split.layout]}," if split.layout else ""
     returned = split.embedding or split.fields[0].annotation
     first: tuple[str, ...] = ()
     if split.embedding:
@@ -168,7 +171,9 @@ def _splitting(outcome: Outcome, split: Split, *, declare: bool) -> _Class:
         embedding=split.embedding if declare else "",
         fields=tuple((field.name, field.annotation) for field in split.fields),
         tokens=split.tokens,
-        images=images.name,
+        shape=shape,
+        made=f"the tokens{shape} that enter the stages" + (", and what goes with them" if split.embedding else ""),
+        taken="an embedding" if split.embedding else f"tokens{shape}",
         why=textwrap.indent(textwrap.fill(story, 112, break_on_hyphens=False), " " * 8).strip(),
         embed_signature=f"self, {_parameters(split.embed.parameters)}) -> {returned}",
         embed_body=_block((*split.embed.body, f"return {returns}")),
@@ -276,10 +281,12 @@ def _entry(outcome: Outcome, by_path: Mapping[str, Outcome]) -> dict[str, object
             "embedding": {
                 "class": split.embedding or None,
                 "tokens": split.tokens,
+                "layout": split.layout or None,
                 "fields": [asdict(field) for field in split.fields],
                 "recomputed": list(split.recomputed),
             },
             "inherits": result.parent if isinstance(result, Inherited) else None,
-            "delegate": asdict(split.delegate) if split.delegate else None,
+            "delegate": split.delegate.attribute if split.delegate else None,
+            "delegate_class": split.delegate.path if split.delegate else None,
         }
     }

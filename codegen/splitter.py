@@ -15,6 +15,7 @@ from codegen.dataflow import BUILTINS, Unsound, flow
 from codegen.delegate import find_delegate, inline
 from codegen.facts import Facts
 from codegen.index import METHOD, Class, Import, Index
+from codegen.layout import token_layout
 from codegen.soundness import check_embed, check_method
 from codegen.types import Delegate, Field, Imported, Inherited, Method, Outcome, Place, Refusal, Split
 
@@ -56,6 +57,8 @@ def _outcome(index: Index, cls: Class, owner: Class, done: Mapping[str, Outcome]
                 raise Refused(place, f"the class has a `{name}` of its own")
         if cls is owner:
             result = split_class(facts, method)
+            if result.delegate is not None:
+                result = _share_embedding(result, done.get(result.delegate.path))
         else:
             parent = done.get(owner.path) or _outcome(index, owner, owner, done)
             if isinstance(parent.result, Refusal):
@@ -66,6 +69,13 @@ def _outcome(index: Index, cls: Class, owner: Class, done: Mapping[str, Outcome]
     except Unsound as unsound:
         result = Refusal(Place(owner.module.path, getattr(unsound.node, "lineno", method.lineno)), unsound.reason)
     return Outcome(cls.module.name, cls.name, place, digest, result)
+
+
+def _share_embedding(split: Split, inner: Outcome | None) -> Split:
+    """Give a delegating class the embedding of its inner model, where the two are the same."""
+    if inner is not None and isinstance(inner.result, Split) and inner.result.fields == split.fields:
+        return replace(split, embedding=inner.result.embedding)
+    return split
 
 
 def split_class(facts: Facts, method: ast.stmt) -> Split:
@@ -98,7 +108,7 @@ def split_class(facts: Facts, method: ast.stmt) -> Split:
     kinds = annotate(inner, [s.tree for s in cut.embed], _annotations(function))
     fields = tuple(Field(name, kinds[name]) for name in crossing.fields)
     parameters = {p.name: p for p in body.parameters}
-    owner = cls if delegate is None else delegate.facts.cls
+    owner = inner.cls
     return Split(
         boundary=cut.boundary,
         embed=Method(tuple(parameters[n] for n in crossing.embed_parameters), _texts(crossing.embed)),
@@ -106,8 +116,9 @@ def split_class(facts: Facts, method: ast.stmt) -> Split:
         forward_features=body.parameters,
         returns=body.returns,
         tokens=cut.tokens,
+        layout=token_layout(inner, [s.tree for s in cut.embed], images.name, cut.tokens),
         fields=fields,
-        embedding=f"{owner.name}Embedding" if len(fields) > 1 else "",
+        embedding=f"{cls.name}Embedding" if len(fields) > 1 else "",
         recomputed=crossing.recomputed,
         imports=_imports(owner, function, whole.needs, body),
         postponed=owner.module.postponed_annotations,

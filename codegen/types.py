@@ -115,6 +115,7 @@ class Split:
         forward_features: timm's own parameters and return annotation.
         returns: timm's return annotation, empty if it has none.
         tokens: The variable that one masks; it is also the first field.
+        layout: Of the tokens, ``NLC``, ``NHWC`` or ``NCHW``; empty where the code does not tell.
         fields: What crosses. One field: ``embed`` returns it bare. More: a ``NamedTuple`` of them.
         embedding: Name of that ``NamedTuple``, empty where ``embed`` returns the tokens alone.
         recomputed: Statements that ``forward_stages`` starts with: what needs no crossing, made again.
@@ -129,6 +130,7 @@ class Split:
     forward_features: tuple[Parameter, ...]
     returns: str
     tokens: str
+    layout: str
     fields: tuple[Field, ...]
     embedding: str
     recomputed: tuple[str, ...]

@@ -103,12 +103,12 @@ def _plan(model: nn.Module, where: str) -> list[tuple[nn.Module, type[nn.Module]
         raise TypeError(f"split() cannot split {where}: {_manifest.refusal(entry)}")
     if _overrides(model, "forward_features", timm_class):
         raise TypeError(
-            f"split() cannot split {where}: {cls.__name__} has a forward_features of its own in place of "
+            f"split() cannot split {where}: {cls.__name__} has its own forward_features in place of "
             f"{timm_class.__name__}'s. Generate a split of your class: timm-split generate --source FILE."
         )
     for name in ("embed", "forward_stages"):
         if hasattr(model, name):
-            raise TypeError(f"split() cannot split {where}: {cls.__name__} has a {name} of its own. Rename that.")
+            raise TypeError(f"split() cannot split {where}: {cls.__name__} has its own {name}. Rename that.")
     new_class = split_class if cls is timm_class else _derive(split_class, cls)
     return [(model, new_class), *_plan_delegate(model, entry)]
 
@@ -136,7 +136,7 @@ def _plan_delegate(model: nn.Module, entry: _manifest.Entry) -> list[tuple[nn.Mo
     for method, owner in expected.items():
         if _overrides(inner, method, owner):
             raise TypeError(
-                f"split() cannot split the model: {where} has a {method} of its own in place of {owner.__name__}'s. "
+                f"split() cannot split the model: {where} has its own {method} in place of {owner.__name__}'s. "
                 f"Split {where} alone."
             )
     if inner._forward_hooks or inner._forward_pre_hooks or inner._backward_hooks or inner._backward_pre_hooks:

@@ -12,7 +12,7 @@ class BeitSplit(Beit):
     """Beit with embed() and forward_stages(); all else is timm's."""
 
     def embed(self, x: torch.Tensor) -> torch.Tensor:
-        """Turn images, (B, C, H, W), into the tokens that enter the stages.
+        """Turn images, (B, C, H, W), into the tokens, (B, N, C), that enter the stages.
 
         The boundary is timm/models/beit.py:900. Line 896 runs the stem, `patch_embed`; line 898 gives the tokens their
         position; line 900 is the dropout on them; line 903 runs the first blocks, `blocks`.
@@ -25,7 +25,7 @@ class BeitSplit(Beit):
         return x
 
     def forward_stages(self, x: torch.Tensor) -> torch.Tensor:
-        """Run all that follows on what `embed` gives, masked or not."""
+        """Turn tokens, (B, N, C), into features: all that follows the boundary."""
         rel_pos_bias = self.rel_pos_bias() if self.rel_pos_bias is not None else None
         for blk in self.blocks:
             if self.grad_checkpointing and not torch.jit.is_scripting():
@@ -36,5 +36,5 @@ class BeitSplit(Beit):
         return x
 
     def forward_features(self, x: torch.Tensor) -> torch.Tensor:
-        """Do what Beit does, in two steps."""
+        """Turn images, (B, C, H, W), into features, as Beit does."""
         return self.forward_stages(self.embed(x))

@@ -12,7 +12,7 @@ class CaitSplit(Cait):
     """Cait with embed() and forward_stages(); all else is timm's."""
 
     def embed(self, x) -> torch.Tensor:
-        """Turn images, (B, C, H, W), into the tokens that enter the stages.
+        """Turn images, (B, C, H, W), into the tokens, (B, N, C), that enter the stages.
 
         The boundary is timm/models/cait.py:465. Line 463 runs the stem, `patch_embed`; line 464 gives the tokens their
         position; line 465 is the dropout on them; line 466 runs the first blocks, `blocks`.
@@ -23,7 +23,7 @@ class CaitSplit(Cait):
         return x
 
     def forward_stages(self, x: torch.Tensor):
-        """Run all that follows on what `embed` gives, masked or not."""
+        """Turn tokens, (B, N, C), into features: all that follows the boundary."""
         if self.grad_checkpointing and not torch.jit.is_scripting():
             x = checkpoint_seq(self.blocks, x)
         else:
@@ -34,5 +34,5 @@ class CaitSplit(Cait):
         return x
 
     def forward_features(self, x):
-        """Do what Cait does, in two steps."""
+        """Turn images, (B, C, H, W), into features, as Cait does."""
         return self.forward_stages(self.embed(x))

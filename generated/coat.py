@@ -11,7 +11,7 @@ class CoaTSplit(CoaT):
     """CoaT with embed() and forward_stages(); all else is timm's."""
 
     def embed(self, x0) -> torch.Tensor:
-        """Turn images, (B, C, H, W), into the tokens that enter the stages.
+        """Turn images, (B, C, H, W), into the tokens, (B, N, C), that enter the stages.
 
         The boundary is timm/models/coat.py:756. Line 754 runs the stem, `patch_embed1`; line 756 adds the prefix
         tokens; no positional encoding comes before the blocks; line 757 runs the first blocks, `serial_blocks1`.
@@ -22,7 +22,7 @@ class CoaTSplit(CoaT):
         return x1
 
     def forward_stages(self, x1: torch.Tensor):
-        """Run all that follows on what `embed` gives, masked or not."""
+        """Turn tokens, (B, N, C), into features: all that follows the boundary."""
         B = x1.shape[0]
         H1, W1 = self.patch_embed1.grid_size
         for blk in self.serial_blocks1:
@@ -106,5 +106,5 @@ class CoaTSplit(CoaT):
             return [x2, x3, x4]
 
     def forward_features(self, x0):
-        """Do what CoaT does, in two steps."""
+        """Turn images, (B, C, H, W), into features, as CoaT does."""
         return self.forward_stages(self.embed(x0))

@@ -11,7 +11,7 @@ class ConVitSplit(ConVit):
     """ConVit with embed() and forward_stages(); all else is timm's."""
 
     def embed(self, x) -> torch.Tensor:
-        """Turn images, (B, C, H, W), into the tokens that enter the stages.
+        """Turn images, (B, C, H, W), into the tokens, (B, N, C), that enter the stages.
 
         The boundary is timm/models/convit.py:496. Line 493 runs the stem, `patch_embed`; line 494 gives the tokens
         their position; line 496 is the dropout on them; line 497 runs the first blocks, `blocks`.
@@ -23,7 +23,7 @@ class ConVitSplit(ConVit):
         return x
 
     def forward_stages(self, x: torch.Tensor):
-        """Run all that follows on what `embed` gives, masked or not."""
+        """Turn tokens, (B, N, C), into features: all that follows the boundary."""
         for u, blk in enumerate(self.blocks):
             if u == self.local_up_to_layer and self.cls_token is not None:
                 x = torch.cat((self.cls_token.expand(x.shape[0], -1, -1), x), dim=1)
@@ -32,5 +32,5 @@ class ConVitSplit(ConVit):
         return x
 
     def forward_features(self, x):
-        """Do what ConVit does, in two steps."""
+        """Turn images, (B, C, H, W), into features, as ConVit does."""
         return self.forward_stages(self.embed(x))

@@ -22,7 +22,7 @@ class CrossVitSplit(CrossVit):
         return xs
 
     def forward_stages(self, xs: List[torch.Tensor]) -> List[torch.Tensor]:
-        """Run all that follows on what `embed` gives, masked or not."""
+        """Turn tokens into features: all that follows the boundary."""
         for i, blk in enumerate(self.blocks):
             xs = blk(xs)
 
@@ -31,5 +31,5 @@ class CrossVitSplit(CrossVit):
         return xs
 
     def forward_features(self, x) -> List[torch.Tensor]:
-        """Do what CrossVit does, in two steps."""
+        """Turn images, (B, C, H, W), into features, as CrossVit does."""
         return self.forward_stages(self.embed(x))

@@ -21,7 +21,7 @@ class CSATv2Split(CSATv2):
         return x
 
     def forward_stages(self, x: torch.Tensor) -> torch.Tensor:
-        """Run all that follows on what `embed` gives, masked or not."""
+        """Turn tokens into features: all that follows the boundary."""
         if self.grad_checkpointing and not torch.jit.is_scripting():
             x = checkpoint_seq(self.stages, x)
         else:
@@ -29,5 +29,5 @@ class CSATv2Split(CSATv2):
         return x
 
     def forward_features(self, x: torch.Tensor) -> torch.Tensor:
-        """Do what CSATv2 does, in two steps."""
+        """Turn images, (B, C, H, W), into features, as CSATv2 does."""
         return self.forward_stages(self.embed(x))

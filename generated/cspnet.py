@@ -20,10 +20,10 @@ class CspNetSplit(CspNet):
         return x
 
     def forward_stages(self, x: torch.Tensor):
-        """Run all that follows on what `embed` gives, masked or not."""
+        """Turn tokens into features: all that follows the boundary."""
         x = self.stages(x)
         return x
 
     def forward_features(self, x):
-        """Do what CspNet does, in two steps."""
+        """Turn images, (B, C, H, W), into features, as CspNet does."""
         return self.forward_stages(self.embed(x))

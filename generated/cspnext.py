@@ -12,7 +12,7 @@ class CspNextSplit(CspNext):
     """CspNext with embed() and forward_stages(); all else is timm's."""
 
     def embed(self, x: torch.Tensor) -> torch.Tensor:
-        """Turn images, (B, C, H, W), into the tokens that enter the stages.
+        """Turn images, (B, C, H, W), into the tokens, (B, C, H, W), that enter the stages.
 
         The boundary is timm/models/cspnext.py:440. Line 440 runs the stem, `stem`; no positional encoding comes before
         the blocks; line 441 runs the first blocks, `stages`.
@@ -21,7 +21,7 @@ class CspNextSplit(CspNext):
         return x
 
     def forward_stages(self, x: torch.Tensor) -> torch.Tensor:
-        """Run all that follows on what `embed` gives, masked or not."""
+        """Turn tokens, (B, C, H, W), into features: all that follows the boundary."""
         if self.grad_checkpointing and not torch.jit.is_scripting():
             x = checkpoint_seq(self.stages, x)
         else:
@@ -29,5 +29,5 @@ class CspNextSplit(CspNext):
         return x
 
     def forward_features(self, x: torch.Tensor) -> torch.Tensor:
-        """Do what CspNext does, in two steps."""
+        """Turn images, (B, C, H, W), into features, as CspNext does."""
         return self.forward_stages(self.embed(x))

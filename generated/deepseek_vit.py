@@ -11,7 +11,7 @@ from timm.models.deepseek_vit import DeepseekVitClassifier, DeepseekVitEncoder
 
 
 class DeepseekVitEncoderEmbedding(NamedTuple):
-    """What enters the stages. The tokens to mask are `x`: `embedding._replace(x=masked)`."""
+    """What enters the stages. Mask the tokens, (B, N, C), with `embedding._replace(x=masked)`."""
 
     x: torch.Tensor
     H: int
@@ -23,7 +23,7 @@ class DeepseekVitEncoderSplit(DeepseekVitEncoder):
     """DeepseekVitEncoder with embed() and forward_stages(); all else is timm's."""
 
     def embed(self, x: torch.Tensor) -> DeepseekVitEncoderEmbedding:
-        """Turn images, (B, C, H, W), into the tokens that enter the stages.
+        """Turn images, (B, C, H, W), into the tokens, (B, N, C), that enter the stages, and what goes with them.
 
         The boundary is timm/models/deepseek_vit.py:406. Line 404 runs the stem, `patch_embed`; line 406 gives the
         tokens their position; line 407 runs the first blocks, `blocks`.
@@ -34,7 +34,7 @@ class DeepseekVitEncoderSplit(DeepseekVitEncoder):
         return DeepseekVitEncoderEmbedding(x, H, W, rope)
 
     def forward_stages(self, embedding: DeepseekVitEncoderEmbedding) -> torch.Tensor:
-        """Run all that follows on what `embed` gives, masked or not."""
+        """Turn an embedding into features: all that follows the boundary."""
         x, H, W, rope = embedding
         B = x.shape[0]
         for blk in self.blocks:
@@ -45,7 +45,7 @@ class DeepseekVitEncoderSplit(DeepseekVitEncoder):
         return self.norm(x).reshape(B, H, W, -1)
 
     def forward_features(self, x: torch.Tensor) -> torch.Tensor:
-        """Do what DeepseekVitEncoder does, in two steps."""
+        """Turn images, (B, C, H, W), into features, as DeepseekVitEncoder does."""
         return self.forward_stages(self.embed(x))
 
 
@@ -53,7 +53,7 @@ class DeepseekVitClassifierSplit(DeepseekVitClassifier):
     """DeepseekVitClassifier with embed() and forward_stages(); all else is timm's."""
 
     def embed(self, x: torch.Tensor) -> DeepseekVitEncoderEmbedding:
-        """Turn images, (B, C, H, W), into the tokens that enter the stages.
+        """Turn images, (B, C, H, W), into the tokens, (B, N, C), that enter the stages, and what goes with them.
 
         The boundary is timm/models/deepseek_vit.py:406. Line 404 runs the stem, `patch_embed`; line 406 gives the
         tokens their position; line 407 runs the first blocks, `blocks`.
@@ -64,7 +64,7 @@ class DeepseekVitClassifierSplit(DeepseekVitClassifier):
         return DeepseekVitEncoderEmbedding(x, H, W, rope)
 
     def forward_stages(self, embedding: DeepseekVitEncoderEmbedding) -> torch.Tensor:
-        """Run all that follows on what `embed` gives, masked or not."""
+        """Turn an embedding into features: all that follows the boundary."""
         x, H, W, rope = embedding
         B = x.shape[0]
         for blk in self.encoder.blocks:
@@ -80,5 +80,5 @@ class DeepseekVitClassifierSplit(DeepseekVitClassifier):
         return x
 
     def forward_features(self, x: torch.Tensor) -> torch.Tensor:
-        """Do what DeepseekVitClassifier does, in two steps."""
+        """Turn images, (B, C, H, W), into features, as DeepseekVitClassifier does."""
         return self.forward_stages(self.embed(x))

@@ -11,7 +11,7 @@ class DLASplit(DLA):
     """DLA with embed() and forward_stages(); all else is timm's."""
 
     def embed(self, x) -> torch.Tensor:
-        """Turn images, (B, C, H, W), into the tokens that enter the stages.
+        """Turn images, (B, C, H, W), into the tokens, (B, C, H, W), that enter the stages.
 
         The boundary is timm/models/dla.py:538. Line 538 runs the stem, `base_layer`; no positional encoding comes
         before the blocks; line 539 runs the first blocks, `level0`.
@@ -20,7 +20,7 @@ class DLASplit(DLA):
         return x
 
     def forward_stages(self, x: torch.Tensor):
-        """Run all that follows on what `embed` gives, masked or not."""
+        """Turn tokens, (B, C, H, W), into features: all that follows the boundary."""
         x = self.level0(x)
         x = self.level1(x)
         x = self.level2(x)
@@ -30,5 +30,5 @@ class DLASplit(DLA):
         return x
 
     def forward_features(self, x):
-        """Do what DLA does, in two steps."""
+        """Turn images, (B, C, H, W), into features, as DLA does."""
         return self.forward_stages(self.embed(x))

@@ -11,7 +11,7 @@ class EdgeNeXtSplit(EdgeNeXt):
     """EdgeNeXt with embed() and forward_stages(); all else is timm's."""
 
     def embed(self, x) -> torch.Tensor:
-        """Turn images, (B, C, H, W), into the tokens that enter the stages.
+        """Turn images, (B, C, H, W), into the tokens, (B, C, H, W), that enter the stages.
 
         The boundary is timm/models/edgenext.py:562. Line 562 runs the stem, `stem`; no positional encoding comes before
         the blocks; line 563 runs the first blocks, `stages`.
@@ -20,11 +20,11 @@ class EdgeNeXtSplit(EdgeNeXt):
         return x
 
     def forward_stages(self, x: torch.Tensor):
-        """Run all that follows on what `embed` gives, masked or not."""
+        """Turn tokens, (B, C, H, W), into features: all that follows the boundary."""
         x = self.stages(x)
         x = self.norm_pre(x)
         return x
 
     def forward_features(self, x):
-        """Do what EdgeNeXt does, in two steps."""
+        """Turn images, (B, C, H, W), into features, as EdgeNeXt does."""
         return self.forward_stages(self.embed(x))

@@ -20,11 +20,11 @@ class EfficientFormerSplit(EfficientFormer):
         return x
 
     def forward_stages(self, x: torch.Tensor):
-        """Run all that follows on what `embed` gives, masked or not."""
+        """Turn tokens into features: all that follows the boundary."""
         x = self.stages(x)
         x = self.norm(x)
         return x
 
     def forward_features(self, x):
-        """Do what EfficientFormer does, in two steps."""
+        """Turn images, (B, C, H, W), into features, as EfficientFormer does."""
         return self.forward_stages(self.embed(x))

@@ -20,11 +20,11 @@ class EfficientFormerV2Split(EfficientFormerV2):
         return x
 
     def forward_stages(self, x: torch.Tensor):
-        """Run all that follows on what `embed` gives, masked or not."""
+        """Turn tokens into features: all that follows the boundary."""
         x = self.stages(x)
         x = self.norm(x)
         return x
 
     def forward_features(self, x):
-        """Do what EfficientFormerV2 does, in two steps."""
+        """Turn images, (B, C, H, W), into features, as EfficientFormerV2 does."""
         return self.forward_stages(self.embed(x))

@@ -13,7 +13,7 @@ class EfficientViMSplit(EfficientViM):
     """EfficientViM with embed() and forward_stages(); all else is timm's."""
 
     def embed(self, x: torch.Tensor) -> torch.Tensor:
-        """Turn images, (B, C, H, W), into the tokens that enter the stages.
+        """Turn images, (B, C, H, W), into the tokens, (B, C, H, W), that enter the stages.
 
         The boundary is timm/models/efficientvim.py:702. Line 702 runs the stem, `patch_embed`; no positional encoding
         comes before the blocks; line 704 runs the first blocks, `norm`, `stages`.
@@ -22,7 +22,7 @@ class EfficientViMSplit(EfficientViM):
         return x
 
     def forward_stages(self, x: torch.Tensor) -> List[torch.Tensor]:
-        """Run all that follows on what `embed` gives, masked or not."""
+        """Turn tokens, (B, C, H, W), into features: all that follows the boundary."""
         features = []
         for stage, norm in zip(self.stages, self.norm):
             _, x, h = stage(x)
@@ -31,7 +31,7 @@ class EfficientViMSplit(EfficientViM):
         return features
 
     def forward_features(self, x: torch.Tensor) -> List[torch.Tensor]:
-        """Do what EfficientViM does, in two steps."""
+        """Turn images, (B, C, H, W), into features, as EfficientViM does."""
         return self.forward_stages(self.embed(x))
 
 

@@ -21,7 +21,7 @@ class EfficientVitSplit(EfficientVit):
         return x
 
     def forward_stages(self, x: torch.Tensor):
-        """Run all that follows on what `embed` gives, masked or not."""
+        """Turn tokens into features: all that follows the boundary."""
         if self.grad_checkpointing and not torch.jit.is_scripting():
             x = checkpoint_seq(self.stages, x)
         else:
@@ -29,7 +29,7 @@ class EfficientVitSplit(EfficientVit):
         return x
 
     def forward_features(self, x):
-        """Do what EfficientVit does, in two steps."""
+        """Turn images, (B, C, H, W), into features, as EfficientVit does."""
         return self.forward_stages(self.embed(x))
 
 
@@ -46,7 +46,7 @@ class EfficientVitLargeSplit(EfficientVitLarge):
         return x
 
     def forward_stages(self, x: torch.Tensor):
-        """Run all that follows on what `embed` gives, masked or not."""
+        """Turn tokens into features: all that follows the boundary."""
         if self.grad_checkpointing and not torch.jit.is_scripting():
             x = checkpoint_seq(self.stages, x)
         else:
@@ -54,5 +54,5 @@ class EfficientVitLargeSplit(EfficientVitLarge):
         return x
 
     def forward_features(self, x):
-        """Do what EfficientVitLarge does, in two steps."""
+        """Turn images, (B, C, H, W), into features, as EfficientVitLarge does."""
         return self.forward_stages(self.embed(x))

@@ -11,7 +11,7 @@ from timm.models.eva import Eva
 
 
 class EvaEmbedding(NamedTuple):
-    """What enters the stages. The tokens to mask are `x`: `embedding._replace(x=masked)`."""
+    """What enters the stages. Mask the tokens, (B, N, C), with `embedding._replace(x=masked)`."""
 
     x: torch.Tensor
     rot_pos_embed: Optional[torch.Tensor]
@@ -21,7 +21,7 @@ class EvaSplit(Eva):
     """Eva with embed() and forward_stages(); all else is timm's."""
 
     def embed(self, x: torch.Tensor) -> EvaEmbedding:
-        """Turn images, (B, C, H, W), into the tokens that enter the stages.
+        """Turn images, (B, C, H, W), into the tokens, (B, N, C), that enter the stages, and what goes with them.
 
         The boundary is timm/models/eva.py:1158. Line 1157 runs the stem, `patch_embed`; line 1158 gives the tokens
         their position; line 1161 runs the first blocks, `blocks`.
@@ -33,7 +33,7 @@ class EvaSplit(Eva):
     def forward_stages(
         self, embedding: EvaEmbedding, attn_mask: Optional[torch.Tensor] = None, is_causal: bool = False
     ) -> torch.Tensor:
-        """Run all that follows on what `embed` gives, masked or not."""
+        """Turn an embedding into features: all that follows the boundary."""
         x, rot_pos_embed = embedding
         x = self.norm_pre(x)
 
@@ -59,5 +59,5 @@ class EvaSplit(Eva):
     def forward_features(
         self, x: torch.Tensor, attn_mask: Optional[torch.Tensor] = None, is_causal: bool = False
     ) -> torch.Tensor:
-        """Do what Eva does, in two steps."""
+        """Turn images, (B, C, H, W), into features, as Eva does."""
         return self.forward_stages(self.embed(x), attn_mask=attn_mask, is_causal=is_causal)

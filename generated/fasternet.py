@@ -11,7 +11,7 @@ class FasterNetSplit(FasterNet):
     """FasterNet with embed() and forward_stages(); all else is timm's."""
 
     def embed(self, x: torch.Tensor) -> torch.Tensor:
-        """Turn images, (B, C, H, W), into the tokens that enter the stages.
+        """Turn images, (B, C, H, W), into the tokens, (B, C, H, W), that enter the stages.
 
         The boundary is timm/models/fasternet.py:391. Line 391 runs the stem, `patch_embed`; no positional encoding
         comes before the blocks; line 392 runs the first blocks, `stages`.
@@ -20,10 +20,10 @@ class FasterNetSplit(FasterNet):
         return x
 
     def forward_stages(self, x: torch.Tensor) -> torch.Tensor:
-        """Run all that follows on what `embed` gives, masked or not."""
+        """Turn tokens, (B, C, H, W), into features: all that follows the boundary."""
         x = self.stages(x)
         return x
 
     def forward_features(self, x: torch.Tensor) -> torch.Tensor:
-        """Do what FasterNet does, in two steps."""
+        """Turn images, (B, C, H, W), into features, as FasterNet does."""
         return self.forward_stages(self.embed(x))

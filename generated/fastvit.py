@@ -11,7 +11,7 @@ class FastVitSplit(FastVit):
     """FastVit with embed() and forward_stages(); all else is timm's."""
 
     def embed(self, x: torch.Tensor) -> torch.Tensor:
-        """Turn images, (B, C, H, W), into the tokens that enter the stages.
+        """Turn images, (B, C, H, W), into the tokens, (B, C, H, W), that enter the stages.
 
         The boundary is timm/models/fastvit.py:1422. Line 1422 runs the stem, `stem`; no positional encoding comes
         before the blocks; line 1424 runs the first blocks, `?`, `stages`.
@@ -20,7 +20,7 @@ class FastVitSplit(FastVit):
         return x
 
     def forward_stages(self, x: torch.Tensor) -> torch.Tensor:
-        """Run all that follows on what `embed` gives, masked or not."""
+        """Turn tokens, (B, C, H, W), into features: all that follows the boundary."""
         outs = []
         for idx, block in enumerate(self.stages):
             x = block(x)
@@ -36,5 +36,5 @@ class FastVitSplit(FastVit):
         return x
 
     def forward_features(self, x: torch.Tensor) -> torch.Tensor:
-        """Do what FastVit does, in two steps."""
+        """Turn images, (B, C, H, W), into features, as FastVit does."""
         return self.forward_stages(self.embed(x))

@@ -11,7 +11,7 @@ class FocalNetSplit(FocalNet):
     """FocalNet with embed() and forward_stages(); all else is timm's."""
 
     def embed(self, x) -> torch.Tensor:
-        """Turn images, (B, C, H, W), into the tokens that enter the stages.
+        """Turn images, (B, C, H, W), into the tokens, (B, C, H, W), that enter the stages.
 
         The boundary is timm/models/focalnet.py:564. Line 564 runs the stem, `stem`; no positional encoding comes before
         the blocks; line 565 runs the first blocks, `layers`.
@@ -20,11 +20,11 @@ class FocalNetSplit(FocalNet):
         return x
 
     def forward_stages(self, x: torch.Tensor):
-        """Run all that follows on what `embed` gives, masked or not."""
+        """Turn tokens, (B, C, H, W), into features: all that follows the boundary."""
         x = self.layers(x)
         x = self.norm(x)
         return x
 
     def forward_features(self, x):
-        """Do what FocalNet does, in two steps."""
+        """Turn images, (B, C, H, W), into features, as FocalNet does."""
         return self.forward_stages(self.embed(x))

@@ -10,7 +10,7 @@ from timm.models.gemma4_vit import Gemma4VitClassifier, Gemma4VitEncoder
 
 
 class Gemma4VitEncoderEmbedding(NamedTuple):
-    """What enters the stages. The tokens to mask are `x`: `embedding._replace(x=masked)`."""
+    """What enters the stages. Mask the tokens with `embedding._replace(x=masked)`."""
 
     x: torch.Tensor
     position_ids: torch.Tensor
@@ -26,7 +26,7 @@ class Gemma4VitEncoderSplit(Gemma4VitEncoder):
         patch_coord: Optional[torch.Tensor] = None,
         patch_valid: Optional[torch.Tensor] = None,
     ) -> Gemma4VitEncoderEmbedding:
-        """Turn images, (B, C, H, W), into the tokens that enter the stages.
+        """Turn images, (B, C, H, W), into the tokens that enter the stages, and what goes with them.
 
         The boundary is timm/models/gemma4_vit.py:884. Line 884 runs the stem, `patch_embed`; no positional encoding
         comes before the blocks; line 885 runs the first blocks, `blocks`.
@@ -36,7 +36,7 @@ class Gemma4VitEncoderSplit(Gemma4VitEncoder):
         return Gemma4VitEncoderEmbedding(x, position_ids, padding_positions)
 
     def forward_stages(self, embedding: Gemma4VitEncoderEmbedding) -> torch.Tensor:
-        """Run all that follows on what `embed` gives, masked or not."""
+        """Turn an embedding into features: all that follows the boundary."""
         x, position_ids, padding_positions = embedding
         return self._encode(x, position_ids, padding_positions)
 
@@ -46,7 +46,7 @@ class Gemma4VitEncoderSplit(Gemma4VitEncoder):
         patch_coord: Optional[torch.Tensor] = None,
         patch_valid: Optional[torch.Tensor] = None,
     ) -> torch.Tensor:
-        """Do what Gemma4VitEncoder does, in two steps."""
+        """Turn images, (B, C, H, W), into features, as Gemma4VitEncoder does."""
         return self.forward_stages(self.embed(x, patch_coord=patch_coord, patch_valid=patch_valid))
 
 
@@ -59,7 +59,7 @@ class Gemma4VitClassifierSplit(Gemma4VitClassifier):
         patch_coord: Optional[torch.Tensor] = None,
         patch_valid: Optional[torch.Tensor] = None,
     ) -> Gemma4VitEncoderEmbedding:
-        """Turn images, (B, C, H, W), into the tokens that enter the stages.
+        """Turn images, (B, C, H, W), into the tokens that enter the stages, and what goes with them.
 
         The boundary is timm/models/gemma4_vit.py:904. Line 904 runs the stem, `patch_embed`; no positional encoding
         comes before the blocks; line 905 runs the first blocks, `blocks`.
@@ -69,7 +69,7 @@ class Gemma4VitClassifierSplit(Gemma4VitClassifier):
         return Gemma4VitEncoderEmbedding(x, position_ids, padding_positions)
 
     def forward_stages(self, embedding: Gemma4VitEncoderEmbedding) -> torch.Tensor:
-        """Run all that follows on what `embed` gives, masked or not."""
+        """Turn an embedding into features: all that follows the boundary."""
         x, position_ids, padding_positions = embedding
         x = self.encoder._encode(x, position_ids, padding_positions)
         if self.encoder.global_pool == 'soft':
@@ -95,5 +95,5 @@ class Gemma4VitClassifierSplit(Gemma4VitClassifier):
         patch_coord: Optional[torch.Tensor] = None,
         patch_valid: Optional[torch.Tensor] = None,
     ) -> torch.Tensor:
-        """Do what Gemma4VitClassifier does, in two steps."""
+        """Turn images, (B, C, H, W), into features, as Gemma4VitClassifier does."""
         return self.forward_stages(self.embed(x, patch_coord=patch_coord, patch_valid=patch_valid))

@@ -12,7 +12,7 @@ class GhostNetSplit(GhostNet):
     """GhostNet with embed() and forward_stages(); all else is timm's."""
 
     def embed(self, x: torch.Tensor) -> torch.Tensor:
-        """Turn images, (B, C, H, W), into the tokens that enter the stages.
+        """Turn images, (B, C, H, W), into the tokens, (B, C, H, W), that enter the stages.
 
         The boundary is timm/models/ghostnet.py:848. Line 846 runs the stem, `conv_stem`; line 848 completes the stem;
         no positional encoding comes before the blocks; line 849 runs the first blocks, `blocks`.
@@ -23,7 +23,7 @@ class GhostNetSplit(GhostNet):
         return x
 
     def forward_stages(self, x: torch.Tensor) -> torch.Tensor:
-        """Run all that follows on what `embed` gives, masked or not."""
+        """Turn tokens, (B, C, H, W), into features: all that follows the boundary."""
         if self.grad_checkpointing and not torch.jit.is_scripting():
             x = checkpoint_seq(self.blocks, x, flatten=True)
         else:
@@ -31,5 +31,5 @@ class GhostNetSplit(GhostNet):
         return x
 
     def forward_features(self, x: torch.Tensor) -> torch.Tensor:
-        """Do what GhostNet does, in two steps."""
+        """Turn images, (B, C, H, W), into features, as GhostNet does."""
         return self.forward_stages(self.embed(x))

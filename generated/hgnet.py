@@ -20,9 +20,9 @@ class HighPerfGpuNetSplit(HighPerfGpuNet):
         return x
 
     def forward_stages(self, x: torch.Tensor):
-        """Run all that follows on what `embed` gives, masked or not."""
+        """Turn tokens into features: all that follows the boundary."""
         return self.stages(x)
 
     def forward_features(self, x):
-        """Do what HighPerfGpuNet does, in two steps."""
+        """Turn images, (B, C, H, W), into features, as HighPerfGpuNet does."""
         return self.forward_stages(self.embed(x))

@@ -11,7 +11,7 @@ from timm.models.hiera import Hiera
 
 
 class HieraEmbedding(NamedTuple):
-    """What enters the stages. The tokens to mask are `x`: `embedding._replace(x=masked)`."""
+    """What enters the stages. Mask the tokens with `embedding._replace(x=masked)`."""
 
     x: torch.Tensor
     mask: Optional[torch.Tensor]
@@ -21,7 +21,7 @@ class HieraSplit(Hiera):
     """Hiera with embed() and forward_stages(); all else is timm's."""
 
     def embed(self, x: torch.Tensor, mask: Optional[torch.Tensor] = None) -> HieraEmbedding:
-        """Turn images, (B, C, H, W), into the tokens that enter the stages.
+        """Turn images, (B, C, H, W), into the tokens that enter the stages, and what goes with them.
 
         The boundary is timm/models/hiera.py:838. Line 837 runs the stem, `patch_embed`; line 838 gives the tokens their
         position; line 846 runs the first blocks, `blocks`.
@@ -40,7 +40,7 @@ class HieraSplit(Hiera):
         return HieraEmbedding(x, mask)
 
     def forward_stages(self, embedding: HieraEmbedding, return_intermediates: bool = False) -> torch.Tensor:
-        """Run all that follows on what `embed` gives, masked or not."""
+        """Turn an embedding into features: all that follows the boundary."""
         x, mask = embedding
         x = self.unroll(x)
 
@@ -69,5 +69,5 @@ class HieraSplit(Hiera):
     def forward_features(
         self, x: torch.Tensor, mask: Optional[torch.Tensor] = None, return_intermediates: bool = False
     ) -> torch.Tensor:
-        """Do what Hiera does, in two steps."""
+        """Turn images, (B, C, H, W), into features, as Hiera does."""
         return self.forward_stages(self.embed(x, mask=mask), return_intermediates=return_intermediates)

@@ -12,7 +12,7 @@ class HieraDetSplit(HieraDet):
     """HieraDet with embed() and forward_stages(); all else is timm's."""
 
     def embed(self, x: torch.Tensor) -> torch.Tensor:
-        """Turn images, (B, C, H, W), into the tokens that enter the stages.
+        """Turn images, (B, C, H, W), into the tokens, (B, H, W, C), that enter the stages.
 
         The boundary is timm/models/hieradet_sam2.py:567. Line 566 runs the stem, `patch_embed`; line 567 gives the
         tokens their position; line 568 runs the first blocks, `blocks`.
@@ -22,7 +22,7 @@ class HieraDetSplit(HieraDet):
         return x
 
     def forward_stages(self, x: torch.Tensor) -> torch.Tensor:
-        """Run all that follows on what `embed` gives, masked or not."""
+        """Turn tokens, (B, H, W, C), into features: all that follows the boundary."""
         for blk in self.blocks:
             if self.grad_checkpointing and not torch.jit.is_scripting():
                 x = checkpoint(blk, x)
@@ -31,5 +31,5 @@ class HieraDetSplit(HieraDet):
         return x
 
     def forward_features(self, x: torch.Tensor) -> torch.Tensor:
-        """Do what HieraDet does, in two steps."""
+        """Turn images, (B, C, H, W), into features, as HieraDet does."""
         return self.forward_stages(self.embed(x))

@@ -12,7 +12,7 @@ class HighResolutionNetSplit(HighResolutionNet):
     """HighResolutionNet with embed() and forward_stages(); all else is timm's."""
 
     def embed(self, x) -> torch.Tensor:
-        """Turn images, (B, C, H, W), into the tokens that enter the stages.
+        """Turn images, (B, C, H, W), into the tokens, (B, C, H, W), that enter the stages.
 
         The boundary is timm/models/hrnet.py:810. Line 808 runs the stem, `conv1`; line 810 completes the stem; no
         positional encoding comes before the blocks; line 811 may return.
@@ -23,7 +23,7 @@ class HighResolutionNetSplit(HighResolutionNet):
         return x
 
     def forward_stages(self, x: torch.Tensor):
-        """Run all that follows on what `embed` gives, masked or not."""
+        """Turn tokens, (B, C, H, W), into features: all that follows the boundary."""
         if isinstance(self.layer1, nn.Identity):
             return x  # only the stem remains (prune_intermediate_layers)
         x = self.conv2(x)
@@ -47,5 +47,5 @@ class HighResolutionNetSplit(HighResolutionNet):
         return y
 
     def forward_features(self, x):
-        """Do what HighResolutionNet does, in two steps."""
+        """Turn images, (B, C, H, W), into features, as HighResolutionNet does."""
         return self.forward_stages(self.embed(x))

@@ -11,7 +11,7 @@ class MetaNeXtSplit(MetaNeXt):
     """MetaNeXt with embed() and forward_stages(); all else is timm's."""
 
     def embed(self, x) -> torch.Tensor:
-        """Turn images, (B, C, H, W), into the tokens that enter the stages.
+        """Turn images, (B, C, H, W), into the tokens, (B, C, H, W), that enter the stages.
 
         The boundary is timm/models/inception_next.py:474. Line 474 runs the stem, `stem`; no positional encoding comes
         before the blocks; line 475 runs the first blocks, `stages`.
@@ -20,10 +20,10 @@ class MetaNeXtSplit(MetaNeXt):
         return x
 
     def forward_stages(self, x: torch.Tensor):
-        """Run all that follows on what `embed` gives, masked or not."""
+        """Turn tokens, (B, C, H, W), into features: all that follows the boundary."""
         x = self.stages(x)
         return x
 
     def forward_features(self, x):
-        """Do what MetaNeXt does, in two steps."""
+        """Turn images, (B, C, H, W), into features, as MetaNeXt does."""
         return self.forward_stages(self.embed(x))

@@ -11,7 +11,7 @@ class InceptionResnetV2Split(InceptionResnetV2):
     """InceptionResnetV2 with embed() and forward_stages(); all else is timm's."""
 
     def embed(self, x) -> torch.Tensor:
-        """Turn images, (B, C, H, W), into the tokens that enter the stages.
+        """Turn images, (B, C, H, W), into the tokens, (B, C, H, W), that enter the stages.
 
         The boundary is timm/models/inception_resnet_v2.py:420. Line 418 runs the stem, `conv2d_1a`; no positional
         encoding comes before the blocks; line 421 runs the first blocks, `maxpool_3a`.
@@ -22,7 +22,7 @@ class InceptionResnetV2Split(InceptionResnetV2):
         return x
 
     def forward_stages(self, x: torch.Tensor):
-        """Run all that follows on what `embed` gives, masked or not."""
+        """Turn tokens, (B, C, H, W), into features: all that follows the boundary."""
         x = self.maxpool_3a(x)
         x = self.conv2d_3b(x)
         x = self.conv2d_4a(x)
@@ -38,5 +38,5 @@ class InceptionResnetV2Split(InceptionResnetV2):
         return x
 
     def forward_features(self, x):
-        """Do what InceptionResnetV2 does, in two steps."""
+        """Turn images, (B, C, H, W), into features, as InceptionResnetV2 does."""
         return self.forward_stages(self.embed(x))

@@ -12,7 +12,7 @@ class LCNetV2Split(LCNetV2):
     """LCNetV2 with embed() and forward_stages(); all else is timm's."""
 
     def embed(self, x: torch.Tensor) -> torch.Tensor:
-        """Turn images, (B, C, H, W), into the tokens that enter the stages.
+        """Turn images, (B, C, H, W), into the tokens, (B, C, H, W), that enter the stages.
 
         The boundary is timm/models/lcnetv2.py:432. Line 432 runs the stem, `stem`; no positional encoding comes before
         the blocks; line 433 runs the first blocks, `stages`.
@@ -21,7 +21,7 @@ class LCNetV2Split(LCNetV2):
         return x
 
     def forward_stages(self, x: torch.Tensor) -> torch.Tensor:
-        """Run all that follows on what `embed` gives, masked or not."""
+        """Turn tokens, (B, C, H, W), into features: all that follows the boundary."""
         if self.grad_checkpointing and not torch.jit.is_scripting():
             x = checkpoint_seq(self.stages, x, flatten=True)
         else:
@@ -29,5 +29,5 @@ class LCNetV2Split(LCNetV2):
         return x
 
     def forward_features(self, x: torch.Tensor) -> torch.Tensor:
-        """Do what LCNetV2 does, in two steps."""
+        """Turn images, (B, C, H, W), into features, as LCNetV2 does."""
         return self.forward_stages(self.embed(x))

@@ -23,7 +23,7 @@ class LevitSplit(Levit):
         return x
 
     def forward_stages(self, x: torch.Tensor):
-        """Run all that follows on what `embed` gives, masked or not."""
+        """Turn tokens into features: all that follows the boundary."""
         if self.grad_checkpointing and not torch.jit.is_scripting():
             x = checkpoint_seq(self.stages, x)
         else:
@@ -31,7 +31,7 @@ class LevitSplit(Levit):
         return x
 
     def forward_features(self, x):
-        """Do what Levit does, in two steps."""
+        """Turn images, (B, C, H, W), into features, as Levit does."""
         return self.forward_stages(self.embed(x))
 
 

@@ -12,7 +12,7 @@ class MlpMixerSplit(MlpMixer):
     """MlpMixer with embed() and forward_stages(); all else is timm's."""
 
     def embed(self, x: torch.Tensor) -> torch.Tensor:
-        """Turn images, (B, C, H, W), into the tokens that enter the stages.
+        """Turn images, (B, C, H, W), into the tokens, (B, N, C), that enter the stages.
 
         The boundary is timm/models/mlp_mixer.py:499. Line 499 runs the stem, `stem`; no positional encoding comes
         before the blocks; line 500 runs the first blocks, `blocks`.
@@ -21,7 +21,7 @@ class MlpMixerSplit(MlpMixer):
         return x
 
     def forward_stages(self, x: torch.Tensor) -> torch.Tensor:
-        """Run all that follows on what `embed` gives, masked or not."""
+        """Turn tokens, (B, N, C), into features: all that follows the boundary."""
         if self.grad_checkpointing and not torch.jit.is_scripting():
             x = checkpoint_seq(self.blocks, x)
         else:
@@ -30,5 +30,5 @@ class MlpMixerSplit(MlpMixer):
         return x
 
     def forward_features(self, x: torch.Tensor) -> torch.Tensor:
-        """Do what MlpMixer does, in two steps."""
+        """Turn images, (B, C, H, W), into features, as MlpMixer does."""
         return self.forward_stages(self.embed(x))

@@ -12,7 +12,7 @@ class MobileNetV3Split(MobileNetV3):
     """MobileNetV3 with embed() and forward_stages(); all else is timm's."""
 
     def embed(self, x: torch.Tensor) -> torch.Tensor:
-        """Turn images, (B, C, H, W), into the tokens that enter the stages.
+        """Turn images, (B, C, H, W), into the tokens, (B, C, H, W), that enter the stages.
 
         The boundary is timm/models/mobilenetv3.py:332. Line 331 runs the stem, `conv_stem`; no positional encoding
         comes before the blocks; line 333 runs the first blocks, `blocks`.
@@ -22,7 +22,7 @@ class MobileNetV3Split(MobileNetV3):
         return x
 
     def forward_stages(self, x: torch.Tensor) -> torch.Tensor:
-        """Run all that follows on what `embed` gives, masked or not."""
+        """Turn tokens, (B, C, H, W), into features: all that follows the boundary."""
         if self.grad_checkpointing and not torch.jit.is_scripting():
             x = checkpoint_seq(self.blocks, x, flatten=True)
         else:
@@ -30,5 +30,5 @@ class MobileNetV3Split(MobileNetV3):
         return x
 
     def forward_features(self, x: torch.Tensor) -> torch.Tensor:
-        """Do what MobileNetV3 does, in two steps."""
+        """Turn images, (B, C, H, W), into features, as MobileNetV3 does."""
         return self.forward_stages(self.embed(x))

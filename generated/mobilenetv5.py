@@ -12,7 +12,7 @@ class MobileNetV5Split(MobileNetV5):
     """MobileNetV5 with embed() and forward_stages(); all else is timm's."""
 
     def embed(self, x: torch.Tensor) -> torch.Tensor:
-        """Turn images, (B, C, H, W), into the tokens that enter the stages.
+        """Turn images, (B, C, H, W), into the tokens, (B, C, H, W), that enter the stages.
 
         The boundary is timm/models/mobilenetv5.py:415. Both arms of line 411 begin with the stem; line 415 runs the
         stem, `conv_stem`; no positional encoding comes before the blocks; line 418 runs the first blocks, `blocks`.
@@ -21,7 +21,7 @@ class MobileNetV5Split(MobileNetV5):
         return x
 
     def forward_stages(self, x: torch.Tensor) -> torch.Tensor:
-        """Run all that follows on what `embed` gives, masked or not."""
+        """Turn tokens, (B, C, H, W), into features: all that follows the boundary."""
         if self.msfa is not None:
             # When MSFA aggregation layer is present, we gather intermediates as is forward_intermediates
             feat_idx = 0  # offset by one from blocks index due to stem feature
@@ -46,7 +46,7 @@ class MobileNetV5Split(MobileNetV5):
         return x
 
     def forward_features(self, x: torch.Tensor) -> torch.Tensor:
-        """Do what MobileNetV5 does, in two steps."""
+        """Turn images, (B, C, H, W), into features, as MobileNetV5 does."""
         return self.forward_stages(self.embed(x))
 
 
@@ -54,7 +54,7 @@ class MobileNetV5EncoderSplit(MobileNetV5Encoder):
     """MobileNetV5Encoder with embed() and forward_stages(); all else is timm's."""
 
     def embed(self, x: torch.Tensor) -> torch.Tensor:
-        """Turn images, (B, C, H, W), into the tokens that enter the stages.
+        """Turn images, (B, C, H, W), into the tokens, (B, C, H, W), that enter the stages.
 
         The boundary is timm/models/mobilenetv5.py:650. Line 650 runs the stem, `conv_stem`; no positional encoding
         comes before the blocks; line 654 runs the first blocks, `blocks`.
@@ -63,7 +63,7 @@ class MobileNetV5EncoderSplit(MobileNetV5Encoder):
         return x
 
     def forward_stages(self, x: torch.Tensor) -> torch.Tensor:
-        """Run all that follows on what `embed` gives, masked or not."""
+        """Turn tokens, (B, C, H, W), into features: all that follows the boundary."""
         feat_idx = 0  # offset by one from blocks index due to stem feature
         intermediates = []
         if feat_idx in self.msfa_indices:
@@ -84,5 +84,5 @@ class MobileNetV5EncoderSplit(MobileNetV5Encoder):
         return self.msfa(intermediates)
 
     def forward_features(self, x: torch.Tensor) -> torch.Tensor:
-        """Do what MobileNetV5Encoder does, in two steps."""
+        """Turn images, (B, C, H, W), into features, as MobileNetV5Encoder does."""
         return self.forward_stages(self.embed(x))

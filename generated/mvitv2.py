@@ -10,7 +10,7 @@ from timm.models.mvitv2 import MultiScaleVit
 
 
 class MultiScaleVitEmbedding(NamedTuple):
-    """What enters the stages. The tokens to mask are `x`: `embedding._replace(x=masked)`."""
+    """What enters the stages. Mask the tokens, (B, N, C), with `embedding._replace(x=masked)`."""
 
     x: torch.Tensor
     feat_size: List[int]
@@ -20,7 +20,7 @@ class MultiScaleVitSplit(MultiScaleVit):
     """MultiScaleVit with embed() and forward_stages(); all else is timm's."""
 
     def embed(self, x) -> MultiScaleVitEmbedding:
-        """Turn images, (B, C, H, W), into the tokens that enter the stages.
+        """Turn images, (B, C, H, W), into the tokens, (B, N, C), that enter the stages, and what goes with them.
 
         The boundary is timm/models/mvitv2.py:968. Line 960 runs the stem, `patch_embed`; line 967 gives the tokens
         their position; line 970 runs the first blocks, `stages`.
@@ -37,7 +37,7 @@ class MultiScaleVitSplit(MultiScaleVit):
         return MultiScaleVitEmbedding(x, feat_size)
 
     def forward_stages(self, embedding: MultiScaleVitEmbedding):
-        """Run all that follows on what `embed` gives, masked or not."""
+        """Turn an embedding into features: all that follows the boundary."""
         x, feat_size = embedding
 
         for stage in self.stages:
@@ -47,5 +47,5 @@ class MultiScaleVitSplit(MultiScaleVit):
         return x
 
     def forward_features(self, x):
-        """Do what MultiScaleVit does, in two steps."""
+        """Turn images, (B, C, H, W), into features, as MultiScaleVit does."""
         return self.forward_stages(self.embed(x))

@@ -12,7 +12,7 @@ from timm.models.naflexvit import NaFlexVit
 
 
 class NaFlexVitEmbedding(NamedTuple):
-    """What enters the stages. The tokens to mask are `x`: `embedding._replace(x=masked)`."""
+    """What enters the stages. Mask the tokens with `embedding._replace(x=masked)`."""
 
     x: torch.Tensor
     naflex_mode: bool
@@ -32,7 +32,7 @@ class NaFlexVitSplit(NaFlexVit):
         patch_valid: Optional[torch.Tensor] = None,
         attn_mask: Optional[torch.Tensor] = None,
     ) -> NaFlexVitEmbedding:
-        """Turn images, (B, C, H, W), into the tokens that enter the stages.
+        """Turn images, (B, C, H, W), into the tokens that enter the stages, and what goes with them.
 
         The boundary is timm/models/naflexvit.py:1894. Line 1885 runs the stem, `embeds`; line 1885 gives the tokens
         their position; line 1894 only unpacks or reshapes them; line 1898 runs the first blocks, `blocks`.
@@ -53,7 +53,7 @@ class NaFlexVitSplit(NaFlexVit):
         return NaFlexVitEmbedding(x, naflex_mode, embeds, rope_embeds, keep_indices, attn_mask)
 
     def forward_stages(self, embedding: NaFlexVitEmbedding) -> Union[torch.Tensor, Dict[str, torch.Tensor]]:
-        """Run all that follows on what `embed` gives, masked or not."""
+        """Turn an embedding into features: all that follows the boundary."""
         x, naflex_mode, embeds, rope_embeds, keep_indices, attn_mask = embedding
 
         # Apply transformer blocks with masked attention and/or ROPE if provided
@@ -104,7 +104,7 @@ class NaFlexVitSplit(NaFlexVit):
         patch_valid: Optional[torch.Tensor] = None,
         attn_mask: Optional[torch.Tensor] = None,
     ) -> Union[torch.Tensor, Dict[str, torch.Tensor]]:
-        """Do what NaFlexVit does, in two steps."""
+        """Turn images, (B, C, H, W), into features, as NaFlexVit does."""
         return self.forward_stages(
             self.embed(patches, patch_coord=patch_coord, patch_valid=patch_valid, attn_mask=attn_mask)
         )

@@ -12,7 +12,7 @@ class NASNetALargeSplit(NASNetALarge):
     """NASNetALarge with embed() and forward_stages(); all else is timm's."""
 
     def embed(self, x) -> torch.Tensor:
-        """Turn images, (B, C, H, W), into the tokens that enter the stages.
+        """Turn images, (B, C, H, W), into the tokens, (B, C, H, W), that enter the stages.
 
         The boundary is timm/models/nasnet.py:761. Line 761 runs the stem, `conv0`; no positional encoding comes before
         the blocks; line 762 may return.
@@ -21,7 +21,7 @@ class NASNetALargeSplit(NASNetALarge):
         return x_conv0
 
     def forward_stages(self, x_conv0: torch.Tensor):
-        """Run all that follows on what `embed` gives, masked or not."""
+        """Turn tokens, (B, C, H, W), into features: all that follows the boundary."""
         if self.cell_stem_0 is None:
             return x_conv0
 
@@ -60,5 +60,5 @@ class NASNetALargeSplit(NASNetALarge):
         return x
 
     def forward_features(self, x):
-        """Do what NASNetALarge does, in two steps."""
+        """Turn images, (B, C, H, W), into features, as NASNetALarge does."""
         return self.forward_stages(self.embed(x))

@@ -11,7 +11,7 @@ class NestSplit(Nest):
     """Nest with embed() and forward_stages(); all else is timm's."""
 
     def embed(self, x) -> torch.Tensor:
-        """Turn images, (B, C, H, W), into the tokens that enter the stages.
+        """Turn images, (B, C, H, W), into the tokens, (B, C, H, W), that enter the stages.
 
         The boundary is timm/models/nest.py:550. Line 550 runs the stem, `patch_embed`; no positional encoding comes
         before the blocks; line 551 runs the first blocks, `levels`.
@@ -20,12 +20,12 @@ class NestSplit(Nest):
         return x
 
     def forward_stages(self, x: torch.Tensor):
-        """Run all that follows on what `embed` gives, masked or not."""
+        """Turn tokens, (B, C, H, W), into features: all that follows the boundary."""
         x = self.levels(x)
         # Layer norm done over channel dim only (to NHWC and back)
         x = self.norm(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
         return x
 
     def forward_features(self, x):
-        """Do what Nest does, in two steps."""
+        """Turn images, (B, C, H, W), into features, as Nest does."""
         return self.forward_stages(self.embed(x))

@@ -12,7 +12,7 @@ class NextViTSplit(NextViT):
     """NextViT with embed() and forward_stages(); all else is timm's."""
 
     def embed(self, x) -> torch.Tensor:
-        """Turn images, (B, C, H, W), into the tokens that enter the stages.
+        """Turn images, (B, C, H, W), into the tokens, (B, C, H, W), that enter the stages.
 
         The boundary is timm/models/nextvit.py:710. Line 710 runs the stem, `stem`; no positional encoding comes before
         the blocks; line 711 runs the first blocks, `stages`.
@@ -21,7 +21,7 @@ class NextViTSplit(NextViT):
         return x
 
     def forward_stages(self, x: torch.Tensor):
-        """Run all that follows on what `embed` gives, masked or not."""
+        """Turn tokens, (B, C, H, W), into features: all that follows the boundary."""
         if self.grad_checkpointing and not torch.jit.is_scripting():
             x = checkpoint_seq(self.stages, x)
         else:
@@ -30,5 +30,5 @@ class NextViTSplit(NextViT):
         return x
 
     def forward_features(self, x):
-        """Do what NextViT does, in two steps."""
+        """Turn images, (B, C, H, W), into features, as NextViT does."""
         return self.forward_stages(self.embed(x))

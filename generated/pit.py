@@ -11,7 +11,7 @@ class PoolingVisionTransformerSplit(PoolingVisionTransformer):
     """PoolingVisionTransformer with embed() and forward_stages(); all else is timm's."""
 
     def embed(self, x) -> torch.Tensor:
-        """Turn images, (B, C, H, W), into the tokens that enter the stages.
+        """Turn images, (B, C, H, W), into the tokens, (B, C, H, W), that enter the stages.
 
         The boundary is timm/models/pit.py:363. Line 362 runs the stem, `patch_embed`; line 363 gives the tokens their
         position; line 365 runs the first blocks, `transformers`.
@@ -21,12 +21,12 @@ class PoolingVisionTransformerSplit(PoolingVisionTransformer):
         return x
 
     def forward_stages(self, x: torch.Tensor):
-        """Run all that follows on what `embed` gives, masked or not."""
+        """Turn tokens, (B, C, H, W), into features: all that follows the boundary."""
         cls_tokens = self.cls_token.expand(x.shape[0], -1, -1)
         x, cls_tokens = self.transformers((x, cls_tokens))
         cls_tokens = self.norm(cls_tokens)
         return cls_tokens
 
     def forward_features(self, x):
-        """Do what PoolingVisionTransformer does, in two steps."""
+        """Turn images, (B, C, H, W), into features, as PoolingVisionTransformer does."""
         return self.forward_stages(self.embed(x))

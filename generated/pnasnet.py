@@ -12,7 +12,7 @@ class PNASNet5LargeSplit(PNASNet5Large):
     """PNASNet5Large with embed() and forward_stages(); all else is timm's."""
 
     def embed(self, x) -> torch.Tensor:
-        """Turn images, (B, C, H, W), into the tokens that enter the stages.
+        """Turn images, (B, C, H, W), into the tokens, (B, C, H, W), that enter the stages.
 
         The boundary is timm/models/pnasnet.py:506. Line 506 runs the stem, `conv_0`; no positional encoding comes
         before the blocks; line 507 may return.
@@ -21,7 +21,7 @@ class PNASNet5LargeSplit(PNASNet5Large):
         return x_conv_0
 
     def forward_stages(self, x_conv_0: torch.Tensor):
-        """Run all that follows on what `embed` gives, masked or not."""
+        """Turn tokens, (B, C, H, W), into features: all that follows the boundary."""
         if self.cell_stem_0 is None:
             return x_conv_0
         x_stem_0 = self.cell_stem_0(x_conv_0)
@@ -48,5 +48,5 @@ class PNASNet5LargeSplit(PNASNet5Large):
         return x
 
     def forward_features(self, x):
-        """Do what PNASNet5Large does, in two steps."""
+        """Turn images, (B, C, H, W), into features, as PNASNet5Large does."""
         return self.forward_stages(self.embed(x))

@@ -11,7 +11,7 @@ class PyramidVisionTransformerV2Split(PyramidVisionTransformerV2):
     """PyramidVisionTransformerV2 with embed() and forward_stages(); all else is timm's."""
 
     def embed(self, x) -> torch.Tensor:
-        """Turn images, (B, C, H, W), into the tokens that enter the stages.
+        """Turn images, (B, C, H, W), into the tokens, (B, H, W, C), that enter the stages.
 
         The boundary is timm/models/pvt_v2.py:487. Line 487 runs the stem, `patch_embed`; no positional encoding comes
         before the blocks; line 488 runs the first blocks, `stages`.
@@ -20,10 +20,10 @@ class PyramidVisionTransformerV2Split(PyramidVisionTransformerV2):
         return x
 
     def forward_stages(self, x: torch.Tensor):
-        """Run all that follows on what `embed` gives, masked or not."""
+        """Turn tokens, (B, H, W, C), into features: all that follows the boundary."""
         x = self.stages(x)
         return x
 
     def forward_features(self, x):
-        """Do what PyramidVisionTransformerV2 does, in two steps."""
+        """Turn images, (B, C, H, W), into features, as PyramidVisionTransformerV2 does."""
         return self.forward_stages(self.embed(x))

@@ -11,7 +11,7 @@ from timm.models.qwen3_vit import Qwen3VitClassifier, Qwen3VitEncoder
 
 
 class Qwen3VitEncoderEmbedding(NamedTuple):
-    """What enters the stages. The tokens to mask are `x`: `embedding._replace(x=masked)`."""
+    """What enters the stages. Mask the tokens, (B, N, C), with `embedding._replace(x=masked)`."""
 
     x: torch.Tensor
     H: int
@@ -23,7 +23,7 @@ class Qwen3VitEncoderSplit(Qwen3VitEncoder):
     """Qwen3VitEncoder with embed() and forward_stages(); all else is timm's."""
 
     def embed(self, x: torch.Tensor) -> Qwen3VitEncoderEmbedding:
-        """Turn images, (B, C, H, W), into the tokens that enter the stages.
+        """Turn images, (B, C, H, W), into the tokens, (B, N, C), that enter the stages, and what goes with them.
 
         The boundary is timm/models/qwen3_vit.py:371. Line 369 runs the stem, `patch_embed`; line 371 gives the tokens
         their position; line 372 runs the first blocks, `blocks`.
@@ -34,7 +34,7 @@ class Qwen3VitEncoderSplit(Qwen3VitEncoder):
         return Qwen3VitEncoderEmbedding(x, H, W, rope)
 
     def forward_stages(self, embedding: Qwen3VitEncoderEmbedding) -> torch.Tensor:
-        """Run all that follows on what `embed` gives, masked or not."""
+        """Turn an embedding into features: all that follows the boundary."""
         x, H, W, rope = embedding
         B = x.shape[0]
         for blk in self.blocks:
@@ -45,7 +45,7 @@ class Qwen3VitEncoderSplit(Qwen3VitEncoder):
         return x.reshape(B, H, W, -1)
 
     def forward_features(self, x: torch.Tensor) -> torch.Tensor:
-        """Do what Qwen3VitEncoder does, in two steps."""
+        """Turn images, (B, C, H, W), into features, as Qwen3VitEncoder does."""
         return self.forward_stages(self.embed(x))
 
 
@@ -53,7 +53,7 @@ class Qwen3VitClassifierSplit(Qwen3VitClassifier):
     """Qwen3VitClassifier with embed() and forward_stages(); all else is timm's."""
 
     def embed(self, x: torch.Tensor) -> Qwen3VitEncoderEmbedding:
-        """Turn images, (B, C, H, W), into the tokens that enter the stages.
+        """Turn images, (B, C, H, W), into the tokens, (B, N, C), that enter the stages, and what goes with them.
 
         The boundary is timm/models/qwen3_vit.py:371. Line 369 runs the stem, `patch_embed`; line 371 gives the tokens
         their position; line 372 runs the first blocks, `blocks`.
@@ -64,7 +64,7 @@ class Qwen3VitClassifierSplit(Qwen3VitClassifier):
         return Qwen3VitEncoderEmbedding(x, H, W, rope)
 
     def forward_stages(self, embedding: Qwen3VitEncoderEmbedding) -> torch.Tensor:
-        """Run all that follows on what `embed` gives, masked or not."""
+        """Turn an embedding into features: all that follows the boundary."""
         x, H, W, rope = embedding
         B = x.shape[0]
         for blk in self.encoder.blocks:
@@ -80,5 +80,5 @@ class Qwen3VitClassifierSplit(Qwen3VitClassifier):
         return x
 
     def forward_features(self, x: torch.Tensor) -> torch.Tensor:
-        """Do what Qwen3VitClassifier does, in two steps."""
+        """Turn images, (B, C, H, W), into features, as Qwen3VitClassifier does."""
         return self.forward_stages(self.embed(x))

@@ -11,7 +11,7 @@ class RegNetSplit(RegNet):
     """RegNet with embed() and forward_stages(); all else is timm's."""
 
     def embed(self, x: torch.Tensor) -> torch.Tensor:
-        """Turn images, (B, C, H, W), into the tokens that enter the stages.
+        """Turn images, (B, C, H, W), into the tokens, (B, C, H, W), that enter the stages.
 
         The boundary is timm/models/regnet.py:828. Line 828 runs the stem, `stem`; no positional encoding comes before
         the blocks; line 829 runs the first blocks, `s1`.
@@ -20,7 +20,7 @@ class RegNetSplit(RegNet):
         return x
 
     def forward_stages(self, x: torch.Tensor) -> torch.Tensor:
-        """Run all that follows on what `embed` gives, masked or not."""
+        """Turn tokens, (B, C, H, W), into features: all that follows the boundary."""
         x = self.s1(x)
         x = self.s2(x)
         x = self.s3(x)
@@ -29,5 +29,5 @@ class RegNetSplit(RegNet):
         return x
 
     def forward_features(self, x: torch.Tensor) -> torch.Tensor:
-        """Do what RegNet does, in two steps."""
+        """Turn images, (B, C, H, W), into features, as RegNet does."""
         return self.forward_stages(self.embed(x))

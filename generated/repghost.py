@@ -12,7 +12,7 @@ class RepGhostNetSplit(RepGhostNet):
     """RepGhostNet with embed() and forward_stages(); all else is timm's."""
 
     def embed(self, x) -> torch.Tensor:
-        """Turn images, (B, C, H, W), into the tokens that enter the stages.
+        """Turn images, (B, C, H, W), into the tokens, (B, C, H, W), that enter the stages.
 
         The boundary is timm/models/repghost.py:419. Line 417 runs the stem, `conv_stem`; line 419 completes the stem;
         no positional encoding comes before the blocks; line 420 runs the first blocks, `blocks`.
@@ -23,7 +23,7 @@ class RepGhostNetSplit(RepGhostNet):
         return x
 
     def forward_stages(self, x: torch.Tensor):
-        """Run all that follows on what `embed` gives, masked or not."""
+        """Turn tokens, (B, C, H, W), into features: all that follows the boundary."""
         if self.grad_checkpointing and not torch.jit.is_scripting():
             x = checkpoint_seq(self.blocks, x, flatten=True)
         else:
@@ -31,5 +31,5 @@ class RepGhostNetSplit(RepGhostNet):
         return x
 
     def forward_features(self, x):
-        """Do what RepGhostNet does, in two steps."""
+        """Turn images, (B, C, H, W), into features, as RepGhostNet does."""
         return self.forward_stages(self.embed(x))

@@ -21,7 +21,7 @@ class RepVitSplit(RepVit):
         return x
 
     def forward_stages(self, x: torch.Tensor):
-        """Run all that follows on what `embed` gives, masked or not."""
+        """Turn tokens into features: all that follows the boundary."""
         if self.grad_checkpointing and not torch.jit.is_scripting():
             x = checkpoint_seq(self.stages, x)
         else:
@@ -29,5 +29,5 @@ class RepVitSplit(RepVit):
         return x
 
     def forward_features(self, x):
-        """Do what RepVit does, in two steps."""
+        """Turn images, (B, C, H, W), into features, as RepVit does."""
         return self.forward_stages(self.embed(x))

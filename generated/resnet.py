@@ -12,7 +12,7 @@ class ResNetSplit(ResNet):
     """ResNet with embed() and forward_stages(); all else is timm's."""
 
     def embed(self, x: torch.Tensor) -> torch.Tensor:
-        """Turn images, (B, C, H, W), into the tokens that enter the stages.
+        """Turn images, (B, C, H, W), into the tokens, (B, C, H, W), that enter the stages.
 
         The boundary is timm/models/resnet.py:780. Line 777 runs the stem, `conv1`; no positional encoding comes before
         the blocks; line 782 runs the first blocks, `layer1`, `layer2`, `layer3`, `layer4`.
@@ -24,7 +24,7 @@ class ResNetSplit(ResNet):
         return x
 
     def forward_stages(self, x: torch.Tensor) -> torch.Tensor:
-        """Run all that follows on what `embed` gives, masked or not."""
+        """Turn tokens, (B, C, H, W), into features: all that follows the boundary."""
         if self.grad_checkpointing and not torch.jit.is_scripting():
             x = checkpoint_seq([self.layer1, self.layer2, self.layer3, self.layer4], x, flatten=True)
         else:
@@ -35,5 +35,5 @@ class ResNetSplit(ResNet):
         return x
 
     def forward_features(self, x: torch.Tensor) -> torch.Tensor:
-        """Do what ResNet does, in two steps."""
+        """Turn images, (B, C, H, W), into features, as ResNet does."""
         return self.forward_stages(self.embed(x))

@@ -20,11 +20,11 @@ class ResNetV2Split(ResNetV2):
         return x
 
     def forward_stages(self, x: torch.Tensor) -> torch.Tensor:
-        """Run all that follows on what `embed` gives, masked or not."""
+        """Turn tokens into features: all that follows the boundary."""
         x = self.stages(x)
         x = self.norm(x)
         return x
 
     def forward_features(self, x: torch.Tensor) -> torch.Tensor:
-        """Do what ResNetV2 does, in two steps."""
+        """Turn images, (B, C, H, W), into features, as ResNetV2 does."""
         return self.forward_stages(self.embed(x))

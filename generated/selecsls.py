@@ -11,7 +11,7 @@ class SelecSlsSplit(SelecSls):
     """SelecSls with embed() and forward_stages(); all else is timm's."""
 
     def embed(self, x) -> torch.Tensor:
-        """Turn images, (B, C, H, W), into the tokens that enter the stages.
+        """Turn images, (B, C, H, W), into the tokens, (B, C, H, W), that enter the stages.
 
         The boundary is timm/models/selecsls.py:294. Line 294 runs the stem, `stem`; no positional encoding comes before
         the blocks; line 295 runs the first blocks, `features`.
@@ -20,11 +20,11 @@ class SelecSlsSplit(SelecSls):
         return x
 
     def forward_stages(self, x: torch.Tensor):
-        """Run all that follows on what `embed` gives, masked or not."""
+        """Turn tokens, (B, C, H, W), into features: all that follows the boundary."""
         x = self.features([x])  # list in, as blocks pass [x, skip], so pruning all blocks still selects x
         x = self.head(self.from_seq(x))
         return x
 
     def forward_features(self, x):
-        """Do what SelecSls does, in two steps."""
+        """Turn images, (B, C, H, W), into features, as SelecSls does."""
         return self.forward_stages(self.embed(x))

@@ -20,7 +20,7 @@ class SENetSplit(SENet):
         return x
 
     def forward_stages(self, x: torch.Tensor):
-        """Run all that follows on what `embed` gives, masked or not."""
+        """Turn tokens into features: all that follows the boundary."""
         x = self.pool0(x)
         x = self.layer1(x)
         x = self.layer2(x)
@@ -29,5 +29,5 @@ class SENetSplit(SENet):
         return x
 
     def forward_features(self, x):
-        """Do what SENet does, in two steps."""
+        """Turn images, (B, C, H, W), into features, as SENet does."""
         return self.forward_stages(self.embed(x))

@@ -11,7 +11,7 @@ class Sequencer2dSplit(Sequencer2d):
     """Sequencer2d with embed() and forward_stages(); all else is timm's."""
 
     def embed(self, x) -> torch.Tensor:
-        """Turn images, (B, C, H, W), into the tokens that enter the stages.
+        """Turn images, (B, C, H, W), into the tokens, (B, H, W, C), that enter the stages.
 
         The boundary is timm/models/sequencer.py:545. Line 545 runs the stem, `stem`; no positional encoding comes
         before the blocks; line 546 runs the first blocks, `stages`.
@@ -20,11 +20,11 @@ class Sequencer2dSplit(Sequencer2d):
         return x
 
     def forward_stages(self, x: torch.Tensor):
-        """Run all that follows on what `embed` gives, masked or not."""
+        """Turn tokens, (B, H, W, C), into features: all that follows the boundary."""
         x = self.stages(x)
         x = self.norm(x)
         return x
 
     def forward_features(self, x):
-        """Do what Sequencer2d does, in two steps."""
+        """Turn images, (B, C, H, W), into features, as Sequencer2d does."""
         return self.forward_stages(self.embed(x))

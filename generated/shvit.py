@@ -20,10 +20,10 @@ class SHViTSplit(SHViT):
         return x
 
     def forward_stages(self, x: torch.Tensor) -> torch.Tensor:
-        """Run all that follows on what `embed` gives, masked or not."""
+        """Turn tokens into features: all that follows the boundary."""
         x = self.stages(x)
         return x
 
     def forward_features(self, x: torch.Tensor) -> torch.Tensor:
-        """Do what SHViT does, in two steps."""
+        """Turn images, (B, C, H, W), into features, as SHViT does."""
         return self.forward_stages(self.embed(x))

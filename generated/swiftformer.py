@@ -11,7 +11,7 @@ class SwiftFormerSplit(SwiftFormer):
     """SwiftFormer with embed() and forward_stages(); all else is timm's."""
 
     def embed(self, x: torch.Tensor) -> torch.Tensor:
-        """Turn images, (B, C, H, W), into the tokens that enter the stages.
+        """Turn images, (B, C, H, W), into the tokens, (B, C, H, W), that enter the stages.
 
         The boundary is timm/models/swiftformer.py:549. Line 549 runs the stem, `stem`; no positional encoding comes
         before the blocks; line 550 runs the first blocks, `stages`.
@@ -20,11 +20,11 @@ class SwiftFormerSplit(SwiftFormer):
         return x
 
     def forward_stages(self, x: torch.Tensor) -> torch.Tensor:
-        """Run all that follows on what `embed` gives, masked or not."""
+        """Turn tokens, (B, C, H, W), into features: all that follows the boundary."""
         x = self.stages(x)
         x = self.norm(x)
         return x
 
     def forward_features(self, x: torch.Tensor) -> torch.Tensor:
-        """Do what SwiftFormer does, in two steps."""
+        """Turn images, (B, C, H, W), into features, as SwiftFormer does."""
         return self.forward_stages(self.embed(x))

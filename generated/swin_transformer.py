@@ -20,11 +20,11 @@ class SwinTransformerSplit(SwinTransformer):
         return x
 
     def forward_stages(self, x: torch.Tensor) -> torch.Tensor:
-        """Run all that follows on what `embed` gives, masked or not."""
+        """Turn tokens into features: all that follows the boundary."""
         x = self.layers(x)
         x = self.norm(x)
         return x
 
     def forward_features(self, x: torch.Tensor) -> torch.Tensor:
-        """Do what SwinTransformer does, in two steps."""
+        """Turn images, (B, C, H, W), into features, as SwinTransformer does."""
         return self.forward_stages(self.embed(x))

@@ -11,7 +11,7 @@ class SwinTransformerV2Split(SwinTransformerV2):
     """SwinTransformerV2 with embed() and forward_stages(); all else is timm's."""
 
     def embed(self, x: torch.Tensor) -> torch.Tensor:
-        """Turn images, (B, C, H, W), into the tokens that enter the stages.
+        """Turn images, (B, C, H, W), into the tokens, (B, H, W, C), that enter the stages.
 
         The boundary is timm/models/swin_transformer_v2.py:1108. Line 1108 runs the stem, `patch_embed`; no positional
         encoding comes before the blocks; line 1109 runs the first blocks, `layers`.
@@ -20,11 +20,11 @@ class SwinTransformerV2Split(SwinTransformerV2):
         return x
 
     def forward_stages(self, x: torch.Tensor) -> torch.Tensor:
-        """Run all that follows on what `embed` gives, masked or not."""
+        """Turn tokens, (B, H, W, C), into features: all that follows the boundary."""
         x = self.layers(x)
         x = self.norm(x)
         return x
 
     def forward_features(self, x: torch.Tensor) -> torch.Tensor:
-        """Do what SwinTransformerV2 does, in two steps."""
+        """Turn images, (B, C, H, W), into features, as SwinTransformerV2 does."""
         return self.forward_stages(self.embed(x))

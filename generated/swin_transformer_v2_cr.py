@@ -11,7 +11,7 @@ class SwinTransformerV2CrSplit(SwinTransformerV2Cr):
     """SwinTransformerV2Cr with embed() and forward_stages(); all else is timm's."""
 
     def embed(self, x: torch.Tensor) -> torch.Tensor:
-        """Turn images, (B, C, H, W), into the tokens that enter the stages.
+        """Turn images, (B, C, H, W), into the tokens, (B, C, H, W), that enter the stages.
 
         The boundary is timm/models/swin_transformer_v2_cr.py:1043. Line 1043 runs the stem, `patch_embed`; no
         positional encoding comes before the blocks; line 1044 runs the first blocks, `stages`.
@@ -20,10 +20,10 @@ class SwinTransformerV2CrSplit(SwinTransformerV2Cr):
         return x
 
     def forward_stages(self, x: torch.Tensor) -> torch.Tensor:
-        """Run all that follows on what `embed` gives, masked or not."""
+        """Turn tokens, (B, C, H, W), into features: all that follows the boundary."""
         x = self.stages(x)
         return x
 
     def forward_features(self, x: torch.Tensor) -> torch.Tensor:
-        """Do what SwinTransformerV2Cr does, in two steps."""
+        """Turn images, (B, C, H, W), into features, as SwinTransformerV2Cr does."""
         return self.forward_stages(self.embed(x))

@@ -11,7 +11,7 @@ from timm.models.tnt import TNT
 
 
 class TNTEmbedding(NamedTuple):
-    """What enters the stages. The tokens to mask are `patch_embed`: `embedding._replace(patch_embed=masked)`."""
+    """What enters the stages. Mask the tokens, (B, N, C), with `embedding._replace(patch_embed=masked)`."""
 
     patch_embed: torch.Tensor
     pixel_embed: torch.Tensor
@@ -21,7 +21,7 @@ class TNTSplit(TNT):
     """TNT with embed() and forward_stages(); all else is timm's."""
 
     def embed(self, x) -> TNTEmbedding:
-        """Turn images, (B, C, H, W), into the tokens that enter the stages.
+        """Turn images, (B, C, H, W), into the tokens, (B, N, C), that enter the stages, and what goes with them.
 
         The boundary is timm/models/tnt.py:470. Line 465 runs the stem, `pixel_embed`; line 469 gives the tokens their
         position; line 470 is the dropout on them; line 472 runs the first blocks, `blocks`.
@@ -36,7 +36,7 @@ class TNTSplit(TNT):
         return TNTEmbedding(patch_embed, pixel_embed)
 
     def forward_stages(self, embedding: TNTEmbedding):
-        """Run all that follows on what `embed` gives, masked or not."""
+        """Turn an embedding into features: all that follows the boundary."""
         patch_embed, pixel_embed = embedding
 
         for blk in self.blocks:
@@ -49,5 +49,5 @@ class TNTSplit(TNT):
         return patch_embed
 
     def forward_features(self, x):
-        """Do what TNT does, in two steps."""
+        """Turn images, (B, C, H, W), into features, as TNT does."""
         return self.forward_stages(self.embed(x))

@@ -10,7 +10,7 @@ from timm.models.twins import Twins
 
 
 class TwinsEmbedding(NamedTuple):
-    """What enters the stages. The tokens to mask are `x`: `embedding._replace(x=masked)`."""
+    """What enters the stages. Mask the tokens, (B, N, C), with `embedding._replace(x=masked)`."""
 
     x: torch.Tensor
     size: Tuple[int, int]
@@ -20,7 +20,7 @@ class TwinsSplit(Twins):
     """Twins with embed() and forward_stages(); all else is timm's."""
 
     def embed(self, x) -> TwinsEmbedding:
-        """Turn images, (B, C, H, W), into the tokens that enter the stages.
+        """Turn images, (B, C, H, W), into the tokens, (B, N, C), that enter the stages, and what goes with them.
 
         The boundary is timm/models/twins.py:550. Line 547 is a loop over stages: the head of its first round is the
         embedding; line 549 runs the stem, `patch_embeds.0`; line 550 is the dropout on them; no positional encoding
@@ -31,7 +31,7 @@ class TwinsSplit(Twins):
         return TwinsEmbedding(x, size)
 
     def forward_stages(self, embedding: TwinsEmbedding):
-        """Run all that follows on what `embed` gives, masked or not."""
+        """Turn an embedding into features: all that follows the boundary."""
         x, size = embedding
         B = x.shape[0]
         for i, (embed, drop, blocks, pos_blk) in enumerate(
@@ -50,5 +50,5 @@ class TwinsSplit(Twins):
         return x
 
     def forward_features(self, x):
-        """Do what Twins does, in two steps."""
+        """Turn images, (B, C, H, W), into features, as Twins does."""
         return self.forward_stages(self.embed(x))

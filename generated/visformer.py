@@ -12,7 +12,7 @@ class VisformerSplit(Visformer):
     """Visformer with embed() and forward_stages(); all else is timm's."""
 
     def embed(self, x) -> torch.Tensor:
-        """Turn images, (B, C, H, W), into the tokens that enter the stages.
+        """Turn images, (B, C, H, W), into the tokens, (B, C, H, W), that enter the stages.
 
         The boundary is timm/models/visformer.py:553. Line 547 runs the stem, `stem`; line 552 gives the tokens their
         position; line 554 runs the first blocks, `stage1`.
@@ -27,7 +27,7 @@ class VisformerSplit(Visformer):
         return x
 
     def forward_stages(self, x: torch.Tensor):
-        """Run all that follows on what `embed` gives, masked or not."""
+        """Turn tokens, (B, C, H, W), into features: all that follows the boundary."""
         if self.grad_checkpointing and not torch.jit.is_scripting():
             x = checkpoint_seq(self.stage1, x)
         else:
@@ -57,5 +57,5 @@ class VisformerSplit(Visformer):
         return x
 
     def forward_features(self, x):
-        """Do what Visformer does, in two steps."""
+        """Turn images, (B, C, H, W), into features, as Visformer does."""
         return self.forward_stages(self.embed(x))

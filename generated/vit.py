@@ -14,7 +14,7 @@ class VisionTransformerSplit(VisionTransformer):
     """VisionTransformer with embed() and forward_stages(); all else is timm's."""
 
     def embed(self, x: torch.Tensor) -> torch.Tensor:
-        """Turn images, (B, C, H, W), into the tokens that enter the stages.
+        """Turn images, (B, C, H, W), into the tokens, (B, N, C), that enter the stages.
 
         The boundary is timm/models/vision_transformer.py:1289. Line 1288 runs the stem, `patch_embed`; line 1289 gives
         the tokens their position; line 1293 runs the first blocks, `blocks`.
@@ -26,7 +26,7 @@ class VisionTransformerSplit(VisionTransformer):
     def forward_stages(
         self, x: torch.Tensor, attn_mask: Optional[torch.Tensor] = None, is_causal: bool = False
     ) -> torch.Tensor:
-        """Run all that follows on what `embed` gives, masked or not."""
+        """Turn tokens, (B, N, C), into features: all that follows the boundary."""
         x = self.patch_drop(x)
         x = self.norm_pre(x)
 
@@ -45,5 +45,5 @@ class VisionTransformerSplit(VisionTransformer):
     def forward_features(
         self, x: torch.Tensor, attn_mask: Optional[torch.Tensor] = None, is_causal: bool = False
     ) -> torch.Tensor:
-        """Do what VisionTransformer does, in two steps."""
+        """Turn images, (B, C, H, W), into features, as VisionTransformer does."""
         return self.forward_stages(self.embed(x), attn_mask=attn_mask, is_causal=is_causal)

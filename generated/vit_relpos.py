@@ -12,7 +12,7 @@ class VisionTransformerRelPosSplit(VisionTransformerRelPos):
     """VisionTransformerRelPos with embed() and forward_stages(); all else is timm's."""
 
     def embed(self, x) -> torch.Tensor:
-        """Turn images, (B, C, H, W), into the tokens that enter the stages.
+        """Turn images, (B, C, H, W), into the tokens, (B, N, C), that enter the stages.
 
         The boundary is timm/models/vision_transformer_relpos.py:544. Line 542 runs the stem, `patch_embed`; line 543
         adds the prefix tokens; no positional encoding comes before the blocks; line 547 runs the first blocks,
@@ -24,7 +24,7 @@ class VisionTransformerRelPosSplit(VisionTransformerRelPos):
         return x
 
     def forward_stages(self, x: torch.Tensor):
-        """Run all that follows on what `embed` gives, masked or not."""
+        """Turn tokens, (B, N, C), into features: all that follows the boundary."""
         shared_rel_pos = self.shared_rel_pos.get_bias() if self.shared_rel_pos is not None else None
         for blk in self.blocks:
             if self.grad_checkpointing and not torch.jit.is_scripting():
@@ -35,5 +35,5 @@ class VisionTransformerRelPosSplit(VisionTransformerRelPos):
         return x
 
     def forward_features(self, x):
-        """Do what VisionTransformerRelPos does, in two steps."""
+        """Turn images, (B, C, H, W), into features, as VisionTransformerRelPos does."""
         return self.forward_stages(self.embed(x))

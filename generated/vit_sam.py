@@ -26,7 +26,7 @@ class VisionTransformerSAMSplit(VisionTransformerSAM):
         return x
 
     def forward_stages(self, x: torch.Tensor):
-        """Run all that follows on what `embed` gives, masked or not."""
+        """Turn tokens into features: all that follows the boundary."""
         x = self.patch_drop(x)
         x = self.norm_pre(x)
         if self.grad_checkpointing and not torch.jit.is_scripting():
@@ -37,5 +37,5 @@ class VisionTransformerSAMSplit(VisionTransformerSAM):
         return x
 
     def forward_features(self, x):
-        """Do what VisionTransformerSAM does, in two steps."""
+        """Turn images, (B, C, H, W), into features, as VisionTransformerSAM does."""
         return self.forward_stages(self.embed(x))

@@ -11,7 +11,7 @@ class VOLOSplit(VOLO):
     """VOLO with embed() and forward_stages(); all else is timm's."""
 
     def embed(self, x: torch.Tensor) -> torch.Tensor:
-        """Turn images, (B, C, H, W), into the tokens that enter the stages.
+        """Turn images, (B, C, H, W), into the tokens, (B, H, W, C), that enter the stages.
 
         The boundary is timm/models/volo.py:1182. Line 1182 runs the stem, `patch_embed`; no positional encoding comes
         before the blocks; line 1185 runs the first blocks, `network`.
@@ -20,7 +20,7 @@ class VOLOSplit(VOLO):
         return x
 
     def forward_stages(self, x: torch.Tensor) -> torch.Tensor:
-        """Run all that follows on what `embed` gives, masked or not."""
+        """Turn tokens, (B, H, W, C), into features: all that follows the boundary."""
         # step2: tokens learning in the two stages
         x = self.forward_tokens(x)
 
@@ -31,5 +31,5 @@ class VOLOSplit(VOLO):
         return x
 
     def forward_features(self, x: torch.Tensor) -> torch.Tensor:
-        """Do what VOLO does, in two steps."""
+        """Turn images, (B, C, H, W), into features, as VOLO does."""
         return self.forward_stages(self.embed(x))

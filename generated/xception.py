@@ -11,7 +11,7 @@ class XceptionSplit(Xception):
     """Xception with embed() and forward_stages(); all else is timm's."""
 
     def embed(self, x) -> torch.Tensor:
-        """Turn images, (B, C, H, W), into the tokens that enter the stages.
+        """Turn images, (B, C, H, W), into the tokens, (B, C, H, W), that enter the stages.
 
         The boundary is timm/models/xception.py:342. Line 336 runs the stem, `conv1`; line 342 completes the stem; no
         positional encoding comes before the blocks; line 344 runs the first blocks, `block1`.
@@ -26,7 +26,7 @@ class XceptionSplit(Xception):
         return x
 
     def forward_stages(self, x: torch.Tensor):
-        """Run all that follows on what `embed` gives, masked or not."""
+        """Turn tokens, (B, C, H, W), into features: all that follows the boundary."""
         x = self.block1(x)
         x = self.block2(x)
         x = self.block3(x)
@@ -50,5 +50,5 @@ class XceptionSplit(Xception):
         return x
 
     def forward_features(self, x):
-        """Do what Xception does, in two steps."""
+        """Turn images, (B, C, H, W), into features, as Xception does."""
         return self.forward_stages(self.embed(x))

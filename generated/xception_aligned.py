@@ -21,7 +21,7 @@ class XceptionAlignedSplit(XceptionAligned):
         return x
 
     def forward_stages(self, x: torch.Tensor):
-        """Run all that follows on what `embed` gives, masked or not."""
+        """Turn tokens into features: all that follows the boundary."""
         if self.grad_checkpointing and not torch.jit.is_scripting():
             x = checkpoint_seq(self.blocks, x)
         else:
@@ -30,5 +30,5 @@ class XceptionAlignedSplit(XceptionAligned):
         return x
 
     def forward_features(self, x):
-        """Do what XceptionAligned does, in two steps."""
+        """Turn images, (B, C, H, W), into features, as XceptionAligned does."""
         return self.forward_stages(self.embed(x))

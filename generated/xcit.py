@@ -11,7 +11,7 @@ from timm.models.xcit import Xcit
 
 
 class XcitEmbedding(NamedTuple):
-    """What enters the stages. The tokens to mask are `x`: `embedding._replace(x=masked)`."""
+    """What enters the stages. Mask the tokens, (B, N, C), with `embedding._replace(x=masked)`."""
 
     x: torch.Tensor
     Hp: int
@@ -22,7 +22,7 @@ class XcitSplit(Xcit):
     """Xcit with embed() and forward_stages(); all else is timm's."""
 
     def embed(self, x) -> XcitEmbedding:
-        """Turn images, (B, C, H, W), into the tokens that enter the stages.
+        """Turn images, (B, C, H, W), into the tokens, (B, N, C), that enter the stages, and what goes with them.
 
         The boundary is timm/models/xcit.py:616. Line 610 runs the stem, `patch_embed`; line 612 gives the tokens their
         position; line 616 is the dropout on them; line 618 runs the first blocks, `blocks`.
@@ -39,7 +39,7 @@ class XcitSplit(Xcit):
         return XcitEmbedding(x, Hp, Wp)
 
     def forward_stages(self, embedding: XcitEmbedding):
-        """Run all that follows on what `embed` gives, masked or not."""
+        """Turn an embedding into features: all that follows the boundary."""
         x, Hp, Wp = embedding
 
         for blk in self.blocks:
@@ -54,5 +54,5 @@ class XcitSplit(Xcit):
         return x
 
     def forward_features(self, x):
-        """Do what Xcit does, in two steps."""
+        """Turn images, (B, C, H, W), into features, as Xcit does."""
         return self.forward_stages(self.embed(x))
