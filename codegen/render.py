@@ -286,7 +286,6 @@ def _entry(outcome: Outcome, by_path: Mapping[str, Outcome]) -> dict[str, object
                 "recomputed": list(split.recomputed),
             },
             "inherits": result.parent if isinstance(result, Inherited) else None,
-            "delegate": split.delegate.attribute if split.delegate else None,
-            "delegate_class": split.delegate.path if split.delegate else None,
+            "delegate": asdict(split.delegate) if split.delegate else None,
         }
     }

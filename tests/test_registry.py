@@ -88,10 +88,15 @@ def test_only_the_register_model_of_timm_registers() -> None:
         @register_model
         def somebody_elses(**kwargs): ...
     """
+    elsewhere = """
+        from zoo.models import register_model
+        @register_model
+        def of_another_zoo(**kwargs): ...
+    """
     registry = "def register_model(fn): return fn"
     names = {"renamed", "through_the_module", "in_full"}
-    assert set(models(own, foreign=foreign)) == names
-    assert set(models(own, foreign=foreign, _registry=registry)) == names
+    assert set(models(own, foreign=foreign, elsewhere=elsewhere)) == names
+    assert set(models(own, foreign=foreign, elsewhere=elsewhere, _registry=registry)) == names
 
 
 def test_helpers_and_classes_are_followed_through_imports() -> None:
@@ -190,7 +195,17 @@ def _create(variant, flag=True, no=False, nothing=None, kind='a', size=3, cls=A,
 
 
 @pytest.mark.parametrize(
-    "test", ["unheard_of", "len(variant) > 2", "nn.flag", "pretrained", "isinstance(variant, str)"]
+    "test",
+    [
+        "unheard_of",
+        "len(variant) > 2",
+        "nn.flag",
+        "pretrained",
+        "isinstance(variant, str)",
+        "kwargs == {}",
+        "variant.replace('n', 'm', **nn.options) == 'met'",
+        "(lambda flag=False: flag)(**nn.options)",
+    ],
 )
 def test_an_undecidable_test_gives_both_classes(test: str) -> None:
     assert entry(f"variant = 'net'\nreturn build_model_with_cfg(A if {test} else B, variant, pretrained)") == BOTH
@@ -236,6 +251,7 @@ _create_flagged = partial(_flagged, flag=True)
     assert entry("return _create_flagged('net')", helpers) == A
     assert entry("return _create_flagged('net', flag=False)", helpers) == B
     assert entry("return build_model_with_cfg(model_cls=partial(A, depth=3), variant='net')") == A
+    assert entry("return build_model_with_cfg(lambda deep=False, **kwargs: A() if deep else B(), 'net')") == BOTH
     assert entry("def make(**kw): return cls(**kw)\ncls = B\nreturn build_model_with_cfg(make, 'net')") == B
 
 
@@ -254,10 +270,12 @@ def test_what_a_helper_does_to_a_dictionary_is_seen() -> None:
 def _prepare(args):
     args['kind'] = args.pop('was', 'b')
     args.update(dict(seen=True), more=1)
+    args.setdefault('kept', 'a')
 """
     body = "model_args = dict({})\n_prepare(model_args)\nreturn build_model_with_cfg({} else B, 'net')"
     assert entry(body.format("was='a'", "A if model_args.get('kind') == 'a'"), helpers) == A
     assert entry(body.format("", "A if model_args.get('kind') == 'a'"), helpers) == B
+    assert entry(body.format("", "A if model_args.get('kept') == 'a'"), helpers) == A
     assert entry(body.format("was='a'", "A if 'was' not in model_args and model_args['seen']"), helpers) == A
 
 
@@ -283,9 +301,11 @@ def test_a_dictionary_that_anything_may_have_happened_to_decides_nothing(touch: 
 
 def test_a_path_that_raises_builds_nothing() -> None:
     body = """
+        cls = A
         if pretrained:
+            cls = B
             raise RuntimeError('no weights')
-        return build_model_with_cfg(A, 'net')
+        return build_model_with_cfg(cls, 'net')
     """
     assert entry(body) == A
 
@@ -309,33 +329,38 @@ def _sizes(definitions): return _decode(definitions).sizes[0]
         "return build_model_with_cfg(A if pretrained else nn.Module, 'net')",
         "return nn.wrap(build_model_with_cfg(A, 'net'))",
         "return build_model_with_cfg(A, 'net', features_only=True)",
-        "return build_model_with_cfg(*nn.args)",
+        "return plain(*nn.args)",
         "build_model_with_cfg(A, 'net')",
-        "for cls in (A, B):\n    return build_model_with_cfg(cls, 'net')",
+        "for cls in nn.classes:\n    return build_model_with_cfg(cls, 'net')\nreturn build_model_with_cfg(A, 'net')",
         "cls = A\nfor cls in nn.classes:\n    pass\nreturn build_model_with_cfg(cls, 'net')",
         "try:\n    cls = A\nexcept ImportError:\n    cls = B\nreturn build_model_with_cfg(cls, 'net')",
         "return build_model_with_cfg(cls := A, 'net')",
         "return net(**kwargs)",
         "return wrapped('net')",
         "return conditional('net')",
+        "return imported('net')",
         "flags = [" + ", ".join(["1 if nn.flag else 2"] * 10) + "]\nreturn build_model_with_cfg(A, 'net')",
     ],
 )
 def test_a_class_that_is_not_found_for_certain_is_not_guessed(body: str) -> None:
     helpers = """
 @nn.wrap
-def wrapped(variant): return build_model_with_cfg(A, variant)
+def wrapped(variant, **kwargs): return build_model_with_cfg(A, variant)
 def conditional(variant): return build_model_with_cfg(A, variant)
+def plain(variant='net', cls=A): return build_model_with_cfg(cls, variant)
+imported = plain
 if nn.flag:
+    from .other import imported
     def conditional(variant): return build_model_with_cfg(B, variant)
 """
     assert entry(body, helpers) == ()
 
 
-def test_a_name_that_is_registered_twice_may_build_either() -> None:
+def test_a_name_builds_what_any_of_its_registrations_builds() -> None:
     twice = "@register_model\ndef net(**kwargs): return build_model_with_cfg({}, 'net')\n"
     assert models(twice.format("A") + twice.format("B")) == {"net": BOTH}
     assert models(twice.format("A") + twice.format("nn.Module")) == {"net": ()}
+    assert models(twice.format("A").replace("def", "@nn.wrap\ndef")) == {"net": ()}
     assert models(f"if nn.flag:\n    {twice.format('A')}".replace("\ndef", "\n    def")) == {"net": A}
 
 
