@@ -97,27 +97,27 @@ def _report(outcomes: Sequence[Outcome]) -> None:
 
 @main.command()
 @click.argument("patterns", nargs=-1, metavar="[PATTERN]...")
-@click.option("-j", "--jobs", type=click.IntRange(min=1), help="Worker processes.  [default: one for each processor]")
 @click.option(
-    "--numeric", is_flag=True, help="Also compare outputs and gradients, for the smallest model of each class."
+    "-j", "--jobs", type=click.IntRange(min=1), metavar="N", help="Worker processes. Default: one for each processor."
 )
-@click.option("--package", type=click.Path(path_type=Path), help="The package to prove.  [default: generated]")
-@click.option("--json", type=click.Path(dir_okay=False, path_type=Path), help="Write the results to this file too.")
+@click.option(
+    "--numeric", is_flag=True, help="Compare outputs and gradients too, bit for bit, for the smallest model of a class."
+)
+@click.option(
+    "--package",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="The package to prove. Default: generated here, else wherever Python finds it.",
+)
+@click.option("--json", type=click.Path(path_type=Path), metavar="FILE", help="Write the results to FILE as well.")
 def verify(patterns: tuple[str, ...], jobs: int | None, numeric: bool, package: Path | None, json: Path | None) -> None:
     """Prove that split models compute what timm's do, op for op.
 
-    For each registered name that matches a PATTERN such as "vit_*", or for all, it compares the ATen ops of timm's
-    forward_features with those of forward_stages(embed(x)) and checks that the boundary between the two is right.
+    For each name that timm registers and a PATTERN matches ("vit_*"), or for all of them, timm's forward_features and
+    forward_stages(embed(x)) must run the same ATen ops on the same tensors, and be cut between stem and blocks.
 
-    Exits with 1 if anything does not hold or was not run, and with 2 if there is nothing to prove.
+    Exits with 1 if anything does not hold or could not be run, and with 2 if there is nothing to prove.
     """
-    try:
-        from codegen.proof import command  # imports torch and timm
+    from codegen.proof.command import verify as verify_package  # imports torch and timm
 
-        sys.exit(0 if command.verify(patterns, jobs, numeric, package, json) else 1)
-    except TimmSplitError as error:
-        click.echo(f"timm-split: {error}", err=True)
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        click.echo("interrupted", err=True)
-        sys.exit(130)
+    sys.exit(0 if verify_package(patterns, jobs, numeric, package, json) else 1)

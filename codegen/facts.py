@@ -119,45 +119,13 @@ class Facts:
         )
 
     @cached_property
-    def _made(self) -> tuple[Mapping[str, tuple[ast.expr, ...]], Mapping[str, tuple[ast.Call, ...]]]:
-        """What every method assigns to each attribute of ``self``, and appends to it."""
-        values: dict[str, list[ast.expr]] = {}
-        appended: dict[str, list[ast.Call]] = {}
-        for function in (member for cls in self.lineage for member in cls.members.values()):
-            local: dict[str, ast.expr] = {}
-            stored: list[tuple[str, ast.expr]] = []
-            for node in ast.walk(function):
-                if isinstance(node, ast.Assign):
-                    for target in node.targets:
-                        if isinstance(target, ast.Name):
-                            local[target.id] = node.value
-                        elif isinstance(target, ast.Attribute) and _is_self(target.value):
-                            stored.append((target.attr, node.value))
-                elif isinstance(node, ast.AnnAssign):
-                    if isinstance(node.target, ast.Attribute) and _is_self(node.target.value) and node.value:
-                        stored.append((node.target.attr, node.value))
-                elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.args:
-                    owner, method = node.func.value, node.func.attr
-                    if method in ("register_parameter", "register_buffer") and _is_self(owner):
-                        if isinstance(node.args[0], ast.Constant):
-                            stored.append(
-                                (str(node.args[0].value), ast.Call(ast.Name("Parameter", ast.Load()), [], []))
-                            )
-                    elif method == "append" and isinstance(owner, ast.Attribute) and isinstance(node.args[0], ast.Call):
-                        appended.setdefault(owner.attr, []).append(node.args[0])
-            for name, value in stored:
-                # self.proj = new_proj: what that is was said a few lines above
-                said = local.get(value.id) if isinstance(value, ast.Name) else None
-                values.setdefault(name, []).append(said if isinstance(said, ast.Call) else value)
-        return (
-            {name: tuple(found) for name, found in values.items()},
-            {name: tuple(found) for name, found in appended.items()},
-        )
-
-    @property
     def values(self) -> Mapping[str, tuple[ast.expr, ...]]:
         """Everything that any method assigns to each attribute of ``self``."""
-        return self._made[0]
+        found: dict[str, tuple[ast.expr, ...]] = {}
+        for cls in self.lineage:
+            for name, values in cls.attributes.items():
+                found[name] = (*found.get(name, ()), *values)
+        return found
 
     def constructors(self, attribute: str) -> Iterator[ast.Call]:
         """The calls that make an attribute, looked for in both arms of a conditional expression."""
@@ -178,7 +146,8 @@ class Facts:
                         yield element
                     case ast.List(elts=elements):
                         yield from (element for element in elements if isinstance(element, ast.Call))
-        yield from self._made[1].get(attribute, ())
+        for cls in self.lineage:
+            yield from cls.appended.get(attribute, ())
 
     def classes(self, attribute: str) -> Iterator[Class]:
         """The classes of the release that an attribute (``encoder``) or an element (``stages.0``) may belong to."""
@@ -330,10 +299,6 @@ class Facts:
                 head, _, name = dotted(call.func).rpartition(".")
                 if head == self.prefix and name in self.methods:
                     yield name
-
-
-def _is_self(node: ast.AST) -> bool:
-    return isinstance(node, ast.Name) and node.id == "self"
 
 
 def _strings(node: ast.AST) -> tuple[str, ...]:

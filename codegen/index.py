@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TypeGuard
 
 from codegen.errors import TimmSplitError
 from codegen.types import Place, Release
@@ -54,6 +55,48 @@ class Class:
                 targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
                 found.update({node.id: statement for target in targets for node in _names(target)})
         return found
+
+    @property
+    def attributes(self) -> Mapping[str, tuple[ast.expr, ...]]:
+        """What the methods assign to each attribute of ``self``."""
+        return self._stores[0]
+
+    @property
+    def appended(self) -> Mapping[str, tuple[ast.Call, ...]]:
+        """What the methods append to each attribute of ``self``, as far as it is made on the spot."""
+        return self._stores[1]
+
+    @cached_property
+    def _stores(self) -> tuple[Mapping[str, tuple[ast.expr, ...]], Mapping[str, tuple[ast.Call, ...]]]:
+        values: dict[str, tuple[ast.expr, ...]] = {}
+        appended: dict[str, tuple[ast.Call, ...]] = {}
+        for function in self.members.values():
+            local: dict[str, ast.expr] = {}
+            stored: list[tuple[str, ast.expr]] = []
+            for node in ast.walk(function):
+                match node:
+                    case ast.Assign(targets=targets, value=value):
+                        for target in targets:
+                            if isinstance(target, ast.Name):
+                                local[target.id] = value
+                            elif _is_attribute_of_self(target):
+                                stored.append((target.attr, value))
+                    case ast.AnnAssign(target=target, value=ast.expr() as value) if _is_attribute_of_self(target):
+                        stored.append((target.attr, value))
+                    case ast.Call(
+                        func=ast.Attribute(value=ast.Name(id="self"), attr="register_parameter" | "register_buffer"),
+                        args=[ast.Constant(value=str(name)), *_],
+                    ):
+                        stored.append((name, ast.Call(ast.Name("Parameter", ast.Load()), [], [])))
+                    case ast.Call(func=ast.Attribute(value=owner, attr="append"), args=[ast.Call() as element]) if (
+                        _is_attribute_of_self(owner)
+                    ):
+                        appended[owner.attr] = (*appended.get(owner.attr, ()), element)
+            for name, value in stored:
+                # self.proj = new_proj: what that is was said a few lines above
+                said = local.get(value.id) if isinstance(value, ast.Name) else None
+                values[name] = (*values.get(name, ()), said if isinstance(said, ast.Call) else value)
+        return values, appended
 
 
 @dataclass(frozen=True, eq=False)
@@ -243,6 +286,10 @@ def parse_models(release: Release) -> Index:
 
 def _is_model_file(path: str) -> bool:
     return "/layers/" not in path
+
+
+def _is_attribute_of_self(node: ast.expr) -> TypeGuard[ast.Attribute]:
+    return isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "self"
 
 
 def _names(target: ast.expr) -> Iterator[ast.Name]:

@@ -348,9 +348,9 @@ def test_a_class_that_is_not_found_for_certain_is_not_guessed(body: str) -> None
 def wrapped(variant, **kwargs): return build_model_with_cfg(A, variant)
 def conditional(variant): return build_model_with_cfg(A, variant)
 def plain(variant='net', cls=A): return build_model_with_cfg(cls, variant)
-imported = plain
+imported = None
 if nn.flag:
-    from .other import imported
+    from .net import plain as imported
     def conditional(variant): return build_model_with_cfg(B, variant)
 """
     assert entry(body, helpers) == ()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import torch
@@ -18,17 +19,20 @@ from codegen.proof.results import Check, NameResult
 CHECKS = ("eval", "train", "checkpointing")
 """Names of the checks, in order."""
 
-_SIDES = (64, 96, 128, 192)
-"""Image sizes to try, in pixels, before the one that a model was made for."""
+_SIDES = (64, 96, 112, 126, 128, 168, 192, 224)
+"""Image sizes to try, in pixels, before the one that a model was made for: multiples of 14 and 16, and of windows."""
+_LARGE = 100_000_000
+"""Parameters from which a model is made shallow, where its constructor takes a depth."""
 _SEED = 0
 
 
 @dataclass(frozen=True)
 class _Pass:
-    """All that a forward and backward pass leaves behind, by name."""
+    """All that a forward and backward pass leaves behind, by name, and the structure of its output."""
 
     structure: str
-    tensors: dict[str, torch.Tensor | None]
+    computed: Mapping[str, torch.Tensor | None]
+    state: Mapping[str, torch.Tensor]
 
 
 def check_numbers(name: str, model_class: str, split: Split) -> NameResult:
@@ -68,23 +72,35 @@ def check_numbers(name: str, model_class: str, split: Split) -> NameResult:
 
 
 def _smallest(name: str) -> tuple[dict[str, Any], tuple[int, int, int]]:
-    """Constructor options and image size (C, H, W) of the smallest images that timm's class takes."""
+    """Constructor options of a model that is quick to run, and the size (C, H, W) of the smallest images it takes.
+
+    Raises:
+        Exception: timm cannot build the model.
+    """
     model = build(name, "meta")
     channels, *native = input_size(model)
-    refusal: Exception | None = None
-    for height, width in [*((side, side) for side in _SIDES if side < min(native)), tuple(native)]:
-        size = {} if (height, width) == tuple(native) else accepted(type(model), {"img_size": (height, width)})
-        for options in rates(type(model)):
-            try:
-                small: Any = build(name, "meta", {**options, **size}).eval()
-                with torch.no_grad(), torch.device("meta"):
-                    small.forward_features(torch.zeros((BATCH, channels, height, width)))
-            except Exception as error:
-                refusal = error
-            else:
-                return {**options, **size}, (channels, height, width)
-    assert refusal is not None
-    raise refusal
+    large = sum(parameter.numel() for parameter in model.parameters()) > _LARGE
+    depths = [accepted(type(model), {"depth": 2}), {}] if large else [{}]
+    for depth, side, dropped in product(depths, _SIDES, rates(type(model))):
+        if side >= min(native):
+            continue
+        options = {**depth, **dropped, **accepted(type(model), {"img_size": (side, side)})}
+        if _runs(name, options, size := (channels, side, side)):
+            return options, size
+    for options in rates(type(model)):
+        if _runs(name, options, size := input_size(model)):
+            return options, size
+    return {}, input_size(model)
+
+
+def _runs(name: str, options: Mapping[str, Any], size: tuple[int, int, int]) -> bool:
+    try:
+        model: Any = build(name, "meta", options).eval()
+        with torch.no_grad(), torch.device("meta"):
+            model.forward_features(torch.zeros((BATCH, *size)))
+    except Exception:
+        return False
+    return True
 
 
 def _disturb(model: nn.Module) -> None:
@@ -109,7 +125,7 @@ def _check(name: str, timm: nn.Module, ours: nn.Module, images: torch.Tensor) ->
         expected = _run(timm, lambda model, x: model.forward_features(x), images)
     except Exception as error:
         return Check(name, "not run", describe(error))
-    if any(tensor is not None and not tensor.isfinite().all() for tensor in expected.tensors.values()):
+    if any(tensor is not None and not tensor.isfinite().all() for tensor in expected.computed.values()):
         return Check(name, "not run", "timm's own numbers are not finite")
     try:
         actual = _run(ours, lambda model, x: model.forward_stages(model.embed(x)), images)
@@ -125,26 +141,25 @@ def _run(model: nn.Module, forward: Callable[[Any, torch.Tensor], Any], images: 
     x = images.clone().requires_grad_()
     leaves, structure = tree_flatten(forward(model, x))
     outputs = {f"output {number}": leaf for number, leaf in enumerate(leaves) if isinstance(leaf, torch.Tensor)}
-    state = torch.get_rng_state()
+    state = {"state of the random numbers": torch.get_rng_state()}
     # A weighted sum, for the sum of a normalized output is constant, and so has no gradient
     weights = torch.Generator().manual_seed(_SEED)
     loss = sum((out * torch.randn(out.shape, generator=weights)).sum() for out in outputs.values() if out.requires_grad)
     if isinstance(loss, torch.Tensor):
         loss.backward()  # type: ignore[no-untyped-call]
-    tensors: dict[str, torch.Tensor | None] = {name: out.detach() for name, out in outputs.items()}
-    tensors |= {"state of the random numbers": state, "gradient of the images": x.grad}
-    tensors |= {f"gradient of {name}": parameter.grad for name, parameter in model.named_parameters()}
-    tensors |= {name: buffer.clone() for name, buffer in model.named_buffers()}
+    computed: dict[str, torch.Tensor | None] = {name: out.detach() for name, out in outputs.items()}
+    computed["gradient of the images"] = x.grad
+    computed |= {f"gradient of {name}": parameter.grad for name, parameter in model.named_parameters()}
+    state |= {name: buffer.clone() for name, buffer in model.named_buffers()}
     constants = [leaf for leaf in leaves if not isinstance(leaf, torch.Tensor)]
-    return _Pass(f"{structure} {constants}", tensors)
+    return _Pass(f"{structure} {constants}", computed, state)
 
 
 def _differences(expected: _Pass, actual: _Pass) -> Iterator[str]:
     if actual.structure != expected.structure:
         yield f"returns {actual.structure}; timm's returns {expected.structure}"
-    for name, tensor in expected.tensors.items():
-        if not _same(tensor, actual.tensors[name]):
-            yield f"{name} differs"
+    for theirs, ours in ((expected.computed, actual.computed), (expected.state, actual.state)):
+        yield from (f"{name} differs" for name in theirs if not _same(theirs[name], ours[name]))
 
 
 def _same(a: torch.Tensor | None, b: torch.Tensor | None) -> bool:

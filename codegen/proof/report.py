@@ -33,7 +33,7 @@ def console(stderr: bool = False) -> Console:
 
 @contextmanager
 def progress() -> Iterator[Listener]:
-    """A bar on a terminal, a line for each tenth of the work elsewhere; on stderr."""
+    """A bar on a terminal, elsewhere a line for the first name and for each tenth of them; on stderr."""
     out = console(stderr=True)
     if not out.is_terminal:
         yield lambda what, done, total: _line(out, what, done, total)
@@ -51,7 +51,7 @@ def progress() -> Iterator[Listener]:
 
 
 def _line(out: Console, what: str, done: int, total: int) -> None:
-    if done == total or done * 10 // total > (done - 1) * 10 // total:
+    if done in (1, total) or done * 10 // total > (done - 1) * 10 // total:
         out.print(f"{what}: {done} of {total}")
 
 
@@ -97,7 +97,7 @@ def write(report: Report, path: Path) -> None:
 
 
 def _table(report: Report) -> Table:
-    table = Table("class", "file", box=None, header_style="bold", pad_edge=False)
+    table = Table("class", box=None, header_style="bold", pad_edge=False)
     for title in ("names", "hold"):
         table.add_column(title, justify="right")
     checks = list(dict.fromkeys(check.name for result in report.names for check in result.checks))
@@ -109,11 +109,10 @@ def _table(report: Report) -> Table:
     for result in report.names:
         classes.setdefault(result.model_class, []).append(result)
     for path, results in sorted(classes.items()):
-        module, _, name = path.rpartition(".")
         held = sum(result.verdict == "holds" for result in results)
         cells = [_cell(results, check) for check in checks]
         cells += [_cell([numbers[path]] if path in numbers else [], check) for check in numeric]
-        table.add_row(name or "?", f"{module.rpartition('.')[2]}.py", str(len(results)), str(held), *cells)
+        table.add_row(path.rpartition(".")[2] or "?", str(len(results)), str(held), *cells)
     return table
 
 

@@ -9,6 +9,7 @@ import signal
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
@@ -18,9 +19,10 @@ import timm
 import torch
 
 from codegen.errors import UsageError
+from codegen.proof import numeric as by_numbers
+from codegen.proof import operations as by_ops
 from codegen.proof import package as packages
-from codegen.proof.numeric import check_numbers
-from codegen.proof.operations import Split, check_ops, describe
+from codegen.proof.operations import Split, describe
 from codegen.proof.package import Package
 from codegen.proof.results import Check, NameResult, RefusedName, Report
 
@@ -69,17 +71,17 @@ def verify(package: Package, names: Sequence[str], jobs: int, numeric: bool, pro
     for name in names:
         path = package.classes.get(name)
         if path is None:
-            unknown.append(NameResult(name, "", (Check("ops", "not run", "the manifest does not have this name"),)))
+            unknown.append(_not_run(name, "", by_ops.CHECKS, "the manifest does not have this name"))
         elif path in package.refused:
             refused.append(RefusedName(name, path, package.refused[path]))
         else:
             work.append((name, path))
     with _workers(package.directory, min(jobs, max(len(work), 1))) as pool:
-        by_ops = _run(pool, _ops, work, lambda done: progress("ops", done, len(work)))
-        smallest = _smallest(by_ops) if numeric else []
-        numbers = _run(pool, _numbers, smallest, lambda done: progress("numbers", done, len(smallest)))
+        known = _run(pool, _ops, by_ops.CHECKS, work, lambda done: progress("ops", done, len(work)))
+        small = _smallest(known) if numeric else []
+        numbers = _run(pool, _numbers, by_numbers.CHECKS, small, lambda done: progress("numbers", done, len(small)))
     order = {name: number for number, name in enumerate(names)}
-    results = sorted([*by_ops, *unknown], key=lambda result: order[result.name])
+    results = sorted([*known, *unknown], key=lambda result: order[result.name])
     return Report(package.timm_version, tuple(results), tuple(refused), tuple(numbers))
 
 
@@ -96,6 +98,7 @@ def _smallest(results: Sequence[NameResult]) -> list[_Job]:
 def _run(
     pool: ProcessPoolExecutor,
     check: Callable[[_Job], NameResult],
+    checks: Sequence[str],
     work: Sequence[_Job],
     progress: Callable[[int], None],
 ) -> list[NameResult]:
@@ -103,12 +106,22 @@ def _run(
         futures: dict[Future[NameResult], _Job] = {pool.submit(check, job): job for job in work}
     for done, _ in enumerate(as_completed(futures), 1):
         progress(done)
-    return [_result(future, *job) for future, job in futures.items()]
+    return [_result(future, *job, checks) for future, job in futures.items()]
 
 
-def _result(future: Future[NameResult], name: str, model_class: str) -> NameResult:
+def _result(future: Future[NameResult], name: str, model_class: str, checks: Sequence[str]) -> NameResult:
     error = future.exception()
-    return NameResult(name, model_class, (Check("ops", "not run", describe(error)),)) if error else future.result()
+    if error is None:
+        return future.result()
+    if isinstance(error, BrokenProcessPool):
+        return _not_run(
+            name, model_class, checks, "a worker process died; with fewer --jobs there is more memory for each"
+        )
+    return _not_run(name, model_class, checks, describe(error))
+
+
+def _not_run(name: str, model_class: str, checks: Sequence[str], why: str) -> NameResult:
+    return NameResult(name, model_class, tuple(Check(check, "not run", why) for check in checks))
 
 
 @contextmanager
@@ -149,8 +162,8 @@ def _start(directory: Path) -> None:
 
 
 def _ops(job: _Job) -> NameResult:
-    return check_ops(*job, _split)
+    return by_ops.check_ops(*job, _split)
 
 
 def _numbers(job: _Job) -> NameResult:
-    return check_numbers(*job, _split)
+    return by_numbers.check_numbers(*job, _split)

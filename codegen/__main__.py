@@ -1,0 +1,5 @@
+"""``python -m codegen`` is ``timm-split``."""
+
+from codegen.cli import main
+
+main()

@@ -1,0 +1,143 @@
+"""The proof by ops, of split classes of a small VisionTransformer that are right and that are wrong."""
+
+import pytest
+import torch
+from timm.models.vision_transformer import VisionTransformer
+
+from codegen.proof.operations import check_ops, rates
+
+VIT = "timm.models.vision_transformer.VisionTransformer"
+
+
+class Right(VisionTransformer):
+    def embed(self, x):
+        return self._pos_embed(self.patch_embed(x))
+
+    def forward_stages(self, x):
+        return self.norm(self.blocks(self.norm_pre(self.patch_drop(x))))
+
+    def forward_features(self, x):
+        return self.forward_stages(self.embed(x))
+
+
+class MoreOps(Right):
+    def embed(self, x):
+        return super().embed(x) + 0
+
+
+class NoPatchDropout(Right):
+    def forward_stages(self, x):
+        return self.norm(self.blocks(self.norm_pre(x)))
+
+
+class OtherFeatures(Right):
+    def forward_features(self, x):
+        return self.blocks(self.embed(x))
+
+
+class Early(Right):
+    def embed(self, x):
+        return self.patch_embed(x)
+
+    def forward_stages(self, x):
+        return super().forward_stages(self._pos_embed(x))
+
+
+class Raising(Right):
+    def embed(self, x):
+        raise ValueError("no images\nsecond line")
+
+
+class InTrainingOnly(Right):
+    def embed(self, x):
+        x = super().embed(x)
+        return x * 1 if self.training else x
+
+
+def splitting(split_class):
+    def split(model):
+        model.__class__ = split_class
+        return model
+
+    return split
+
+
+def checks(split, name="test_vit", model_class=VIT, **kwargs):
+    result = check_ops(name, model_class, split, **kwargs)
+    return {check.name: check.verdict for check in result.checks}, {check.name: check.detail for check in result.checks}
+
+
+@pytest.mark.parametrize("device", ["meta", "cpu"])
+def test_a_right_split_holds_in_all(device):
+    result = check_ops("test_vit", VIT, splitting(Right), device)
+    assert [(check.name, check.verdict) for check in result.checks] == [
+        ("ops", "holds"),
+        ("boundary", "holds"),
+        ("training", "holds"),
+    ]
+    assert result.verdict == "holds"
+    assert result.parameters == sum(p.numel() for p in VisionTransformer(**SMALL).parameters())
+
+
+SMALL = {"img_size": 160, "embed_dim": 64, "depth": 6, "num_heads": 2, "mlp_ratio": 3, "dynamic_img_size": True}
+
+
+@pytest.mark.parametrize(
+    ("split_class", "fails"),
+    [(MoreOps, {"ops", "training"}), (Early, {"boundary"}), (InTrainingOnly, {"training"}), (OtherFeatures, {"ops"})],
+)
+def test_each_check_finds_its_own(split_class, fails):
+    verdicts, details = checks(splitting(split_class))
+    assert {name for name, verdict in verdicts.items() if verdict == "fails"} == fails
+    assert all(details[name] for name in fails)
+
+
+def test_patch_dropout_that_is_missing_in_training_is_found_out():
+    verdicts, details = checks(splitting(NoPatchDropout))
+    assert verdicts["ops"] == "holds"  # in eval it is an identity
+    assert verdicts["training"] == "fails"
+    assert verdicts["boundary"] == "fails"  # a hook on patch_drop would no longer run
+    assert "aten.rand" in details["training"]
+
+
+def test_a_split_class_that_raises_fails_with_the_first_line():
+    verdicts, details = checks(splitting(Raising))
+    assert verdicts["ops"] == "fails"
+    assert details["ops"] == "ValueError: no images"
+
+
+@pytest.mark.parametrize("split", [lambda model: model, lambda model: torch.nn.Identity()])
+def test_split_must_give_the_same_model_in_a_subclass(split):
+    verdicts, details = checks(split)
+    assert verdicts["ops"] == "fails"
+    assert "not the same model in a subclass" in details["ops"]
+
+
+def test_a_refusal_where_the_manifest_has_a_split_fails():
+    def split(model):
+        raise TypeError("it has no stem")
+
+    verdicts, details = checks(split)
+    assert verdicts["ops"] == "fails"
+    assert details["ops"] == "TypeError: it has no stem"
+
+
+def test_a_class_that_is_not_the_manifests_fails():
+    verdicts, details = checks(splitting(Right), model_class="timm.models.eva.Eva")
+    assert verdicts["ops"] == "fails"
+    assert "the manifest says timm.models.eva.Eva" in details["ops"]
+
+
+def test_what_timm_cannot_build_was_not_run():
+    result = check_ops("no_such_model", VIT, splitting(Right))
+    assert {check.verdict for check in result.checks} == {"not run"}
+    assert result.verdict == "not run"
+    assert "no_such_model" in result.checks[0].detail
+
+
+def test_training_drops_all_that_the_constructor_takes_and_less_where_that_does_not_run():
+    choices = rates(VisionTransformer)
+    assert {"pos_drop_rate", "patch_drop_rate", "drop_path_rate"} <= set(choices[0])
+    assert "patch_drop_rate" not in choices[1]
+    assert choices[-1] == {}
+    assert rates(torch.nn.Identity) == [{}]

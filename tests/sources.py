@@ -1,0 +1,75 @@
+"""Releases for tests: timm-like models of a few lines, and timm itself, as text."""
+
+import functools
+import json
+import textwrap
+from pathlib import Path
+
+import codegen
+from codegen.facts import Facts
+from codegen.generate import Package, generate
+from codegen.index import Class, Index, Module
+from codegen.release import find_release
+from codegen.splitter import split_release
+from codegen.types import Outcome, Refusal, Release, Split
+
+CHECKOUT = Path(codegen.__file__).parents[1]
+GENERATED = CHECKOUT / "generated"
+TINY = "timm/models/tiny.py"
+
+
+def release_of(source: str = "", **files: str) -> Release:
+    """A release with one model file, ``timm/models/tiny.py``, and more by their path: ``timm__layers__x=text``."""
+    named = {f"{name.replace('__', '/')}.py": text for name, text in files.items()}
+    texts = {TINY: source, **named} if source else named
+    return Release("1.2.3", "memory", {path: textwrap.dedent(text) for path, text in sorted(texts.items())})
+
+
+def index_of(source: str = "", **files: str) -> Index:
+    return Index(release_of(source, **files))
+
+
+def module_of(source: str, **files: str) -> Module:
+    return index_of(source, **files).parse(TINY)
+
+
+def class_of(source: str, name: str = "Tiny", **files: str) -> Class:
+    return module_of(source, **files).classes[name]
+
+
+def facts_of(source: str, name: str = "Tiny", **files: str) -> Facts:
+    index = index_of(source, **files)
+    return Facts(index, index.parse(TINY).classes[name])
+
+
+def outcomes_of(source: str, **files: str) -> dict[str, Outcome]:
+    """What becomes of each model class, by its name."""
+    return {outcome.name: outcome for outcome in split_release(index_of(source, **files), {})}
+
+
+def split_of(source: str, name: str = "Tiny", **files: str) -> Split:
+    result = outcomes_of(source, **files)[name].result
+    assert isinstance(result, Split), result
+    return result
+
+
+def refusal_of(source: str, name: str = "Tiny", **files: str) -> Refusal:
+    result = outcomes_of(source, **files)[name].result
+    assert isinstance(result, Refusal), result
+    return result
+
+
+@functools.cache
+def committed_manifest() -> dict:
+    return json.loads((GENERATED / "manifest.json").read_text(encoding="utf-8"))
+
+
+@functools.cache
+def timm_release() -> Release:
+    """The release that ``generated/`` was made from; nothing of it is imported."""
+    return find_release(committed_manifest()["timm_version"])
+
+
+@functools.cache
+def timm_package() -> Package:
+    return generate(timm_release())

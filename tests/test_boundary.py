@@ -1,0 +1,784 @@
+"""Where the embedding ends: one tiny model for each rule, then timm's hard cases by name.
+
+In the tiny models the comment ``# boundary`` stands where the body has to be cut.
+"""
+
+import textwrap
+
+import pytest
+from sources import refusal_of, split_of, timm_package, timm_release
+
+from codegen.types import Refusal, Split
+
+VIT = {
+    "patch_embed": "PatchEmbed()",
+    "cls_token": "nn.Parameter(torch.zeros(1, 1, 8))",
+    "pos_embed": "nn.Parameter(torch.zeros(1, 5, 8))",
+    "pos_drop": "nn.Dropout(0.1)",
+    "patch_drop": "PatchDropout(0.1)",
+    "norm_pre": "nn.LayerNorm(8)",
+    "blocks": "nn.Sequential(*[Block() for _ in range(2)])",
+    "norm": "nn.LayerNorm(8)",
+}
+VIT_MATCHER = "return dict(stem=r'^cls_token|pos_embed|patch_embed|norm_pre', blocks=[(r'^blocks\\.(\\d+)', None)])"
+CNN = {
+    "conv_stem": "nn.Conv2d(3, 8, 3)",
+    "bn1": "nn.BatchNorm2d(8)",
+    "act1": "nn.ReLU()",
+    "blocks": "nn.Sequential(*[Block() for _ in range(2)])",
+}
+CNN_MATCHER = "return dict(stem=r'^conv_stem|bn1', blocks=r'^blocks\\.(\\d+)')"
+PARTS = {f"{part}{number}": f"nn.{part.title()}()" for part in ("embed", "stage") for number in (1, 2)}
+
+
+def source(body: str, modules: dict[str, str], matcher: str = "", methods: str = "", parameters: str = "x") -> str:
+    """A model class with these modules and this body of ``forward_features``."""
+
+    def method(signature: str, text: str) -> str:
+        return f"    def {signature}:\n" + textwrap.indent(textwrap.dedent(text).strip("\n"), " " * 8) + "\n\n"
+
+    made = "\n".join(f"self.{name} = {value}" for name, value in modules.items())
+    return (
+        "import torch\nfrom torch import nn\nfrom timm.layers import PatchDropout\n\n"
+        "def add_pos_embed(x): return x\n\n"
+        "class Block(nn.Module):\n    def forward(self, x): return x\n\n"
+        "class Tiny(nn.Module):\n"
+        + method("__init__(self)", made)
+        + (method("group_matcher(self, coarse=False)", matcher) if matcher else "")
+        + textwrap.indent(textwrap.dedent(methods), "    ")
+        + method(f"forward_features(self, {parameters})", body)
+    )
+
+
+def check(body: str, modules: dict[str, str] = VIT, matcher: str = VIT_MATCHER, methods: str = "") -> Split:
+    """Cut a body, and compare with the ``# boundary`` in it."""
+    before, after = textwrap.dedent(body).strip("\n").split("# boundary\n")
+    split = split_of(source(before + after, modules, matcher, methods))
+    assert "\n".join(split.embed.body) == before.strip("\n")
+    assert "\n".join(split.forward_stages.body) == after.strip("\n")
+    return split
+
+
+def refuse(body: str, modules: dict[str, str] = VIT, matcher: str = VIT_MATCHER, methods: str = "") -> Refusal:
+    return refusal_of(source(body, modules, matcher, methods))
+
+
+# Where the positional encoding is, the embedding ends
+
+
+def test_the_embedding_ends_after_the_positional_encoding_and_the_dropout_on_it():
+    check("""
+        x = self.patch_embed(x)
+        x = x + self.pos_embed
+        x = self.pos_drop(x)
+        # boundary
+        x = self.blocks(x)
+        return self.norm(x)
+    """)
+
+
+def test_dropout_in_the_same_statement_is_part_of_it():
+    check("""
+        x = self.patch_embed(x)
+        x = self.pos_drop(x + self.pos_embed)
+        # boundary
+        return self.blocks(x)
+    """)
+
+
+def test_patch_dropout_and_pre_norm_stay_in_the_stages_though_the_matcher_calls_norm_pre_stem():
+    split = check(
+        """
+        x = self.patch_embed(x)
+        x = self._pos_embed(x)
+        # boundary
+        x = self.patch_drop(x)
+        x = self.norm_pre(x)
+        x = self.blocks(x)
+        return self.norm(x)
+        """,
+        methods="""
+        def _pos_embed(self, x):
+            return self.pos_drop(torch.cat([self.cls_token.expand(x.shape[0], -1, -1), x], dim=1) + self.pos_embed)
+
+        """,
+    )
+    assert split.boundary.reasons[1] == "line 28 gives the tokens their position"
+
+
+@pytest.mark.parametrize("name", ["norm_pre", "pre_norm", "ln_pre", "pre_layrnorm"])
+def test_a_pre_norm_stays_in_the_stages_without_any_positional_encoding_too(name):
+    check(
+        f"""
+        x = self.patch_embed(x)
+        # boundary
+        x = self.{name}(x)
+        return self.blocks(x)
+        """,
+        {"patch_embed": "PatchEmbed()", name: "nn.LayerNorm(8)", "blocks": "nn.Sequential(*blocks)"},
+    )
+
+
+def test_a_class_token_before_the_position_is_part_of_the_embedding():
+    check("""
+        x = self.patch_embed(x)
+        x = torch.cat((self.cls_token.expand(x.shape[0], -1, -1), x), dim=1)
+        x = x + self.pos_embed
+        # boundary
+        return self.blocks(x)
+    """)
+
+
+def test_a_class_token_after_the_position_is_made_by_the_stages():
+    check("""
+        x = self.patch_embed(x)
+        x = x + self.pos_embed
+        # boundary
+        cls_tokens = self.cls_token.expand(x.shape[0], -1, -1)
+        x = torch.cat((cls_tokens, x), dim=1)
+        return self.blocks(x)
+    """)
+
+
+def test_a_class_token_between_the_position_and_the_dropout_on_it_is_part_of_the_embedding():
+    check("""
+        x = self.patch_embed(x)
+        x = x + self.pos_embed
+        x = torch.cat((self.cls_token.expand(x.shape[0], -1, -1), x), dim=1)
+        x = self.pos_drop(x)
+        # boundary
+        return self.blocks(x)
+    """)
+
+
+def test_a_position_under_a_condition_counts():
+    check("""
+        x = self.patch_embed(x)
+        if self.pos_embed is not None:
+            x = x + self.pos_embed
+        # boundary
+        return self.blocks(x)
+    """)
+
+
+def test_a_position_that_is_a_function_of_the_module_counts():
+    check("""
+        x = self.patch_embed(x)
+        x = add_pos_embed(x)
+        # boundary
+        return self.blocks(x)
+    """)
+
+
+def test_a_relative_position_bias_is_computed_in_the_stages():
+    check(
+        """
+        x = self.patch_embed(x)
+        x = self.pos_drop(x + self.pos_embed)
+        # boundary
+        rel_pos_bias = self.rel_pos_bias() if self.rel_pos_bias is not None else None
+        for blk in self.blocks:
+            x = blk(x, shared_rel_pos_bias=rel_pos_bias)
+        return x
+        """,
+        VIT | {"rel_pos_bias": "RelPosBias()"},
+    )
+
+
+def test_positions_after_the_first_block_belong_to_the_stages():
+    check(
+        """
+        x = self.embed1(x)
+        x = x + self.pos_embed1
+        # boundary
+        x = self.stage1(x)
+        x = self.embed2(x)
+        x = x + self.pos_embed2
+        x = self.stage2(x)
+        return x
+        """,
+        PARTS | {"pos_embed1": "nn.Parameter(torch.zeros(1))", "pos_embed2": "nn.Parameter(torch.zeros(1))"},
+        matcher="",
+    )
+
+
+# Without a positional encoding it ends after the stem
+
+
+def test_without_a_position_the_embedding_ends_after_the_patch_embedding():
+    check("""
+        x = self.patch_embed(x)
+        # boundary
+        x = self.blocks(x)
+        x = self.norm(x)
+        return x
+    """)
+
+
+def test_without_a_position_prefix_tokens_still_belong_to_the_embedding():
+    split = check("""
+        x = self.patch_embed(x)
+        x = torch.cat((self.cls_token.expand(x.shape[0], -1, -1), x), dim=1)
+        # boundary
+        x = self.blocks(x)
+        return x
+    """)
+    assert "line 24 adds the prefix tokens" in split.boundary.reasons
+
+
+def test_an_activation_completes_the_stem_of_a_cnn():
+    split = check(
+        """
+        x = self.conv_stem(x)
+        x = self.bn1(x)
+        x = self.act1(x)
+        # boundary
+        x = self.blocks(x)
+        return x
+        """,
+        CNN,
+        CNN_MATCHER,
+    )
+    assert split.boundary.stem == ("conv_stem", "bn1")
+    assert split.boundary.blocks == ("blocks",)
+
+
+def test_reshapes_after_the_boundary_belong_to_the_embedding_even_under_a_condition():
+    check(
+        """
+        x = self.stem(x)
+        if not self.use_conv:
+            x = x.flatten(2).transpose(1, 2)
+        # boundary
+        x = self.stages(x)
+        return x
+        """,
+        {"stem": "Stem()", "stages": "nn.Sequential(*stages)", "use_conv": "False"},
+        "return dict(stem=r'^stem', blocks=r'^stages\\.(\\d+)')",
+    )
+
+
+def test_tokens_are_unpacked_from_the_dict_of_a_helper_before_the_boundary():
+    split = check(
+        """
+        embeds = self._embeds(x)
+        x = embeds['patches']
+        rope = embeds.get('rope', None)
+        # boundary
+        for blk in self.blocks:
+            x = blk(x, rope)
+        return x
+        """,
+        {"embeds": "Embeds()", "blocks": "nn.ModuleList([Block()])"},
+        "return dict(stem=r'^embeds', blocks=r'^blocks\\.(\\d+)')",
+        methods="""
+        def _embeds(self, x):
+            return self.embeds(x)
+
+        """,
+    )
+    assert split.tokens == "x"
+    assert [field.name for field in split.fields] == ["x", "rope"]
+
+
+def test_a_stem_in_a_condition_counts():
+    check(
+        """
+        if self.stem is not None:
+            x = self.stem(x)
+        x = self.embed1(x)
+        # boundary
+        x = self.stage1(x)
+        return x
+        """,
+        PARTS | {"stem": "Stem()"},
+        "return dict(stem=r'^stem|^embed1', blocks=[(r'^stage(\\d+)', None)])",
+    )
+
+
+# What the matcher cannot say, names and __init__ do
+
+
+def test_without_a_matcher_containers_are_blocks_and_what_meets_the_images_first_is_the_stem():
+    split = check(
+        """
+        x = self.tokenizer(x)
+        # boundary
+        for blk in self.groups:
+            x = blk(x)
+        return x
+        """,
+        {"tokenizer": "Tokenizer()", "groups": "nn.ModuleList([Block() for _ in range(2)])"},
+        matcher="",
+    )
+    assert split.boundary.stem == ("tokenizer",)
+    assert split.boundary.blocks == ("groups",)
+
+
+@pytest.mark.parametrize("name", ["blocks", "layers", "stage1", "levels", "transformer", "res_layer2", "trunk"])
+def test_without_a_matcher_names_of_the_field_tell_blocks(name):
+    check(
+        f"""
+        x = self.conv(x)
+        # boundary
+        x = self.{name}(x)
+        return x
+        """,
+        {"conv": "nn.Conv2d(3, 8, 3)", name: "make()"},
+        matcher="",
+    )
+
+
+def test_a_matcher_that_is_a_function_declares_its_first_group_to_be_the_stem():
+    check(
+        """
+        x = self.conv1(x)
+        x = self.conv2(x)
+        # boundary
+        x = self.mixed(x)
+        return x
+        """,
+        {"conv1": "Conv()", "conv2": "Conv()", "mixed": "Mixed()"},
+        """
+        def matcher(name):
+            if name.startswith('conv'):
+                return 0
+            return 1
+        return matcher
+        """,
+    )
+
+
+def test_an_early_return_before_the_blocks_ends_the_embedding():
+    split = check("""
+        x = self.patch_embed(x)
+        # boundary
+        if self.blocks is None:
+            return x
+        x = self.blocks(x)
+        return x
+    """)
+    assert split.boundary.reasons[-1] == "line 24 may return"
+
+
+def test_blocks_behind_a_helper_method_are_found():
+    split = check(
+        """
+        x = self.patch_embed(x)
+        # boundary
+        return self._encode(x)
+        """,
+        methods="""
+        def _encode(self, x):
+            return self._blocks(x)
+
+        def _blocks(self, x):
+            return self.blocks(x)
+
+        """,
+    )
+    assert split.boundary.blocks == ("blocks",)
+
+
+# More than one tensor
+
+
+def test_two_streams_of_tokens_cross_and_the_one_that_gets_the_position_is_masked():
+    split = check(
+        """
+        pixel_embed = self.pixel_embed(x)
+        patch_embed = self.proj(pixel_embed)
+        patch_embed = patch_embed + self.patch_pos
+        patch_embed = self.pos_drop(patch_embed)
+        # boundary
+        for blk in self.blocks:
+            pixel_embed, patch_embed = blk(pixel_embed, patch_embed)
+        return patch_embed
+        """,
+        {
+            "pixel_embed": "PixelEmbed()",
+            "proj": "nn.Linear(8, 8)",
+            "patch_pos": "nn.Parameter(torch.zeros(1, 4, 8))",
+            "pos_drop": "nn.Dropout()",
+            "blocks": "nn.ModuleList([Block()])",
+        },
+        "return dict(stem=r'^patch_pos|pixel_embed|proj', blocks=[(r'^blocks\\.(\\d+)', None)])",
+    )
+    assert [field.name for field in split.fields] == ["patch_embed", "pixel_embed"]
+
+
+def test_a_list_of_tokens_crosses_as_the_list_that_it_is():
+    split = check(
+        """
+        xs = []
+        for i, embed in enumerate(self.patch_embeds):
+            x_ = embed(x) + self.pos_embed
+            xs.append(self.pos_drop(x_))
+        # boundary
+        for blk in self.blocks:
+            xs = blk(xs)
+        return xs
+        """,
+        VIT | {"patch_embeds": "nn.ModuleList([PatchEmbed(), PatchEmbed()])"},
+    )
+    assert [field.name for field in split.fields] == ["xs"]
+
+
+# The stem inside a statement with the blocks: arms and loops
+
+
+ARMS = """
+    scale = 0
+    if self.deep:
+        scale = 1
+        x = self.conv_stem(x)
+        x = self.bn1(x)
+        for blk in self.blocks:
+            scale += 1
+            x = blk(x)
+    else:
+        x = self.conv_stem(x)
+        x = self.bn1(x)
+        x = self.blocks(x)
+    return x
+"""
+
+
+def test_a_stem_in_both_arms_is_run_once_and_the_question_is_asked_again_in_the_stages():
+    split = split_of(source(ARMS.replace("    scale = 0\n", ""), CNN | {"deep": "True"}, CNN_MATCHER))
+    assert split.embed.body == ("x = self.conv_stem(x)", "x = self.bn1(x)")
+    assert "\n".join(split.forward_stages.body) == textwrap.dedent("""\
+        if self.deep:
+            scale = 1
+            for blk in self.blocks:
+                scale += 1
+                x = blk(x)
+        else:
+            x = self.blocks(x)
+        return x""")
+    assert split.boundary.reasons[0] == "both arms of line 20 begin with the stem"
+
+
+def test_arms_with_different_stems_keep_their_condition_in_the_embedding():
+    body = """
+        if self.deep:
+            x = self.conv_stem(x)
+            x = self.bn1(x)
+            x = self.blocks(x)
+        else:
+            x = self.conv_stem(x)
+            x = self.blocks(x)
+        return x
+    """
+    split = split_of(source(body, CNN | {"deep": "True"}, CNN_MATCHER))
+    assert split.embed.body == (
+        "if self.deep:\n    x = self.conv_stem(x)\n    x = self.bn1(x)\nelse:\n    x = self.conv_stem(x)",
+    )
+
+
+@pytest.mark.parametrize("test", ["x.mean() > 0", "x.shape[0] > 1", "self.decide()", "flag()", "torch.rand(1) > 0"])
+def test_arms_under_a_condition_that_may_change_in_between_are_refused(test):
+    body = f"""
+        if {test}:
+            x = self.blocks(self.conv_stem(x))
+        else:
+            x = self.conv_stem(x)
+            x = self.blocks(x)
+        return x
+    """
+    refusal = refuse(body, CNN, CNN_MATCHER, "def decide(self):\n    return True\n\n")
+    assert refusal.reason == "the stem runs with the blocks under a condition that may change in between"
+    assert refusal.place.line == 22 if "decide" in test else 19
+
+
+STAGES = {
+    "embeds": "nn.ModuleList([PatchEmbed() for _ in range(2)])",
+    "drops": "nn.ModuleList([nn.Dropout() for _ in range(2)])",
+    "stages": "nn.ModuleList([Block() for _ in range(2)])",
+}
+STAGES_MATCHER = "return dict(stem=r'^embeds\\.0', blocks=[(r'^(?:embeds|stages)\\.(\\d+)', None)])"
+
+
+def peel(body: str) -> tuple[str, str]:
+    split = split_of(source(body, STAGES, STAGES_MATCHER))
+    return "\n".join(split.embed.body), "\n".join(split.forward_stages.body)
+
+
+def test_the_head_of_the_first_round_is_peeled_off_a_loop_that_counts():
+    embed, stages = peel("""
+        for i, (embed, drop, stage) in enumerate(zip(self.embeds, self.drops, self.stages)):
+            x = embed(x)  # tokens
+            x = drop(x)
+            x = stage(x)
+        return x
+    """)
+    assert embed == "x = self.embeds[0](x)  # tokens\nx = self.drops[0](x)"
+    assert stages == textwrap.dedent("""\
+        for i, (embed, drop, stage) in enumerate(zip(self.embeds, self.drops, self.stages)):
+            if i > 0:
+                x = embed(x)  # tokens
+                x = drop(x)
+            x = stage(x)
+        return x""")
+
+
+def test_a_loop_that_does_not_count_learns_to_under_a_name_of_its_own():
+    embed, stages = peel("""
+        i = 3
+        for embed, stage in zip(self.embeds, self.stages):
+            x = embed(x)
+            x = stage(x, i)
+        return x
+    """)
+    assert embed == "x = self.embeds[0](x)"
+    assert stages == textwrap.dedent("""\
+        i = 3
+        for idx, (embed, stage) in enumerate(zip(self.embeds, self.stages)):
+            if idx > 0:
+                x = embed(x)
+            x = stage(x, i)
+        return x""")
+
+
+def test_a_loop_over_a_range_is_indexed_with_zero_in_its_first_round():
+    embed, stages = peel("""
+        for n in range(len(self.stages)):
+            x = self.embeds[n](x)
+            x = self.stages[n](x)
+        return x
+    """)
+    assert embed == "x = self.embeds[0](x)"
+    assert stages == textwrap.dedent("""\
+        for n in range(len(self.stages)):
+            if n > 0:
+                x = self.embeds[n](x)
+            x = self.stages[n](x)
+        return x""")
+
+
+def test_a_loop_over_a_range_that_does_not_start_at_zero_is_not_taken_for_one_that_does():
+    body = """
+        for n in range(1, 2):
+            x = self.embeds[n](x)
+            x = self.stages[n](x)
+        return x
+    """
+    assert refuse(body, STAGES, STAGES_MATCHER).reason.startswith("the stem runs with the blocks in a loop")
+
+
+def test_a_loop_over_something_unknown_is_refused():
+    body = """
+        for embed, stage in pairs(self.embeds, self.stages):
+            x = embed(x)
+            x = stage(x)
+        return x
+    """
+    assert refuse(body, STAGES, STAGES_MATCHER)
+
+
+def test_a_head_that_may_leave_the_loop_is_refused():
+    body = """
+        for embed, stage in zip(self.embeds, self.stages):
+            x = embed(x)
+            if x is None:
+                break
+            x = x + self.pos_embed
+            x = stage(x)
+        return x
+    """
+    refusal = refuse(body, STAGES | {"pos_embed": "nn.Parameter(torch.zeros(1))"}, STAGES_MATCHER)
+    assert refusal.reason == "the head of the loop may leave it"
+
+
+# What has no boundary is refused, with the line
+
+
+def test_a_stem_inside_one_call_with_the_blocks_is_refused():
+    refusal = refuse(
+        "return self.features(x)",
+        {"features": "nn.Sequential(*layers)"},
+        "return dict(stem=r'^features\\.conv0', blocks=r'^features\\.(\\d+)')",
+    )
+    assert refusal.reason == "the stem is not a statement of its own: it runs inside `features` with the blocks"
+    assert (refusal.place.file, refusal.place.line) == ("timm/models/tiny.py", 16)
+
+
+def test_a_helper_method_that_runs_everything_is_refused():
+    refusal = refuse(
+        """
+        x = self._forward(x)
+        return self.norm(x)
+        """,
+        methods="""
+        def _forward(self, x):
+            x = self.patch_embed(x)
+            return self.blocks(x)
+
+        """,
+    )
+    assert "inside `blocks`, `patch_embed` with the blocks" in refusal.reason
+
+
+def test_a_computed_attribute_name_may_be_anything_and_is_refused_in_the_embedding():
+    refusal = refuse("""
+        x = getattr(self, f'{self.kind}_embed')(x)
+        x = x + self.pos_embed
+        x = self.blocks(x)
+        return x
+    """)
+    assert refusal.place.line == 25
+
+
+def test_self_handed_away_may_run_anything_and_is_refused_in_the_embedding():
+    refusal = refuse("""
+        x = self.patch_embed(x)
+        x = other.pos_embed(self, x)
+        x = self.blocks(x)
+        return x
+    """)
+    assert refusal.reason
+
+
+def test_a_computed_name_in_the_stages_is_nobodys_concern():
+    check(
+        """
+        x = self.stem(x)
+        # boundary
+        for i in range(4):
+            x = getattr(self, f'layer{i}')(x)
+        return x
+        """,
+        {"stem": "Stem()"},
+        "return dict(stem=r'^stem', blocks=r'^layer(\\d+)')",
+    )
+
+
+def test_a_body_that_runs_no_blocks_is_refused():
+    assert refuse("raise NotImplementedError").reason == "no statement runs the blocks of the model"
+
+
+def test_blocks_before_any_stem_are_refused():
+    assert refuse("x = self.blocks(x)\nreturn x").reason == "the blocks run before any patch embedding or stem has run"
+
+
+# timm's own hard cases, as the design lists them
+
+HARD_CASES = """
+vision_transformer.VisionTransformer         | x = self._pos_embed(x)                          | x
+beit.Beit                                    | x = self.pos_drop(x)                            | x
+vision_transformer_relpos.VisionTransformerRelPos | x = torch.cat((self.cls_token.expand(x.shape[0], -1, -1), x), dim=1) | x
+eva.Eva                                      | x, rot_pos_embed = self._pos_embed(x)           | x, rot_pos_embed
+pit.PoolingVisionTransformer                 | x = self.pos_drop(x + self.pos_embed)           | x
+deepseek_vit.DeepseekVitEncoder              | x, rope = self._pos_embed(x)                    | x, H, W, rope
+deepseek_vit.DeepseekVitClassifier           | x, rope = self._pos_embed(x)                    | x, H, W, rope
+qwen3_vit.Qwen3VitEncoder                    | x, rope = self._pos_embed(x)                    | x, H, W, rope
+qwen3_vit.Qwen3VitClassifier                 | x, rope = self._pos_embed(x)                    | x, H, W, rope
+gemma4_vit.Gemma4VitEncoder                  | x, position_ids, padding_positions = self.patch_embed(x, patch_coord, patch_valid) | x, position_ids, padding_positions
+gemma4_vit.Gemma4VitClassifier               | x, position_ids, padding_positions = self.patch_embed(x, patch_coord, patch_valid) | x, position_ids, padding_positions
+hiera.Hiera                                  | x = self._pos_embed(x)                          | x, mask
+mvitv2.MultiScaleVit                         | x = x + self.pos_embed                          | x, feat_size
+xcit.Xcit                                    | x = self.pos_drop(x)                            | x, Hp, Wp
+tnt.TNT                                      | patch_embed = self.pos_drop(patch_embed)        | patch_embed, pixel_embed
+crossvit.CrossVit                            | xs = self._embed(x)                             | xs
+coat.CoaT                                    | x1 = insert_cls(x1, self.cls_token1)            | x1
+visformer.Visformer                          | x = self.pos_drop(x + self.pos_embed1)          | x
+nest.Nest                                    | x = self.patch_embed(x)                         | x
+volo.VOLO                                    | x = self.patch_embed(x).permute(0, 2, 3, 1)  # B,C,H,W-> B,H,W,C | x
+naflexvit.NaFlexVit                          | attn_mask = embeds.get('attn_mask', None)       | x, naflex_mode, embeds, rope_embeds, keep_indices, attn_mask
+twins.Twins                                  | x = drop(x)                                     | x, size
+mobilenetv5.MobileNetV5                      | x = self.conv_stem(x)                           | x
+mobilenetv5.MobileNetV5Encoder               | x = self.conv_stem(x)                           | x
+levit.Levit                                  | x = x.flatten(2).transpose(1, 2)                | x
+swin_transformer.SwinTransformer             | x = self.patch_embed(x)                         | x
+swin_transformer_v2.SwinTransformerV2        | x = self.patch_embed(x)                         | x
+swin_transformer_v2_cr.SwinTransformerV2Cr   | x = self.patch_embed(x)                         | x
+davit.DaVit                                  | x = self.stem(x)                                | x
+maxxvit.MaxxVit                              | x = self.stem(x)                                | x
+metaformer.MetaFormer                        | x = self.stem(x)                                | x
+fastvit.FastVit                              | x = self.stem(x)                                | x
+resnet.ResNet                                | x = self.maxpool(x)                             | x
+"""
+ROWS = [tuple(cell.strip() for cell in row.split(" | ")) for row in HARD_CASES.strip().splitlines()]
+
+
+@pytest.mark.parametrize(("name", "last_line", "fields"), ROWS, ids=[row[0] for row in ROWS])
+def test_hard_case_of_timm(name, last_line, fields):
+    split = timm_split(name)
+    place = split.boundary.place
+    assert timm_release().files[place.file].splitlines()[place.line - 1].strip() == last_line
+    assert ", ".join(field.name for field in split.fields) == fields
+
+
+def timm_split(name: str) -> Split:
+    result = next(o.result for o in timm_package().outcomes if o.path == f"timm.models.{name}")
+    assert isinstance(result, Split), result
+    return result
+
+
+def stages_of(name: str) -> str:
+    return "\n".join(timm_split(name).forward_stages.body)
+
+
+def test_patch_drop_and_norm_pre_of_timms_vit_are_stages():
+    assert timm_split("vision_transformer.VisionTransformer").forward_stages.body[:2] == (
+        "x = self.patch_drop(x)",
+        "x = self.norm_pre(x)",
+    )
+
+
+def test_unrolling_and_the_dropping_of_masked_tokens_are_stages_of_hiera():
+    body = stages_of("hiera.Hiera")
+    assert body.startswith("x = self.unroll(x)")
+    assert "x = x[mask[..., None]" in body
+
+
+def test_shared_relative_position_biases_of_timm_are_stages():
+    assert stages_of("beit.Beit").lstrip().startswith("rel_pos_bias = self.rel_pos_bias()")
+    assert "self.shared_rel_pos.get_bias()" in stages_of("vision_transformer_relpos.VisionTransformerRelPos")
+
+
+def test_later_embeddings_of_pyramids_stay_in_the_stages():
+    assert "x = self.patch_embed2(x)" in stages_of("visformer.Visformer")
+    assert "self.pos_drop(x + self.pos_embed3)" in stages_of("visformer.Visformer")
+    assert stages_of("nest.Nest").startswith("x = self.levels(x)")
+    assert "self.forward_tokens(x)" in stages_of("volo.VOLO")
+    assert all(f"self.patch_embed{n}(" in stages_of("coat.CoaT") for n in (2, 3, 4))
+
+
+def test_class_tokens_of_pit_are_made_by_the_stages():
+    assert "cls_tokens = self.cls_token.expand(x.shape[0], -1, -1)" in stages_of("pit.PoolingVisionTransformer")
+
+
+def test_what_the_stages_can_see_for_themselves_does_not_cross():
+    recomputed = {name: timm_split(name).recomputed for name in ("coat.CoaT", "twins.Twins", "qwen3_vit.Qwen3VitEncoder")}
+    assert recomputed == {
+        "coat.CoaT": ("B = x1.shape[0]", "H1, W1 = self.patch_embed1.grid_size"),
+        "twins.Twins": ("B = x.shape[0]",),
+        "qwen3_vit.Qwen3VitEncoder": ("B = x.shape[0]",),
+    }
+    assert timm_split("deepseek_vit.DeepseekVitEncoder").recomputed == ("B = x.shape[0]",)
+
+
+def test_constants_of_mobilenet_v5_move_down_to_the_stages():
+    assert timm_split("mobilenetv5.MobileNetV5").embed.body == ("x = self.conv_stem(x)",)
+    assert "feat_idx = 0" in stages_of("mobilenetv5.MobileNetV5")
+
+
+def test_classifiers_have_the_statements_of_the_encoder_that_they_delegate_to():
+    for name in ("deepseek_vit.DeepseekVit", "qwen3_vit.Qwen3Vit", "gemma4_vit.Gemma4Vit"):
+        outer, inner = timm_split(f"{name}Classifier"), timm_split(f"{name}Encoder")
+        assert outer.delegate is not None
+        assert (outer.delegate.attribute, outer.delegate.path) == ("encoder", f"timm.models.{name}Encoder")
+        assert outer.embedding == inner.embedding
+        assert outer.fields == inner.fields
+        assert [line.replace("self.encoder.", "self.") for line in outer.embed.body] == list(inner.embed.body)
+
+
+def test_parameters_go_to_the_method_that_reads_them():
+    def parameters(name: str) -> tuple[list[str], list[str]]:
+        split = timm_split(name)
+        return [p.name for p in split.embed.parameters], [p.name for p in split.forward_stages.parameters]
+
+    assert parameters("vision_transformer.VisionTransformer") == (["x"], ["attn_mask", "is_causal"])
+    assert parameters("hiera.Hiera") == (["x", "mask"], ["return_intermediates"])
+    assert parameters("naflexvit.NaFlexVit") == (["patches", "patch_coord", "patch_valid", "attn_mask"], [])
