@@ -7,14 +7,24 @@ reads the ``ast`` of the same text.
 from __future__ import annotations
 
 import ast
+import io
+import re
 import textwrap
+import tokenize
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import libcst as cst
 
+from codegen.dataflow import Unsound
 from codegen.types import Parameter, Place
+
+_LINE_END = re.compile(r"\r\n|\r|\n")
+# What str.splitlines takes for the end of a line, beyond what Python does.
+_SEPARATORS = "\v\f\x1c\x1d\x1e\x85\u2028\u2029"
+
+_Line = cst.SimpleStatementLine | cst.BaseCompoundStatement
 
 
 @dataclass(frozen=True)
@@ -67,15 +77,33 @@ def read_method(text: str, node: ast.FunctionDef, file: str) -> Body:
         text: The whole file.
         node: The method in it.
         file: Its path, for the places of the statements.
+
+    Raises:
+        Unsound: If the text holds what cannot be cut into lines, or is beyond libcst.
     """
-    lines = text.splitlines()
-    source = textwrap.dedent("\n".join(lines[node.lineno - 1 : node.end_lineno])) + "\n"
-    module = cst.parse_module(source)
-    function = cst.ensure_type(module.body[0], cst.FunctionDef)
-    statements = _statements(module, function, source, Place(file, node.lineno))
+    source = "\n".join(source_lines(text)[node.lineno - 1 : node.end_lineno])
+    odd = next((character for character in source if character in _SEPARATORS), "")
+    if odd:
+        raise Unsound(node, f"it holds the character {odd!a}, which ends a line for editors but not for Python")
+    try:
+        module = cst.parse_module(f"class _:\n{source}\n")  # in a class, lines keep the indentation that they have
+    except cst.ParserSyntaxError as error:
+        raise Unsound(node, f"libcst cannot parse it: {error.message}") from error
+    function = cst.ensure_type(cst.ensure_type(module.body[0], cst.ClassDef).body.body[0], cst.FunctionDef)
+    places = [Place(file, inner.lineno) for inner in node.body]
+    statements = _statements(module, _lines(function.body), places)
+    for statement in statements:
+        _check_strings(statement)
+    if ast.get_docstring(node) is not None:
+        statements = statements[1:]
     first, *parameters = _parameters(module, function.params) or [Parameter("", "")]
     returns = module.code_for_node(function.returns.annotation) if function.returns else ""
     return Body(first.name, tuple(parameters), returns, statements)
+
+
+def source_lines(text: str) -> list[str]:
+    """The lines of a file as Python counts them, without their ends."""
+    return _LINE_END.split(text)
 
 
 def _parameters(module: cst.Module, params: cst.Parameters) -> list[Parameter]:
@@ -100,35 +128,41 @@ def _parameters(module: cst.Module, params: cst.Parameters) -> list[Parameter]:
     return found
 
 
-def _statements(module: cst.Module, function: cst.FunctionDef, source: str, start: Place) -> tuple[Statement, ...]:
-    body = function.body
-    tree = ast.parse(source).body[0]
-    assert isinstance(tree, ast.FunctionDef)
-    if isinstance(body, cst.SimpleStatementSuite):
-        return tuple(
-            Statement(ast.get_source_segment(source, node) or "", Place(start.file, start.line + node.lineno - 1))
-            for node in tree.body
-        )
-    assert isinstance(body, cst.IndentedBlock)
-    nodes = iter(tree.body)
-    found: list[Statement] = []
-    for number, line in enumerate(body.body):
-        if number == 0:
-            line = line.with_changes(leading_lines=[])
-        if isinstance(line, cst.SimpleStatementLine) and len(line.body) > 1:
-            for small in line.body:  # a; b
-                node = next(nodes)
-                text = ast.get_source_segment(source, node) or module.code_for_node(small)
-                found.append(Statement(text, Place(start.file, start.line + node.lineno - 1)))
+def _check_strings(statement: Statement) -> None:
+    """Refuse a string whose text would change with the indentation of its lines. A string that is no value may."""
+    comments = {id(node.value) for node in ast.walk(statement.tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(statement.tree):
+        if not isinstance(node, ast.JoinedStr | ast.Constant) or id(node) in comments:
             continue
-        node = next(nodes)
-        if number == 0 and ast.get_docstring(tree) is not None:
-            continue
-        text = module.code_for_node(line)
-        if number == len(body.body) - 1:
-            text += "".join(module.code_for_node(empty) for empty in body.footer if empty.comment)
-        found.append(Statement(text.rstrip("\n"), Place(start.file, start.line + node.lineno - 1)))
-    return tuple(found)
+        if node.end_lineno != node.lineno:  # perhaps several strings in a row
+            for token in tokenize.generate_tokens(io.StringIO(statement.text).readline):
+                if "STRING" in tokenize.tok_name[token.type] and token.start[0] != token.end[0]:
+                    raise Unsound(node, "a string over several lines would change with its indentation")
+
+
+def _lines(suite: cst.BaseSuite) -> list[_Line]:
+    """The statements of a block, each on a line of its own."""
+    lines: list[_Line] = []
+    for line in suite.body:
+        if isinstance(line, cst.BaseSmallStatement):  # if a: b; c
+            lines.append(cst.SimpleStatementLine([_alone(line)]))
+        elif isinstance(line, cst.SimpleStatementLine) and len(line.body) > 1:  # a; b  # comment
+            first, *others = (line.with_changes(body=[_alone(small)]) for small in line.body)
+            lines += [first, *(other.with_changes(leading_lines=[]) for other in others)]
+        else:
+            assert isinstance(line, cst.SimpleStatementLine | cst.BaseCompoundStatement)
+            lines.append(line)
+    return lines
+
+
+def _alone(small: cst.BaseSmallStatement) -> cst.BaseSmallStatement:
+    return small.with_changes(semicolon=cst.MaybeSentinel.DEFAULT)
+
+
+def _statements(module: cst.Module, lines: Sequence[_Line], places: Sequence[Place]) -> tuple[Statement, ...]:
+    texts = [module.code_for_node(line).rstrip("\n") for line in lines]
+    texts[0] = texts[0].lstrip("\n")
+    return tuple(Statement(text, place) for text, place in zip(texts, places, strict=True))
 
 
 def _offset(text: str, line: int) -> int:
@@ -141,18 +175,25 @@ def rewrite(statement: Statement, text: str) -> Statement:
 
 
 def substitute(statement: Statement, replacements: Mapping[str, str]) -> Statement:
-    """Replace reads of local names by expressions: ``embed(x)`` becomes ``self.patch_embeds[0](x)``."""
-    return _transform(statement, _Substitute({name: cst.parse_expression(text) for name, text in replacements.items()}))
+    """Replace reads of local names by expressions: ``embed(x)`` becomes ``self.patch_embeds[0](x)``.
+
+    Raises:
+        Unsound: If the statement prints the text of an expression, ``f"{x=}"``.
+    """
+    transformer = _Substitute({name: cst.parse_expression(text) for name, text in replacements.items()})
+    changed = rewrite(statement, cst.parse_module(statement.text + "\n").visit(transformer).code)
+    if transformer.echoes:
+        raise Unsound(statement.tree, "an f-string prints the names that are in it")
+    return changed
 
 
 def assign_return(statement: Statement, target: str) -> Statement:
     """Turn ``return value`` into ``target = value``."""
     assert isinstance(statement.raw, ast.Return)
     assert statement.raw.value is not None
-    start = _offset(statement.text, statement.raw.lineno) + statement.raw.value.col_offset
-    return Statement(
-        statement.text[: start - len("return ")] + f"{target} = " + statement.text[start:], statement.place
-    )
+    code = statement.code
+    comments = statement.text[: len(statement.text) - len(code)]
+    return Statement(f"{comments}{target} = {code.removeprefix('return').lstrip()}", statement.place)
 
 
 def arms(statement: Statement) -> tuple[str, tuple[Statement, ...], tuple[Statement, ...]]:
@@ -183,9 +224,10 @@ def guard_loop_head(statement: Statement, length: int, test: str) -> Statement:
     """Put the first statements of a loop's body under a condition."""
     module = cst.parse_module(statement.text + "\n")
     node = cst.ensure_type(module.body[0], cst.For)
-    block = cst.ensure_type(node.body, cst.IndentedBlock)
-    head = cst.If(test=cst.parse_expression(test), body=cst.IndentedBlock(body=block.body[:length]))
-    changed = node.with_changes(body=block.with_changes(body=[head, *block.body[length:]]))
+    lines = _lines(node.body)
+    head = cst.If(test=cst.parse_expression(test), body=cst.IndentedBlock(lines[:length]))
+    block = node.body if isinstance(node.body, cst.IndentedBlock) else cst.IndentedBlock([])
+    changed = node.with_changes(body=block.with_changes(body=[head, *lines[length:]]))
     return rewrite(statement, module.with_changes(body=[changed]).code)
 
 
@@ -193,7 +235,10 @@ def count_rounds(statement: Statement, index: str) -> Statement:
     """Number the rounds of a loop: ``for x in y`` becomes ``for index, x in enumerate(y)``."""
     module = cst.parse_module(statement.text + "\n")
     node = cst.ensure_type(module.body[0], cst.For)
-    target = cst.Tuple([cst.Element(cst.Name(index)), cst.Element(node.target)], lpar=[], rpar=[])
+    inner = node.target
+    if isinstance(inner, cst.Tuple) and not inner.lpar:
+        inner = inner.with_changes(lpar=[cst.LeftParen()], rpar=[cst.RightParen()])
+    target = cst.Tuple([cst.Element(cst.Name(index)), cst.Element(inner)], lpar=[], rpar=[])
     changed = node.with_changes(target=target, iter=cst.Call(cst.Name("enumerate"), [cst.Arg(node.iter)]))
     return rewrite(statement, module.with_changes(body=[changed]).code)
 
@@ -211,26 +256,13 @@ def conditional(test: str, body: Sequence[Statement], orelse: Sequence[Statement
 
 
 def _block(
-    module: cst.Module, block: cst.BaseSuite, nodes: Sequence[ast.stmt], statement: Statement
+    module: cst.Module, suite: cst.BaseSuite, nodes: Sequence[ast.stmt], statement: Statement
 ) -> tuple[Statement, ...]:
-    if isinstance(block, cst.SimpleStatementSuite) or len(block.body) != len(nodes):
-        return tuple(
-            Statement(textwrap.dedent(ast.get_source_segment(statement.text, n) or ""), _at(statement, n))
-            for n in nodes
-        )
-    found = []
-    for number, (line, node) in enumerate(zip(block.body, nodes, strict=True)):
-        text = module.code_for_node(line)
-        found.append(Statement((text.lstrip("\n") if number == 0 else text).rstrip("\n"), _at(statement, node)))
-    return tuple(found)
+    return _statements(module, _lines(suite), [_at(statement, node) for node in nodes])
 
 
 def _at(statement: Statement, node: ast.stmt) -> Place:
     return Place(statement.place.file, statement.place.line + node.lineno - statement.raw.lineno)
-
-
-def _transform(statement: Statement, transformer: cst.CSTTransformer) -> Statement:
-    return rewrite(statement, cst.parse_module(statement.text + "\n").visit(transformer).code)
 
 
 class _Substitute(cst.CSTTransformer):
@@ -239,6 +271,10 @@ class _Substitute(cst.CSTTransformer):
     def __init__(self, values: Mapping[str, cst.BaseExpression]) -> None:
         super().__init__()
         self.values = values
+        self.echoes = False
+
+    def visit_FormattedStringExpression(self, node: cst.FormattedStringExpression) -> None:
+        self.echoes |= node.equal is not None
 
     def leave_Name(self, original_node: cst.Name, updated_node: cst.Name) -> cst.BaseExpression:
         return self.values.get(original_node.value, updated_node)

@@ -9,13 +9,15 @@ round begins with the stem.
 from __future__ import annotations
 
 import ast
+import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from codegen.body import Statement, arms, conditional, count_rounds, guard_loop_head, loop_body, substitute
-from codegen.crossing import depends_on_self_alone, sink
-from codegen.dataflow import dotted
+from codegen.crossing import sink
+from codegen.dataflow import dotted, flow
 from codegen.facts import UNKNOWN, Facts, Role, names_position
+from codegen.steady import depends_on_self_alone, is_steady
 from codegen.tokens import assigned, token_targets
 from codegen.types import Boundary, Place
 
@@ -86,10 +88,14 @@ def find_cut(facts: Facts, statements: Sequence[Statement], images: str) -> Cut:
     Raises:
         Refused: If the rules find no boundary, or no sound way to cut there.
     """
-    return _cut(facts, tuple(statements), frozenset({images}))
+    used = {node.id for s in statements for node in ast.walk(s.tree) if isinstance(node, ast.Name)}
+    names = itertools.chain(("i", "idx", "index"), (f"round_{number}" for number in itertools.count()))
+    counter = next(name for name in names if name not in used)
+    return _cut(facts, tuple(statements), frozenset({images}), counter)
 
 
-def _cut(facts: Facts, statements: tuple[Statement, ...], tokens: frozenset[str]) -> Cut:
+def _cut(facts: Facts, statements: tuple[Statement, ...], tokens: frozenset[str], counter: str) -> Cut:
+    """Cut a block. A loop that has no variable that counts its rounds may take ``counter``."""
     steps: list[_Step] = []
     derived: dict[str, frozenset[Role]] = {}
     for number, statement in enumerate(statements):
@@ -100,12 +106,30 @@ def _cut(facts: Facts, statements: tuple[Statement, ...], tokens: frozenset[str]
         blocks = Role.BLOCK in step.roles
         nested = isinstance(statement.tree, ast.If | ast.For)
         if Role.BOTH in step.roles or (blocks and Role.STEM in step.roles) or (blocks and nested and not started):
-            return _compound(facts, statements, number, step, tokens)
+            return _compound(facts, statements, number, step, tokens, counter)
         if blocks or _returns(statement.tree):
+            if UNKNOWN in step.runs:
+                _require_no_position(facts, statements[number + 1 :], after, derived, statement.place)
             return _flat(facts, statements, steps, number, early_return=not blocks)
         steps.append(step)
         tokens = after
     raise Refused(statements[-1].place, "no statement runs the blocks of the model")
+
+
+def _require_no_position(
+    facts: Facts,
+    statements: Sequence[Statement],
+    tokens: frozenset[str],
+    derived: dict[str, frozenset[Role]],
+    place: Place,
+) -> None:
+    """Refuse what may run anything, if the tokens get their position after it and before any block is seen to run."""
+    for statement in statements:
+        step, tokens = _step(facts, statement, tokens, derived)
+        if Role.BLOCK in step.roles and UNKNOWN not in step.runs:
+            return
+        if step.is_position and step.on_path:
+            raise Refused(place, "a computed name, or code that takes self whole, decides which modules run here")
 
 
 def _returns(tree: ast.AST) -> bool:
@@ -121,7 +145,7 @@ def _flat(
         reason = "the method returns" if early_return else "the blocks run"
         raise Refused(statements[entry].place, f"{reason} before any patch embedding or stem has run")
     reasons = [f"line {first.statement.place.line} runs the stem, {_quoted(_stem(facts, [first]))}"]
-    positions = [n for n, step in enumerate(steps) if step.is_position]
+    positions = [n for n, step in enumerate(steps) if step.is_position and n >= steps.index(first)]
     if positions:
         last = positions[-1]
         reasons.append(f"line {steps[last].statement.place.line} gives the tokens their position")
@@ -145,8 +169,14 @@ def _flat(
         tuple(reasons),
         _stem(facts, steps[: last + 1]),
         blocks,
+        _spans(statements[: last + 1]),
+        (statement.last.line,),
     )
     return Cut(statements[: last + 1], statements[last + 1 :], boundary, tokens)
+
+
+def _spans(statements: Iterable[Statement]) -> tuple[tuple[int, int], ...]:
+    return tuple((statement.place.line, statement.last.line) for statement in statements)
 
 
 def _quoted(names: Iterable[str]) -> str:
@@ -251,13 +281,15 @@ def _adds_parameter(facts: Facts, node: ast.AST) -> bool:
     return any(isinstance(t, ast.Attribute) and facts.is_attribute(t) and facts.is_parameter(t.attr) for t in terms)
 
 
-def _compound(facts: Facts, statements: tuple[Statement, ...], number: int, step: _Step, tokens: frozenset[str]) -> Cut:
+def _compound(
+    facts: Facts, statements: tuple[Statement, ...], number: int, step: _Step, tokens: frozenset[str], counter: str
+) -> Cut:
     """Cut inside the statement that runs both the stem and the blocks."""
     statement = statements[number]
     if isinstance(statement.tree, ast.If) and statement.tree.orelse:
-        return _arms(facts, statements, number, tokens)
+        return _arms(facts, statements, number, tokens, counter)
     if isinstance(statement.tree, ast.For):
-        return _peel(facts, statements, number, tokens)
+        return _peel(facts, statements, number, tokens, counter)
     if UNKNOWN in step.runs:
         raise Refused(statement.place, "a computed name, or code that takes self whole, decides which modules run here")
     raise Refused(
@@ -265,12 +297,21 @@ def _compound(facts: Facts, statements: tuple[Statement, ...], number: int, step
     )
 
 
-def _arms(facts: Facts, statements: tuple[Statement, ...], number: int, tokens: frozenset[str]) -> Cut:
+def _arms(facts: Facts, statements: tuple[Statement, ...], number: int, tokens: frozenset[str], counter: str) -> Cut:
     """Cut both arms of an ``if`` and ask its question in both methods."""
     statement = statements[number]
     test, body, orelse = arms(statement)
-    _require_steady_test(facts, statement)
-    left, right = _cut(facts, body, tokens), _cut(facts, orelse, tokens)
+    assert isinstance(statement.tree, ast.If)
+    question, changing = (
+        statement.tree.test,
+        "the stem runs with the blocks under a condition that may change in between",
+    )
+    if not depends_on_self_alone(facts, question):
+        raise Refused(statement.place, changing)
+    left, right = (_cut(facts, arm, tokens, counter) for arm in (body, orelse))
+    between = [s.tree for s in (*left.embed, *right.embed)]
+    if not is_steady(facts, question, between, between):
+        raise Refused(statement.place, changing)
     if left.tokens != right.tokens:
         raise Refused(statement.place, f"its arms name the tokens differently, {left.tokens} and {right.tokens}")
     (left_embed, left_stages), (right_embed, right_stages) = (sink(cut.embed, cut.stages) for cut in (left, right))
@@ -280,70 +321,95 @@ def _arms(facts: Facts, statements: tuple[Statement, ...], number: int, tokens: 
         embed = (conditional(test, left_embed, right_embed, statement.place),)
     stages = conditional(test, left_stages, right_stages, statement.place)
     reason = f"both arms of line {statement.place.line} begin with the stem"
-    boundary = replace(left.boundary, reasons=(reason, *left.boundary.reasons))
+    boundary = replace(
+        left.boundary,
+        reasons=(reason, *left.boundary.reasons),
+        lines=_spans((*statements[:number], *left_embed, *right_embed)),
+        ends=(*left.boundary.ends, *right.boundary.ends),
+    )
     return Cut((*statements[:number], *embed), (stages, *statements[number + 1 :]), boundary, left.tokens)
 
 
-def _require_steady_test(facts: Facts, statement: Statement) -> None:
-    """A condition that is asked twice must give the same answer twice: it may only look at ``self``."""
-    tree = statement.tree
-    assert isinstance(tree, ast.If)
-    if not depends_on_self_alone(tree.test) or any(facts.calls(tree)):
-        raise Refused(statement.place, "the stem runs with the blocks under a condition that may change in between")
-
-
-def _peel(facts: Facts, statements: tuple[Statement, ...], number: int, tokens: frozenset[str]) -> Cut:
+def _peel(facts: Facts, statements: tuple[Statement, ...], number: int, tokens: frozenset[str], counter: str) -> Cut:
     """Take the head of the first round out of a loop over stages, and leave it to the other rounds."""
     statement = statements[number]
-    first = _first_round(statement)
-    body = loop_body(statement)
-    unrolled = tuple(substitute(inner, first.values) for inner in body)
-    cut = _cut(facts, unrolled, tokens)
+    tree = statement.tree
+    assert isinstance(tree, ast.For)
+    first = _first_round(facts, statement, counter)
+    for node in (node for inner in [*tree.body, *tree.orelse] for node in ast.walk(inner)):
+        match node:
+            case ast.Name(id=name, ctx=ast.Store() | ast.Del()) | ast.arg(arg=name) if name in first.values:
+                raise Refused(statement.place, f"the loop over stages binds its own variable `{name}`")
+    unrolled = tuple(substitute(inner, first.values) for inner in loop_body(statement))
+    cut = _cut(facts, unrolled, tokens, counter)
     length = len(cut.embed)
     if cut.embed != unrolled[:length]:
         raise Refused(statement.place, "the first round of the loop has no head of its own")
-    for inner in cut.embed:
-        if any(isinstance(node, ast.Break | ast.Continue | ast.Lambda) for node in ast.walk(inner.tree)):
-            raise Refused(inner.place, "the head of the loop may leave it")
-        if first.values.keys() & set(assigned(inner.tree)):
-            raise Refused(inner.place, "the head of the loop rebinds the loop's own variable")
+    head = [inner.tree for inner in cut.embed]
+    for inner in head:
+        if any(isinstance(node, ast.Break | ast.Continue | ast.Lambda) for node in ast.walk(inner)):
+            raise Refused(Place(statement.place.file, inner.lineno), "the head of the loop may leave it")
+    if not is_steady(facts, tree.iter, head, head, may_run=True) or first.length & flow(head).may_bind:
+        raise Refused(statement.place, "the head of the loop may change what the loop is over")
     counted = statement if first.counts else count_rounds(statement, first.index)
     guarded = guard_loop_head(counted, length, f"{first.index} > 0")
     reason = f"line {statement.place.line} is a loop over stages: the head of its first round is the embedding"
-    boundary = replace(cut.boundary, reasons=(reason, *cut.boundary.reasons))
+    lines = (*_spans(statements[:number]), *cut.boundary.lines)
+    boundary = replace(cut.boundary, reasons=(reason, *cut.boundary.reasons), lines=lines)
     return Cut((*statements[:number], *cut.embed), (guarded, *statements[number + 1 :]), boundary, cut.tokens)
 
 
 @dataclass(frozen=True)
 class _Round:
-    """A loop's first round: what its variables stand for, and the one that counts, if the loop has it."""
+    """A loop's first round.
+
+    Attributes:
+        values: What the loop's variables stand for in it.
+        index: The variable that counts the rounds.
+        counts: Whether the loop has that variable, or has to be given it.
+        length: The variable that says how many rounds there are, if one does.
+    """
 
     values: Mapping[str, str]
     index: str
-    counts: bool
+    counts: bool = True
+    length: frozenset[str] = frozenset()
 
 
-def _first_round(statement: Statement) -> _Round:
+def _first_round(facts: Facts, statement: Statement, counter: str) -> _Round:
     tree = statement.tree
     assert isinstance(tree, ast.For)
     match tree.target, tree.iter:
-        case ast.Name(id=index), ast.Call(func=ast.Name(id="range"), args=[_], keywords=[]):
-            return _Round({index: "0"}, index, True)
+        case ast.Name(id=index), ast.Call(func=ast.Name(id="range"), args=[ast.Name(id=length)], keywords=[]):
+            return _Round({index: "0"}, index, length=frozenset({length}))
+        case ast.Name(id=index), ast.Call(func=ast.Name(id="range"), args=[length], keywords=[]) if (
+            depends_on_self_alone(facts, length)
+        ):
+            return _Round({index: "0"}, index)
         case (
             ast.Tuple(elts=[ast.Name(id=index), inner]),
             ast.Call(func=ast.Name(id="enumerate"), args=[sequence], keywords=[]),
         ):
-            return _Round({index: "0", **_elements(statement, inner, sequence)}, index, True)
-    used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
-    index = next(name for name in ("i", "idx", "index", "stage_index", "round_index") if name not in used)
-    return _Round(_elements(statement, tree.target, tree.iter), index, False)
+            return _Round({index: "0", **_elements(facts, statement, inner, sequence)}, index)
+    return _Round(_elements(facts, statement, tree.target, tree.iter), counter, counts=False)
 
 
-def _elements(statement: Statement, target: ast.expr, sequence: ast.expr) -> dict[str, str]:
+def _elements(facts: Facts, statement: Statement, target: ast.expr, sequence: ast.expr) -> dict[str, str]:
     match target, sequence:
-        case ast.Name(id=name), ast.Attribute() if dotted(sequence).startswith("self."):
-            return {name: f"{dotted(sequence)}[0]"}
+        case ast.Name(id=name), ast.Attribute(attr=attr) if facts.is_attribute(sequence):
+            if facts.values.get(attr) and all(_is_sequence(value, attr) for value in facts.values[attr]):
+                return {name: f"{dotted(sequence)}[0]"}
         case ast.Tuple(elts=names), ast.Call(func=ast.Name(id="zip"), args=sequences) if len(names) == len(sequences):
             pairs = zip(names, sequences, strict=True)
-            return {key: value for pair in pairs for key, value in _elements(statement, *pair).items()}
+            return {key: value for pair in pairs for key, value in _elements(facts, statement, *pair).items()}
     raise Refused(statement.place, "the stem runs with the blocks in a loop that is not over containers of self")
+
+
+def _is_sequence(value: ast.expr, attribute: str) -> bool:
+    """Whether the first element of what an attribute is set to is its element number 0."""
+    match value:
+        case ast.Call(func=function):
+            return dotted(function).rpartition(".")[2] in ("ModuleList", "Sequential", "list", "tuple")
+        case ast.Subscript(value=ast.Attribute(value=ast.Name("self"), attr=attr), slice=ast.Slice()):
+            return attr == attribute  # a part of itself
+    return False

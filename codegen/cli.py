@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
-from codegen.errors import TimmSplitError
-from codegen.types import Outcome, Refusal
+from codegen.errors import TimmSplitError, UsageError
+from codegen.types import Inherited, Outcome, Refusal, Release
 
 
 class _Group(click.Group):
@@ -35,6 +35,9 @@ def main() -> None:
     \b
     timm-split generate --timm-version 1.0.31   write the package generated/ for a timm release
     timm-split verify                           prove it, op for op, on every model that timm registers
+    timm-split list                             the classes of a release, and where each is split
+    timm-split show Eva                         timm's source with the boundary in it, and why it is there
+    timm-split diff 1.0.30 1.0.31               what changes for who upgrades
 
     Exit codes: 0 all is well, 1 something failed or does not hold, 2 the arguments ask for what cannot be done.
     """
@@ -52,22 +55,33 @@ def main() -> None:
     type=click.Path(path_type=Path),
     metavar="PATH",
     help="Read timm from here: a directory, a checkout, a wheel or an sdist. Default: the installed timm if it is that "
-    "version, else a wheel that pip downloads once into a cache.",
+    "version, else a wheel that pip downloads once into a cache. Or a file or directory of models of your own.",
 )
 @click.option(
     "--output",
     type=click.Path(path_type=Path),
     metavar="DIR",
-    default=Path("generated"),
-    show_default=True,
-    help="The package directory to write, whole or not at all.",
+    show_default="generated",
+    help="The package directory to write, whole or not at all. To be named for models of your own.",
 )
 @click.option("--force", is_flag=True, help="Replace DIR even if it holds files that timm-split did not write.")
-def generate(timm_version: str | None, source: Path | None, output: Path, force: bool) -> None:
-    """Write the package of split classes for a timm release.
+@click.option(
+    "--check",
+    is_flag=True,
+    help="Write nothing; exit with 1 and a short diff if DIR is not what would be generated now.",
+)
+def generate(timm_version: str | None, source: Path | None, output: Path | None, force: bool, check: bool) -> None:
+    """Write the package of split classes for a timm release, or for models of your own.
 
-    The release is read, never imported. Each class whose forward_features can be cut where its embedding ends gets a
+    The source is read, never imported. Each class whose forward_features can be cut where its embedding ends gets a
     subclass; each other class is reported with the line that stands in the way, and recorded in manifest.json.
+
+    \b
+    Models of your own: timm-split generate --source my_model.py --output my_splits
+    Split are all classes in that file or directory that have a forward_features, be they modules of torch or derived
+    from timm's. They are imported under the names that they have beside the first directory upwards that is no
+    package: my_model, or my_models.vit. What they import of timm is read from --timm-version, else from the
+    installed timm; if they import any, the package checks that timm's version when it is imported.
     """
     # imported here so that --help answers at once
     from codegen.generate import generate as generate_package
@@ -75,11 +89,40 @@ def generate(timm_version: str | None, source: Path | None, output: Path, force:
     from codegen.writer import write_package
 
     release = find_release(timm_version, source, announce=lambda message: click.echo(message, err=True))
+    if release.own and output is None:
+        raise UsageError("models of your own need a package of their own: name its directory with --output")
+    output = output or Path("generated")
     package = generate_package(release)
+    if check:
+        _check(output, package.files, release.version)
+        return
     write_package(output, package.files, force=force)
+    if release.own:
+        click.echo(f"{release.origin}{f', on timm {release.version}' if release.version else ''} -> {output}/")
+        _report_own(package.outcomes)
+        return
     click.echo(f"timm {release.version} from {release.origin} -> {output}/")
     _report(package.outcomes)
     click.echo(f"Prove it: timm-split verify{'' if output == Path('generated') else f' --package {output}'}")
+
+
+_DIFF_LINES = 60
+
+
+def _check(output: Path, files: Mapping[str, str], version: str) -> None:
+    """Compare a directory with what would be written there: print a line if they agree, else a diff and fail."""
+    from codegen.writer import differences
+
+    lines = differences(output, files)
+    if not lines:
+        click.echo(f"{output}/ is what is generated from {f'timm {version}' if version else 'these models'}")
+        return
+    colors = {"+": "green", "-": "red", "@": "cyan"}
+    for line in lines[:_DIFF_LINES]:
+        click.secho(line, fg=colors.get(line[:1]), bold=line.startswith(("--- ", "+++ ")))
+    if len(lines) > _DIFF_LINES:
+        click.echo(f"... and {len(lines) - _DIFF_LINES} more lines")
+    raise TimmSplitError(f"{output} is not what would be generated now: write it again without --check")
 
 
 def _report(outcomes: Sequence[Outcome]) -> None:
@@ -93,6 +136,19 @@ def _report(outcomes: Sequence[Outcome]) -> None:
         assert isinstance(outcome.result, Refusal)
         click.echo(f"          {outcome.name} ({len(outcome.models)} models)  {outcome.result.place}")
         click.echo(f"            {outcome.result.reason}")
+
+
+def _report_own(outcomes: Sequence[Outcome]) -> None:
+    """Print what became of each of somebody's own models, and of what they inherit from timm."""
+    for outcome in outcomes:
+        result = outcome.result
+        if isinstance(result, Refusal):
+            click.echo(f"{click.style(' refused', fg='yellow')}  {outcome.name}  {result.place}  {result.reason}")
+        elif isinstance(result, Inherited):
+            click.echo(f"{click.style('   split', fg='green')}  {outcome.name}  inherits from {result.parent}")
+        else:
+            after = f"after {result.boundary.place}  {result.boundary.statement}"
+            click.echo(f"{click.style('   split', fg='green')}  {outcome.name}  {after}")
 
 
 @main.command()
@@ -121,3 +177,108 @@ def verify(patterns: tuple[str, ...], jobs: int | None, numeric: bool, package: 
     from codegen.proof.command import verify as verify_package  # imports torch and timm
 
     sys.exit(0 if verify_package(patterns, jobs, numeric, package, json) else 1)
+
+
+def _release_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Options that say which source to read, for the commands that write nothing."""
+    source = click.option(
+        "--source",
+        type=click.Path(path_type=Path),
+        metavar="PATH",
+        help="Read timm from here: a directory, a checkout, a wheel or an sdist. Or models of your own.",
+    )
+    version = click.option(
+        "--timm-version",
+        metavar="VERSION",
+        help="The release, as for generate. Default: what --source holds, else the installed timm.",
+    )
+    return version(source(command))
+
+
+def _analysed(timm_version: str | None, source: Path | None) -> tuple[Release, Sequence[Outcome]]:
+    from codegen.generate import analyse
+    from codegen.release import find_release
+
+    release = find_release(timm_version, source, announce=lambda message: click.echo(message, err=True))
+    return release, analyse(release)
+
+
+@main.command("list")
+@click.argument("patterns", nargs=-1, metavar="[PATTERN]...")
+@_release_options
+@click.option("--json", "as_json", is_flag=True, help="Print JSON: codegen.listing.to_json says what is in it.")
+def list_(patterns: tuple[str, ...], timm_version: str | None, source: Path | None, as_json: bool) -> None:
+    """List the model classes of a release.
+
+    For each: its module, its name, under how many names timm registers it, file and line after which the embedding is
+    complete, and what embed returns; or the line that stands in the way of a split, and why.
+
+    A PATTERN ("*vit*") matches a class, its module, or a name that timm registers.
+    """
+    from codegen.listing import list_classes, print_listing, to_json
+
+    listing = list_classes(*_analysed(timm_version, source), patterns)
+    if as_json:
+        click.echo(to_json(listing))
+    else:
+        from codegen.terminal import console
+
+        print_listing(listing, console())
+
+
+@main.command()
+@click.argument("name", metavar="CLASS")
+@_release_options
+@click.option("--json", "as_json", is_flag=True, help="Print JSON: codegen.showing.to_json says what is in it.")
+def show(name: str, timm_version: str | None, source: Path | None, as_json: bool) -> None:
+    """Show where a class is split, and why.
+
+    Prints timm's source of forward_features with the boundary in it, the rules that put it there, and how each name
+    gets from one side to the other. Where the method cannot be cut in a straight line (a loop over stages, an if with
+    a stem in each arm, an inner model) the generated methods follow. Of a class that is refused, the line is marked.
+
+    CLASS is a class (Eva, eva.Eva) or a model that timm registers.
+    """
+    from codegen.showing import print_showing, show_class, to_json
+
+    showing = show_class(*_analysed(timm_version, source), name)
+    if as_json:
+        click.echo(to_json(showing))
+    else:
+        from codegen.terminal import console
+
+        print_showing(showing, console())
+
+
+@main.command()
+@click.argument("old", metavar="V1")
+@click.argument("new", metavar="V2")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON: codegen.comparison.to_json says what is in it.")
+@click.option("--markdown", is_flag=True, help="Print Markdown, for the body of a pull request.")
+@click.option("--exit-code", is_flag=True, help="Exit with 1 if there are differences.")
+def diff(old: str, new: str, as_json: bool, markdown: bool, exit_code: bool) -> None:
+    """Say what changes for who upgrades from one timm to another.
+
+    Classes that came and went, boundaries that moved, what embed returns, parameters, refusals that appeared or went:
+    each with the lines of both sources. Bodies that changed after the boundary alone are named. Methods that
+    forward_features calls are not compared, nor are comments.
+
+    V1 and V2 are versions (1.0.30, 1.0.x, latest), or paths of sources as generate --source takes them.
+
+    Exits with 0 whether there are differences or not, unless --exit-code asks for 1 where there are some.
+    """
+    from codegen.comparison import compare, print_comparison, source_of, to_json, to_markdown
+
+    if as_json and markdown:
+        raise UsageError("--json and --markdown exclude each other: choose one")
+    comparison = compare(*_analysed(*source_of(old)), *_analysed(*source_of(new)))
+    if as_json:
+        click.echo(to_json(comparison))
+    elif markdown:
+        click.echo(to_markdown(comparison), nl=False)
+    else:
+        from codegen.terminal import console
+
+        print_comparison(comparison, console())
+    if exit_code and comparison.changes:
+        sys.exit(1)

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from codegen.batch import batch_size, keeps_batch
 from codegen.body import Statement
-from codegen.dataflow import Unsound, dotted, flow
-from codegen.facts import UNKNOWN, Facts
+from codegen.dataflow import Unsound, flow
+from codegen.facts import Facts
+from codegen.steady import depends_on_self_alone, is_steady
 from codegen.tokens import assigned, token_targets
-
-# Calls that only look.
-_STEADY_CALLS = frozenset({"len", "isinstance", "getattr", "hasattr", "torch.jit.is_scripting", "torch.jit.is_tracing"})
+from codegen.types import Parameter, Passage
 
 
 @dataclass(frozen=True)
@@ -27,6 +26,7 @@ class Crossing:
         recomputed: Statements that make the others again, at the start of the stages.
         embed_parameters: Parameters that the embedding reads.
         stages_parameters: Parameters that the stages read.
+        passages: How each name that was bound before the boundary gets to the stages, and why so.
     """
 
     embed: tuple[Statement, ...]
@@ -35,25 +35,7 @@ class Crossing:
     recomputed: tuple[str, ...]
     embed_parameters: tuple[str, ...]
     stages_parameters: tuple[str, ...]
-
-
-def depends_on_self_alone(node: ast.AST) -> bool:
-    """Whether an expression only looks at attributes of ``self`` and constants, and calls nothing with an effect."""
-    match node:
-        case ast.Constant():
-            return True
-        case ast.Attribute():
-            return dotted(node).startswith("self.") or dotted(node).startswith(("nn.", "torch.nn."))
-        case ast.Name(id=name):
-            return name == "self"
-        case ast.Call(func=function, args=args, keywords=[]):
-            known = dotted(function) in _STEADY_CALLS
-            return known and all(depends_on_self_alone(arg) for arg in args)
-        case ast.UnaryOp() | ast.BinOp() | ast.BoolOp() | ast.Compare() | ast.Tuple() | ast.IfExp():
-            return all(
-                depends_on_self_alone(child) for child in ast.iter_child_nodes(node) if isinstance(child, ast.expr)
-            )
-    return False
+    passages: tuple[Passage, ...]
 
 
 def _is_fresh_container(node: ast.AST) -> bool:
@@ -86,7 +68,7 @@ def _mentions(tree: ast.AST, name: str) -> bool:
 
 
 def cross(
-    facts: Facts, embed: Sequence[Statement], stages: Sequence[Statement], parameters: Sequence[str], tokens: str
+    facts: Facts, embed: Sequence[Statement], stages: Sequence[Statement], declared: Sequence[Parameter], tokens: str
 ) -> Crossing:
     """Work out what crosses between two runs of statements.
 
@@ -94,13 +76,21 @@ def cross(
         facts: The class.
         embed: Statements up to the boundary.
         stages: Statements after it.
-        parameters: Parameters of the method without ``self``, the images first.
+        declared: Parameters of the method without ``self``, the images first.
         tokens: The variable that holds the tokens at the boundary.
 
     Raises:
-        Unsound: If a name may be unbound at the boundary, or is read before it is bound.
+        Unsound: If a name may be unbound at the boundary, is read before it is bound, or cannot cross.
     """
+    parameters = [parameter.name for parameter in declared]
+    given_embed = embed
     embed, stages = sink(embed, stages)
+    passages = [
+        Passage(name, "moved", (statement.place.line,), "a constant that only the stages read")
+        for statement in given_embed
+        if statement not in embed
+        for name in assigned(statement.tree)
+    ]
     before = flow([s.tree for s in embed], parameters)
     after = flow([s.tree for s in stages])
     early = before.needs & (before.may_bind | after.may_bind)
@@ -111,25 +101,40 @@ def cross(
     fields: list[str] = []
     recomputed: dict[str, str] = {}
     spare: set[Statement] = set()
-    stages_parameters = [name for name in parameters[1:] if name in needed and name not in before.may_bind]
+    # each method would get a **kwargs of its own, so that one could not see what the other does to it
+    shared = {p.name for p in declared if p.kind != "**" or not any(_mentions(s.tree, p.name) for s in embed)}
+    stages_parameters = [n for n in parameters[1:] if n in needed and n in shared and n not in before.may_bind]
     order = list(dict.fromkeys([*(name for s in embed for name in _assigned_in_order(s.tree)), *parameters]))
+    lost = needed - set(order)
+    if lost:
+        raise Unsound(embed[0].tree, f"`{min(lost)}` is bound by an import before the boundary and read after it")
     for name in (name for name in order if name in needed and name not in stages_parameters):
         again = _again(facts, embed, name, parameters, tokens)
-        if again is None:
+        lines = tuple(s.place.line for s in embed if name in flow([s.tree]).may_bind)
+        if isinstance(again, str):
             if name not in before.bound:
                 raise Unsound(stages[0].tree, f"`{name}` may be unbound where the embedding ends")
+            if name.startswith("_"):
+                raise Unsound(stages[0].tree, f"`{name}` would cross, and no field of a NamedTuple begins with `_`")
             fields.append(name)
+            passages.append(Passage(name, "crosses", lines, "the tokens, which one masks" if name == tokens else again))
         else:
             definition, text = again
+            size = batch_size(definition.tree)
+            why = "it looks at self alone" if size is None else "the batch size, which the tokens have, too"
+            passages.append(Passage(name, "made again", lines, why))
             recomputed.setdefault(text, text)
             made = set(assigned(definition.tree))
-            if not any(_mentions(s.tree, other) for other in made for s in embed if s is not definition):
+            # B, C, H, W = x.shape asserts that there are four dimensions: that stays where it is
+            asserts = text != definition.code and isinstance(definition.tree, ast.Assign) and made != {name}
+            if not asserts and not any(_mentions(s.tree, o) for o in made for s in embed if s is not definition):
                 spare.add(definition)
     if tokens not in fields:
         raise Unsound(stages[0].tree, f"nothing after the boundary reads the tokens, `{tokens}`")
     fields.remove(tokens)
     kept = tuple(s for s in embed if s not in spare or set(assigned(s.tree)) & set(fields))
-    reading = flow([s.tree for s in kept]).needs
+    given = flow([s.tree for s in kept])
+    reading = given.needs | (set(fields) - given.bound)  # one that is rebound under a condition is handed on
     return Crossing(
         embed=kept,
         stages=tuple(stages),
@@ -137,6 +142,7 @@ def cross(
         recomputed=tuple(recomputed),
         embed_parameters=tuple(name for name in parameters if name in reading or name == parameters[0]),
         stages_parameters=tuple(stages_parameters),
+        passages=tuple(passages),
     )
 
 
@@ -147,11 +153,13 @@ def _assigned_in_order(tree: ast.AST) -> list[str]:
 
 def _again(
     facts: Facts, embed: Sequence[Statement], name: str, parameters: Sequence[str], tokens: str
-) -> tuple[Statement, str] | None:
-    """The one statement that binds a name, and how the stages can make the name without it, if they can."""
+) -> tuple[Statement, str] | str:
+    """The one statement that binds a name, and how the stages can make the name without it; or why they cannot."""
     binding = [s for s in embed if name in flow([s.tree]).may_bind]
-    if len(binding) != 1 or name in parameters or not isinstance(binding[0].tree, ast.Assign):
-        return None
+    if name in parameters:
+        return "a parameter that is bound anew before the boundary" if binding else "a parameter that may have changed"
+    if len(binding) != 1 or not isinstance(binding[0].tree, ast.Assign):
+        return "what it is depends on the way that the statements took"
     definition = binding[0]
     tree = binding[0].tree
     later = embed[embed.index(definition) + 1 :]
@@ -161,21 +169,24 @@ def _again(
         path = {parameters[0]}
         for statement in embed[: embed.index(definition)]:
             path |= set(token_targets(statement.tree, frozenset(path)))
-        if size[1] in path and tokens in keeps_batch(facts, [s.tree for s in later], {size[1]}):
+        if size[1] in path and tokens in keeps_batch(facts, [s.tree for s in (definition, *later)], size[1]):
             return definition, f"{name} = {tokens}.shape[0]"
-        return None
+        return "a size of the images that the tokens may not have"
     once = all(sum(other in flow([s.tree]).may_bind for s in embed) == 1 for other in assigned(tree))
-    if once and len(tree.targets) == 1 and depends_on_self_alone(tree.value) and _steady(facts, tree.value, later):
+    looks = _binds_names_alone(tree) and depends_on_self_alone(facts, tree.value)
+    others = [s.tree for s in embed if s is not definition]
+    if once and looks and is_steady(facts, tree.value, others, [s.tree for s in later]):
         return definition, definition.code
-    return None
+    if looks:
+        return "it looks at self, which may have changed when the stages look"
+    made_of = flow([tree]).needs & {*parameters, *(other for s in embed for other in assigned(s.tree))}
+    if made_of:
+        return f"it is made of {', '.join(f'`{other}`' for other in sorted(made_of))}"
+    return "making it runs more than a look at self"
 
 
-def _steady(facts: Facts, value: ast.expr, later: Iterable[Statement]) -> bool:
-    """Whether nothing between here and the boundary can change what an expression of ``self`` sees."""
-    seen = {dotted(node).split(".")[1] for node in ast.walk(value) if dotted(node).count(".")}
-    for statement in later:
-        runs = {attribute.partition(".")[0] for attribute in facts.runs(statement.tree)}
-        stores = (n for n in ast.walk(statement.tree) if isinstance(n, ast.Attribute) and isinstance(n.ctx, ast.Store))
-        if UNKNOWN in runs or runs & seen or any(stores) or any(facts.calls(statement.tree)):
-            return False
-    return True
+def _binds_names_alone(tree: ast.Assign) -> bool:
+    """Whether the target is ``H`` or ``H, W``: ``*rest`` would be another list, ``x.y`` another effect."""
+    (target, *others) = tree.targets
+    names = target.elts if isinstance(target, ast.Tuple) else [target]
+    return not others and all(isinstance(name, ast.Name) for name in names)

@@ -17,7 +17,7 @@ _TRANSPARENT_CONTEXTS = frozenset(
     {"no_grad", "enable_grad", "set_grad_enabled", "inference_mode", "autocast", "record_function", "nullcontext"}
 )
 # Calls that consume a generator before they return.
-_CONSUMERS = frozenset({"all", "any", "sum", "min", "max", "tuple", "list", "set", "frozenset", "dict", "sorted"})
+CONSUMERS = frozenset({"all", "any", "sum", "min", "max", "tuple", "list", "set", "frozenset", "dict", "sorted"})
 
 
 class Unsound(Exception):
@@ -112,9 +112,9 @@ class _Walker:
                 bound = self.bind(target, bound)
             case ast.AnnAssign(target=target, value=value, annotation=annotation):
                 self.read(annotation, bound)
-                if value is not None:
-                    self.read(value, bound)
-                    bound = self.bind(target, bound)
+                self.read(value, bound)
+                declared = self.bind(target, bound)  # without a value, the name is local and remains unbound
+                bound = bound if value is None else declared
             case ast.Assert(test=test, msg=msg):
                 self.read(test, bound)
                 self.read(msg, bound)
@@ -174,15 +174,10 @@ class _Walker:
                 self.may_bind.add(name)
                 return bound | {name}
             case ast.Delete(targets=targets):
-                names_ = {t.id for t in targets if isinstance(t, ast.Name)}
                 for target in targets:
-                    if isinstance(target, ast.Name):
-                        self.read(ast.Name(target.id, ast.Load()), bound)
-                    else:
-                        self.bind(target, bound)
-                        for child in ast.iter_child_nodes(target):
-                            self.read(child, bound)
-                return bound - names_
+                    self.read(target, bound)
+                    self.may_bind |= set(_deleted(target))
+                    bound -= set(_deleted(target))
             case _:
                 raise Unsound(node, f"`{type(node).__name__.lower()}` is not analysed")
         return bound
@@ -192,6 +187,10 @@ class _Walker:
     ) -> frozenset[str] | None:
         after = self.block(orelse, bound)
         return bound if after is None and _breaks(body) else after
+
+
+def _deleted(target: ast.expr) -> Iterator[str]:
+    return (node.id for node in ast.walk(target) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Del))
 
 
 def _join(left: frozenset[str] | None, right: frozenset[str] | None) -> frozenset[str] | None:
@@ -235,7 +234,9 @@ def free_names(node: ast.AST) -> Iterator[str]:
             local: set[str] = set()
             for generator in node.generators:
                 yield from (name for name in free_names(generator.iter) if name not in local)
-                local |= {n.id for n in ast.walk(generator.target) if isinstance(n, ast.Name)}
+                read = set(free_names(generator.target))  # for a[i] in x
+                yield from read - local
+                local |= {n.id for n in ast.walk(generator.target) if isinstance(n, ast.Name)} - read
                 for test in generator.ifs:
                     yield from (name for name in free_names(test) if name not in local)
             parts = [node.key, node.value] if isinstance(node, ast.DictComp) else [node.elt]
@@ -294,7 +295,7 @@ def escaping_scopes(statements: Iterable[ast.stmt]) -> Iterator[ast.AST]:
         consumed = {
             id(arg)
             for call in ast.walk(statement)
-            if isinstance(call, ast.Call) and dotted(call.func) in _CONSUMERS
+            if isinstance(call, ast.Call) and dotted(call.func) in CONSUMERS
             for arg in call.args
         }
         for node in ast.walk(statement):

@@ -8,7 +8,7 @@ built the model.
 from __future__ import annotations
 
 import ast
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from codegen.body import Body, Statement, assign_return, read_method, substitute
@@ -17,7 +17,6 @@ from codegen.dataflow import dotted, flow
 from codegen.facts import Facts
 from codegen.index import METHOD
 from codegen.soundness import check_method
-from codegen.tokens import assigned
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,8 +49,12 @@ def find_delegate(facts: Facts, body: Body) -> Delegate | None:
     return None
 
 
-def inline(delegate: Delegate) -> tuple[Statement, ...]:
+def inline(delegate: Delegate, parameters: Collection[str]) -> tuple[Statement, ...]:
     """The statements of the inner model's ``forward`` in the outer model's terms.
+
+    Args:
+        delegate: The inner model.
+        parameters: Parameters of the outer model's method.
 
     Raises:
         Refused: If the call passes its arguments in a way that cannot be written out.
@@ -59,7 +62,12 @@ def inline(delegate: Delegate) -> tuple[Statement, ...]:
     statement = delegate.call
     assert isinstance(statement.tree, ast.Return)
     assert isinstance(statement.tree.value, ast.Call)
-    statements = _called(delegate.facts, "forward", statement.tree.value, statement)
+    call = statement.tree.value
+    statements = _called(delegate.facts, "forward", call, statement)
+    given = {name.id for name in ast.walk(call) if isinstance(name, ast.Name)}
+    captured = flow([s.tree for s in statements], given).needs & set(parameters)
+    if captured:
+        raise Refused(statement.place, f"`{min(captured)}` is a parameter here and a global in the inner model")
     for number, inner in enumerate(statements):
         match inner.tree:
             case ast.Assign(targets=[ast.Name(id=target)], value=ast.Call(func=function) as call) if (
@@ -78,24 +86,27 @@ def _called(facts: Facts, name: str, call: ast.Call, statement: Statement) -> tu
     if found is None:
         raise Refused(statement.place, f"`{facts.prefix}` has no method `{name}` that can be read")
     owner, node = found
+    if owner.module is not facts.cls.module:
+        raise Refused(statement.place, f"`{name}` of `{facts.prefix}` stands in another module than its class")
     function = check_method(node)
     body = read_method(owner.module.text, function, owner.module.path)
     parameters = [parameter.name for parameter in body.parameters]
-    given = dict(zip(parameters, call.args, strict=False))
-    given |= {keyword.arg: keyword.value for keyword in call.keywords if keyword.arg}
-    same = all(isinstance(value, ast.Name) and value.id == name for name, value in given.items())
-    if not same or set(given) != set(parameters):
+    starred = any(parameter.kind in ("*", "**") for parameter in body.parameters)
+    given = [*zip(parameters, call.args, strict=False), *((keyword.arg, keyword.value) for keyword in call.keywords)]
+    same = all(isinstance(value, ast.Name) and value.id == name for name, value in given)
+    if not same or starred or len(call.args) > len(parameters) or {name for name, _ in given} != set(parameters):
         raise Refused(statement.place, f"the call of `{facts.prefix}` does not pass each parameter under its own name")
     return tuple(substitute(inner, {body.receiver: facts.prefix}) for inner in body.statements)
 
 
 def _require_apart(statement: Statement, inner: Sequence[Statement], outer: Sequence[Statement], target: str) -> None:
     """Two bodies that become one may share no local name, but for what the call takes and gives."""
-    names = flow([s.tree for s in inner]).may_bind - {target}
-    used = {n.id for s in outer for n in ast.walk(s.tree) if isinstance(n, ast.Name)}
-    used |= {name for s in outer for name in assigned(s.tree)}
-    if names & used:
-        raise Refused(statement.place, f"`{min(names & used)}` means one thing before the call and another inside it")
+    inside, outside = flow([s.tree for s in inner]), flow([s.tree for s in outer])
+    used = {n.id for s in outer for n in ast.walk(s.tree) if isinstance(n, ast.Name)} | outside.may_bind
+    given = {n.id for n in ast.walk(statement.tree) if isinstance(n, ast.Name)}
+    mixed = ((inside.may_bind - {target}) & used) | ((inside.needs - given) & outside.may_bind)
+    if mixed:
+        raise Refused(statement.place, f"`{min(mixed)}` means one thing before the call and another inside it")
 
 
 def _without_return(statements: Sequence[Statement], target: str) -> tuple[Statement, ...]:

@@ -38,21 +38,25 @@ class Role(Enum):
 
 
 _POSITION = {"pos", "position", "positional", "posemb", "posembed", "posenc", "pe", "rope", "rotary", "rot", "ape"}
+_AXES = {"time", "temporal", "frame", "space", "spatial"}
+_EMBEDDINGS = {"embed", "embedding", "emb"}
 _RELATIVE = {"rel", "relative", "relpos", "bias", "rpb", "rpe", "conv", "block", "blk"}
 _PRE_NORM = re.compile(r"(^|_)(norm|ln)_?pre(_|$)|(^|_)pre_?(norm|ln|layernorm|layrnorm)(_|$)")
 _PATCH_DROP = re.compile(r"(patch|token)_?drop")
 _ACTIVATION = re.compile(r"^(act|activation|relu|gelu|silu|nonlin\w*)\d*$", re.IGNORECASE)
-_STEM = re.compile(r"(^|_)(embed\w*|stem\w*|downsample\w*)(_|$)")
+_STEM = re.compile(r"(^|_)(embed\w*|stem\w*|downsample\w*|patchify|patches|tokenizer)(_|$)")
+_TORCH_BLOCKS = frozenset({"TransformerEncoder", "TransformerDecoder", "Transformer"})
 _BLOCKS = re.compile(r"^(\w*_)?(blocks?|layers?|stages?|levels?|transformers?|trunk|network|encoder|decoder)\d*$")
 
 
 def names_position(name: str) -> bool:
-    """Whether an identifier speaks of absolute or rotary position: ``_pos_embed``, ``absolute_pos_embed``, ``rope``.
+    """Whether an identifier speaks of absolute or rotary position: ``_pos_embed``, ``time_embed``, ``rope``.
 
     Relative position biases (``rel_pos_bias``) belong to attention, positional convolutions between blocks to stages.
     """
     words = {re.sub(r"\d+$", "", word) for word in name.lower().split("_")}
-    return bool(words & _POSITION) and not words & _RELATIVE
+    absolute = words & _POSITION or (words & _AXES and words & _EMBEDDINGS)
+    return bool(absolute) and not words & _RELATIVE
 
 
 @dataclass(frozen=True)
@@ -209,9 +213,23 @@ class Facts:
             return Role.STEM
         if self.is_container(attribute) or (not self.matcher and _BLOCKS.match(attribute)):
             return Role.BLOCK
+        if makers & _TORCH_BLOCKS:
+            return Role.BLOCK
+        if not self.matcher and _STEM.search(attribute):
+            return Role.STEM
+        if not self.matcher and any(Facts(self.index, cls).holds_blocks for cls in self.classes(attribute)):
+            return Role.BLOCK
         if self.matcher.prefixes and any(self.constructors(attribute)):
             return Role.BLOCK  # such a matcher puts all that is not stem into a later group
         return Role.OTHER
+
+    @cached_property
+    def holds_blocks(self) -> bool:
+        """Whether the ``forward`` of a module runs a container that is named as blocks are: a trunk of its own."""
+        found = self.method("forward")
+        return found is not None and any(
+            _BLOCKS.match(attribute) and self.is_container(attribute) for attribute in self.runs(found[1])
+        )
 
     def runs(self, node: ast.AST) -> frozenset[str]:
         """Attributes of ``self`` that code hands tokens to, through helper methods too.

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from codegen.errors import UsageError
 from codegen.index import parse_models
 from codegen.registry import registered_models
 from codegen.render import render
@@ -30,7 +32,7 @@ class Package:
     """A generated package that is not written yet.
 
     Attributes:
-        version: The timm release that it is for.
+        version: The timm release that it is for, empty if it needs none.
         outcomes: What became of each of its model classes.
         files: Text by path inside the package.
     """
@@ -40,19 +42,31 @@ class Package:
     files: Mapping[str, str]
 
 
-def generate(release: Release) -> Package:
-    """Generate the package for a release.
+def analyse(release: Release) -> tuple[Outcome, ...]:
+    """What becomes of each model class of a release; no text is rendered.
 
     Raises:
+        UsageError: If somebody's own files hold no model.
         TimmSplitError: If its source does not parse.
     """
     # the trees of a release are millions of objects, and none of them is garbage before the end
     with _no_garbage():
-        return _generate(release)
+        index = parse_models(release)
+        named = release.own or release.files
+        models = registered_models({module.path: module.tree for module in index.parsed() if module.path in named})
+        outcomes = tuple(split_release(index, models))
+    if release.own and not outcomes:
+        raise UsageError(f"--source {release.origin} defines no class that has a forward_features")
+    return outcomes
 
 
-def _generate(release: Release) -> Package:
-    index = parse_models(release)
-    models = registered_models({module.path: module.tree for module in index.parsed()})
-    outcomes = tuple(split_release(index, models))
-    return Package(release.version, outcomes, render(release.version, outcomes))
+def generate(release: Release) -> Package:
+    """Generate the package for a release.
+
+    Raises:
+        UsageError: If somebody's own files hold no model.
+        TimmSplitError: If its source does not parse.
+    """
+    outcomes = analyse(release)
+    name = os.path.basename(os.path.abspath(release.origin)) if release.own else ""
+    return Package(release.version, outcomes, render(release.version, outcomes, own=name))

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator, Mapping
+import sys
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TypeGuard
@@ -155,24 +157,33 @@ class Module:
         return None
 
     def import_of(self, name: str) -> Import | None:
-        """The one unconditional import that binds a name, ``None`` where there is no such thing."""
+        """The unconditional import that binds a name, ``None`` where it is bound in another way or in several."""
         nodes = self.bindings.get(name, [])
-        if len(nodes) != 1 or name in self._top_level[1]:
+        if not nodes or name in self._top_level[1]:
+            return None
+        if all(_imports_package(node, name) for node in nodes):  # import torch, import torch.utils.checkpoint
+            return Import(name)
+        if len(nodes) != 1:
             return None
         node = nodes[0]
         if isinstance(node, ast.Import):
-            for alias in node.names:
-                if alias.asname == name:
-                    return Import(alias.name)
-                if alias.asname is None and alias.name.split(".")[0] == name:
-                    return Import(name)
+            return next(Import(alias.name) for alias in node.names if alias.asname == name)
         if isinstance(node, ast.ImportFrom):
             for alias in node.names:
                 if (alias.asname or alias.name) == name:
-                    return Import(self._absolute(node), alias.name)
+                    return Import(self.absolute(node), alias.name)
         return None
 
-    def _absolute(self, node: ast.ImportFrom) -> str:
+    @property
+    def exported(self) -> frozenset[str] | None:
+        """The names in ``__all__``; ``None`` where there is none that can be read."""
+        match self.bindings.get("__all__"):
+            case [ast.Assign(value=ast.List(elts=names) | ast.Tuple(elts=names))]:
+                return frozenset(n.value for n in names if isinstance(n, ast.Constant) and isinstance(n.value, str))
+        return None
+
+    def absolute(self, node: ast.ImportFrom) -> str:
+        """The module from which a statement imports, relative ones made absolute."""
         if not node.level:
             return node.module or ""
         package = self.name if self.path.endswith("/__init__.py") else self.name.rpartition(".")[0]
@@ -208,15 +219,7 @@ class Index:
         """
         if path not in self._parsed:
             text = self.release.files[path]
-            try:
-                tree = ast.parse(text, path)
-            except (SyntaxError, ValueError, RecursionError) as error:
-                line = getattr(error, "lineno", None) or 1
-                raise TimmSplitError(
-                    f"{path}:{line} does not parse: {getattr(error, 'msg', None) or error}. "
-                    f"If it is written for a newer Python than this one, run timm-split with that Python."
-                ) from error
-            self._parsed[path] = Module(path, text, tree)
+            self._parsed[path] = Module(path, text, parse_source(text, path))
         return self._parsed[path]
 
     def resolve(self, module: Module, name: str) -> Class | None:
@@ -225,21 +228,33 @@ class Index:
         for _ in range(16):  # longer chains of re-exports are cycles
             if not rest and head in module.classes:
                 return module.classes[head]
-            origin = module.import_of(head)
+            origin = module.import_of(head) or self._import_by_star(module, head, frozenset())
             if origin is None:
                 return None
-            if origin.name:
-                submodule = self.module(f"{origin.module}.{origin.name}")
-                target = self.module(origin.module) if submodule is None else submodule
-                if target is None:
-                    return None
-                if submodule is not None:
-                    head, _, rest = rest.partition(".")
-                else:
-                    head = origin.name
+            path = ".".join(filter(None, [origin.module, origin.name, rest])).split(".")
+            for length in range(len(path) - 1, origin.module.count("."), -1):  # the innermost module of the path
+                target = self.module(".".join(path[:length]))
+                if target is not None:
+                    module, head, rest = target, path[length], ".".join(path[length + 1 :])
+                    break
             else:
                 return None
-            module = target
+        return None
+
+    def _import_by_star(self, module: Module, name: str, seen: frozenset[str]) -> Import | None:
+        """The ``from ... import *`` that binds a name which nothing else in the module does."""
+        if name in module.bindings or module.name in seen:
+            return None
+        for node in reversed(module.tree.body):
+            if isinstance(node, ast.ImportFrom) and node.names[0].name == "*":
+                source = self.module(module.absolute(node))
+                if source is None:
+                    return None  # it may bind any name
+                public = not name.startswith("_") if source.exported is None else name in source.exported
+                if public and (
+                    name in source.bindings or self._import_by_star(source, name, seen | {module.name}) is not None
+                ):
+                    return Import(source.name, name)
         return None
 
     def lineage(self, cls: Class) -> tuple[Class, ...]:
@@ -262,13 +277,21 @@ class Index:
 
     def models(self) -> Iterator[tuple[Class, Class]]:
         """Each class that has a ``forward_features``, with the class that defines it, in order of file and line."""
-        for path in self.release.files:
-            if _is_model_file(path):
-                for cls in self.parse(path).classes.values():
-                    for owner in self.lineage(cls):
-                        if METHOD in owner.members:
-                            yield cls, owner
-                            break
+        for path in _model_files(self.release):
+            for cls in self.parse(path).classes.values():
+                owner = self.owner(cls)
+                if owner is not None:
+                    yield cls, owner
+
+    def owner(self, cls: Class) -> Class | None:
+        """The class in the lineage of a class that defines its ``forward_features``."""
+        return next((ancestor for ancestor in self.lineage(cls) if METHOD in ancestor.members), None)
+
+    def find(self, path: str) -> Class | None:
+        """The class of a full name, ``timm.models.eva.Eva``."""
+        module, _, name = path.rpartition(".")
+        found = self.module(module)
+        return found.classes.get(name) if found is not None else None
 
 
 def parse_models(release: Release) -> Index:
@@ -278,18 +301,45 @@ def parse_models(release: Release) -> Index:
         TimmSplitError: If one of them does not parse.
     """
     index = Index(release)
-    for path in release.files:
-        if _is_model_file(path):
-            index.parse(path)
+    for path in _model_files(release):
+        index.parse(path)
     return index
 
 
-def _is_model_file(path: str) -> bool:
-    return "/layers/" not in path
+def _model_files(release: Release) -> Iterable[str]:
+    """The files whose classes are models to split."""
+    return release.own or (path for path in release.files if "/layers/" not in path)
+
+
+def parse_source(text: str, path: str) -> ast.Module:
+    """Parse a file.
+
+    Raises:
+        TimmSplitError: If it is not Python, or newer Python than the interpreter that runs this.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of invalid escapes in strings, which are no concern of ours
+            return ast.parse(text, path)
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        line = getattr(error, "lineno", None) or 1
+        raise TimmSplitError(
+            f"{path}:{line} does not parse: {getattr(error, 'msg', None) or error or 'it is nested too deeply'}. "
+            f"If it is written for a newer Python than this one "
+            f"({sys.version_info.major}.{sys.version_info.minor}), run timm-split with that Python."
+        ) from error
 
 
 def _is_attribute_of_self(node: ast.expr) -> TypeGuard[ast.Attribute]:
     return isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "self"
+
+
+def _imports_package(node: ast.stmt, name: str) -> bool:
+    """Whether a statement binds a name to the top package of that name and to nothing else."""
+    if not isinstance(node, ast.Import):
+        return False
+    binding = [alias for alias in node.names if (alias.asname or alias.name.split(".")[0]) == name]
+    return all(alias.asname is None for alias in binding)
 
 
 def _names(target: ast.expr) -> Iterator[ast.Name]:

@@ -21,6 +21,7 @@ _PERMUTED = {
     ("NLC", (0, 2, 1)): "NCL",
 }
 _FILLED = frozenset({"torch.zeros", "torch.empty", "torch.ones", "torch.randn"})
+_CONFLICT = "?"
 _KEEPING = frozenset({"contiguous", "to", "type_as", "float"})
 _RANK_KEEPING = ("norm", "act", "drop", "identity", "conv", "pool", "relu", "gelu", "hardswish")
 
@@ -216,14 +217,16 @@ class _Reader:
 
 
 def _agree(layouts: Sequence[str]) -> str:
-    """What all that know agree on."""
+    """What all that know agree on, and from then on nothing where two of them do not."""
     known = {layout for layout in layouts if layout}
-    return known.pop() if len(known) == 1 else ""
+    return known.pop() if len(known) == 1 else _CONFLICT if known else ""
 
 
 def _reshaped(layout: str, method: str, args: Sequence[ast.expr]) -> str:
     numbers = tuple(a.value for a in args if isinstance(a, ast.Constant) and isinstance(a.value, int))
     match method, numbers:
+        case _ if layout == _CONFLICT:
+            return _CONFLICT
         case "flatten", (2,) if layout == "NCHW":
             return "NCL"
         case "flatten", (1, 2) if layout == "NHWC":

@@ -1,4 +1,4 @@
-"""A timm version -> its source, as text.
+"""A timm version -> its source, as text; or somebody's own models -> theirs, with that of the timm that they import.
 
 The source comes from where the caller says, from the installed timm, or from a wheel that pip fetches into a cache. It
 is only ever read: nothing of it is imported, executed, or unpacked to disk.
@@ -20,7 +20,6 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-import tokenize
 import zipfile
 import zlib
 from bisect import bisect
@@ -35,7 +34,9 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 from packaging.version import InvalidVersion, Version
 
+from codegen.encoding import decode
 from codegen.errors import TimmSplitError, UsageError
+from codegen.own import OwnModels, holds_own_models, read_own_models
 from codegen.types import Release
 
 Announce = Callable[[str], None]
@@ -58,6 +59,8 @@ def find_release(
         version: ``1.0.31``; ``1.0.x``, ``1.0.*`` or ``latest`` for the newest release that matches; ``None`` for
             whatever ``source`` holds, or for the installed timm.
         source: A directory that holds ``timm/``, that directory itself, a wheel, or an sdist (``.tar.gz``, ``.zip``).
+            Or somebody's own models: a Python file, or a directory of some. What they import of timm comes from that
+            ``version`` then.
         announce: Told, in a line without its end, of what takes long or differs from what one may expect.
 
     Raises:
@@ -65,6 +68,8 @@ def find_release(
         TimmSplitError: What is installed is broken, or pip cannot fetch the release.
     """
     wanted = _parse_wanted(version)
+    if source is not None and holds_own_models(source):
+        return _with_timm(read_own_models(source, announce), version, source, announce)
     if source is not None:
         try:
             return _read(source, wanted)
@@ -85,6 +90,16 @@ def find_release(
             return _read(cached[chosen], wanted)
     announce(f"downloading timm {chosen} ...")
     return _read(_download(chosen), wanted)
+
+
+def _with_timm(own: OwnModels, version: str | None, source: Path, announce: Announce) -> Release:
+    """Somebody's own models and, if they import timm, the timm that they get."""
+    if not own.uses_timm:
+        if version is not None:
+            announce(f"{source} imports no timm: --timm-version says nothing about it")
+        return Release("", str(source), own.files, own.named)
+    timm = find_release(version, announce=announce)
+    return Release(timm.version, str(source), dict(sorted({**timm.files, **own.files}.items())), own.named)
 
 
 # Which version
@@ -384,19 +399,12 @@ def _assemble(members: list[_Member], origin: str) -> Release:
 
 
 def _text(member: _Member, origin: str) -> str:
-    """Decode a file as python would, with its encoding cookie and any line end."""
     place = f"{member.path} in {origin}"
     if not member.regular:
         raise TimmSplitError(f"{place} is a link, which is not followed: name other source")
     if member.size > _MEMBER_LIMIT:
         raise TimmSplitError(f"{place} has more than {_MEMBER_LIMIT} bytes: that is no timm")
-    data = member.read()
-    try:
-        encoding, _ = tokenize.detect_encoding(io.BytesIO(data).readline)
-        text = data.decode(encoding)
-    except (SyntaxError, UnicodeError, LookupError) as error:
-        raise TimmSplitError(f"{place} is not text that python reads ({error}): name other source") from None
-    return text.replace("\r\n", "\n").replace("\r", "\n")
+    return decode(member.read(), place)
 
 
 def _declared_version(text: str, origin: str) -> Version:

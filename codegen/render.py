@@ -19,6 +19,7 @@ from codegen.layout import SHAPES
 from codegen.types import Imported, Inherited, Outcome, Parameter, Refusal, Split
 
 MANIFEST_FORMAT = 1
+_RESERVED = frozenset({"__init__", "_factory", "_manifest", "_split"})
 _TYPING = ("Any", "Callable", "Dict", "List", "Optional", "Sequence", "Tuple", "Union")
 
 
@@ -29,12 +30,25 @@ def module_name(module: str) -> str:
     return f"vit{name.removeprefix(short)}" if name.startswith(short) else name
 
 
-def render(version: str, outcomes: Sequence[Outcome]) -> Mapping[str, str]:
+def module_names(outcomes: Sequence[Outcome]) -> Mapping[str, str]:
+    """The generated module of each module. Somebody's own ``vit.py`` comes before timm's, which makes way."""
+    modules = sorted({outcome.module for outcome in outcomes}, key=lambda name: (name.startswith("timm."), name))
+    names: dict[str, str] = {}
+    for module in modules:
+        name = module_name(module)
+        while name in _RESERVED or name in names.values():
+            name += "_"
+        names[module] = name
+    return names
+
+
+def render(version: str, outcomes: Sequence[Outcome], *, own: str = "") -> Mapping[str, str]:
     """Render a package.
 
     Args:
-        version: The timm release that it is for.
+        version: The timm release that it is for, empty if it needs none.
         outcomes: What became of each class.
+        own: Name of the file or directory that holds somebody's own models; empty for a release of timm.
 
     Returns:
         The text of each file by its path in the package, ``manifest.json`` among them.
@@ -50,20 +64,24 @@ def render(version: str, outcomes: Sequence[Outcome]) -> Mapping[str, str]:
         keep_trailing_newline=True,
     )
     by_path = {outcome.path: outcome for outcome in outcomes}
+    generated = module_names(outcomes)
+    if own and not re.fullmatch(r"[\w.-]+", own):
+        own = "your own models"  # the name of a directory may hold anything, and this stands in strings
     modules: dict[str, list[Outcome]] = {}
     for outcome in outcomes:
         if not isinstance(outcome.result, Refusal):
             modules.setdefault(outcome.module, []).append(outcome)
     files = {}
     for module, members in modules.items():
-        page = _page(module, members, by_path)
-        files[f"{module_name(module)}.py"] = environment.get_template("model.py.j2").render(page=page, version=version)
-    for template in environment.list_templates(filter_func=lambda name: name != "model.py.j2"):
-        files[template.removesuffix(".j2")] = environment.get_template(template).render(timm_version=version)
+        page = _page(module, members, by_path, generated)
+        files[f"{generated[module]}.py"] = environment.get_template("model.py.j2").render(page=page, version=version)
+    left_out = {"model.py.j2", *(["_factory.py.j2"] if own else [])}  # timm's factory makes timm's models
+    for template in environment.list_templates(filter_func=lambda name: name not in left_out):
+        files[template.removesuffix(".j2")] = environment.get_template(template).render(timm_version=version, own=own)
     files = _format(files)
     files["py.typed"] = ""
     names = sorted([*files, "manifest.json"])
-    files["manifest.json"] = _manifest(version, outcomes, by_path, names)
+    files["manifest.json"] = _manifest(version, outcomes, by_path, generated, names)
     return {name: files[name] for name in names}
 
 
@@ -105,11 +123,14 @@ class _Page:
 
     file: str
     imports: tuple[str, ...]
+    own: bool
     postponed: bool
     classes: tuple[_Class, ...]
 
 
-def _page(module: str, members: Sequence[Outcome], by_path: Mapping[str, Outcome]) -> _Page:
+def _page(
+    module: str, members: Sequence[Outcome], by_path: Mapping[str, Outcome], generated: Mapping[str, str]
+) -> _Page:
     imports: set[str] = set()
     embeddings: set[str] = set()
     classes = []
@@ -118,7 +139,7 @@ def _page(module: str, members: Sequence[Outcome], by_path: Mapping[str, Outcome
         if isinstance(outcome.result, Inherited):
             parent = by_path[outcome.result.parent]
             if parent.module != outcome.module:
-                imports.add(f"from .{module_name(parent.module)} import {parent.name}Split")
+                imports.add(f"from .{generated[parent.module]} import {parent.name}Split")
             classes.append(_inheriting(outcome, parent))
         elif isinstance(outcome.result, Split):
             split = outcome.result
@@ -132,7 +153,8 @@ def _page(module: str, members: Sequence[Outcome], by_path: Mapping[str, Outcome
             classes.append(_splitting(outcome, split, declare=split.embedding not in embeddings))
             embeddings.add(split.embedding)
     postponed = any(isinstance(o.result, Split) and o.result.postponed for o in members)
-    return _Page(members[0].place.file, tuple(sorted(imports)), postponed, tuple(classes))
+    own = not module.startswith("timm.")
+    return _Page(members[0].place.file, tuple(sorted(imports)), own, postponed, tuple(classes))
 
 
 def _import(imported: Imported) -> str:
@@ -204,8 +226,10 @@ def _arguments(parameters: Sequence[Parameter]) -> str:
 
 
 def _later(parameters: Sequence[Parameter]) -> list[str]:
-    """Arguments after the first: by name, as timm's own calls have them."""
+    """Arguments after the first: by name, as timm's own calls have them, where no ``*args`` would take their place."""
     spelled = {"*": "*{0}", "**": "**{0}", "positional-only": "{0}"}
+    if any(p.kind == "*" for p in parameters):
+        spelled["positional"] = "{0}"
     return [spelled.get(p.kind, "{0}={0}").format(p.name) for p in parameters]
 
 
@@ -241,19 +265,25 @@ def _format(files: Mapping[str, str]) -> dict[str, str]:
         return {name: Path(folder, name).read_text(encoding="utf-8") for name in files}
 
 
-def _manifest(version: str, outcomes: Sequence[Outcome], by_path: Mapping[str, Outcome], files: Sequence[str]) -> str:
-    entries = {outcome.path: _entry(outcome, by_path) for outcome in sorted(outcomes, key=lambda o: o.path)}
+def _manifest(
+    version: str,
+    outcomes: Sequence[Outcome],
+    by_path: Mapping[str, Outcome],
+    generated: Mapping[str, str],
+    files: Sequence[str],
+) -> str:
+    entries = {outcome.path: _entry(outcome, by_path, generated) for outcome in sorted(outcomes, key=lambda o: o.path)}
     manifest = {
         "generator": "timm-split",
         "format": MANIFEST_FORMAT,
-        "timm_version": version,
+        "timm_version": version or None,
         "files": list(files),
         "classes": entries,
     }
     return json.dumps(manifest, indent=1, ensure_ascii=False) + "\n"
 
 
-def _entry(outcome: Outcome, by_path: Mapping[str, Outcome]) -> dict[str, object]:
+def _entry(outcome: Outcome, by_path: Mapping[str, Outcome], generated: Mapping[str, str]) -> dict[str, object]:
     entry: dict[str, object] = {
         "module": outcome.module,
         "class": outcome.name,
@@ -269,7 +299,7 @@ def _entry(outcome: Outcome, by_path: Mapping[str, Outcome]) -> dict[str, object
     assert isinstance(split, Split)
     return entry | {
         "split": {
-            "module": module_name(outcome.module),
+            "module": generated[outcome.module],
             "class": f"{outcome.name}Split",
             "boundary": {
                 **asdict(split.boundary.place),

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import ast
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from codegen.annotations import annotate
-from codegen.body import Body, Statement, read_method
+from codegen.annotations import TENSOR, annotate
+from codegen.body import Statement, read_method
 from codegen.boundary import Refused, find_cut
 from codegen.crossing import cross
-from codegen.dataflow import BUILTINS, Unsound, flow
+from codegen.dataflow import Unsound, flow
 from codegen.delegate import find_delegate, inline
-from codegen.facts import Facts
-from codegen.index import METHOD, Class, Import, Index
+from codegen.facts import Facts, Role
+from codegen.index import METHOD, Class, Import, Index, Module
 from codegen.layout import token_layout
-from codegen.soundness import check_embed, check_method
-from codegen.types import Delegate, Field, Imported, Inherited, Method, Outcome, Place, Refusal, Split
+from codegen.soundness import check_class, check_embed, check_imports, check_method, check_scope
+from codegen.state import check_state
+from codegen.types import Boundary, Delegate, Field, Imported, Inherited, Method, Outcome, Place, Refusal, Split
 
 NEW_METHODS = ("embed", "forward_stages")
 
@@ -34,11 +35,24 @@ def split_release(index: Index, models: Mapping[str, Sequence[tuple[str, str]]])
         for key in classes:
             names.setdefault(key, []).append(name)
     done: dict[str, Outcome] = {}
-    for cls, owner in index.models():
+    pending = list(index.models())
+    for cls, owner in pending:
+        if cls.path in done:
+            continue
         outcome = _outcome(index, cls, owner, done)
         outcome = replace(outcome, models=tuple(sorted(names.get((cls.module.name, cls.name), ()))))
         done[cls.path] = outcome
+        # the classes of timm that somebody's own models are split with
+        pending += [(other, index.owner(other) or other) for path in _needed(outcome) if (other := index.find(path))]
     yield from done.values()
+
+
+def _needed(outcome: Outcome) -> Iterator[str]:
+    """Full names of the classes whose splits the split of a class needs."""
+    if isinstance(outcome.result, Inherited):
+        yield outcome.result.parent
+    elif isinstance(outcome.result, Split) and outcome.result.delegate is not None:
+        yield outcome.result.delegate.path
 
 
 def _outcome(index: Index, cls: Class, owner: Class, done: Mapping[str, Outcome]) -> Outcome:
@@ -55,15 +69,20 @@ def _outcome(index: Index, cls: Class, owner: Class, done: Mapping[str, Outcome]
         for name in NEW_METHODS:
             if name in facts.values or any(name in ancestor.members for ancestor in facts.lineage):
                 raise Refused(place, f"the class has a `{name}` of its own")
+        check_class(index, cls, owner)
         if cls is owner:
-            result = split_class(facts, method)
+            result = split_class(facts, owner, method)
             if result.delegate is not None:
                 result = _share_embedding(result, done.get(result.delegate.path))
         else:
             parent = done.get(owner.path) or _outcome(index, owner, owner, done)
             if isinstance(parent.result, Refusal):
                 raise Refused(parent.result.place, f"it inherits from {owner.name}: {parent.result.reason}")
-            result = Inherited(owner.path)
+            mine = split_class(facts, owner, method)
+            if mine == parent.result:
+                result = Inherited(owner.path)
+            else:  # it changes what its parent is split by, so it is split by itself
+                result = replace(mine, embedding=f"{cls.name}Embedding" if mine.embedding else "")
     except Refused as refused:
         result = Refusal(refused.place, refused.reason)
     except Unsound as unsound:
@@ -78,14 +97,18 @@ def _share_embedding(split: Split, inner: Outcome | None) -> Split:
     return split
 
 
-def split_class(facts: Facts, method: ast.stmt) -> Split:
+def split_class(facts: Facts, cls: Class, method: ast.stmt) -> Split:
     """Split one ``forward_features``.
+
+    Args:
+        facts: The model class.
+        cls: The class in which the method stands: the model class, or one that it inherits from.
+        method: The method.
 
     Raises:
         Refused: If it has no boundary.
         Unsound: If it cannot be cut there.
     """
-    cls = facts.cls
     function = check_method(method)
     body = read_method(cls.module.text, function, cls.module.path)
     if not body.statements:
@@ -99,18 +122,30 @@ def split_class(facts: Facts, method: ast.stmt) -> Split:
     if delegate is None:
         statements, inner = body.statements, facts
     else:
-        statements = inline(delegate)
+        statements = inline(delegate, [p.name for p in body.parameters])
         inner = delegate.facts
     whole = flow([s.tree for s in statements], [body.receiver, *(p.name for p in body.parameters)])
+    check_scope(cls.module, cls.node, function, whole)
     cut = find_cut(inner, statements, images.name)
-    crossing = cross(inner, cut.embed, cut.stages, [p.name for p in body.parameters], cut.tokens)
-    check_embed(body.receiver, [s.tree for s in (*crossing.embed, *crossing.stages[:0])])
+    if not any(inner.role(a) in (Role.BLOCK, Role.BOTH) for s in cut.stages for a in inner.runs(s.tree)):
+        raise Refused(statements[-1].place, "no statement runs the blocks of the model, as far as can be told")
+    crossing = cross(inner, cut.embed, cut.stages, body.parameters, cut.tokens)
+    check_embed([s.tree for s in crossing.embed])
+    check_state(inner, [s.tree for s in crossing.embed], [s.tree for s in crossing.stages])
     kinds = annotate(inner, [s.tree for s in cut.embed], _annotations(function))
-    fields = tuple(Field(name, kinds[name]) for name in crossing.fields)
+    fields = tuple(Field(name, kinds.get(name, TENSOR)) for name in crossing.fields)
+    # a delegate's statements read the names of the delegate's module
+    imports = _imports(facts.index, cls.module, _signature(function) | (whole.needs & cls.module.bindings.keys()))
+    imports |= _imports(facts.index, inner.cls.module if delegate else cls.module, whole.needs)
+    if len({imported.name for imported in imports}) < len(imports):
+        raise Unsound(function, "a name means one thing in its module and another in that of the inner model")
+    given = {"torch": Imported("torch", "torch"), "NamedTuple": Imported("NamedTuple", "typing", "NamedTuple")}
+    for name, origin in {**given, f"{cls.name}Embedding": None, f"{cls.name}Split": None}.items():
+        if any(imported.name == name and imported != origin for imported in imports):
+            raise Unsound(function, f"`{name}` is another thing in its module than in the generated one")
     parameters = {p.name: p for p in body.parameters}
-    owner = inner.cls
     return Split(
-        boundary=cut.boundary,
+        boundary=replace(cut.boundary, statement=_as_written(facts.index, cut.boundary)),
         embed=Method(tuple(parameters[n] for n in crossing.embed_parameters), _texts(crossing.embed)),
         forward_stages=Method(tuple(parameters[n] for n in crossing.stages_parameters), _texts(crossing.stages)),
         forward_features=body.parameters,
@@ -120,10 +155,18 @@ def split_class(facts: Facts, method: ast.stmt) -> Split:
         fields=fields,
         embedding=f"{cls.name}Embedding" if len(fields) > 1 else "",
         recomputed=crossing.recomputed,
-        imports=_imports(owner, function, whole.needs, body),
-        postponed=owner.module.postponed_annotations,
-        delegate=None if delegate is None else Delegate(delegate.attribute, owner.path),
+        imports=tuple(sorted(imports, key=lambda imported: imported.name)),
+        postponed=cls.module.postponed_annotations,
+        delegate=None if delegate is None else Delegate(delegate.attribute, inner.cls.path),
+        passages=crossing.passages,
     )
+
+
+def _as_written(index: Index, boundary: Boundary) -> str:
+    """The first line of the statement at a boundary; what is generated there may have other names."""
+    place = boundary.place
+    first = next((first for first, last in boundary.lines if last == place.line), place.line)
+    return index.release.files[place.file].splitlines()[first - 1].strip()
 
 
 def _texts(statements: Sequence[Statement]) -> tuple[str, ...]:
@@ -136,19 +179,18 @@ def _annotations(function: ast.FunctionDef) -> Mapping[str, ast.expr | None]:
     return {arg.arg: arg.annotation for arg in every[1:]}
 
 
-def _imports(cls: Class, function: ast.FunctionDef, needs: frozenset[str], body: Body) -> tuple[Imported, ...]:
-    """Where the names come from that the bodies and the signature take from their module."""
-    module = cls.module
-    signature = [*ast.walk(function.args), *(ast.walk(function.returns) if function.returns else ())]
-    names = set(needs) | {node.id for node in signature if isinstance(node, ast.Name)}
-    names -= {body.receiver}
-    for name in sorted(names):
-        if name not in module.bindings and name not in BUILTINS:
-            raise Unsound(function, f"`{name}` is not defined at the top level of its module")
-        if name in module.rebound:
-            raise Unsound(function, f"`{name}` is a global that its module rebinds while it runs")
+def _signature(function: ast.FunctionDef) -> frozenset[str]:
+    """Names that the signature of a method reads."""
+    nodes = [*ast.walk(function.args), *(ast.walk(function.returns) if function.returns else ())]
+    return frozenset(node.id for node in nodes if isinstance(node, ast.Name))
+
+
+def _imports(index: Index, module: Module, names: Collection[str]) -> frozenset[Imported]:
+    """Where the names come from that code takes from its module."""
+    check_imports(index, module, names)
     found = []
-    for name in sorted(names & set(module.bindings)):
-        origin = module.import_of(name) or Import(module.name, name)
+    for name in set(names) & module.bindings.keys():
+        origin = None if "*" in module.bindings else module.import_of(name)  # `import *` may have rebound it
+        origin = origin or Import(module.name, name)
         found.append(Imported(name, origin.module, origin.name))
-    return tuple(found)
+    return frozenset(found)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -16,14 +17,17 @@ class Release:
     """The source of one timm release, or of somebody's own models, as text.
 
     Attributes:
-        version: Version that the source declares, such as ``1.0.31``.
+        version: Version of timm that the source declares, such as ``1.0.31``; of one's own models, that of the timm
+            with which they are read, and empty if they import none.
         origin: Where it was read, for people: a directory or an archive.
         files: Text of each Python file by its path from the import root, ``timm/models/eva.py``, in sorted order.
+        own: Those of the files whose classes are somebody's own models, to be split; empty for a release of timm.
     """
 
     version: str
     origin: str
     files: Mapping[str, str]
+    own: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,8 @@ class Boundary:
         reasons: Which rules put it there, in the order in which they applied.
         stem: Attributes of ``self`` that the embedding runs first, ``("patch_embed",)``.
         blocks: Attributes of ``self`` that enter the stages, ``("blocks",)``.
+        lines: First and last line of each statement of the embedding.
+        ends: The last lines of the embedding: one, or where both arms of an ``if`` are cut, one in each.
     """
 
     place: Place
@@ -62,6 +68,8 @@ class Boundary:
     reasons: tuple[str, ...]
     stem: tuple[str, ...]
     blocks: tuple[str, ...]
+    lines: tuple[tuple[int, int], ...] = ()
+    ends: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -97,6 +105,24 @@ class Imported:
 
 
 @dataclass(frozen=True)
+class Passage:
+    """How the stages get a name that the statements before the boundary bind.
+
+    Attributes:
+        name: The name.
+        way: ``crosses`` as a field of the embedding, ``made again`` by a statement of ``Split.recomputed``, or
+            ``moved`` to the stages with its statement.
+        lines: The lines before the boundary whose statements bind it; none where only the caller does.
+        reason: Why this way.
+    """
+
+    name: str
+    way: Literal["crosses", "made again", "moved"]
+    lines: tuple[int, ...]
+    reason: str
+
+
+@dataclass(frozen=True)
 class Delegate:
     """The inner model to which a class leaves everything: the attribute that holds it, and its class."""
 
@@ -122,6 +148,7 @@ class Split:
         imports: Names that the bodies and annotations read from the module.
         postponed: Whether the module postpones the evaluation of annotations.
         delegate: The inner model whose statements these are, if any.
+        passages: For each name that the stages take from before the boundary, how and why.
     """
 
     boundary: Boundary
@@ -137,6 +164,7 @@ class Split:
     imports: tuple[Imported, ...]
     postponed: bool = False
     delegate: Delegate | None = None
+    passages: tuple[Passage, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ class FastVitSplit(FastVit):
         The boundary is timm/models/fastvit.py:1422. Line 1422 runs the stem, `stem`; no positional encoding comes
         before the blocks; line 1424 runs the first blocks, `?`, `stages`.
         """
+        # input embedding
         x = self.stem(x)
         return x
 

@@ -17,6 +17,7 @@ class HighResolutionNetSplit(HighResolutionNet):
         The boundary is timm/models/hrnet.py:810. Line 808 runs the stem, `conv1`; line 810 completes the stem; no
         positional encoding comes before the blocks; line 811 may return.
         """
+        # Stem
         x = self.conv1(x)
         x = self.bn1(x)
         x = self.act1(x)

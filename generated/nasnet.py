@@ -17,6 +17,8 @@ class NASNetALargeSplit(NASNetALarge):
         The boundary is timm/models/nasnet.py:761. Line 761 runs the stem, `conv0`; no positional encoding comes before
         the blocks; line 762 may return.
         """
+        # the layer after each feature tap is checked for None to support pruning (prune_intermediate_layers),
+        # the cell taps are activated, matching the ReLU the next cell's conv_1x1 starts with
         x_conv0 = self.conv0(x)
         return x_conv0
 

@@ -17,6 +17,8 @@ class PNASNet5LargeSplit(PNASNet5Large):
         The boundary is timm/models/pnasnet.py:506. Line 506 runs the stem, `conv_0`; no positional encoding comes
         before the blocks; line 507 may return.
         """
+        # the layer after each feature tap is checked for None to support pruning (prune_intermediate_layers),
+        # the cell taps are activated, matching the ReLU the next cell's conv_1x1 starts with
         x_conv_0 = self.conv_0(x)
         return x_conv_0
 

@@ -3,6 +3,7 @@
 import functools
 import json
 import textwrap
+from collections.abc import Mapping
 from pathlib import Path
 
 import codegen
@@ -16,45 +17,46 @@ from codegen.types import Outcome, Refusal, Release, Split
 CHECKOUT = Path(codegen.__file__).parents[1]
 GENERATED = CHECKOUT / "generated"
 TINY = "timm/models/tiny.py"
+Files = Mapping[str, str]
+NONE: Files = {}
 
 
-def release_of(source: str = "", **files: str) -> Release:
-    """A release with one model file, ``timm/models/tiny.py``, and more by their path: ``timm__layers__x=text``."""
-    named = {f"{name.replace('__', '/')}.py": text for name, text in files.items()}
-    texts = {TINY: source, **named} if source else named
+def release_of(source: str, files: Files = NONE) -> Release:
+    """A release with one model file, ``timm/models/tiny.py``, and others by their path."""
+    texts = {TINY: source, **files}
     return Release("1.2.3", "memory", {path: textwrap.dedent(text) for path, text in sorted(texts.items())})
 
 
-def index_of(source: str = "", **files: str) -> Index:
-    return Index(release_of(source, **files))
+def index_of(source: str, files: Files = NONE) -> Index:
+    return Index(release_of(source, files))
 
 
-def module_of(source: str, **files: str) -> Module:
-    return index_of(source, **files).parse(TINY)
+def module_of(source: str, files: Files = NONE) -> Module:
+    return index_of(source, files).parse(TINY)
 
 
-def class_of(source: str, name: str = "Tiny", **files: str) -> Class:
-    return module_of(source, **files).classes[name]
+def class_of(source: str, name: str = "Tiny", files: Files = NONE) -> Class:
+    return module_of(source, files).classes[name]
 
 
-def facts_of(source: str, name: str = "Tiny", **files: str) -> Facts:
-    index = index_of(source, **files)
+def facts_of(source: str, name: str = "Tiny", files: Files = NONE) -> Facts:
+    index = index_of(source, files)
     return Facts(index, index.parse(TINY).classes[name])
 
 
-def outcomes_of(source: str, **files: str) -> dict[str, Outcome]:
+def outcomes_of(source: str, files: Files = NONE) -> dict[str, Outcome]:
     """What becomes of each model class, by its name."""
-    return {outcome.name: outcome for outcome in split_release(index_of(source, **files), {})}
+    return {outcome.name: outcome for outcome in split_release(index_of(source, files), {})}
 
 
-def split_of(source: str, name: str = "Tiny", **files: str) -> Split:
-    result = outcomes_of(source, **files)[name].result
+def split_of(source: str, name: str = "Tiny", files: Files = NONE) -> Split:
+    result = outcomes_of(source, files)[name].result
     assert isinstance(result, Split), result
     return result
 
 
-def refusal_of(source: str, name: str = "Tiny", **files: str) -> Refusal:
-    result = outcomes_of(source, **files)[name].result
+def refusal_of(source: str, name: str = "Tiny", files: Files = NONE) -> Refusal:
+    result = outcomes_of(source, files)[name].result
     assert isinstance(result, Refusal), result
     return result
 
@@ -73,3 +75,12 @@ def timm_release() -> Release:
 @functools.cache
 def timm_package() -> Package:
     return generate(timm_release())
+
+
+def write_timm(root: Path, source: str, version: str = "1.2.3", files: Files = NONE) -> Path:
+    """A directory with a timm of one model file, ``timm/models/tiny.py``, and others by their path."""
+    texts = {TINY: source, "timm/version.py": f"__version__ = {version!r}\n", "timm/__init__.py": "", **files}
+    for path, text in texts.items():
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_text(textwrap.dedent(text), encoding="utf-8")
+    return root

@@ -16,6 +16,7 @@ import pytest
 import codegen
 from codegen import release
 from codegen.errors import TimmSplitError, UsageError
+from codegen.generate import generate
 from codegen.release import find_release
 from codegen.types import Release
 
@@ -254,7 +255,7 @@ def test_a_source_that_is_not_timm_is_refused(tmp_path):
     empty = tmp_path / "empty"
     empty.touch()
     assert "is empty" in refused(empty)
-    text = tmp_path / "model.py"
+    text = tmp_path / "model.txt"
     text.write_text("class Model: ...\n")
     assert "is no .whl, .zip or .tar.gz" in refused(text)
     assert "is not timm" in refused(write_zip(tmp_path / "other.whl", {"torch/version.py": ""}))
@@ -262,8 +263,6 @@ def test_a_source_that_is_not_timm_is_refused(tmp_path):
     assert "is not timm" in refused(write_tar(tmp_path / "other.tar.gz", {"mytimm/version.py": ""}))
     headless = {name: text for name, text in timm().items() if "models" not in name}
     assert "holds no timm/models" in refused(write_tree(tmp_path / "headless", headless))
-    own = write_tree(tmp_path / "own", {"models/mine.py": "class Model: ...\n"})
-    assert "is not timm" in refused(own)
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes on this system")
@@ -304,6 +303,22 @@ def test_an_archive_with_a_flipped_byte_is_read_unchanged_or_refused(tmp_path, k
 def test_names_that_lead_out_of_an_archive_are_refused(tmp_path, name):
     assert "leads out of it" in refused(write_zip(tmp_path / "timm.whl", timm() | {name: ""}))
     assert "leads out of it" in refused(write_tar(tmp_path / "timm.tar.gz", timm() | {name: ""}, root=""))
+
+
+def test_of_two_members_of_one_name_the_last_is_read_as_it_would_be_installed(tmp_path):
+    again = {"./timm/models/eva.py": "class Other: pass\n"}
+    for source in (
+        write_zip(tmp_path / "timm.zip", timm() | again),
+        write_tar(tmp_path / "timm.tar.gz", timm() | again, root=""),
+    ):
+        assert find_release(None, source).files["timm/models/eva.py"] == "class Other: pass\n"
+
+
+def test_a_release_with_syntax_that_this_python_does_not_know_is_refused_with_file_and_line(tmp_path):
+    wheel = write_wheel(tmp_path, files=timm() | {"timm/models/new.py": "x = 1\nclass New(nn.Module:\n"})
+    with pytest.raises(TimmSplitError, match=r"^timm/models/new\.py:2 does not parse: .* newer Python") as caught:
+        generate(find_release(None, wheel))
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE])

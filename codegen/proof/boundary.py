@@ -79,13 +79,14 @@ class Parts:
         matcher = getattr(model, "group_matcher", None)
         self._by_timm = _by_matcher(matcher()) if matcher is not None else _by_structure(model, events)
         names = [name for name, _ in (*model.named_parameters(), *model.named_buffers())]
-        self._prefix = ""  # of the module that holds stem and blocks
-        kinds = {name: self._by_timm(name) for name in names}
-        modules = dict(model.named_modules())
-        wholes = [module for module in modules if module and {"stem", "block"} <= _below(module, kinds)]
+        modules = {name: module for name, module in model.named_modules() if name}
+        wholes = [
+            name for name, below in _below({name: self._by_timm(name) for name in names}).items() if _whole(below)
+        ]
         self._prefix = f"{max(wholes, key=len)}." if wholes else ""
-        self._kinds = {name: self._of_tensor(name) for name in names}
-        self._kinds |= {name: self._of_module(name, module) for name, module in modules.items() if name}
+        self._kinds: dict[str, Kind] = {name: self._of_tensor(name) for name in names}
+        below = _below(self._kinds)
+        self._kinds |= {name: self._of_module(name, module, below.get(name, set())) for name, module in modules.items()}
         #: Modules that hold parameters of their own: what a layer is.
         self.layers = frozenset(
             name for name, module in modules.items() if next(module.parameters(False), None) is not None
@@ -101,11 +102,11 @@ class Parts:
             return "stage"
         return self._by_timm(name) or ("stem" if _POSITION.search(attribute) else "")
 
-    def _of_module(self, name: str, module: nn.Module) -> Kind:
-        below = _below(name, self._kinds)
-        if {"stem", "block"} <= below:
+    def _of_module(self, name: str, module: nn.Module, below: set[Kind]) -> Kind:
+        if _whole(below):
             return "whole"
-        for kind in ("block", "stem", "stage"):
+        kinds: tuple[Kind, ...] = ("block", "stem", "stage")
+        for kind in kinds:
             if kind in below:
                 return kind
         return self._of_tensor(name) or ("stem" if isinstance(module, nn.Dropout) else "")
@@ -115,8 +116,17 @@ class Parts:
         return name.removeprefix(self._prefix).split(".")[0]
 
 
-def _below(module: str, kinds: Mapping[str, Kind]) -> set[Kind]:
-    return {kind for name, kind in kinds.items() if name.startswith(f"{module}.")}
+def _below(tensors: Mapping[str, Kind]) -> dict[str, set[Kind]]:
+    """The kinds of the parameters and buffers of each module and of what it holds."""
+    below: dict[str, set[Kind]] = {}
+    for name, kind in tensors.items():
+        while name := name.rpartition(".")[0]:
+            below.setdefault(name, set()).add(kind)
+    return below
+
+
+def _whole(below: set[Kind]) -> bool:
+    return {"stem", "block"} <= below
 
 
 def _by_matcher(matcher: Any) -> Callable[[str], Kind]:
@@ -210,7 +220,7 @@ def judge(timm: Trace, split: Trace, parts: Parts) -> str:
     """
     right = window(timm, parts)
     events = _told(split.events, parts)
-    if [event.key for event in events] != [event.key for event in _told(timm.events, parts)]:
+    if _names(events) != _names(_told(timm.events, parts)):
         return "the modules that run, or the order in which they do, are not timm's"
     cut = len(_told(split.events[: split.cuts[0]], parts))
     if cut < right.first:
@@ -226,6 +236,10 @@ def judge(timm: Trace, split: Trace, parts: Parts) -> str:
 def _told(events: Iterable[Event], parts: Parts) -> tuple[Event, ...]:
     # A split class calls embed of the encoder that it delegates to, not the encoder
     return tuple(event for event in events if parts(event.name) != "whole")
+
+
+def _names(events: Iterable[Event]) -> list[tuple[str, bool]]:
+    return [(event.name, event.module) for event in events]
 
 
 def _layers(events: Iterable[Event], parts: Parts) -> set[str]:

@@ -8,7 +8,6 @@ from pathlib import Path
 from codegen.errors import TimmSplitError, UsageError
 from codegen.proof import package as packages
 from codegen.proof import report as reports
-from codegen.proof import runner
 
 
 def verify(patterns: Sequence[str], jobs: int | None, numeric: bool, package: Path | None, json: Path | None) -> bool:
@@ -30,9 +29,11 @@ def verify(patterns: Sequence[str], jobs: int | None, numeric: bool, package: Pa
         KeyboardInterrupt: Ctrl-C; the worker processes have ended by then.
     """
     found = packages.find(package)
-    names = runner.select(patterns)
     if json is not None and not json.absolute().parent.is_dir():
         raise UsageError(f"{json} cannot be written: {json.absolute().parent} is not a directory")
+    from codegen.proof import runner  # imports torch and timm, for which none of the above had to wait
+
+    names = runner.select(patterns)
     with reports.progress() as progress:
         report = runner.verify(found, names, jobs or runner.cores(), numeric, progress)
     reports.show(report, reports.console())

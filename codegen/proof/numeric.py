@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import product
+from itertools import islice, product
 from typing import Any
 
 import torch
@@ -23,6 +23,8 @@ _SIDES = (64, 96, 112, 126, 128, 168, 192, 224)
 """Image sizes to try, in pixels, before the one that a model was made for: multiples of 14 and 16, and of windows."""
 _LARGE = 100_000_000
 """Parameters from which a model is made shallow, where its constructor takes a depth."""
+_TRIES = 4
+"""Choices of options to try for one that timm can train."""
 _SEED = 0
 
 
@@ -48,11 +50,7 @@ def check_numbers(name: str, model_class: str, split: Split) -> NameResult:
         split: Makes a model a model of its split class.
     """
     try:
-        options, size = _smallest(name)
-        torch.manual_seed(_SEED)
-        timm = build(name, "cpu", options)
-        _disturb(timm)
-        images = torch.randn((BATCH, *size))
+        timm, images, how = _model(name)
     except Exception as error:
         return NameResult(name, model_class, tuple(Check(check, "not run", describe(error)) for check in CHECKS))
     parameters = sum(parameter.numel() for parameter in timm.parameters())
@@ -61,36 +59,56 @@ def check_numbers(name: str, model_class: str, split: Split) -> NameResult:
     except Exception as error:
         return NameResult(name, model_class, (Check("eval", "fails", describe(error)),), parameters)
     checks = [
-        _check("eval", timm.eval(), ours.eval(), images),
-        _check("train", timm.train(), ours.train(), images),
+        _check("eval", timm.eval(), ours.eval(), images, how),
+        _check("train", timm.train(), ours.train(), images, how),
     ]
     if _checkpoints(timm) and _checkpoints(ours):
-        checks.append(_check("checkpointing", timm, ours, images))
+        checks.append(_check("checkpointing", timm, ours, images, how))
     else:
         checks.append(Check("checkpointing", "not offered"))
     return NameResult(name, model_class, tuple(checks), parameters)
 
 
-def _smallest(name: str) -> tuple[dict[str, Any], tuple[int, int, int]]:
-    """Constructor options of a model that is quick to run, and the size (C, H, W) of the smallest images it takes.
+def _model(name: str) -> tuple[nn.Module, torch.Tensor, str]:
+    """A model that is quick to run, with images for it, and in words how it was made.
+
+    It is the first choice that timm can train. If that is none it is the first, for what it does in eval.
 
     Raises:
-        Exception: timm cannot build the model.
+        Exception: timm cannot build or run it at all.
+    """
+    first = None
+    for options, size in islice(_choices(name), _TRIES):
+        torch.manual_seed(_SEED)
+        model = build(name, "cpu", options)
+        _disturb(model)
+        images = torch.randn((BATCH, *size))
+        how = ", ".join([f"images of {size[1]} x {size[2]}", *(f"{key}={value}" for key, value in options.items())])
+        first = first or (model, images, how)
+        try:
+            _run(model.train(), _features, images)
+        except Exception:
+            continue
+        return model, images, how
+    assert first is not None  # there is always a choice
+    return first
+
+
+def _choices(name: str) -> Iterator[tuple[dict[str, Any], tuple[int, int, int]]]:
+    """Constructor options and sizes (C, H, W) of images with which timm's class runs, the smallest first.
+
+    The last are what the model was made for, whether it runs with them or not.
     """
     model = build(name, "meta")
-    channels, *native = input_size(model)
+    native = channels, *pixels = input_size(model)
     large = sum(parameter.numel() for parameter in model.parameters()) > _LARGE
     depths = [accepted(type(model), {"depth": 2}), {}] if large else [{}]
     for depth, side, dropped in product(depths, _SIDES, rates(type(model))):
-        if side >= min(native):
-            continue
         options = {**depth, **dropped, **accepted(type(model), {"img_size": (side, side)})}
-        if _runs(name, options, size := (channels, side, side)):
-            return options, size
-    for options in rates(type(model)):
-        if _runs(name, options, size := input_size(model)):
-            return options, size
-    return {}, input_size(model)
+        if side < min(pixels) and _runs(name, options, size := (channels, side, side)):
+            yield options, size
+    yield from ((options, native) for options in rates(type(model)) if _runs(name, options, native))
+    yield {}, native
 
 
 def _runs(name: str, options: Mapping[str, Any], size: tuple[int, int, int]) -> bool:
@@ -120,19 +138,27 @@ def _checkpoints(model: nn.Module) -> bool:
     return True
 
 
-def _check(name: str, timm: nn.Module, ours: nn.Module, images: torch.Tensor) -> Check:
+def _check(name: str, timm: nn.Module, ours: nn.Module, images: torch.Tensor, how: str) -> Check:
     try:
-        expected = _run(timm, lambda model, x: model.forward_features(x), images)
+        expected = _run(timm, _features, images)
     except Exception as error:
         return Check(name, "not run", describe(error))
     if any(tensor is not None and not tensor.isfinite().all() for tensor in expected.computed.values()):
         return Check(name, "not run", "timm's own numbers are not finite")
     try:
-        actual = _run(ours, lambda model, x: model.forward_stages(model.embed(x)), images)
+        actual = _run(ours, _cut, images)
     except Exception as error:
         return Check(name, "fails", describe(error))
     difference = next(_differences(expected, actual), "")
-    return Check(name, "fails" if difference else "holds", difference)
+    return Check(name, "fails" if difference else "holds", difference or how)
+
+
+def _features(model: Any, images: torch.Tensor) -> Any:
+    return model.forward_features(images)
+
+
+def _cut(model: Any, images: torch.Tensor) -> Any:
+    return model.forward_stages(model.embed(images))
 
 
 def _run(model: nn.Module, forward: Callable[[Any, torch.Tensor], Any], images: torch.Tensor) -> _Pass:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from codegen.proof.results import NameResult, Report, Verdict
-from codegen.proof.runner import Progress as Listener
+from codegen.proof.results import Progress as Listener
 
 _WIDTH = 120  # where there is no terminal to ask
 _LONGEST = 400  # of an explanation; an op may have a hundred arguments
@@ -26,9 +25,9 @@ _STYLES: dict[Verdict, str] = {"holds": "green", "fails": "bold red", "not run":
 def console(stderr: bool = False) -> Console:
     """A console that is as wide as the terminal, or 120 columns where there is none."""
     made = Console(stderr=stderr, highlight=False)
-    return (
-        made if made.is_terminal or "COLUMNS" in os.environ else Console(stderr=stderr, highlight=False, width=_WIDTH)
-    )
+    if not made.is_terminal:
+        made.width = _WIDTH
+    return made
 
 
 @contextmanager

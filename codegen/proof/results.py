@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 Verdict = Literal["holds", "fails", "not run", "not offered"]
 """``not run`` is no proof, ``not offered`` is something that timm's own class does not do."""
+
+Progress = Callable[[str, int, int], None]
+"""Is told what is being proved, how many names of it are done, and of how many."""
 
 
 @dataclass(frozen=True)
@@ -16,7 +20,7 @@ class Check:
     Attributes:
         name: ``ops``, ``training`` and ``boundary``; in numbers ``eval``, ``train`` and ``checkpointing``.
         verdict: What came of it.
-        detail: Why, where it does not hold.
+        detail: Why, where it does not hold; where it does, how it was run if that needs saying.
     """
 
     name: str

@@ -24,12 +24,11 @@ from codegen.proof import operations as by_ops
 from codegen.proof import package as packages
 from codegen.proof.operations import Split, describe
 from codegen.proof.package import Package
-from codegen.proof.results import Check, NameResult, RefusedName, Report
+from codegen.proof.results import Check, NameResult, Progress, RefusedName, Report
 
-Progress = Callable[[str, int, int], None]
-"""Is told what is being proved, how many names of it are done, and of how many."""
 _Job = tuple[str, str]
 """A registered name and its class."""
+_DEATH = "a worker process died, which ended them all; with fewer --jobs there is more memory for each"
 
 
 def cores() -> int:
@@ -76,10 +75,12 @@ def verify(package: Package, names: Sequence[str], jobs: int, numeric: bool, pro
             refused.append(RefusedName(name, path, package.refused[path]))
         else:
             work.append((name, path))
-    with _workers(package.directory, min(jobs, max(len(work), 1))) as pool:
-        known = _run(pool, _ops, by_ops.CHECKS, work, lambda done: progress("ops", done, len(work)))
-        small = _smallest(known) if numeric else []
-        numbers = _run(pool, _numbers, by_numbers.CHECKS, small, lambda done: progress("numbers", done, len(small)))
+    directory = package.directory
+    known = _run(directory, jobs, _ops, by_ops.CHECKS, work, lambda done: progress("ops", done, len(work)))
+    small = _smallest(known) if numeric else []
+    numbers = _run(
+        directory, jobs, _numbers, by_numbers.CHECKS, small, lambda done: progress("numbers", done, len(small))
+    )
     order = {name: number for number, name in enumerate(names)}
     results = sorted([*known, *unknown], key=lambda result: order[result.name])
     return Report(package.timm_version, tuple(results), tuple(refused), tuple(numbers))
@@ -96,17 +97,30 @@ def _smallest(results: Sequence[NameResult]) -> list[_Job]:
 
 
 def _run(
-    pool: ProcessPoolExecutor,
+    directory: Path,
+    jobs: int,
     check: Callable[[_Job], NameResult],
     checks: Sequence[str],
     work: Sequence[_Job],
     progress: Callable[[int], None],
 ) -> list[NameResult]:
-    with _deaf():  # a worker starts when there is work for it, and inherits what its parent ignores
-        futures: dict[Future[NameResult], _Job] = {pool.submit(check, job): job for job in work}
-    for done, _ in enumerate(as_completed(futures), 1):
-        progress(done)
-    return [_result(future, *job, checks) for future, job in futures.items()]
+    if not work:
+        return []
+    with _workers(directory, min(jobs, len(work))) as pool:
+        with _deaf():  # a worker starts when there is work for it, and inherits what its parent ignores
+            futures = [_submit(pool, check, job) for job in work]
+        for done, _ in enumerate(as_completed(futures), 1):
+            progress(done)
+    return [_result(future, *job, checks) for future, job in zip(futures, work, strict=True)]
+
+
+def _submit(pool: ProcessPoolExecutor, check: Callable[[_Job], NameResult], job: _Job) -> Future[NameResult]:
+    try:
+        return pool.submit(check, job)
+    except BrokenProcessPool as error:  # a worker died so soon that not everything was handed out
+        future: Future[NameResult] = Future()
+        future.set_exception(error)
+        return future
 
 
 def _result(future: Future[NameResult], name: str, model_class: str, checks: Sequence[str]) -> NameResult:
@@ -114,9 +128,7 @@ def _result(future: Future[NameResult], name: str, model_class: str, checks: Seq
     if error is None:
         return future.result()
     if isinstance(error, BrokenProcessPool):
-        return _not_run(
-            name, model_class, checks, "a worker process died; with fewer --jobs there is more memory for each"
-        )
+        return _not_run(name, model_class, checks, _DEATH)
     return _not_run(name, model_class, checks, describe(error))
 
 

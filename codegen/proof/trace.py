@@ -1,14 +1,14 @@
 """What a forward pass does: every ATen op with its arguments, and every module that is entered.
 
-A tensor is written as its identity in the dataflow, never as its values: parameters and buffers by their qualified
-names, every other tensor by the order of its first appearance. Two passes are the same computation exactly when
-their traces are equal, so this works on the ``meta`` device, where there are no values.
+A tensor is written as its identity in the dataflow, never as its values: what the model holds by its qualified name,
+an input by its place, every other tensor by the order of its first appearance. Two passes are the same computation
+exactly when their traces are equal, so this works on the ``meta`` device, where there are no values.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,22 +37,15 @@ class Event:
     """Something that a pass did with a named part of the model.
 
     Attributes:
-        op: How many ATen ops came before it.
         name: Qualified name of the module that was entered, or of the parameter or buffer that an op read.
         module: Whether it is a module.
         stack: Where that happened, outermost frame first, from ``forward_features`` inwards and without torch's
             own frames. Empty where the recorder was told not to look.
     """
 
-    op: int
     name: str
     module: bool
     stack: tuple[Line, ...] = ()
-
-    @property
-    def key(self) -> tuple[int, str, bool]:
-        """What of it must agree between two passes; the lines need not."""
-        return self.op, self.name, self.module
 
 
 @dataclass(frozen=True)
@@ -93,25 +86,25 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     Args:
         model: Whose parameters, buffers and modules have names.
+        inputs: What the pass is given.
         look: Whether the stack is wanted at an event, asked with its name and whether it is a module.
     """
 
-    def __init__(self, model: nn.Module, look: Callable[[str, bool], bool]) -> None:
+    def __init__(self, model: nn.Module, inputs: Sequence[torch.Tensor], look: Callable[[str, bool], bool]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._look = look
-        self._labels: dict[int, str] = {}
-        # A number that belongs to a tensor must not be given to another while the pass lasts, so all are kept alive.
-        self._alive: list[torch.Tensor] = []
-        self._named: set[int] = set()
-        for name, tensor in (*model.named_parameters(), *model.named_buffers()):
-            if id(tensor) not in self._labels:
-                self._labels[id(tensor)] = name
-                self._alive.append(tensor)
-        self._named.update(self._labels)
-        self._modules = {id(module): name for name, module in model.named_modules() if name}
         self.ops: list[str] = []
         self.events: list[Event] = []
         self.cuts: list[int] = []
+        self._look = look
+        self._modules = {id(module): name for name, module in model.named_modules() if name}
+        self._labels: dict[int, str] = {}
+        # A number that belongs to a tensor must not be given to another while the pass lasts, so all are kept alive.
+        self._alive: list[torch.Tensor] = []
+        for name, tensor in (*model.named_parameters(), *model.named_buffers(), *_attributes(model)):
+            self._label(tensor, name)
+        self._parts = set(self._labels)
+        for number, tensor in enumerate(inputs):
+            self._label(tensor, f"input {number}")
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -135,11 +128,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def show(self, value: Any, event: bool = False) -> str:
         """Write an argument or a result, numbering the tensors that were not seen before."""
         if isinstance(value, torch.Tensor):
-            label = self._labels.get(id(value))
-            if label is None:
-                label = self._labels[id(value)] = f"%{len(self._labels)}"
-                self._alive.append(value)
-            elif event and id(value) in self._named:
+            label = self._labels.get(id(value)) or self._label(value, f"%{len(self._labels)}")
+            if event and id(value) in self._parts:
                 self._note(label, False)
             return f"{label} {tuple(value.shape)} {value.stride()} {value.dtype}"
         if isinstance(value, (list, tuple)):
@@ -152,9 +142,13 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return "Generator"  # its repr is an address
         return repr(value)
 
+    def _label(self, tensor: torch.Tensor, label: str) -> str:
+        self._alive.append(tensor)
+        return self._labels.setdefault(id(tensor), label)
+
     def _note(self, name: str, module: bool) -> None:
         stack = tuple(reversed(list(_lines(sys._getframe(2))))) if self._look(name, module) else ()
-        self.events.append(Event(len(self.ops), name, module, stack))
+        self.events.append(Event(name, module, stack))
 
 
 def _lines(frame: FrameType | None) -> Iterator[Line]:
@@ -165,9 +159,18 @@ def _lines(frame: FrameType | None) -> Iterator[Line]:
         frame = frame.f_back
 
 
+def _attributes(model: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
+    """Tensors that a module holds without having registered them."""
+    for name, module in model.named_modules():
+        for attribute, value in vars(module).items():
+            if isinstance(value, torch.Tensor):
+                yield f"{name}.{attribute}".lstrip("."), value
+
+
 def record(
     model: nn.Module,
     run: Callable[[Recorder], Any],
+    inputs: Sequence[torch.Tensor] = (),
     look: Callable[[str, bool], bool] = nowhere,
 ) -> Trace:
     """Record what ``run`` does.
@@ -175,6 +178,7 @@ def record(
     Args:
         model: Whose parameters, buffers and modules have names.
         run: The pass. Gets the recorder, so that it can mark a point with :meth:`Recorder.cut`.
+        inputs: Tensors that the pass is given. They are told apart by their order here.
         look: Whether the stack is wanted at an event, asked with its name and whether it is a module.
 
     Returns:
@@ -183,7 +187,7 @@ def record(
     Raises:
         Exception: Whatever ``run`` raises.
     """
-    recorder = Recorder(model, look)
+    recorder = Recorder(model, inputs, look)
     with torch.no_grad(), _hook(recorder), recorder:
         output = run(recorder)
     return Trace(tuple(recorder.ops), tuple(recorder.events), recorder.show(output), tuple(recorder.cuts))

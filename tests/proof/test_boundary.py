@@ -20,7 +20,7 @@ def passes(model, features, embed, stages, image):
         recorder.cut()
         return stages(embedding)
 
-    return record(model, lambda recorder: features(image), until_entry(parts)), record(model, split), parts
+    return record(model, lambda recorder: features(image), look=until_entry(parts)), record(model, split), parts
 
 
 def judgement(name, embed, stages, **options):
@@ -342,6 +342,6 @@ def test_a_matcher_that_matches_nothing_gives_no_judgement(matcher, why):
     model = Tiny()
     model.group_matcher = lambda coarse=False: matcher
     parts = Parts(model, ())
-    timm_pass = record(model, lambda recorder: model.forward_features(torch.zeros(1, 2)), until_entry(parts))
+    timm_pass = record(model, lambda recorder: model.forward_features(torch.zeros(1, 2)), look=until_entry(parts))
     with pytest.raises(Unjudged, match=why):
         window(timm_pass, parts)

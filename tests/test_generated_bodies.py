@@ -1,0 +1,228 @@
+"""What stands in ``generated/``: timm's statements, in timm's order, and nothing else; what the manifest says is so."""
+
+import ast
+import functools
+import importlib
+import inspect
+from collections.abc import Iterator
+
+import pytest
+import timm
+import torch
+from sources import GENERATED, committed_manifest, timm_release
+from torch import nn
+
+import generated
+
+SPLIT = {path: entry for path, entry in committed_manifest()["classes"].items() if "split" in entry}
+DEFINING = {path: entry for path, entry in SPLIT.items() if not entry["split"]["inherits"]}
+DELEGATING = [path for path, entry in DEFINING.items() if entry["split"]["delegate"]]
+INHERITING = [path for path in SPLIT if path not in DEFINING]
+TWINS, MOBILENET_V5 = "timm.models.twins.Twins", "timm.models.mobilenetv5.MobileNetV5"
+PLAIN = [path for path in DEFINING if path not in {*DELEGATING, TWINS, MOBILENET_V5}]
+
+
+# The statements
+
+
+parse = functools.cache(ast.parse)
+
+
+def method(text: str, class_name: str, name: str) -> list[str]:
+    """The statements of a method, one by one, without its docstring, in normal form."""
+    cls = next(n for n in parse(text).body if isinstance(n, ast.ClassDef) and n.name == class_name)
+    function = next(n for n in cls.body if isinstance(n, ast.FunctionDef) and n.name == name)
+    return [ast.unparse(node) for node in function.body[ast.get_docstring(function) is not None :]]
+
+
+def of_timm(path: str, name: str = "forward_features") -> list[str]:
+    entry = SPLIT[path]
+    return method(timm_release().files[entry["file"]], entry["class"], name)
+
+
+def of_split(path: str) -> tuple[list[str], list[str]]:
+    """The statements of both halves, less the lines that pass the embedding from the one to the other."""
+    entry = SPLIT[path]["split"]
+    text = (GENERATED / f"{entry['module']}.py").read_text(encoding="utf-8")
+    embed, stages = (method(text, entry["class"], name) for name in ("embed", "forward_stages"))
+    names = ", ".join(field["name"] for field in entry["embedding"]["fields"])
+    whole = entry["embedding"]["class"]
+    assert embed.pop() == (f"return {whole}({names})" if whole else f"return {names}")
+    if whole:
+        assert stages.pop(0) == f"{names} = embedding"
+    recomputed = [ast.unparse(ast.parse(line)) for line in entry["embedding"]["recomputed"]]
+    assert stages[: len(recomputed)] == recomputed
+    return embed, stages[len(recomputed) :]
+
+
+def positions(part: list[str], whole: list[str]) -> list[int]:
+    """Where each statement of a part stands in the whole; fails if the part is out of order."""
+    found, start = [], 0
+    for statement in part:
+        assert statement in whole[start:], statement
+        start = whole.index(statement, start) + 1
+        found.append(start - 1)
+    return found
+
+
+def check_halves(path: str, original: list[str], embed: list[str], stages: list[str]) -> None:
+    before, after = positions(embed, original), positions(stages, original)
+    assert not set(before) & set(after)
+    left_out = [original[n] for n in range(len(original)) if n not in {*before, *after}]
+    made_again = {name for line in SPLIT[path]["split"]["embedding"]["recomputed"] for name in stored(line)}
+    assert all(set(stored(statement)) <= made_again for statement in left_out)
+    moved = [original[n] for n in after if n < before[-1]]
+    assert all(is_constant(statement) for statement in moved)
+
+
+def stored(text: str) -> Iterator[str]:
+    return (n.id for n in ast.walk(ast.parse(text)) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store))
+
+
+def is_constant(text: str) -> bool:
+    node = ast.parse(text).body[0]
+    return isinstance(node, ast.Assign) and (
+        isinstance(node.value, ast.Constant) or ast.unparse(node.value) in ("[]", "{}")
+    )
+
+
+@pytest.mark.parametrize("path", PLAIN)
+def test_both_halves_together_are_timms_statements_in_timms_order(path):
+    check_halves(path, of_timm(path), *of_split(path))
+
+
+def test_a_delegating_class_has_the_statements_of_its_inner_model():
+    assert len(DELEGATING) == 3
+    for path in DELEGATING:
+        inner = SPLIT[path]["split"]["delegate"]["path"]
+        assert of_timm(path)[0].startswith("return self.encoder(")
+        original = []
+        for statement in of_timm(inner, "forward"):
+            if statement.startswith("x = self.forward_features("):
+                *body, last = of_timm(inner)
+                original += [*body, last.replace("return ", "x = ", 1)]
+            else:
+                original.append(statement)
+        check_halves(path, [text.replace("self.", "self.encoder.") for text in original], *of_split(path))
+
+
+def test_twins_has_the_head_of_its_first_round_in_embed_and_of_the_others_in_the_stages():
+    embed, (loop, *stages) = of_split(TWINS)
+    assert embed == ["x, size = self.patch_embeds[0](x)", "x = self.pos_drops[0](x)"]
+    original = loop.replace(
+        "    if i > 0:\n        x, size = embed(x)\n        x = drop(x)\n", "    x, size = embed(x)\n    x = drop(x)\n"
+    )
+    assert ["B = x.shape[0]", original, *stages] == of_timm(TWINS)
+
+
+def test_mobilenet_v5_has_its_stem_out_of_both_arms():
+    embed, (arms, *rest) = of_split(MOBILENET_V5)
+    (original, *after) = of_timm(MOBILENET_V5)
+    assert embed == ["x = self.conv_stem(x)"]
+    assert original.count("    x = self.conv_stem(x)\n") == 2
+    without_stem = ast.unparse(ast.parse(original.replace("    x = self.conv_stem(x)\n", "")))
+    assert [arms, *rest] == [without_stem, *after]
+
+
+def test_comments_and_quotes_are_timms():
+    text = (GENERATED / "eva.py").read_text(encoding="utf-8")
+    assert "# Handle depth-dependent embeddings for mixed mode\n" in text
+    assert "getattr(self, 'rope_mixed', False)" in text
+
+
+# The classes
+
+
+def load(path: str) -> tuple[type[nn.Module], type[nn.Module]]:
+    """timm's class, and the split one."""
+    entry = SPLIT[path]
+    split = importlib.import_module(f"generated.{entry['split']['module']}")
+    return getattr(importlib.import_module(entry["module"]), entry["class"]), getattr(split, entry["split"]["class"])
+
+
+@pytest.mark.parametrize("path", SPLIT)
+def test_a_split_class_adds_three_methods_and_nothing_else(path):
+    timm_class, split_class = load(path)
+    own = {name for name in vars(split_class) if not (name.startswith("__") and name.endswith("__"))}
+    assert own == (set() if path in INHERITING else {"embed", "forward_stages", "forward_features"})
+    assert issubclass(split_class, timm_class)
+    assert split_class.__init__ is timm_class.__init__
+    assert split_class.forward is timm_class.forward
+
+
+@pytest.mark.parametrize("path", SPLIT)
+def test_forward_features_takes_what_timms_takes(path):
+    timm_class, split_class = load(path)
+    assert inspect.signature(split_class.forward_features) == inspect.signature(timm_class.forward_features)
+
+
+@pytest.mark.parametrize("path", DEFINING)
+def test_the_manifest_names_the_fields_of_the_embedding(path):
+    _, split_class = load(path)
+    entry = SPLIT[path]["split"]["embedding"]
+    names = [field["name"] for field in entry["fields"]]
+    returned = inspect.get_annotations(split_class.embed, eval_str=True)["return"]
+    if entry["class"] is None:
+        assert names == [entry["tokens"]]
+        return
+    assert returned.__name__ == entry["class"]
+    assert list(returned._fields) == names
+    assert names[0] == entry["tokens"]
+    assert list(returned.__annotations__) == names
+
+
+def test_a_class_that_inherits_its_split_looks_it_up_before_timms_own():
+    for path in INHERITING:
+        timm_class, split_class = load(path)
+        parent = SPLIT[path]["split"]["inherits"]
+        assert split_class.__bases__ == (load(parent)[1], timm_class)
+
+
+# The models
+
+
+def small(entry: dict) -> str:
+    """A registered name of a class that is quick to build: the words of the field for small, then short names."""
+    words = ("test", "atto", "femto", "pico", "nano", "zepto", "tiny", "xxs", "mini", "_s", "small")
+
+    def size(name: str) -> tuple[int, int, str]:
+        return next((n for n, word in enumerate(words) if word in name), len(words)), len(name), name
+
+    return min(entry["models"], key=size)
+
+
+def rank_and_form(tokens: torch.Tensor) -> str:
+    """The layout that a shape shows, of square images."""
+    if tokens.ndim == 3:
+        return "NLC"
+    _, one, two, three = tokens.shape
+    return "NHWC" if one == two != three else "NCHW" if two == three != one else "any"
+
+
+@pytest.mark.parametrize("path", [path for path, entry in SPLIT.items() if entry["models"]])
+def test_the_halves_run_and_the_tokens_have_the_layout_that_the_manifest_claims(path):
+    entry = SPLIT[path]
+    with torch.device("meta"):
+        model = timm.create_model(small(entry)).eval()
+        images = torch.empty(2, *model.pretrained_cfg["input_size"])
+    with torch.no_grad():
+        expected = model.forward_features(images)
+        model = generated.split(model)
+        embedding = model.embed(images)
+        features = model.forward_stages(embedding)
+    assert shapes(features) == shapes(expected)
+
+    embedded = entry["split"]["embedding"]
+    assert isinstance(embedding, tuple) == (embedded["class"] is not None)
+    tokens = getattr(embedding, embedded["tokens"]) if embedded["class"] else embedding
+    if embedded["layout"]:
+        assert rank_and_form(tokens) in (embedded["layout"], "any")
+        assert tokens.shape[0] == 2
+
+
+def shapes(value: object) -> object:
+    if isinstance(value, torch.Tensor):
+        return tuple(value.shape)
+    if isinstance(value, dict):
+        return {key: shapes(inner) for key, inner in value.items()}
+    return [shapes(inner) for inner in value] if isinstance(value, list | tuple) else value
