@@ -78,10 +78,11 @@ def generate(timm_version: str | None, source: Path | None, output: Path | None,
 
     \b
     Models of your own: timm-split generate --source my_model.py --output my_splits
-    Split are all classes in that file or directory that have a forward_features, be they modules of torch or derived
-    from timm's. They are imported under the names that they have beside the first directory upwards that is no
-    package: my_model, or my_models.vit. What they import of timm is read from --timm-version, else from the
-    installed timm; if they import any, the package checks that timm's version when it is imported.
+
+    This splits each class in that file or directory that has a forward_features, be it a module of torch or derived
+    from timm's. Classes are imported under the names that they have beside the first directory upwards that is no
+    package: my_model, or my_models.vit. What they import of timm is read from --timm-version, else from the installed
+    timm, and the package can be imported under that version alone. Without an import of timm it needs none.
     """
     # imported here so that --help answers at once
     from codegen.generate import generate as generate_package

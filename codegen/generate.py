@@ -56,7 +56,10 @@ def analyse(release: Release) -> tuple[Outcome, ...]:
         models = registered_models({module.path: module.tree for module in index.parsed() if module.path in named})
         outcomes = tuple(split_release(index, models))
     if release.own and not outcomes:
-        raise UsageError(f"--source {release.origin} defines no class that has a forward_features")
+        raise UsageError(
+            f"--source {release.origin} holds no class that has a forward_features, of its own or from a class that "
+            "can be read: name the file that defines it"
+        )
     return outcomes
 
 
@@ -67,6 +70,11 @@ def generate(release: Release) -> Package:
         UsageError: If somebody's own files hold no model.
         TimmSplitError: If its source does not parse.
     """
+    with _no_garbage():
+        return _generate(release)
+
+
+def _generate(release: Release) -> Package:
     outcomes = analyse(release)
     name = os.path.basename(os.path.abspath(release.origin)) if release.own else ""
     return Package(release.version, outcomes, render(release.version, outcomes, own=name))

@@ -143,12 +143,6 @@ class Module:
             for node in self.tree.body
         )
 
-    @cached_property
-    def classes(self) -> Mapping[str, Class]:
-        return {
-            name: Class(self, nodes[-1]) for name, nodes in self.bindings.items() if isinstance(nodes[-1], ast.ClassDef)
-        }
-
     def doubt(self, name: str) -> Place | None:
         """The second or conditional definition of a class, which makes it impossible to say which one runs."""
         nodes = self.bindings[name]
@@ -198,6 +192,8 @@ class Index:
 
     release: Release
     _parsed: dict[str, Module] = field(default_factory=dict)
+    # kept here and not by the modules that they refer to: without cycles, trees go as soon as nobody needs them
+    _classes: dict[str, Mapping[str, Class]] = field(default_factory=dict)
 
     def parsed(self) -> tuple[Module, ...]:
         """The files that have been parsed."""
@@ -222,12 +218,20 @@ class Index:
             self._parsed[path] = Module(path, text, parse_source(text, path))
         return self._parsed[path]
 
+    def classes(self, module: Module) -> Mapping[str, Class]:
+        """The classes that a module defines at its top level; of several definitions of a name, the last."""
+        if module.path not in self._classes:
+            nodes = {name: nodes[-1] for name, nodes in module.bindings.items()}
+            found = {name: Class(module, node) for name, node in nodes.items() if isinstance(node, ast.ClassDef)}
+            self._classes[module.path] = found
+        return self._classes[module.path]
+
     def resolve(self, module: Module, name: str) -> Class | None:
         """The class that a (dotted) name stands for in a module, followed through imports and re-exports."""
         head, _, rest = name.partition(".")
         for _ in range(16):  # longer chains of re-exports are cycles
-            if not rest and head in module.classes:
-                return module.classes[head]
+            if not rest and head in self.classes(module):
+                return self.classes(module)[head]
             origin = module.import_of(head) or self._import_by_star(module, head, frozenset())
             if origin is None:
                 return None
@@ -278,7 +282,7 @@ class Index:
     def models(self) -> Iterator[tuple[Class, Class]]:
         """Each class that has a ``forward_features``, with the class that defines it, in order of file and line."""
         for path in _model_files(self.release):
-            for cls in self.parse(path).classes.values():
+            for cls in self.classes(self.parse(path)).values():
                 owner = self.owner(cls)
                 if owner is not None:
                     yield cls, owner
@@ -291,7 +295,7 @@ class Index:
         """The class of a full name, ``timm.models.eva.Eva``."""
         module, _, name = path.rpartition(".")
         found = self.module(module)
-        return found.classes.get(name) if found is not None else None
+        return self.classes(found).get(name) if found is not None else None
 
 
 def parse_models(release: Release) -> Index:

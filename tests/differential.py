@@ -51,6 +51,8 @@ def frozen(value: Any) -> Any:
         return (type(value).__name__, *map(frozen, value))
     if isinstance(value, dict):
         return ("dict", *((key, frozen(inner)) for key, inner in value.items()))
+    if isinstance(value, types.FunctionType | types.GeneratorType):
+        return type(value).__name__
     if isinstance(value, Part):
         return value.name
     return value

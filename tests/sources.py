@@ -36,12 +36,13 @@ def module_of(source: str, files: Files = NONE) -> Module:
 
 
 def class_of(source: str, name: str = "Tiny", files: Files = NONE) -> Class:
-    return module_of(source, files).classes[name]
+    index = index_of(source, files)
+    return index.classes(index.parse(TINY))[name]
 
 
 def facts_of(source: str, name: str = "Tiny", files: Files = NONE) -> Facts:
     index = index_of(source, files)
-    return Facts(index, index.parse(TINY).classes[name])
+    return Facts(index, index.classes(index.parse(TINY))[name])
 
 
 def outcomes_of(source: str, files: Files = NONE) -> dict[str, Outcome]:

@@ -139,7 +139,7 @@ def test_a_base_class_is_followed_through_imports_and_re_exports(header, base):
             "timm/layers/__init__.py": "from timm.models import Base",
         },
     )
-    tiny = index.parse("timm/models/tiny.py").classes["Tiny"]
+    tiny = index.classes(index.parse("timm/models/tiny.py"))["Tiny"]
     assert [cls.path for cls in index.lineage(tiny)] == ["timm.models.tiny.Tiny", "timm.models.base.Base"]
 
 
@@ -158,7 +158,7 @@ def test_modules_that_import_from_each_other_in_a_circle_lead_nowhere():
 def test_bases_are_looked_up_in_pythons_order():
     source = "class A: pass\nclass B(A): pass\nclass C(A): pass\nclass Tiny(B, C): pass\n"
     index = index_of(source)
-    order = [cls.name for cls in index.lineage(index.parse("timm/models/tiny.py").classes["Tiny"])]
+    order = [cls.name for cls in index.lineage(index.classes(index.parse("timm/models/tiny.py"))["Tiny"])]
     python: dict = {}
     exec(source, python)
     assert order == [cls.__name__ for cls in python["Tiny"].__mro__[:-1]] == ["Tiny", "B", "C", "A"]
@@ -166,7 +166,10 @@ def test_bases_are_looked_up_in_pythons_order():
 
 def test_a_class_that_is_its_own_ancestor_does_not_hang():
     index = index_of("class Tiny(Other): pass\nclass Other(Tiny): pass\n")
-    assert {cls.name for cls in index.lineage(index.parse("timm/models/tiny.py").classes["Tiny"])} == {"Tiny", "Other"}
+    assert {cls.name for cls in index.lineage(index.classes(index.parse("timm/models/tiny.py"))["Tiny"])} == {
+        "Tiny",
+        "Other",
+    }
 
 
 def test_members_of_a_class_are_its_methods_and_its_assignments():

@@ -1,0 +1,69 @@
+"""What the embedding leaves on the model: refused where the stages read it, and nobody's concern where they do not."""
+
+import pytest
+from sources import refusal_of, split_of
+
+MODEL = """
+import torch.nn as nn
+
+
+class Patches(nn.Module):
+    def forward(self, x):
+        self._measure(x)
+        return x
+
+    def _measure(self, x):
+        self.grid = x.shape[2:]
+
+
+class Tiny(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.patch_embed = Patches()
+        self.pos_embed = nn.Parameter()
+        self.blocks = nn.Sequential(*[])
+
+    def _size(self):
+        return self.size
+
+    def _grid(self, x):
+        return x.view(self.patch_embed.grid)
+
+    def forward_features(self, x):
+        {first}
+        x = self.patch_embed(x)
+        x = x + self.pos_embed
+        x = self.blocks(x)
+        return {last}
+"""
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "path"),
+    [
+        ("self.size = x.shape", "x.view(self.size)", "size"),
+        ("self.size, n = x.shape, 2", "x.view(self._size())", "size"),
+        ("self.count += 1", "x * self.count", "count"),
+        ("pass", "x.view(self.patch_embed.grid)", "patch_embed.grid"),
+        ("pass", "self._grid(x)", "patch_embed.grid"),
+    ],
+    ids=["stored", "read by a helper", "augmented", "stored by a module", "both in helpers"],
+)
+def test_stages_that_read_what_the_embedding_left_are_refused(first, last, path):
+    source = MODEL.format(first=first, last=last)
+    refusal = refusal_of(source)
+    assert refusal.reason == f"it reads `self.{path}`, which the embedding leaves on the model"
+    assert refusal.place.line == len(source.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("first", "last"),
+    [
+        ("self.size = x.shape", "x"),
+        ("self.size = x.shape", "x.view(self.sizes)"),
+        ("pass", "x.view(self.patch_embed.grid_size)"),
+        ("pass", "self.patch_embed(x)"),
+    ],
+)
+def test_what_only_the_embedding_reads_is_nobodys_concern(first, last):
+    assert split_of(MODEL.format(first=first, last=last))
