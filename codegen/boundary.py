@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 from codegen.body import Statement, arms, conditional, count_rounds, guard_loop_head, loop_body, substitute
 from codegen.crossing import sink
-from codegen.dataflow import dotted, flow
+from codegen.dataflow import dotted, flow, returns
 from codegen.facts import UNKNOWN, Facts, Role, names_position
 from codegen.steady import depends_on_self_alone, is_steady
 from codegen.tokens import assigned, token_targets
@@ -107,7 +107,7 @@ def _cut(facts: Facts, statements: tuple[Statement, ...], tokens: frozenset[str]
         nested = isinstance(statement.tree, ast.If | ast.For)
         if Role.BOTH in step.roles or (blocks and Role.STEM in step.roles) or (blocks and nested and not started):
             return _compound(facts, statements, number, step, tokens, counter)
-        if blocks or _returns(statement.tree):
+        if blocks or returns(statement.tree):
             if UNKNOWN in step.runs:
                 _require_no_position(facts, statements[number + 1 :], after, derived, statement.place)
             return _flat(facts, statements, steps, number, early_return=not blocks)
@@ -130,10 +130,6 @@ def _require_no_position(
             return
         if step.is_position and step.on_path:
             raise Refused(place, "a computed name, or code that takes self whole, decides which modules run here")
-
-
-def _returns(tree: ast.AST) -> bool:
-    return any(isinstance(node, ast.Return) for node in ast.walk(tree))
 
 
 def _flat(

@@ -166,8 +166,27 @@ def _report_own(outcomes: Sequence[Outcome]) -> None:
     metavar="DIR",
     help="The package to prove. Default: generated here, else wherever Python finds it.",
 )
+@click.option("--each-class", is_flag=True, help="Be content with one name of each class, one that sounds small.")
 @click.option("--json", type=click.Path(path_type=Path), metavar="FILE", help="Write the results to FILE as well.")
-def verify(patterns: tuple[str, ...], jobs: int | None, numeric: bool, package: Path | None, json: Path | None) -> None:
+@click.option(
+    "--timm-version",
+    metavar="VERSION",
+    help="Prove this release instead, side by side with the installed one: its package is generated into a temporary "
+    "directory, and the release itself imported from its wheel.",
+)
+@click.option(
+    "--source", type=click.Path(path_type=Path), metavar="PATH", help="The release to prove is here, as for generate."
+)
+def verify(
+    patterns: tuple[str, ...],
+    jobs: int | None,
+    numeric: bool,
+    package: Path | None,
+    each_class: bool,
+    json: Path | None,
+    timm_version: str | None,
+    source: Path | None,
+) -> None:
     """Prove that split models compute what timm's do, op for op.
 
     For each name that timm registers and a PATTERN matches ("vit_*"), or for all of them, timm's forward_features and
@@ -175,9 +194,20 @@ def verify(patterns: tuple[str, ...], jobs: int | None, numeric: bool, package: 
 
     Exits with 1 if anything does not hold or could not be run, and with 2 if there is nothing to prove.
     """
+    if timm_version is not None or source is not None:
+        if package is not None:
+            raise UsageError("--package is a package for the installed timm: give it, or --timm-version, not both")
+        from codegen.proof.beside import verify_release
+        from codegen.release import find_release
+
+        release = find_release(timm_version, source, announce=lambda message: click.echo(message, err=True))
+        options = [*(["--numeric"] if numeric else []), *(["--each-class"] if each_class else [])]
+        options += [*(["--jobs", str(jobs)] if jobs else []), *(["--json", str(json)] if json else [])]
+        sys.exit(verify_release(release, [*options, *patterns]))
+
     from codegen.proof.command import verify as verify_package  # imports torch and timm
 
-    sys.exit(0 if verify_package(patterns, jobs, numeric, package, json) else 1)
+    sys.exit(0 if verify_package(patterns, jobs, numeric, package, json, each_class=each_class) else 1)
 
 
 def _release_options(command: Callable[..., None]) -> Callable[..., None]:

@@ -64,7 +64,14 @@ def sink(
 
 
 def _mentions(tree: ast.AST, name: str) -> bool:
-    return any(isinstance(node, ast.Name) and node.id == name for node in ast.walk(tree))
+    for node in ast.walk(tree):
+        match node:
+            case (
+                ast.Name(id=found) | ast.FunctionDef(name=found) | ast.alias(asname=str(found)) | ast.alias(name=found)
+            ):
+                if found.partition(".")[0] == name:
+                    return True
+    return False
 
 
 def cross(

@@ -259,6 +259,12 @@ def free_names(node: ast.AST) -> Iterator[str]:
                 yield from free_names(child)
 
 
+def signature_names(function: ast.FunctionDef) -> frozenset[str]:
+    """Names that the default values and annotations of a function read from the scope around it."""
+    read = {name for annotation in _annotations(function) for name in free_names(annotation)}
+    return frozenset({*read, *_defaults(function.args)})
+
+
 def _arguments(args: ast.arguments) -> frozenset[str]:
     every = [*args.posonlyargs, *args.args, *args.kwonlyargs]
     every += [extra for extra in (args.vararg, args.kwarg) if extra]
@@ -287,6 +293,13 @@ def dotted(node: ast.AST) -> str:
         parts.append(node.attr)
         node = node.value
     return ".".join([node.id, *reversed(parts)]) if isinstance(node, ast.Name) else ""
+
+
+def returns(node: ast.AST) -> bool:
+    """Whether a statement may leave the method that it is in; a function nested in it only leaves itself."""
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+        return False
+    return isinstance(node, ast.Return) or any(returns(child) for child in ast.iter_child_nodes(node))
 
 
 def escaping_scopes(statements: Iterable[ast.stmt]) -> Iterator[ast.AST]:

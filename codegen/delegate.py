@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from codegen.body import Body, Statement, assign_return, read_method, substitute
 from codegen.boundary import Refused
-from codegen.dataflow import dotted, flow
+from codegen.dataflow import dotted, flow, returns
 from codegen.facts import Facts
 from codegen.index import METHOD
 from codegen.soundness import check_method
@@ -43,7 +43,8 @@ def find_delegate(facts: Facts, body: Body) -> Delegate | None:
         case ast.Return(value=ast.Call(func=ast.Attribute() as function)) if facts.is_attribute(function):
             classes = {cls.path: cls for cls in facts.classes(function.attr)}
             models = [c for c in classes.values() if any(METHOD in a.members for a in facts.index.lineage(c))]
-            if len(models) == 1 and len(classes) == len(list(facts.values[function.attr])):
+            made = facts.values.get(function.attr, ())
+            if len(models) == len(classes) == len(made) == 1 and isinstance(made[0], ast.Call):
                 prefix = f"{facts.prefix}.{function.attr}"
                 return Delegate(function.attr, Facts(facts.index, models[0], prefix), statement)
     return None
@@ -63,17 +64,22 @@ def inline(delegate: Delegate, parameters: Collection[str]) -> tuple[Statement, 
     assert isinstance(statement.tree, ast.Return)
     assert isinstance(statement.tree.value, ast.Call)
     call = statement.tree.value
-    statements = _called(delegate.facts, "forward", call, statement)
+    statements = _with_features(delegate.facts, _called(delegate.facts, "forward", call, statement))
     given = {name.id for name in ast.walk(call) if isinstance(name, ast.Name)}
     captured = flow([s.tree for s in statements], given).needs & set(parameters)
     if captured:
         raise Refused(statement.place, f"`{min(captured)}` is a parameter here and a global in the inner model")
+    return statements
+
+
+def _with_features(facts: Facts, statements: tuple[Statement, ...]) -> tuple[Statement, ...]:
+    """Write the inner model's ``forward_features`` out in its ``forward``."""
     for number, inner in enumerate(statements):
         match inner.tree:
             case ast.Assign(targets=[ast.Name(id=target)], value=ast.Call(func=function) as call) if (
-                dotted(function) == f"{delegate.facts.prefix}.{METHOD}"
+                dotted(function) == f"{facts.prefix}.{METHOD}"
             ):
-                features = _called(delegate.facts, METHOD, call, inner)
+                features = _called(facts, METHOD, call, inner)
                 rest = statements[number + 1 :]
                 _require_apart(inner, features, [*statements[:number], *rest], target)
                 return (*statements[:number], *_without_return(features, target), *rest)
@@ -111,7 +117,6 @@ def _require_apart(statement: Statement, inner: Sequence[Statement], outer: Sequ
 
 def _without_return(statements: Sequence[Statement], target: str) -> tuple[Statement, ...]:
     *body, last = statements
-    returns = [n for s in body for n in ast.walk(s.tree) if isinstance(n, ast.Return)]
-    if returns or not isinstance(last.tree, ast.Return) or last.tree.value is None:
+    if any(returns(s.tree) for s in body) or not isinstance(last.tree, ast.Return) or last.tree.value is None:
         raise Refused(last.place, "a method that is written out in another must return once, at its end")
     return (*body, assign_return(last, target))

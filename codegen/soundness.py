@@ -6,7 +6,7 @@ import ast
 import re
 from collections.abc import Collection, Iterator, Sequence
 
-from codegen.dataflow import BUILTINS, CONSUMERS, Flow, Unsound, escaping_scopes
+from codegen.dataflow import BUILTINS, CONSUMERS, Flow, Unsound, escaping_scopes, signature_names
 from codegen.index import METHOD, Class, Index, Module
 
 _PATCHED = re.compile(rf"\.{METHOD}\s*=(?!=)|setattr\([^\n#]*[\"']{METHOD}[\"']")
@@ -84,8 +84,7 @@ def check_scope(module: Module, cls: ast.ClassDef, function: ast.FunctionDef, fl
         raise Unsound(function, f"`{min(BUILTINS & flow.needs)}` may be what the module gets from `import *`")
     # defaults and annotations are evaluated in the scope of the class
     inside = {name for statement in cls.body for name in _binds(statement)}
-    outside = {n.id for n in ast.walk(function.args) if isinstance(n, ast.Name)}
-    outside |= {n.id for n in ast.walk(function.returns) if isinstance(n, ast.Name)} if function.returns else set()
+    outside = signature_names(function)
     if inside & outside:
         raise Unsound(function, f"its signature takes `{min(inside & outside)}` from the body of the class")
 

@@ -8,10 +8,10 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from codegen.annotations import TENSOR, annotate
-from codegen.body import Statement, read_method
+from codegen.body import Statement, read_method, source_lines
 from codegen.boundary import Refused, find_cut
 from codegen.crossing import cross
-from codegen.dataflow import Unsound, flow
+from codegen.dataflow import Unsound, flow, signature_names
 from codegen.delegate import find_delegate, inline
 from codegen.facts import Facts, Role
 from codegen.index import METHOD, Class, Import, Index, Module
@@ -57,7 +57,7 @@ def _needed(outcome: Outcome) -> Iterator[str]:
 
 def _outcome(index: Index, cls: Class, owner: Class, done: Mapping[str, Outcome]) -> Outcome:
     method = owner.members[METHOD]
-    lines = owner.module.text.splitlines()[method.lineno - 1 : method.end_lineno]
+    lines = source_lines(owner.module.text)[method.lineno - 1 : method.end_lineno]
     digest = hashlib.sha256("\n".join(lines).encode()).hexdigest()
     place = Place(cls.module.path, method.lineno if cls is owner else cls.node.lineno)
     result: Split | Inherited | Refusal
@@ -135,7 +135,7 @@ def split_class(facts: Facts, cls: Class, method: ast.stmt) -> Split:
     kinds = annotate(inner, [s.tree for s in cut.embed], _annotations(function))
     fields = tuple(Field(name, kinds.get(name, TENSOR)) for name in crossing.fields)
     # a delegate's statements read the names of the delegate's module
-    imports = _imports(facts.index, cls.module, _signature(function) | (whole.needs & cls.module.bindings.keys()))
+    imports = _imports(facts.index, cls.module, signature_names(function) | (whole.needs & cls.module.bindings.keys()))
     imports |= _imports(facts.index, inner.cls.module if delegate else cls.module, whole.needs)
     if len({imported.name for imported in imports}) < len(imports):
         raise Unsound(function, "a name means one thing in its module and another in that of the inner model")
@@ -177,12 +177,6 @@ def _annotations(function: ast.FunctionDef) -> Mapping[str, ast.expr | None]:
     args = function.args
     every = [*args.posonlyargs, *args.args, *args.kwonlyargs]
     return {arg.arg: arg.annotation for arg in every[1:]}
-
-
-def _signature(function: ast.FunctionDef) -> frozenset[str]:
-    """Names that the signature of a method reads."""
-    nodes = [*ast.walk(function.args), *(ast.walk(function.returns) if function.returns else ())]
-    return frozenset(node.id for node in nodes if isinstance(node, ast.Name))
 
 
 def _imports(index: Index, module: Module, names: Collection[str]) -> frozenset[Imported]:

@@ -6,6 +6,7 @@ and only if they do the same things in the same order to the same things; no ten
 
 import builtins
 import contextlib
+import textwrap
 import types
 import typing
 from collections.abc import Callable
@@ -53,6 +54,8 @@ def frozen(value: Any) -> Any:
         return ("dict", *((key, frozen(inner)) for key, inner in value.items()))
     if isinstance(value, types.FunctionType | types.GeneratorType):
         return type(value).__name__
+    if isinstance(value, Model):
+        return {name: frozen(inner) for name, inner in vars(value).items()}
     if isinstance(value, Part):
         return value.name
     return value
@@ -175,3 +178,47 @@ def both(source: str, *arguments: Any, **keywords: Any) -> tuple[Run, Run] | Ref
         observe(original["Tiny"], arguments, keywords),
         observe(generated["TinySplit"], arguments, keywords),
     )
+
+
+MODULES = {
+    "patch_embed": "nn.Conv2d()",
+    "pos_embed": "nn.Parameter()",
+    "pos_drop": "nn.Dropout()",
+    "patch_embeds": "nn.ModuleList([nn.Conv2d() for _ in range(3)])",
+    "blocks": "nn.ModuleList([nn.Block() for _ in range(3)])",
+    "norm": "nn.LayerNorm()",
+    "flag": "True",
+    "depth": "3",
+    "items": "[1, 2]",
+}
+
+
+def tiny(body: str, parameters: str = "x", *, header: str = "", methods: str = "", **modules: str) -> str:
+    """The source of a model with this body of ``forward_features``, and with these modules beside the usual ones."""
+    made = "\n".join(f"self.{name} = {value}" for name, value in {**MODULES, **modules}.items())
+    return (
+        f"import torch\nfrom torch import nn\n{textwrap.dedent(header)}\n\n"
+        "class Tiny(nn.Module):\n    def build(self):\n"
+        + textwrap.indent(made, " " * 8)
+        + "\n\n"
+        + textwrap.indent(textwrap.dedent(methods), " " * 4)
+        + f"\n    def forward_features(self, {parameters}):\n"
+        + textwrap.indent(textwrap.dedent(body).strip("\n"), " " * 8)
+        + "\n"
+    )
+
+
+def same(source: str, *arguments: Any, **keywords: Any) -> Run:
+    """The run that the model and its split have in common."""
+    runs = both(source, *arguments, **keywords)
+    assert not isinstance(runs, Refusal), runs
+    original, split = runs
+    assert split == original
+    return split
+
+
+def reason(source: str) -> str:
+    """Why a model is refused."""
+    runs = both(source)
+    assert isinstance(runs, Refusal)
+    return runs.reason

@@ -72,13 +72,16 @@ class Parts:
 
     Args:
         model: A timm model.
-        events: What a pass of its ``forward_features`` did. Read only where the class has no ``group_matcher``.
+        events: Tells what a pass of its ``forward_features`` did. Asked only where ``group_matcher`` does not help:
+            the class has none, or one that was left behind from another class and finds no stem or no block.
     """
 
-    def __init__(self, model: nn.Module, events: Iterable[Event]) -> None:
+    def __init__(self, model: nn.Module, events: Callable[[], Iterable[Event]]) -> None:
         matcher = getattr(model, "group_matcher", None)
-        self._by_timm = _by_matcher(matcher()) if matcher is not None else _by_structure(model, events)
         names = [name for name, _ in (*model.named_parameters(), *model.named_buffers())]
+        self._by_timm: Callable[[str], Kind] = _by_matcher(matcher()) if matcher is not None else lambda name: ""
+        if not {"stem", "block"} <= {self._by_timm(name) for name in names}:
+            self._by_timm = _by_structure(model, events())
         modules = {name: module for name, module in model.named_modules() if name}
         wholes = [
             name for name, below in _below({name: self._by_timm(name) for name in names}).items() if _whole(below)

@@ -10,7 +10,15 @@ from codegen.proof import package as packages
 from codegen.proof import report as reports
 
 
-def verify(patterns: Sequence[str], jobs: int | None, numeric: bool, package: Path | None, json: Path | None) -> bool:
+def verify(
+    patterns: Sequence[str],
+    jobs: int | None,
+    numeric: bool,
+    package: Path | None,
+    json: Path | None,
+    *,
+    each_class: bool = False,
+) -> bool:
     """Prove a package for the names that match, and print what holds.
 
     Args:
@@ -19,6 +27,7 @@ def verify(patterns: Sequence[str], jobs: int | None, numeric: bool, package: Pa
         numeric: Whether to compare numbers too.
         package: Directory of the package; None for ``generated``.
         json: File to write the results to as JSON.
+        each_class: Whether one name of each class is enough, of those that match.
 
     Returns:
         Whether everything was run and holds.
@@ -34,6 +43,8 @@ def verify(patterns: Sequence[str], jobs: int | None, numeric: bool, package: Pa
     from codegen.proof import runner  # imports torch and timm, for which none of the above had to wait
 
     names = runner.select(patterns)
+    if each_class:
+        names = packages.one_of_each(found, names)
     with reports.progress() as progress:
         report = runner.verify(found, names, jobs or runner.cores(), numeric, progress)
     reports.show(report, reports.console())

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
+from unittest.mock import patch
 
 import timm
 import torch
@@ -35,9 +38,33 @@ def build(name: str, device: str, options: Mapping[str, Any] | None = None) -> n
     Raises:
         Exception: Whatever timm raises, on ``meta`` more than elsewhere.
     """
-    with torch.device(device):
-        model: nn.Module = timm.create_model(name, pretrained=False, **(options or {}))
+    make = functools.partial(timm.create_model, name, pretrained=False, **(options or {}))
+    try:
+        with torch.device(device):
+            model: nn.Module = make()
+    except Exception:
+        if device != "meta":
+            raise
+        # constructors of timm before 1.0.25 read values, ``linspace(...).item()``: only what they keep is on meta then
+        with _kept_on_meta():
+            model = make()
     return model
+
+
+@contextmanager
+def _kept_on_meta() -> Iterator[None]:
+    """Move parameters and buffers to ``meta`` as modules register them."""
+    register_parameter, register_buffer = nn.Module.register_parameter, nn.Module.register_buffer
+
+    def parameter(self: nn.Module, name: str, param: nn.Parameter | None) -> None:
+        moved = None if param is None else nn.Parameter(param.to("meta"), requires_grad=param.requires_grad)
+        register_parameter(self, name, moved)
+
+    def buffer(self: nn.Module, name: str, tensor: torch.Tensor | None, persistent: bool = True) -> None:
+        register_buffer(self, name, None if tensor is None else tensor.to("meta"), persistent)
+
+    with patch.object(nn.Module, "register_parameter", parameter), patch.object(nn.Module, "register_buffer", buffer):
+        yield
 
 
 def input_size(model: nn.Module) -> tuple[int, int, int]:

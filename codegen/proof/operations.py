@@ -27,17 +27,20 @@ def check_ops(name: str, model_class: str, split: Split, device: str = "meta") -
         name: A registered name.
         model_class: The class that the manifest says it is.
         split: Makes a model a model of its split class.
-        device: Where to build and run: ``meta`` has no values and needs neither time nor memory for them. On ``cpu``
-            the same is proved of models that ``meta`` refuses.
+        device: Where to build and run: ``meta`` has no values and needs neither time nor memory for them. Models that
+            it refuses are taken to ``cpu``.
 
     Returns:
         The checks ``ops``, ``boundary`` and ``training``. One that timm itself cannot run is ``not run``.
     """
     try:
         model = build(name, device).eval()
-        parts = Parts(model, () if hasattr(model, "group_matcher") else _trace(model, _features, device).events)
+        # another model runs for that: one that keeps something from its first run would do otherwise in its second
+        parts = Parts(model, lambda: _trace(build(name, device).eval(), _features, device).events)
         timm = _trace(model, _features, device, until_entry(parts))
     except Exception as error:
+        if device == "meta":  # what needs values while it is built or run, as in timm's earlier releases
+            return check_ops(name, model_class, split, "cpu")
         return NameResult(name, model_class, tuple(Check(check, "not run", describe(error)) for check in CHECKS))
     parameters = sum(parameter.numel() for parameter in model.parameters())
     timm_class = type(model)

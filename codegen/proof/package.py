@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import importlib.util
 import json
+import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -44,13 +44,37 @@ def find(directory: Path | None) -> Package:
     """
     directory = (directory or _default()).resolve()
     package = _read(directory)
-    installed = importlib.metadata.version("timm")
+    installed = _importable_timm()
     if package.timm_version != installed:
         raise UsageError(
             f"{directory} was made for timm {package.timm_version}, and timm {installed} is installed: "
             f"run `timm-split generate --timm-version {installed} --output {directory}`"
         )
     return package
+
+
+_SMALL = re.compile(r"test|pico|nano|femto|atto|xxs|xs|micro|mini|tiny|small")
+
+
+def one_of_each(package: Package, names: Sequence[str]) -> list[str]:
+    """One name of each class, one that sounds small where there is a choice."""
+    chosen: dict[str, str] = {}
+    for name in sorted(names, key=lambda name: (_SMALL.search(name) is None, len(name), name)):
+        chosen.setdefault(package.classes.get(name, name), name)
+    return [name for name in names if name in chosen.values()]
+
+
+def _importable_timm() -> str:
+    """The version of the timm that Python would import, which takes seconds and is not done for this."""
+    spec = importlib.util.find_spec("timm")
+    read = getattr(spec and spec.loader, "get_data", None)  # of a directory, or of a wheel on sys.path
+    if spec is None or spec.origin is None or read is None:
+        raise UsageError("timm is not installed: pip install timm")
+    text = read(str(Path(spec.origin).with_name("version.py"))).decode()
+    found = re.search(r"^__version__\s*=\s*['\"](.+)['\"]", text, re.MULTILINE)
+    if found is None:
+        raise TimmSplitError(f"the timm at {spec.origin} does not say its version: install it again")
+    return found[1]
 
 
 def load(directory: Path) -> ModuleType:

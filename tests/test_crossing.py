@@ -1,0 +1,136 @@
+"""What crosses the boundary, and what the stages make again for themselves; behaviour compared where it runs."""
+
+import pytest
+from differential import Value, reason, same, tiny
+from sources import split_of
+
+STAGES = "x = self.blocks[0](x)\n"
+
+
+def fields(source):
+    return tuple(field.name for field in split_of(source).fields)
+
+
+def test_a_constant_that_only_the_stages_read_moves_to_them():
+    source = tiny(f"found = []\nx = self.patch_embed(x)\n{STAGES}found.append(x)\nreturn x, found")
+    split = split_of(source)
+    assert split.embed.body == ("x = self.patch_embed(x)",)
+    assert split.forward_stages.body[0] == "found = []"
+    same(source)
+
+
+def test_a_constant_that_something_else_binds_too_stays():
+    source = tiny(f"a = []\nimport math as a\nx = self.patch_embed(x)\n{STAGES}return x, a")
+    assert fields(source) == ("x", "a")
+    same(source)
+
+
+def test_a_container_that_the_embedding_fills_crosses():
+    source = tiny(
+        f"found = []\nx = self.patch_embed(x)\nfound.append(x)\nx = x + self.pos_embed\n{STAGES}return x, found"
+    )
+    assert fields(source) == ("x", "found")
+    same(source)
+
+
+def test_what_looks_at_self_alone_is_made_again():
+    source = tiny(
+        f"x = self.patch_embed(x)\nh, w = self.patch_embed.grid_size\nx = x + self.pos_embed\n{STAGES}return x, h"
+    )
+    split = split_of(source)
+    assert split.recomputed == ("h, w = self.patch_embed.grid_size",)
+    assert fields(source) == ("x",)
+    same(source)
+
+
+@pytest.mark.parametrize(
+    ("definition", "change"),
+    [
+        ("n = self.depth", "self.depth = 5"),
+        ("n = self.depth", "self.depth += 1"),
+        ("n = len(self.items)", "self.items.append(1)"),
+        ("n = len(self.items)", "self.grow()"),
+        ("n = getattr(self, 'depth')", "self.depth = 5"),
+        ("n = len(getattr(self, 'items'))", "self.items.append(1)"),
+    ],
+)
+def test_what_may_change_before_the_boundary_is_not_looked_up_after_it(definition, change):
+    source = tiny(
+        f"x = self.patch_embed(x)\n{definition}\n{change}\nx = x + self.pos_embed\n{STAGES}return x, n",
+        methods="def grow(self):\n    self.items.append(1)\n",
+    )
+    assert fields(source) == ("x", "n")
+    same(source)
+
+
+def test_what_another_name_changes_is_not_looked_up_after_the_boundary():
+    source = tiny(
+        "s = self.items\nx = self.patch_embed(x)\nn = len(self.items)\ns.append(x)\nx = x + self.pos_embed\n"
+        f"{STAGES}return x, n"
+    )
+    assert "n" in fields(source)
+    same(source)
+
+
+def test_a_property_is_asked_once():
+    source = tiny(
+        f"x = self.patch_embed(x)\nn = self.count\nx = x + n\nx = x + self.pos_embed\n{STAGES}return x, n",
+        methods="@property\ndef count(self):\n    self.depth += 1\n    return self.depth\n",
+    )
+    assert fields(source) == ("x", "n")
+    same(source)
+
+
+def test_the_rest_of_an_unpacking_is_a_list_of_its_own():
+    source = tiny(
+        f"x = self.patch_embed(x)\na, *b = self.items\nb.append(x)\nx = x + self.pos_embed\n{STAGES}return x, b"
+    )
+    assert fields(source) == ("x", "b")
+    same(source)
+
+
+def test_arithmetic_on_a_parameter_is_done_once():
+    source = tiny(f"p = self.pos_embed + 1\nx = self.patch_embed(x)\nx = x + p\n{STAGES}return x, p")
+    assert fields(source) == ("x", "p")
+    same(source)
+
+
+def test_a_parameter_that_is_rebound_under_a_condition_is_given_to_both():
+    source = tiny(
+        f"x = self.patch_embed(x)\nif self.flag:\n    mask = 1\nx = x + self.pos_embed\n{STAGES}return x, mask",
+        "x, mask=None",
+        flag="False",
+    )
+    assert [p.name for p in split_of(source).embed.parameters] == ["x", "mask"]
+    same(source, Value("images"), mask=7)
+
+
+def test_keyword_arguments_that_the_embedding_takes_from_cross():
+    source = tiny(f"x = self.patch_embed(x, kwargs.pop('a', 1))\n{STAGES}return x, kwargs", "x, **kwargs")
+    assert fields(source) == ("x", "kwargs")
+    same(source, Value("images"), a=2, b=3)
+
+
+def test_a_name_that_no_field_can_have_is_refused():
+    assert "`_n`" in reason(tiny(f"x = self.patch_embed(x)\n_n = x + 1\nx = x + self.pos_embed\n{STAGES}return x, _n"))
+
+
+def test_a_module_that_the_embedding_imports_does_not_cross():
+    assert "import" in reason(tiny(f"import math\nx = self.patch_embed(x)\n{STAGES}return x, math.pi"))
+
+
+def test_a_name_that_may_be_unbound_at_the_boundary_is_refused():
+    body = f"x = self.patch_embed(x)\nif self.flag:\n    n = 1\nx = x + self.pos_embed\n{STAGES}return x, n"
+    assert reason(tiny(body)) == "`n` may be unbound where the embedding ends"
+
+
+def test_images_that_the_stages_read_cross_as_they_are():
+    source = tiny("y = self.patch_embed(x)\ny = self.blocks[0](y)\nreturn y, x")
+    assert fields(source) == ("y", "x")
+    same(source)
+
+
+def test_an_unpacking_that_asserts_the_number_of_dimensions_stays():
+    source = tiny(f"B, C, H, W = x.shape\nx = self.patch_embed(x)\n{STAGES}return x, B")
+    assert split_of(source).embed.body[0] == "B, C, H, W = x.shape"
+    same(source)
