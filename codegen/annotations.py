@@ -49,22 +49,27 @@ class _Scope:
     def spell(self, node: ast.expr) -> str:
         """An annotation in terms of ``torch`` and ``typing``, aliases of the module written out."""
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
-            node = ast.parse(node.value, mode="eval").body
+            try:
+                node = ast.parse(node.value, mode="eval").body
+            except SyntaxError:
+                return TENSOR  # a remark, not a type
         text = ast.unparse(_Spell(self.module).visit(ast.parse(ast.unparse(node), mode="eval").body))
         heads = {n.id for n in ast.walk(ast.parse(text)) if isinstance(n, ast.Name)}
         return text if heads <= _KNOWN else TENSOR
 
 
 class _Spell(ast.NodeTransformer):
-    def __init__(self, module: Module) -> None:
+    def __init__(self, module: Module, aliases: frozenset[str] = frozenset()) -> None:
         self.module = module
+        self.aliases = aliases
 
     def visit_Name(self, node: ast.Name) -> ast.AST:
         if node.id in _ALIASES:
             return ast.parse(_ALIASES[node.id], mode="eval").body
         bindings = self.module.bindings.get(node.id, [])
-        if node.id not in _KNOWN and len(bindings) == 1 and isinstance(bindings[0], ast.Assign):
-            return ast.parse(ast.unparse(self.visit(bindings[0].value)), mode="eval").body
+        if node.id not in _KNOWN | self.aliases and len(bindings) == 1 and isinstance(bindings[0], ast.Assign):
+            value = ast.parse(ast.unparse(bindings[0].value), mode="eval").body
+            return ast.Expression(_Spell(self.module, self.aliases | {node.id}).visit(value)).body
         return node
 
 

@@ -8,6 +8,8 @@ are read in the field's usual vocabulary.
 from __future__ import annotations
 
 import ast
+import contextlib
+import functools
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -59,6 +61,16 @@ def names_position(name: str) -> bool:
     return bool(absolute) and not words & _RELATIVE
 
 
+@functools.cache
+def _compiled(patterns: tuple[str, ...]) -> tuple[regex.Pattern[str], ...]:
+    """Those of the strings in a matcher that are patterns."""
+    found = []
+    for pattern in patterns:
+        with contextlib.suppress(regex.error):
+            found.append(regex.compile(pattern))
+    return tuple(found)
+
+
 @dataclass(frozen=True)
 class Matcher:
     """What ``group_matcher`` declares: regular expressions over parameter names, ``^patch_embed|pos_embed``."""
@@ -78,9 +90,9 @@ class Matcher:
         path = f"{attribute}."
         if self.prefixes:
             return Role.STEM if attribute.startswith(self.prefixes) else None
-        whole = any(regex.match(p, path) or regex.fullmatch(p, attribute) for p in self.stem)
-        part = any(regex.match(p, path, partial=True) for p in self.stem)
-        blocks = any(regex.match(p, path, partial=True) for p in self.blocks)
+        whole = any(p.match(path) or p.fullmatch(attribute) for p in _compiled(self.stem))
+        part = any(p.match(path, partial=True) for p in _compiled(self.stem))
+        blocks = any(p.match(path, partial=True) for p in _compiled(self.blocks))
         if whole:
             return Role.STEM
         if part:

@@ -347,7 +347,8 @@ def _imports_package(node: ast.stmt, name: str) -> bool:
 
 
 def _names(target: ast.expr) -> Iterator[ast.Name]:
-    return (node for node in ast.walk(target) if isinstance(node, ast.Name))
+    """The names that a target binds: of ``Tiny.extra``, none."""
+    return (node for node in ast.walk(target) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store))
 
 
 def _statements(body: list[ast.stmt], certain: bool = True) -> Iterator[tuple[ast.stmt, bool]]:

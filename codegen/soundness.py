@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from collections.abc import Collection, Iterator, Sequence
 
@@ -143,7 +144,7 @@ def check_imports(index: Index, module: Module, names: Collection[str]) -> None:
     Raises:
         Unsound: With the name and why.
     """
-    certain = _surely_bound(module.tree.body)
+    certain = _surely_defined(module)
     for name in sorted(names):
         node = module.bindings[name][-1] if name in module.bindings else module.tree
         if name not in module.bindings:
@@ -156,6 +157,11 @@ def check_imports(index: Index, module: Module, names: Collection[str]) -> None:
         source = index.module(origin.module) if origin is not None else None
         if name in module.rebound or (source is not None and origin is not None and origin.name in source.rebound):
             raise Unsound(node, f"`{name}` is a global that its module rebinds while it runs")
+
+
+@functools.lru_cache(maxsize=1)  # a module's classes come one after the other
+def _surely_defined(module: Module) -> frozenset[str]:
+    return _surely_bound(module.tree.body)
 
 
 def _surely_bound(statements: Sequence[ast.stmt]) -> frozenset[str]:

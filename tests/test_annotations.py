@@ -123,3 +123,13 @@ def test_parameters_keep_their_annotations_in_terms_of_torch_and_typing():
 
 def test_an_annotation_in_the_body_is_believed():
     assert kinds("y: List[int] = f(x)")["y"] == "List[int]"
+
+
+def test_a_string_that_is_no_annotation_is_a_tensor():
+    assert kinds("y = x", x="'any image'")["y"] == "torch.Tensor"
+
+
+def test_an_alias_of_itself_ends():
+    model = MODEL.replace("Size = Tuple[int, int]", "Size = Size if FLAG else Tuple[int, int]")
+    facts = facts_of(model, files=BASE)
+    assert dict(annotate(facts, ast.parse("y, n = self.embeds[0](x)").body, {"x": None}))["n"] == "torch.Tensor"

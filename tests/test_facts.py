@@ -217,3 +217,9 @@ def test_facts_of_an_inner_model_are_read_through_the_attribute_that_holds_it():
     assert inner.runs(ast.parse("x = self.encoder.stem(x)")) == {"stem"}
     assert inner.runs(ast.parse("x = self.encoder.helper(x)")) == {"norm", "blocks"}
     assert inner.runs(ast.parse("x = self.stem(x)")) == frozenset()
+
+
+def test_a_string_in_a_matcher_that_is_no_pattern_says_nothing():
+    matcher = Matcher(stem=("^patch_embed", "(unclosed"), blocks=("*",))
+    assert matcher.role("patch_embed") is Role.STEM
+    assert matcher.role("blocks") is None

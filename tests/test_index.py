@@ -175,3 +175,9 @@ def test_a_class_that_is_its_own_ancestor_does_not_hang():
 def test_members_of_a_class_are_its_methods_and_its_assignments():
     cls = class_of("class Tiny:\n    a = 1\n    b: int = 2\n    c, d = 3, 4\n    def e(self): pass\n")
     assert list(cls.members) == ["a", "b", "c", "d", "e"]
+
+
+def test_an_attribute_that_the_module_sets_on_a_class_is_not_another_definition_of_it():
+    index = index_of(MODEL + "Tiny.extra = 1\n")
+    assert models(index) == [("timm.models.tiny.Tiny", "Tiny")]
+    assert index.parse("timm/models/tiny.py").doubt("Tiny") is None
