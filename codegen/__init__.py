@@ -11,4 +11,7 @@ The pipeline, one module an arrow::
     render.py     splits          -> the text of a package  (jinja2)
     writer.py     text            -> files                  (all or nothing)
     proof/        the package     -> what holds             (runs torch and timm)
+
+``listing.py``, ``showing.py`` and ``comparison.py`` print what became of the classes of a release. docs/how-it-works.md
+tells what each of the smaller modules is for.
 """

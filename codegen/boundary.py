@@ -288,9 +288,9 @@ def _compound(
         return _peel(facts, statements, number, tokens, counter)
     if UNKNOWN in step.runs:
         raise Refused(statement.place, "a computed name, or code that takes self whole, decides which modules run here")
-    raise Refused(
-        statement.place, f"the stem is not a statement of its own: it runs inside {_quoted(step.runs)} with the blocks"
-    )
+    # of a helper method its name says more than all that it runs
+    inside = _quoted(list(facts.calls(statement.tree)) or step.runs)
+    raise Refused(statement.place, f"the stem is not a statement of its own: it runs inside {inside} with the blocks")
 
 
 def _arms(facts: Facts, statements: tuple[Statement, ...], number: int, tokens: frozenset[str], counter: str) -> Cut:

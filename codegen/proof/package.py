@@ -53,7 +53,7 @@ def find(directory: Path | None) -> Package:
     return package
 
 
-_SMALL = re.compile(r"test|pico|nano|femto|atto|xxs|xs|micro|mini|tiny|small")
+_SMALL = re.compile(r"test|pico|nano|femto|atto|micro|mini|tiny|small|(^|_)(x*s|t|n)\d*(_|$)")
 
 
 def one_of_each(package: Package, names: Sequence[str]) -> list[str]:
