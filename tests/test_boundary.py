@@ -621,7 +621,7 @@ def test_a_helper_method_that_runs_everything_is_refused():
 
         """,
     )
-    assert "inside `blocks`, `patch_embed` with the blocks" in refusal.reason
+    assert "it runs inside `_forward` with the blocks" in refusal.reason
 
 
 @pytest.mark.parametrize("stem", ["getattr(self, f'{self.kind}_embed')(x)", "add_pos_embed(self, x)"])
