@@ -76,6 +76,8 @@ class Class:
             local: dict[str, ast.expr] = {}
             stored: list[tuple[str, ast.expr]] = []
             for node in ast.walk(function):
+                if not isinstance(node, (ast.Assign, ast.AnnAssign, ast.Call)):
+                    continue  # most are neither, and this is the innermost loop of a run
                 match node:
                     case ast.Assign(targets=targets, value=value):
                         for target in targets:

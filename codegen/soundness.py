@@ -183,6 +183,10 @@ def _surely_bound(statements: Sequence[ast.stmt]) -> frozenset[str]:
                 pass
             case ast.Delete():
                 bound -= {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
+            case ast.Assign(targets=targets):  # the values at the top level of a model file are its largest part
+                bound |= {n.id for t in targets for n in ast.walk(t) if isinstance(n, ast.Name)}
+            case ast.Expr():
+                pass
             case _:
                 bound |= set(_binds(node))
     return bound
