@@ -205,7 +205,7 @@ def window(trace: Trace, parts: Parts) -> Window:
         start, depth = entry.first, depth + 1
         if len(events[blocks[0]].stack) <= depth:
             raise Unjudged("a single statement runs the stem and the blocks")
-    first = _before_return(stems, depth).end
+    first = _before_return(_before_late_prefix(stems, parts), depth).end
     stages = [run.first for run in runs if run.first >= first and _has(run, "stage", parts)]
     return Window(first, min([*stages, entry.first]))
 
@@ -260,6 +260,18 @@ def _runs(events: Iterable[Event], first: int, depth: int) -> list[_Run]:
         runs.append(_Run(first, tuple(group)))
         first = runs[-1].end
     return runs
+
+
+def _before_late_prefix(stems: list[_Run], parts: Parts) -> list[_Run]:
+    """The stem's runs without those after the position that only read prefix tokens: the grid is complete before."""
+    positions = [n for n, run in enumerate(stems) if any(_POSITION.search(event.name) for event in run.events)]
+    if not positions:
+        return stems
+    late = [
+        n > positions[-1] and not any(event.module and parts(event.name) == "stem" for event in run.events)
+        for n, run in enumerate(stems)
+    ]
+    return [run for run, is_late in zip(stems, late, strict=True) if not is_late]
 
 
 def _before_return(stems: list[_Run], depth: int) -> _Run:

@@ -347,3 +347,35 @@ def test_a_matcher_left_behind_from_another_class_is_not_believed() -> None:
     parts = Parts(model, lambda: events)
     assert parts("patch_embed.proj.weight") == "stem"
     assert parts("blocks.0.norm1.weight") == "block"
+
+
+class LateToken(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.patch_embed, self.blocks = nn.Linear(2, 2), nn.Sequential(nn.Linear(2, 2))
+        self.pos_embed, self.cls_token = nn.Parameter(torch.zeros(1, 3, 2)), nn.Parameter(torch.zeros(1, 1, 2))
+
+    def group_matcher(self, coarse=False):
+        return {"stem": r"^cls_token|pos_embed|patch_embed", "blocks": r"^blocks\.(\d+)"}
+
+    def forward_features(self, x):
+        x = self.patch_embed(x)
+        x = x + self.pos_embed
+        cls_tokens = self.cls_token.expand(x.shape[0], -1, -1)
+        return self.blocks(torch.cat((cls_tokens, x), dim=1))
+
+
+def test_prefix_tokens_that_come_after_the_position_may_be_in_the_stages():
+    model = LateToken()
+
+    def stages(x):
+        return model.blocks(torch.cat((model.cls_token.expand(x.shape[0], -1, -1), x), dim=1))
+
+    def embed(x):
+        return model.patch_embed(x) + model.pos_embed
+
+    assert judge(*passes(model, model.forward_features, embed, stages, torch.zeros(1, 3, 2))) == ""
+    too_early = passes(
+        model, model.forward_features, model.patch_embed, lambda x: stages(x + model.pos_embed), torch.zeros(1, 3, 2)
+    )
+    assert judge(*too_early) == "forward_stages runs pos_embed, which belongs to the embedding"
