@@ -284,18 +284,8 @@ class _Reader:
         return self._function(found[0].module, found[1], facts, arguments, skip=1)
 
     def _global(self, name: str, arguments: Mapping[str | int, Kind | None]) -> Kind | None:
-        module: Module | None = self.module
-        for _ in range(8):
-            if module is None or "." in name:
-                return None
-            nodes = module.bindings.get(name, [])
-            if len(nodes) == 1 and isinstance(nodes[0], ast.FunctionDef):
-                return self._function(module, nodes[0], None, arguments, skip=0)
-            origin = module.import_of(name)
-            if origin is None or not origin.name:
-                return None
-            module, name = self.index.module(origin.module), origin.name
-        return None
+        found = self.index.function(self.module, name)
+        return self._function(*found, None, arguments, skip=0) if found is not None else None
 
     def _function(
         self,

@@ -247,6 +247,19 @@ class Index:
                 return None
         return None
 
+    def function(self, module: Module, name: str) -> tuple[Module, ast.FunctionDef] | None:
+        """The function that a name stands for in a module, followed through imports, and the module it stands in."""
+        for _ in range(8):
+            nodes = module.bindings.get(name, [])
+            if len(nodes) == 1 and isinstance(nodes[0], ast.FunctionDef):
+                return module, nodes[0]
+            origin = module.import_of(name)
+            target = self.module(origin.module) if origin is not None and origin.name else None
+            if origin is None or target is None:
+                return None
+            module, name = target, origin.name
+        return None
+
     def _import_by_star(self, module: Module, name: str, seen: frozenset[str]) -> Import | None:
         """The ``from ... import *`` that binds a name which nothing else in the module does."""
         if name in module.bindings or module.name in seen:

@@ -195,20 +195,13 @@ class _Reader:
         return reader.enter(found[1], given, skip=1)
 
     def _global(self, name: str, arguments: Sequence[ast.expr], given: Sequence[str]) -> str:
-        module: Module | None = self.module
-        for _ in range(8):
-            if module is None or "." in name or self.facts is None:
-                return ""
-            nodes = module.bindings.get(name, [])
-            if len(nodes) == 1 and isinstance(nodes[0], ast.FunctionDef):
-                pairs = zip(nodes[0].args.args, arguments, strict=False)
-                known = {p.arg: self.settings[dotted(a)] for p, a in pairs if dotted(a) in self.settings}
-                return _Reader(module, self.facts, known, self.depth + 1).enter(nodes[0], given, skip=0)
-            origin = module.import_of(name)
-            if origin is None or not origin.name:
-                return ""
-            module, name = self.facts.index.module(origin.module), origin.name
-        return ""
+        found = self.facts.index.function(self.module, name) if self.facts is not None else None
+        if found is None:
+            return ""
+        module, function = found
+        pairs = zip(function.args.args, arguments, strict=False)
+        known = {p.arg: self.settings[dotted(a)] for p, a in pairs if dotted(a) in self.settings}
+        return _Reader(module, self.facts, known, self.depth + 1).enter(function, given, skip=0)
 
     def enter(self, function: ast.FunctionDef, given: Sequence[str], skip: int) -> str:
         """The layout that a function returns for arguments of some layouts."""
