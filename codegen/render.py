@@ -19,7 +19,7 @@ from codegen.layout import SHAPES
 from codegen.types import Imported, Inherited, Outcome, Parameter, Refusal, Split
 
 MANIFEST_FORMAT = 1
-_RESERVED = frozenset({"__init__", "_factory", "_manifest", "_split"})
+_RESERVED = frozenset({"__init__", "_drop", "_factory", "_manifest", "_masks", "_split", "_tokens", "masking"})
 _TYPING = ("Any", "Callable", "Dict", "List", "Optional", "Sequence", "Tuple", "Union")
 
 

@@ -19,6 +19,12 @@ def by_class() -> Mapping[str, Entry]:
     return entries
 
 
+def entry_of(cls: type) -> Entry | None:
+    """The entry of the class that a class is or derives from."""
+    paths = (f"{base.__module__}.{base.__qualname__}" for base in cls.__mro__)
+    return next((by_class()[path] for path in paths if path in by_class()), None)
+
+
 @functools.cache
 def by_model() -> Mapping[str, Entry]:
     """The entry of the class that timm builds under a registered name, which has no tag: ``eva02_base_patch14_224``."""

@@ -1,0 +1,136 @@
+"""Leaving masked patches out, as MAE does, with everything that goes with them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from torch import nn
+
+if TYPE_CHECKING:
+    from ._tokens import TokenLayout
+
+
+class Dropped(NamedTuple):
+    """An embedding without its masked patches.
+
+    Attributes:
+        embedding: For ``forward_stages``: of the patches the visible ones alone, in row-major order.
+        visible: (B, n), int64, the patches that are visible.
+        restore: (B, N), int64. What is in the order of visible patches, then masked ones, is put in the order of the
+            grid by ``x.gather(1, restore.unsqueeze(-1).expand_as(x))``.
+    """
+
+    embedding: Any
+    visible: torch.Tensor
+    restore: torch.Tensor
+
+
+def visible_first(mask: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """The ``count`` visible patches of each row of a mask, (B, count), and the way back, (B, N)."""
+    order = mask.to(torch.uint8).argsort(dim=1, stable=True)
+    places = torch.arange(mask.shape[1], device=mask.device).expand_as(order)
+    return order[:, :count], torch.empty_like(order).scatter(1, order, places)
+
+
+def keep(layout: TokenLayout, embedding: Any, visible: torch.Tensor) -> Any:
+    """An embedding with the patches ``visible``, (B, n), alone."""
+    from ._tokens import fields_of
+
+    (stream,), (tokens,) = layout.streams, layout.tokens(embedding)
+    batch, count = tokens.shape[0], stream.count(tokens)
+    rows = visible + stream.prefix
+    if stream.prefix:
+        prefix = torch.arange(stream.prefix, device=rows.device).expand(batch, -1)
+        rows = torch.cat([prefix, rows], dim=1)
+    kept = layout.with_tokens(embedding, [tokens.gather(1, rows.unsqueeze(-1).expand(-1, -1, tokens.shape[2]))])
+    index = {count: visible, count + stream.prefix: rows}
+    fields = {
+        name: _content(field, visible, count)
+        if name in layout.content
+        else _select(field, index, batch, layout.batched.get(name))
+        for name, field in fields_of(embedding).items()
+    }
+    return kept._replace(**fields) if fields else kept
+
+
+def _content(field: torch.Tensor, visible: torch.Tensor, count: int) -> torch.Tensor:
+    """The rows of the visible patches in (B * N, ...)."""
+    start = torch.arange(len(visible), device=visible.device).unsqueeze(1) * count
+    return field[(start + visible).flatten()]
+
+
+def _select(field: Any, index: dict[int, torch.Tensor], batch: int, batched: bool | None) -> Any:
+    """What remains of something that goes with the tokens, if only some of these remain.
+
+    Args:
+        field: Anything; of a tensor, the last two dimensions may count patches, or tokens.
+        index: By the number of patches or tokens which of them remain, (B, n).
+        batch: B.
+        batched: Whether the first dimension of the tensor is the batch; ``None`` if that shows in its size.
+    """
+    if isinstance(field, dict):
+        return {key: _select(value, index, batch, batched) for key, value in field.items()}
+    if isinstance(field, (list, tuple)) and all(isinstance(value, torch.Tensor) for value in field):
+        return type(field)(_select(value, index, batch, batched) for value in field)
+    if not isinstance(field, torch.Tensor) or field.ndim < 2:
+        return field
+    if batched is None:
+        batched = field.shape[0] == batch
+    if field.ndim == 2 and batched:  # (B, N)
+        rows = index.get(field.shape[1])
+        return field if rows is None else field.gather(1, rows)
+    rows = index.get(field.shape[-2])
+    if rows is not None:
+        if not batched:  # (..., heads, N, D), and (N, D) for all heads, becomes (..., B, heads, n, D)
+            field = field.unsqueeze(0) if field.ndim == 2 else field
+            field = field.unsqueeze(-4).expand(*field.shape[:-3], batch, *field.shape[-3:])
+            at = rows.view(batch, 1, -1, 1)
+        else:
+            at = rows.view(batch, *[1] * (field.ndim - 3), -1, 1)
+        field = field.gather(-2, at.expand(*field.shape[:-2], rows.shape[1], field.shape[-1]))
+        batched = batched or field.ndim == 4
+    columns = index.get(field.shape[-1])
+    if columns is not None and (field.dtype == torch.bool or field.shape[-2] in (1, columns.shape[1])):
+        # a mask of attention, (B, heads, queries, keys)
+        at = columns.view(batch, *[1] * (field.ndim - 2), -1)
+        field = field.gather(-1, at.expand(*field.shape[:-1], columns.shape[1]))
+    return field
+
+
+def why_whole_grid(model: nn.Module, layout: TokenLayout, embedding: Any, count: int) -> str:
+    """Why the stages of a model need every patch: empty if they do not.
+
+    They do not if they take any number of patches, in any order, and do the same to each. That is tried on a few.
+    """
+    if layout.listed or layout.streams[0].order != "NLC":
+        return "its tokens are not one sequence"
+    (stream,), (tokens,) = layout.streams, layout.tokens(embedding)
+    total = stream.count(tokens)
+    if total <= count:
+        return f"it has {total} patches, too few to try it"
+    batch, device = len(tokens), tokens.device
+    # Black images make alike patches, which would hide their order
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(tokens.shape, generator=generator, dtype=torch.float32).to(device, tokens.dtype)
+    embedding = layout.with_tokens(embedding, [tokens + noise * tokens.std()])
+    some = torch.linspace(0, total - 1, count, device=device).long()
+    order = torch.arange(count - 1, -1, -1, device=device).roll(2)
+    try:
+        straight = model.forward_stages(keep(layout, embedding, some.expand(batch, -1)))
+        shuffled = model.forward_stages(keep(layout, embedding, some[order].expand(batch, -1)))
+    except Exception as error:  # whatever its own code raises where the grid is not whole
+        return (
+            f"its stages fail without it ({type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''})"
+        )
+    if isinstance(straight, dict):
+        straight, shuffled = straight["patches"], shuffled["patches"]
+    if not isinstance(straight, torch.Tensor) or straight.ndim != 3 or straight.shape[1] < count:
+        return "its stages merge patches"
+    prefix = straight.shape[1] - count
+    expected = torch.cat([straight[:, :prefix], straight[:, prefix:][:, order]], dim=1)
+    if device.type == "meta":
+        return ""
+    error = (expected.float() - shuffled.float()).abs().max() / straight.float().std().clamp(min=1e-12)
+    limit = 1e-3 if tokens.dtype == torch.float32 else 1e-1
+    return "" if bool(error < limit) else "its stages look at the place of patches in the grid"

@@ -1,0 +1,349 @@
+"""Masked image modelling on timm's split models: masks, replacing and dropping patches, and a model that does it all.
+
+In all of it a mask is boolean, (B, N) over the patches in row-major order, and **True where a patch is masked**::
+
+    model = MaskedImageModel("vit_base_patch16_224", mask_ratio=0.75, strategy="drop")  # MAE
+    features, mask, restore = model(images)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import nn
+
+from . import _manifest
+from ._drop import Dropped, keep, visible_first
+from ._factory import create_model
+from ._masks import TargetMasks, block_mask, complementary_masks, masked_count, random_mask, target_masks
+from ._split import split
+from ._tokens import Stream, TokenLayout, fields_of
+
+__all__ = [
+    "Dropped",
+    "MaskedImageModel",
+    "MaskedOutput",
+    "Stream",
+    "TargetMasks",
+    "TokenLayout",
+    "block_mask",
+    "complementary_masks",
+    "drop",
+    "random_mask",
+    "repeat",
+    "replace",
+    "target_masks",
+]
+
+Sampler = Callable[..., torch.Tensor]
+"""Makes masks, called as :func:`random_mask` is: ``sampler(batch, grid, ratio, unit=, generator=, device=)``."""
+
+_SAMPLERS: dict[str, Sampler] = {"random": random_mask, "block": block_mask}
+
+
+def replace(layout: TokenLayout, embedding: Any, mask: torch.Tensor, token: Any = 0.0) -> Any:
+    """Put a mask token in the place of masked patches. Prefix tokens stay as they are.
+
+    Args:
+        layout: Of the model's embedding, ``TokenLayout.of(model)``; of its patches, ``TokenLayout.of_patches(model)``.
+        embedding: What ``embed``, or ``embed_patches``, returns for B images.
+        mask: (B, N), bool, True where masked. Where the tokens are a list, each of them gets the mask of this grid, its
+            first, at the centres of its patches; or give a list of masks.
+        token: The mask token: a number, or a tensor that goes into (B, N, C), such as (C,). A list of them where the
+            tokens are a list of different C.
+
+    Returns:
+        An embedding of the same form.
+
+    Raises:
+        TypeError: The mask is not boolean.
+        ValueError: The mask is not for these patches, or on another device.
+    """
+    tokens = layout.tokens(embedding)
+    masks = mask if isinstance(mask, (list, tuple)) else [layout.spread(mask, s) for s in layout.streams[1:]]
+    if not isinstance(mask, (list, tuple)):
+        masks = [mask, *masks]
+    given = token if isinstance(token, (list, tuple, nn.ParameterList)) else [token] * len(tokens)
+    replaced = []
+    for stream, x, m, t in zip(layout.streams, tokens, masks, given):  # noqa: B905 - not known to torch.compile
+        _check_mask(m, x, stream.count(x))
+        replaced.append(stream.replace(x, m, t))
+    result = layout.with_tokens(embedding, replaced)
+    if layout.content:
+        fields, rows = fields_of(embedding), masks[0].flatten()
+        inside = {n: fields[n].masked_fill(rows.view(-1, *[1] * (fields[n].ndim - 1)), 0.0) for n in layout.content}
+        result = result._replace(**inside)
+    return result
+
+
+def drop(layout: TokenLayout, embedding: Any, mask: torch.Tensor) -> Dropped:
+    """Leave masked patches out, and what goes with them: rotary embeddings, masks of attention. Prefix tokens stay.
+
+    Args:
+        layout: Of the model's embedding, ``TokenLayout.of(model)``.
+        embedding: What ``embed`` returns for B images.
+        mask: (B, N), bool, True where masked, for equally many patches in each row.
+
+    Raises:
+        TypeError: The mask is not boolean.
+        ValueError: The mask is not for these patches, on another device, or masks different numbers of them; or the
+            stages of the model need the whole grid.
+    """
+    _check_droppable(layout)
+    if layout.unit:
+        raise ValueError(
+            f"this model drops whole units of {layout.unit} x {layout.unit} patches itself, before it embeds them: "
+            f"model.embed(images, mask=units), where units is (B, units) and True where a unit is kept"
+        )
+    (tokens,) = layout.tokens(embedding)
+    _check_mask(mask, tokens, layout.streams[0].count(tokens))
+    visible, restore = visible_first(mask, mask.shape[1] - _masked_in_each(mask))
+    return Dropped(keep(layout, embedding, visible), visible, restore)
+
+
+def repeat(layout: TokenLayout, embedding: Any, times: int) -> Any:
+    """Repeat each row of an embedding, to mask an image in several ways but embed it once, as data2vec 2 does.
+
+    Args:
+        layout: Of the model's embedding.
+        embedding: What ``embed`` returns for B images.
+        times: How often.
+
+    Returns:
+        An embedding of ``B * times`` rows, those of an image side by side.
+    """
+    tokens = [x.repeat_interleave(times, dim=0) for x in layout.tokens(embedding)]
+    result = layout.with_tokens(embedding, tokens)
+    fields = fields_of(embedding)
+    for name in layout.content:  # (B * N, ...), by image
+        rows = fields[name].unflatten(0, (len(tokens[0]) // times, -1))
+        result = result._replace(**{name: rows.repeat_interleave(times, dim=0).flatten(0, 1)})
+    batched = [name for name, has in layout.batched.items() if has and name not in layout.content]
+    return result._replace(**{n: fields[n].repeat_interleave(times, dim=0) for n in batched}) if batched else result
+
+
+class MaskedOutput(NamedTuple):
+    """What a :class:`MaskedImageModel` gives.
+
+    Attributes:
+        features: What ``forward_stages`` gives: of all patches where masked ones were replaced, of the visible ones
+            (behind any prefix tokens) where they were dropped.
+        mask: (B, N), bool, True where a patch is masked.
+        restore: Where patches were dropped, (B, N), int64, else ``None``. Visible patches before masked ones, x, are
+            put in the order of the grid by ``x.gather(1, restore.unsqueeze(-1).expand_as(x))``. Of a model that drops
+            whole units, N counts units.
+    """
+
+    features: Any
+    mask: torch.Tensor
+    restore: torch.Tensor | None
+
+
+class MaskedImageModel(nn.Module):
+    """A backbone that sees its images masked: the encoder of MAE, SimMIM, BEiT, iBOT and their like.
+
+    Decoder, targets and loss are the method's own, and stay with it.
+
+    Args:
+        backbone: A split model, a model of timm, which is split in place, or a name that ``timm.create_model`` knows.
+        mask_ratio: The part of the patches that is masked, between 0 and 1.
+        mask_token: What replaces masked patches, if they are not dropped: ``learnable``, a parameter, or ``zero``.
+        strategy: ``replace`` masked patches, or ``drop`` them.
+        position: Replace patches ``before`` they get their position, so that a mask token knows where it is, or
+            ``after``. A model that adds none before its stages has but one such place.
+        sampler: ``random`` or ``block`` masks, or a function that is called as :func:`random_mask` is.
+        unit: Mask squares of ``unit`` x ``unit`` patches at once. A model that drops whole units itself takes these.
+        image_size: Height and width of images that the backbone takes, if that is not what it was made for.
+
+    Attributes:
+        backbone: The split model.
+        layout: Where the patches are in its embedding.
+        mask_token: The parameter, (C,), a list of them where the tokens are a list, or ``None``.
+
+    Raises:
+        TypeError: The backbone is not split and cannot be, or has no patches.
+        ValueError: An argument is out of range; or the backbone cannot be masked so, and why.
+    """
+
+    def __init__(
+        self,
+        backbone: nn.Module | str,
+        *,
+        mask_ratio: float = 0.6,
+        mask_token: Literal["learnable", "zero"] = "learnable",
+        strategy: Literal["replace", "drop"] = "replace",
+        position: Literal["before", "after"] = "before",
+        sampler: Literal["random", "block"] | Sampler = "random",
+        unit: int = 1,
+        image_size: tuple[int, int] | None = None,
+    ) -> None:
+        super().__init__()
+        _check_choice("mask_token", mask_token, ("learnable", "zero"))
+        _check_choice("strategy", strategy, ("replace", "drop"))
+        _check_choice("position", position, ("before", "after"))
+        if not callable(sampler):
+            _check_choice("sampler", sampler, tuple(_SAMPLERS))
+        if not 0 < mask_ratio < 1:
+            raise ValueError(f"the mask ratio is {mask_ratio}: it must lie between 0 and 1, as 0.75 does")
+        self.backbone = split(create_model(backbone) if isinstance(backbone, str) else backbone)
+        self.mask_ratio = mask_ratio
+        self.strategy = strategy
+        self.sampler = sampler if callable(sampler) else _SAMPLERS[sampler]
+        self.layout = TokenLayout.of(self.backbone, image_size)
+        self.unit = unit
+        self._early: TokenLayout | None = None
+        if strategy == "drop":
+            _check_droppable(self.layout)
+            self.unit = max(unit, self.layout.unit)
+        elif position == "before" and _has_position(self.backbone):
+            self._early = TokenLayout.of_patches(self.backbone, image_size)
+        masked = self._early or self.layout
+        self.mask_token: nn.Parameter | nn.ParameterList | None = None
+        if strategy == "replace" and mask_token == "learnable":
+            like = next(p for p in self.backbone.parameters() if p.is_floating_point())
+            tokens = [
+                nn.Parameter(
+                    nn.init.trunc_normal_(torch.empty(s.channels, device=like.device, dtype=like.dtype), std=0.02)
+                )
+                for s in masked.streams
+            ]
+            self.mask_token = nn.ParameterList(tokens) if masked.listed else tokens[0]
+        self.grid(masked.streams[0].image_size)  # what units do not fit is known now
+
+    def grid(self, image_size: tuple[int, int]) -> tuple[int, int]:
+        """Height and width, in patches, of images of some height and width.
+
+        Raises:
+            ValueError: It is no multiple of the unit in which patches are masked.
+        """
+        grid = self.layout.grid(image_size)
+        if grid[0] % self.unit or grid[1] % self.unit:
+            raise ValueError(
+                f"images of {image_size[0]} x {image_size[1]} pixels have {grid[0]} x {grid[1]} patches, which are no "
+                f"multiple of the unit of {self.unit}: take another unit or image size"
+            )
+        return grid
+
+    def forward(
+        self, images: torch.Tensor, mask: torch.Tensor | None = None, generator: torch.Generator | None = None
+    ) -> MaskedOutput:
+        """Mask images and run the backbone on them.
+
+        Args:
+            images: (B, C, H, W).
+            mask: (B, N), bool, True where masked; drawn by the sampler by default.
+            generator: Where a mask that is drawn comes from.
+
+        Raises:
+            TypeError: The mask is not boolean.
+            ValueError: The images or the mask are of a shape that does not fit.
+        """
+        if images.ndim != 4:
+            raise ValueError(f"images are (B, C, H, W), not of shape {tuple(images.shape)}")
+        embedding, mask, restore = (self._drop if self.strategy == "drop" else self._replace)(images, mask, generator)
+        return MaskedOutput(self.backbone.forward_stages(embedding), mask, restore)
+
+    def _replace(
+        self, images: torch.Tensor, mask: torch.Tensor | None, generator: torch.Generator | None
+    ) -> tuple[Any, torch.Tensor, None]:
+        layout = self._early or self.layout
+        embedding = self._embed(self.backbone.embed if self._early is None else self.backbone.embed_patches, images)
+        if mask is None:
+            mask = self._draw(images, layout.grid_of(embedding, images.shape[2:]), generator)
+        masked = replace(layout, embedding, mask, 0.0 if self.mask_token is None else self.mask_token)
+        return masked if self._early is None else self.backbone.embed_positions(masked), mask, None
+
+    def _drop(
+        self, images: torch.Tensor, mask: torch.Tensor | None, generator: torch.Generator | None
+    ) -> tuple[Any, torch.Tensor, torch.Tensor]:
+        if self.layout.unit:
+            return self._drop_units(images, mask, generator)
+        embedding = self._embed(self.backbone.embed, images)
+        if mask is not None:
+            dropped = drop(self.layout, embedding, mask)
+            return dropped.embedding, mask, dropped.restore
+        grid = self.layout.grid_of(embedding, images.shape[2:])
+        mask = self._draw(images, grid, generator)
+        visible, restore = visible_first(mask, mask.shape[1] - self._count(grid, mask))
+        return keep(self.layout, embedding, visible), mask, restore
+
+    def _drop_units(
+        self, images: torch.Tensor, mask: torch.Tensor | None, generator: torch.Generator | None
+    ) -> tuple[Any, torch.Tensor, torch.Tensor]:
+        grid, side = self.grid(images.shape[2:]), self.layout.unit
+        given, mask = mask, self._draw(images, grid, generator) if mask is None else mask
+        _check_mask(mask, images, grid[0] * grid[1])
+        units = mask.view(-1, grid[0] // side, side, grid[1] // side, side).transpose(2, 3).flatten(3)
+        if given is not None and not bool((units.all(3) == units.any(3)).all()):
+            raise ValueError(f"this model drops whole units of {side} x {side} patches: mask all of a unit, or nothing")
+        units = units[..., 0].flatten(1)
+        count = _masked_in_each(units) if given is not None else self._count(grid, mask) // side**2
+        _, restore = visible_first(units, units.shape[1] - count)
+        return self._embed(lambda x: self.backbone.embed(x, mask=~units), images), mask, restore
+
+    def _draw(self, images: torch.Tensor, grid: tuple[int, int], generator: torch.Generator | None) -> torch.Tensor:
+        return self.sampler(
+            len(images), grid, self.mask_ratio, unit=self.unit, generator=generator, device=images.device
+        )
+
+    def _count(self, grid: tuple[int, int], mask: torch.Tensor) -> int:
+        """The number of patches that each row of a drawn mask masks."""
+        if self.sampler in _SAMPLERS.values():  # known without asking the device
+            return masked_count(grid, self.mask_ratio, self.unit)
+        return _masked_in_each(mask)
+
+    def _embed(self, embed: Callable[[torch.Tensor], Any], images: torch.Tensor) -> Any:
+        try:
+            return embed(images)
+        except AssertionError as error:  # how timm says that an image is of another size
+            raise ValueError(
+                f"{type(self.backbone).__name__} does not take images of shape {tuple(images.shape)}: {error}"
+            ) from error
+
+    def extra_repr(self) -> str:
+        """How it masks."""
+        return f"mask_ratio={self.mask_ratio}, strategy={self.strategy}, unit={self.unit}"
+
+
+def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ValueError(f"{name} is {value!r}: it must be one of {', '.join(choices)}")
+
+
+def _check_droppable(layout: TokenLayout) -> None:
+    if layout.whole_grid:
+        raise ValueError(
+            f"this model's stages need the whole grid of patches: {layout.whole_grid}. "
+            "Replace masked patches instead: replace(), or strategy='replace'"
+        )
+
+
+def _check_mask(mask: torch.Tensor, tokens: torch.Tensor, count: int) -> None:
+    if not isinstance(mask, torch.Tensor) or mask.dtype != torch.bool:
+        kind = mask.dtype if isinstance(mask, torch.Tensor) else type(mask).__name__
+        raise TypeError(f"a mask is a tensor of torch.bool, True where a patch is masked, not {kind}: mask.bool()")
+    if mask.shape != (tokens.shape[0], count):
+        raise ValueError(f"the mask is {tuple(mask.shape)}, and there are {(tokens.shape[0], count)} patches, (B, N)")
+    if mask.device != tokens.device:
+        raise ValueError(
+            f"the mask is on {mask.device}, and the patches are on {tokens.device}: mask.to(patches.device)"
+        )
+
+
+def _masked_in_each(mask: torch.Tensor) -> int:
+    """The number of patches that every row of a mask masks."""
+    counts = mask.sum(dim=1)
+    fewest, most = int(counts.min()), int(counts.max())
+    if fewest != most:
+        raise ValueError(
+            f"rows mask from {fewest} to {most} patches: to drop them, each must mask as many as the others"
+        )
+    return fewest
+
+
+def _has_position(model: nn.Module) -> bool:
+    """Whether the embedding of a split model gives the tokens a position."""
+    entry = _manifest.entry_of(type(model))
+    return entry is not None and bool(entry["split"].get("position"))
