@@ -18,7 +18,7 @@ from codegen.crossing import sink
 from codegen.dataflow import dotted, flow, returns
 from codegen.facts import UNKNOWN, Facts, Role
 from codegen.steady import depends_on_self_alone, is_steady
-from codegen.steps import Step, quoted, through_views, walk
+from codegen.steps import Step, holds_position, quoted, through_views, walk
 from codegen.types import Boundary, Place
 
 
@@ -113,7 +113,11 @@ def _flat(
             reasons.append(f"line {steps[last].statement.place.line} adds the prefix tokens")
         trailing = {Role.DROPOUT, Role.ACTIVATION} | (set() if facts.matcher else {Role.OTHER})
         last = _through_dropout(steps, last, trailing, set(), reasons)
-        reasons.append("no positional encoding comes before the blocks")
+        hidden = next((step for step in steps[: last + 1] if holds_position(facts, step)), None)
+        if hidden is None:
+            reasons.append("no positional encoding comes before the blocks")
+        else:
+            reasons.append(f"line {hidden.statement.place.line} gives the tokens their position, inside the stem")
     tokens = [step.target for step in steps[: last + 1] if step.on_path][-1]
     last, tokens = through_views(steps, last, tokens, reasons)
     blocks = tuple(sorted(a for a in facts.runs(statements[entry].tree) if facts.role(a) is Role.BLOCK))

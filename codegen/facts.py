@@ -243,6 +243,17 @@ class Facts:
             _BLOCKS.match(attribute) and self.is_container(attribute) for attribute in self.runs(found[1])
         )
 
+    def holds_position(self, attribute: str) -> bool:
+        """Whether the ``forward`` of a module gives the tokens a position: a table of its own, a helper named so."""
+        for cls in self.classes(attribute):
+            inner = Facts(self.index, cls)
+            found = inner.method("forward")
+            if found is not None:
+                runs, calls = inner.runs(found[1]), inner.calls(found[1])
+                if any(inner.role(a) is Role.POSITION for a in runs) or any(map(names_position, calls)):
+                    return True
+        return False
+
     def runs(self, node: ast.AST) -> frozenset[str]:
         """Attributes of ``self`` that code hands tokens to, through helper methods too.
 

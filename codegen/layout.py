@@ -192,7 +192,9 @@ class _Reader:
             parents = {dotted(base).rpartition(".")[2] for c in facts.lineage for base in c.node.bases}
             return given[0] if any(word in p.lower() for p in parents for word in _RANK_KEEPING) else ""
         reader = _Reader(found[0].module, facts, _settings(facts, call, self.facts), self.depth + 1)
-        return reader.enter(found[1], given, skip=1)
+        layout = reader.enter(found[1], given, skip=1)
+        # two ways through a module are no conflict if **kwargs may say which it takes
+        return "" if layout == _CONFLICT and not _told_all(call, self.facts) else layout
 
     def _global(self, name: str, arguments: Sequence[ast.expr], given: Sequence[str]) -> str:
         found = self.facts.index.function(self.module, name) if self.facts is not None else None
@@ -239,8 +241,14 @@ def _only_device(node: ast.expr, maker: Facts) -> bool:
     for inner in ast.walk(found[1]) if found else ():
         match inner:
             case ast.Assign(targets=[ast.Name(id=name)], value=ast.Dict(keys=keys)) if name == dotted(node):
-                return all(isinstance(key, ast.Constant) and key.value in ("device", "dtype") for key in keys)
+                # one that begins empty is filled later
+                return bool(keys) and all(isinstance(k, ast.Constant) and k.value in ("device", "dtype") for k in keys)
     return False
+
+
+def _told_all(call: ast.Call, maker: Facts) -> bool:
+    """Whether all that a constructor is given is in sight."""
+    return all(keyword.arg is not None or _only_device(keyword.value, maker) for keyword in call.keywords)
 
 
 def _settings(facts: Facts, call: ast.Call, maker: Facts) -> Mapping[str, object]:
@@ -252,7 +260,7 @@ def _settings(facts: Facts, call: ast.Call, maker: Facts) -> Mapping[str, object
     names = [argument.arg for argument in arguments.args][1:]
     defaults = dict(zip(reversed(names), reversed(arguments.defaults), strict=False))
     given = {**dict(zip(names, call.args, strict=False)), **{k.arg: k.value for k in call.keywords if k.arg}}
-    if all(k.arg is not None or _only_device(k.value, maker) for k in call.keywords):
+    if _told_all(call, maker):
         given = {**defaults, **given}  # else **kwargs may set what the call does not
     values = {name: node.value for name, node in given.items() if isinstance(node, ast.Constant)}
     settings: dict[str, object] = {}

@@ -111,6 +111,11 @@ def _adds_parameter(facts: Facts, node: ast.AST) -> bool:
     return any(isinstance(t, ast.Attribute) and facts.is_attribute(t) and facts.is_parameter(t.attr) for t in terms)
 
 
+def holds_position(facts: Facts, step: Step) -> bool:
+    """Whether a module of the stem gives the tokens their position as well, out of sight."""
+    return step.is_stem and any(facts.holds_position(attribute) for attribute in step.runs)
+
+
 def through_views(steps: Sequence[Step], last: int, tokens: str, reasons: list[str]) -> tuple[int, str]:
     """Go on over statements that run nothing and only unpack or reshape what the last one made.
 
