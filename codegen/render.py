@@ -419,8 +419,9 @@ def patches_entry(patches: Patches | Absence) -> dict[str, object]:
     """What the manifest says of the pair ``embed_patches`` and ``embed_positions``: what crosses, or why there is none.
 
     An object with ``class`` (the ``NamedTuple``, or ``null`` for the patches alone), ``tokens``, ``layout``, ``fields``
-    (a list of ``name`` and ``annotation``; the first holds the patches), ``boundary`` (``file``, ``line`` and
-    ``statement``) and ``reasons``; or with ``absent``, the reason, alone.
+    (a list of ``name`` and ``annotation``; the first holds the patches), ``recomputed`` (statements that
+    ``embed_positions`` begins with), ``boundary`` (``file``, ``line`` and ``statement``) and ``reasons``; or with
+    ``absent``, the reason, alone.
     """
     if isinstance(patches, Absence):
         return {"absent": patches.reason}
@@ -429,6 +430,7 @@ def patches_entry(patches: Patches | Absence) -> dict[str, object]:
         "tokens": patches.tokens,
         "layout": patches.layout or None,
         "fields": [asdict(field) for field in patches.fields],
+        "recomputed": list(patches.recomputed),
         "boundary": {**asdict(patches.place), "statement": patches.statement},
         "reasons": list(patches.reasons),
     }
