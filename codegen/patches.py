@@ -73,8 +73,11 @@ def split_patches(
         made, later = statements[: cut.length], (*statements[cut.length :], end)
         crossing = cross(facts, made, later, parameters, cut.tokens)
         check_state(facts, [s.tree for s in crossing.embed], [s.tree for s in crossing.stages])
-    except (Refused, Unsound) as error:
-        return Absence(error.reason)
+    except Refused as refused:
+        return Absence(refused.reason)
+    except Unsound as unsound:
+        line = getattr(unsound.node, "lineno", statements[0].place.line)
+        return Absence(f"it cannot be cut after its patches: {unsound.reason} (line {line})")
     trees = [s.tree for s in made]
     kinds = annotate(facts, trees, annotations)
     fields = tuple(Field(field, kinds.get(field, TENSOR)) for field in crossing.fields)
