@@ -114,7 +114,7 @@ def _find_cut(facts: Facts, statements: Sequence[Statement], images: str) -> _Cu
         step = steps[number]
         if number == first or holds_position(facts, step):
             what = "their position" if step.is_position or holds_position(facts, step) else "the prefix tokens"
-            raise Refused(step.statement.place, f"one call gives the patches and {what}: {_called(facts, step)}")
+            raise Refused(step.statement.place, f"{_whole(facts, step)} gives the patches and {what}")
         if number > first:
             brought, place = quoted(steps[first].runs), steps[first].statement.place
             raise Refused(place, f"line {place.line} brings in {brought} before the patches are complete")
@@ -136,7 +136,10 @@ def _adds(step: Step) -> bool:
     return step.is_position or bool(step.roles & {Role.PARAMETER, Role.PATCH_DROP})
 
 
-def _called(facts: Facts, step: Step) -> str:
-    """What a statement calls: the helper method, which says more than all that it runs, or the modules."""
-    found = list(facts.calls(step.statement.tree)) or [a for a in step.runs if facts.role(a) is Role.STEM]
-    return quoted(f"{facts.prefix}.{name}" for name in found)
+def _whole(facts: Facts, step: Step) -> str:
+    """What makes the patches and more: the helper method that is called, the modules, or a loop or condition."""
+    tree = step.statement.tree
+    if isinstance(tree, ast.If | ast.For | ast.With):
+        return f"the `{type(tree).__name__.lower()}` on line {step.statement.place.line}"
+    found = list(facts.calls(tree)) or [a for a in step.runs if facts.role(a) is Role.STEM]
+    return f"one call, {quoted(f'{facts.prefix}.{name}' for name in found)},"

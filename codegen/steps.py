@@ -53,7 +53,7 @@ class Step:
     @property
     def is_position(self) -> bool:
         tree = self.statement.tree
-        binds = isinstance(tree, ast.Assign | ast.AugAssign | ast.AnnAssign | ast.If | ast.With)
+        binds = isinstance(tree, ast.Assign | ast.AugAssign | ast.AnnAssign | ast.If | ast.For | ast.With)
         return Role.POSITION in self.roles and binds
 
     @property

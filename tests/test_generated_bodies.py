@@ -206,7 +206,7 @@ IN_ONE = {"CrossVit", "Gemma4VitClassifier", "Gemma4VitEncoder", "NaFlexVit", "T
 
 def test_every_embedding_with_a_position_or_prefix_tokens_is_cut_but_where_one_call_makes_both():
     absent = {e["class"]: e["split"]["patches"]["absent"] for path, e in DEFINING.items() if path not in HALVED}
-    assert {name for name, why in absent.items() if why.startswith("one call gives the patches and")} == IN_ONE
+    assert {name for name, why in absent.items() if why.endswith("gives the patches and their position")} == IN_ONE
     others = {why for name, why in absent.items() if name not in IN_ONE}
     assert len(others) == 1
     assert others.pop().startswith("neither position nor prefix tokens follow the patch embedding")

@@ -112,17 +112,22 @@ def test_without_position_and_prefix_tokens_what_embed_returns_are_the_patches()
 
 
 @pytest.mark.parametrize(
-    ("body", "methods", "called"),
+    ("body", "methods", "whole"),
     [
-        ("x = self._embed(x)", "def _embed(self, x):\n    return self.patch_embed(x) + self.pos_embed\n", "_embed"),
-        ("x = self.patch_embed(x) + self.pos_embed", "", "patch_embed"),
-        ("if self.flag:\n    x = self.patch_embed(x)\n    x = x + self.pos_embed", "", "patch_embed"),
+        (
+            "x = self._embed(x)",
+            "def _embed(self, x):\n    return self.patch_embed(x) + self.pos_embed\n",
+            "one call, `self._embed`,",
+        ),
+        ("x = self.patch_embed(x) + self.pos_embed", "", "one call, `self.patch_embed`,"),
+        ("if self.flag:\n    x = self.patch_embed(x)\n    x = x + self.pos_embed", "", "the `if` on line 19"),
+        ("for i in range(2):\n    x = self.patch_embed(x)\n    x = x + self.pos_embed", "", "the `for` on line 19"),
     ],
-    ids=["helper", "expression", "condition"],
+    ids=["helper", "expression", "condition", "loop"],
 )
-def test_one_statement_that_gives_patches_and_position_is_not_taken_apart(body, methods, called):
+def test_one_statement_that_gives_patches_and_position_is_not_taken_apart(body, methods, whole):
     source = tiny(body + BLOCKS, methods=methods)
-    assert absence(source) == f"one call gives the patches and their position: `self.{called}`"
+    assert absence(source) == f"{whole} gives the patches and their position"
     assert split_of(source).position
     same(source)
 
@@ -149,7 +154,7 @@ class Tiny(nn.Module):
         return self.blocks(x)
 """
     held = source.format(name="position_table")
-    assert absence(held) == "one call gives the patches and their position: `self.patch_embed`"
+    assert absence(held) == "one call, `self.patch_embed`, gives the patches and their position"
     assert split_of(held).position
     assert "line 18 gives the tokens their position, inside the stem" in split_of(held).boundary.reasons
     assert not split_of(source.format(name="shift")).position
