@@ -177,7 +177,19 @@ class Facts:
                     break
 
     def is_parameter(self, attribute: str) -> bool:
-        return any(dotted(call.func).rpartition(".")[2] == "Parameter" for call in self.constructors(attribute))
+        return any(self._makes_parameter(call) for call in self.constructors(attribute))
+
+    def _makes_parameter(self, call: ast.Call) -> bool:
+        """Whether a call gives a parameter: ``nn.Parameter(...)``, or a function that returns one."""
+        name = dotted(call.func)
+        if name.rpartition(".")[2] == "Parameter":
+            return True
+        found = next((f for owner in self.lineage if (f := self.index.function(owner.module, name))), None)
+        last = found[1].body[-1] if found is not None else None
+        match last:
+            case ast.Return(value=ast.Call(func=function)):
+                return dotted(function).rpartition(".")[2] == "Parameter"
+        return False
 
     def is_container(self, attribute: str) -> bool:
         """Whether an attribute is a sequence of modules made elsewhere: ``nn.ModuleList([...])``, ``Seq(*stages)``."""

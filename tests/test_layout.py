@@ -94,6 +94,7 @@ def test_statements_are_followed(code, expected):
         ("Flat(output_fmt='NLC')", "NLC"),
         ("Flat(flatten=dynamic)", ""),
         ("Flat(**options)", ""),
+        ("Flat(**dd)", "NLC"),
         ("Flat() if dynamic else Flat(flatten=False)", ""),
         ("embed_layer()", ""),
         ("nn.Sequential(nn.Conv2d(3, 8, 4), Norm2d(8), nn.GELU())", "NCHW"),
@@ -102,7 +103,15 @@ def test_statements_are_followed(code, expected):
     ],
 )
 def test_settings_of_a_module_decide_what_it_returns(made, expected):
-    assert layout("x = self.stem(x)", f"self.stem = {made}") == expected
+    init = f"dd = {{'device': None, 'dtype': None}}\nself.stem = {made}"
+    assert layout("x = self.stem(x)", init) == expected
+
+
+def test_keywords_that_are_filled_later_decide_nothing_and_contradict_nothing():
+    init = "options = {}\nself.stem = Flat(**options)"
+    assert layout("x = self.stem(x)", init) == ""
+    assert layout("x = self.stem(x)\nx = torch.cat((cls, x), dim=1)", init) == "NLC"
+    assert layout("x = self.stem(x)\nif FLAG:\n    x = torch.cat((cls, x), dim=1)", init) == "NLC"
 
 
 def test_of_a_tuple_the_tokens_are_the_first():
