@@ -12,7 +12,7 @@ class CaitSplit(Cait):
     """Cait with embed() and forward_stages(); all else is timm's."""
 
     def embed_patches(self, x) -> torch.Tensor:
-        """Turn images, (B, C, H, W), into bare patches.
+        """Turn images, (B, C, H, W), into bare patches, (B, N, C).
 
         They have neither position nor prefix tokens yet. The boundary is timm/models/cait.py:463. Line 463 completes
         the patches, `patch_embed`; line 464 gives them their position.
@@ -21,7 +21,7 @@ class CaitSplit(Cait):
         return x
 
     def embed_positions(self, x: torch.Tensor) -> torch.Tensor:
-        """Give patches their position, and the prefix tokens if there are any: what embed() returns."""
+        """Give patches, (B, N, C), their position, and the prefix tokens if there are any: what embed() returns."""
         x = x + self.pos_embed
         x = self.pos_drop(x)
         return x

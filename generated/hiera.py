@@ -11,14 +11,14 @@ from timm.models.hiera import Hiera
 
 
 class HieraPatches(NamedTuple):
-    """What embed_positions() takes. Replace patches with `patches._replace(x=replaced)`."""
+    """What embed_positions() takes. Replace patches, (B, N, C), with `patches._replace(x=replaced)`."""
 
     x: torch.Tensor
     mask: Optional[torch.Tensor]
 
 
 class HieraEmbedding(NamedTuple):
-    """What enters the stages. Mask the tokens with `embedding._replace(x=masked)`."""
+    """What enters the stages. Mask the tokens, (B, N, C), with `embedding._replace(x=masked)`."""
 
     x: torch.Tensor
     mask: Optional[torch.Tensor]
@@ -28,7 +28,7 @@ class HieraSplit(Hiera):
     """Hiera with embed() and forward_stages(); all else is timm's."""
 
     def embed_patches(self, x: torch.Tensor, mask: Optional[torch.Tensor] = None) -> HieraPatches:
-        """Turn images, (B, C, H, W), into bare patches, and what goes with them.
+        """Turn images, (B, C, H, W), into bare patches, (B, N, C), and what goes with them.
 
         They have neither position nor prefix tokens yet. The boundary is timm/models/hiera.py:837. Line 837 completes
         the patches, `patch_embed`; line 838 gives them their position.
@@ -46,13 +46,13 @@ class HieraSplit(Hiera):
         return HieraPatches(x, mask)
 
     def embed_positions(self, patches: HieraPatches) -> HieraEmbedding:
-        """Give patches their position, and the prefix tokens if there are any: what embed() returns."""
+        """Give patches, (B, N, C), their position, and the prefix tokens if there are any: what embed() returns."""
         x, mask = patches
         x = self._pos_embed(x)
         return HieraEmbedding(x, mask)
 
     def embed(self, x: torch.Tensor, mask: Optional[torch.Tensor] = None) -> HieraEmbedding:
-        """Turn images, (B, C, H, W), into the tokens that enter the stages, and what goes with them.
+        """Turn images, (B, C, H, W), into the tokens, (B, N, C), that enter the stages, and what goes with them.
 
         The boundary is timm/models/hiera.py:838. Line 837 runs the stem, `patch_embed`; line 838 gives the tokens their
         position; line 846 runs the first blocks, `blocks`.

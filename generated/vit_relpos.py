@@ -12,7 +12,7 @@ class VisionTransformerRelPosSplit(VisionTransformerRelPos):
     """VisionTransformerRelPos with embed() and forward_stages(); all else is timm's."""
 
     def embed_patches(self, x) -> torch.Tensor:
-        """Turn images, (B, C, H, W), into bare patches.
+        """Turn images, (B, C, H, W), into bare patches, (B, N, C).
 
         They have neither position nor prefix tokens yet. The boundary is timm/models/vision_transformer_relpos.py:542.
         Line 542 completes the patches, `patch_embed`; line 543 adds the prefix tokens.
@@ -21,7 +21,7 @@ class VisionTransformerRelPosSplit(VisionTransformerRelPos):
         return x
 
     def embed_positions(self, x: torch.Tensor) -> torch.Tensor:
-        """Give patches the prefix tokens: what embed() returns."""
+        """Give patches, (B, N, C), the prefix tokens: what embed() returns."""
         if self.cls_token is not None:
             x = torch.cat((self.cls_token.expand(x.shape[0], -1, -1), x), dim=1)
         return x
