@@ -196,6 +196,8 @@ class _Reader:
         if found is None:
             parents = {dotted(base).rpartition(".")[2] for c in facts.lineage for base in c.node.bases}
             if "Sequential" in parents and given and self.depth < 6:
+                if facts.method("__init__") is None:
+                    return self._sequence(list(_spread(call.args)), given[0])
                 inner = _Reader(cls.module, facts, {}, self.depth + 1)
                 # conditions and loops do not matter if each of the parts keeps the layout
                 kept = all(inner._sequence([part], given[0]) == given[0] for part in _children(facts))
@@ -267,7 +269,7 @@ def _with_default(call: ast.Call, maker: Facts) -> ast.Call:
     defaults = dict(zip(reversed(names), reversed(found[1].args.defaults), strict=False))
     match defaults.get(call.func.id):
         case ast.Call(func=ast.Name("partial"), args=[made], keywords=keywords):
-            return ast.Call(made, call.args, [*call.keywords, *keywords])
+            return ast.Call(made, call.args, [*keywords, *call.keywords])
         case ast.Name() as made if not call.func.id.endswith(("act_layer", "norm_layer")):
             return ast.Call(made, call.args, call.keywords)
     return call
@@ -287,12 +289,14 @@ def _spread(arguments: Sequence[ast.expr]) -> Iterator[ast.expr]:
 
 
 def _children(facts: Facts) -> Iterator[ast.expr]:
-    """What the constructor of a ``Sequential`` puts into it."""
+    """What the constructor of a ``Sequential`` puts into it; of what cannot be read, something that is no module."""
     found = facts.method("__init__")
     for node in ast.walk(found[1]) if found is not None else ():
         match node:
             case ast.Call(func=ast.Attribute(attr="add_module"), args=[_, part]):
                 yield part
+            case ast.Call(func=ast.Attribute(value=ast.Name("self"), attr="append" | "insert" | "extend"), args=parts):
+                yield parts[-1]
             case ast.Call(func=ast.Attribute(attr="__init__"), args=parts):
                 yield from _spread(parts)
             case ast.Assign(targets=[ast.Attribute(value=ast.Name("self"))], value=ast.Call() as part):

@@ -115,12 +115,13 @@ def _find_cut(facts: Facts, statements: Sequence[Statement], images: str) -> _Cu
         if number == first or holds_position(facts, step):
             what = "their position" if step.is_position or holds_position(facts, step) else "the prefix tokens"
             raise Refused(step.statement.place, f"{_whole(facts, step)} gives the patches and {what}")
-        if number > first:
-            brought, place = quoted(steps[first].runs), steps[first].statement.place
-            raise Refused(place, f"line {place.line} brings in {brought} before the patches are complete")
     if first == len(steps):
         raise Refused(statements[-1].place, NO_NEED)
-    last = max(number for number, step in enumerate(steps[:first]) if step.on_path and step.runs)
+    made = [number for number, step in enumerate(steps[:first]) if step.on_path and step.runs]
+    if not made or any(number > first for number in stems):
+        brought, place = quoted(steps[first].runs) or "position", steps[first].statement.place
+        raise Refused(place, f"line {place.line} brings in {brought} before the patches are complete")
+    last = made[-1]
     reasons = [f"line {steps[last].statement.place.line} completes the patches, {quoted(steps[last].runs)}"]
     last, tokens = through_views(steps[:first], last, steps[last].target, reasons)
     if not steps[first].is_position:

@@ -52,6 +52,15 @@ class MixedRow(nn.Sequential):
         self.add_module('conv', nn.Conv2d(3, 8, 4))
         self.add_module('flat', Flat())
 
+class AppendedRow(nn.Sequential):
+    def __init__(self, layers):
+        super().__init__()
+        self.append(nn.Conv2d(3, 8, 4))
+        self.extend([Flat()])
+
+class PlainRow(nn.Sequential):
+    pass
+
 class StarredRow(nn.Sequential):
     def __init__(self, layers):
         super().__init__(*layers)
@@ -129,9 +138,12 @@ def test_statements_are_followed(code, expected):
         ("ConvRow()", "NCHW"),
         ("MixedRow()", ""),
         ("StarredRow()", ""),
+        ("AppendedRow()", ""),
+        ("PlainRow(nn.Conv2d(3, 8, 4), Flat())", "NLC"),
         ("conv_nd(2)(3, 8, 4)", "NCHW"),
         ("given()", "NLC"),
         ("partly_given(flatten=True)", "NHWC"),
+        ("partly_given(output_fmt='NLC')", "NLC"),
         ("act_layer()", "NCHW"),
     ],
 )

@@ -165,8 +165,9 @@ class Tiny(nn.Module):
     [
         "pos = self.pos_embed * 2\nx = self.patch_embed(x)\nx = x + pos",
         "x = self.patch_embed(x)\nx = x + self.pos_embed\nx = self.patch_embed2(x)\nx = x + self.pos_embed",
+        "x = x + self.pos_embed",
     ],
-    ids=["made before", "patches again"],
+    ids=["made before", "patches again", "no patches"],
 )
 def test_statements_do_not_change_their_order(body):
     source = tiny(body + BLOCKS, patch_embed2="nn.Conv2d()")
