@@ -115,6 +115,7 @@ class Facts:
     prefix: str = "self"
     _runs: dict[str, frozenset[str]] = field(default_factory=dict)
     _roles: dict[str, Role] = field(default_factory=dict)
+    _positions: dict[str, bool] = field(default_factory=dict)
 
     @cached_property
     def lineage(self) -> tuple[Class, ...]:
@@ -257,14 +258,19 @@ class Facts:
 
     def holds_position(self, attribute: str) -> bool:
         """Whether the ``forward`` of a module gives the tokens a position: a table of its own, a helper named so."""
-        for cls in self.classes(attribute):
-            inner = Facts(self.index, cls)
-            found = inner.method("forward")
-            if found is not None:
-                runs, calls = inner.runs(found[1]), inner.calls(found[1])
-                if any(inner.role(a) is Role.POSITION for a in runs) or any(map(names_position, calls)):
-                    return True
-        return False
+        if attribute not in self._positions:
+            inner = (Facts(self.index, cls) for cls in self.classes(attribute))
+            self._positions[attribute] = any(facts.runs_position for facts in inner)
+        return self._positions[attribute]
+
+    @cached_property
+    def runs_position(self) -> bool:
+        """Whether the ``forward`` of a module runs what is a position by its role or by its name."""
+        found = self.method("forward")
+        if found is None:
+            return False
+        runs, calls = self.runs(found[1]), self.calls(found[1])
+        return any(self.role(a) is Role.POSITION for a in runs) or any(map(names_position, calls))
 
     def runs(self, node: ast.AST) -> frozenset[str]:
         """Attributes of ``self`` that code hands tokens to, through helper methods too.
