@@ -10,13 +10,14 @@ from torch import nn
 
 from codegen.proof.boundary import Parts, Unjudged, judge, until_entry
 from codegen.proof.models import BATCH, RATES, accepted, build, input_size
+from codegen.proof.patches import judge_patches
 from codegen.proof.results import Check, NameResult
 from codegen.proof.trace import Recorder, Trace, nowhere, record
 
 Split = Callable[[nn.Module], nn.Module]
 """``generated.split``."""
 
-CHECKS = ("ops", "boundary", "training")
+CHECKS = ("ops", "boundary", "patches", "training")
 """Names of the checks, in order."""
 
 
@@ -31,7 +32,8 @@ def check_ops(name: str, model_class: str, split: Split, device: str = "meta") -
             it refuses are taken to ``cpu``.
 
     Returns:
-        The checks ``ops``, ``boundary`` and ``training``. One that timm itself cannot run is ``not run``.
+        The checks ``ops``, ``boundary``, ``patches`` and ``training``. One that timm itself cannot run is ``not run``;
+        ``patches`` is ``not offered`` by a class whose embedding is in one piece.
     """
     try:
         model = build(name, device).eval()
@@ -51,13 +53,15 @@ def check_ops(name: str, model_class: str, split: Split, device: str = "meta") -
 
     try:
         model = split_in_place(build(name, device).eval(), split)
-        cut = _trace(model, _cut, device)
+        halved = _is_halved(model, timm_class)
+        cut = _trace(model, _cut_twice if halved else _cut, device)
         difference = timm.difference(cut) or _features_differ(name, device, timm, model, split)
     except Exception as error:
         return NameResult(name, model_class, (Check("ops", "fails", describe(error)),), parameters)
     checks = (
         _check("ops", difference),
         _check_boundary(timm, cut, parts),
+        _check("patches", judge_patches(cut, parts)) if halved else Check("patches", "not offered"),
         _check_training(name, timm_class, split, device),
     )
     return NameResult(name, model_class, checks, parameters)
@@ -127,10 +131,12 @@ def _check_training(name: str, timm_class: type, split: Split, device: str) -> C
             refusal = refusal or describe(error)
             continue
         try:
-            difference = timm.difference(_trace(split_in_place(model, split), _cut, device))
+            model = split_in_place(model, split)
+            run = _cut_twice if _is_halved(model, timm_class) else _cut
+            difference = timm.difference(_trace(model, run, device))
             if difference:  # again with a model that has not run yet, as above
                 fresh = split_in_place(build(name, device, options).train(), split)
-                difference = timm.difference(_trace(fresh, _cut, device))
+                difference = timm.difference(_trace(fresh, run, device))
         except Exception as error:
             difference = describe(error)
         less = f"dropping less, for timm: {refusal}" if refusal else ""
@@ -146,6 +152,20 @@ def _cut(model: Any, image: torch.Tensor, recorder: Recorder) -> Any:
     embedding = model.embed(image)
     recorder.cut()
     return model.forward_stages(embedding)
+
+
+def _cut_twice(model: Any, image: torch.Tensor, recorder: Recorder) -> Any:
+    """What ``embed`` does in one, step by step."""
+    patches = model.embed_patches(image)
+    recorder.cut()
+    embedding = model.embed_positions(patches)
+    recorder.cut()
+    return model.forward_stages(embedding)
+
+
+def _is_halved(model: nn.Module, timm_class: type) -> bool:
+    """Whether a split model has ``embed_patches`` and ``embed_positions`` from its split class."""
+    return any(hasattr(model, name) and not hasattr(timm_class, name) for name in ("embed_patches", "embed_positions"))
 
 
 def _trace(

@@ -380,6 +380,39 @@ def test_it_runs_in_bfloat16(kind, options):
     assert features.isfinite().all()
 
 
+# Before the position
+
+
+@pytest.mark.parametrize("kind", ["vit", "registers", "eva", "sam", "nchw", "hiera"])
+def test_a_token_that_is_put_before_the_position_knows_where_it_is(kind):
+    model = build(kind)
+    masked = MaskedImageModel(model, mask_ratio=0.5, image_size=layout_of(model).streams[0].image_size)
+    model.forward_stages = lambda embedding: masked.layout.patches(embedding)
+    for name, parameter in model.named_parameters():
+        if "pos_embed" in name:
+            nn.init.normal_(parameter)
+    tokens, mask, _ = masked(images_for(model))
+    rows = tokens[0][mask[0]]
+    absolute = any("pos_embed" in name for name, _ in model.named_parameters())
+    assert torch.equal(rows[0], rows[1]) != absolute
+    assert not torch.equal(tokens[0][~mask[0]][0], tokens[0][~mask[0]][1])
+
+
+@pytest.mark.parametrize("kind", ["lists", "two streams"])
+def test_where_one_call_gives_patches_and_position_they_are_replaced_after_it(kind):
+    with pytest.raises(ValueError, match=r"one call, .* gives the patches and their position.*position='after'"):
+        MaskedImageModel(build(kind))
+    with pytest.raises(TypeError, match=r"has no embed_patches\(\): one call"):
+        TokenLayout.of_patches(build(kind))
+
+
+def test_where_the_embedding_gives_no_position_before_and_after_are_the_same():
+    images = images_for(build("swin"))
+    masks = [MaskedImageModel(build("swin"), position=position, mask_token="zero") for position in ("before", "after")]
+    before, after = (masked(images, generator=seeded()).features for masked in masks)
+    assert torch.equal(before, after)
+
+
 # What cannot be
 
 
