@@ -91,3 +91,13 @@ def test_an_inner_method_that_returns_in_the_middle_is_refused():
         "        if x is None:\n            return x\n        x = self.patch_embed(x)\n",
     )
     assert "must return once" in reason(delegating(encoder=encoder))
+
+
+def test_an_encoder_that_is_called_in_two_ways_is_named_as_what_can_be_split_instead():
+    body = """
+        if self.flag:
+            return self.encoder(x)
+        return self.encoder.forward_features(x)
+    """
+    refused = refusal_of(delegating(body))
+    assert refused.reason.endswith("; it is a model of its own, Encoder: split model.encoder instead")
