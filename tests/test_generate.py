@@ -2,8 +2,11 @@
 
 import ast
 import functools
+import os
 import subprocess
 import sys
+import tarfile
+import zipfile
 
 import pytest
 from sources import CHECKOUT, GENERATED, committed_manifest, timm_package, timm_release
@@ -68,15 +71,56 @@ def test_regenerating_reproduces_the_committed_package_byte_for_byte():
     assert "\n".join(differences(GENERATED, timm_package().files)) == ""
 
 
-def test_regenerating_by_the_command_reproduces_the_committed_package_byte_for_byte(tmp_path):
-    version = committed_manifest()["timm_version"]
-    command = [sys.executable, "-m", "codegen", "generate", "--timm-version", version, "--output", tmp_path / "again"]
-    subprocess.run(command, cwd=CHECKOUT, check=True, capture_output=True)
+def as_wheel(folder):
+    with zipfile.ZipFile(folder / "timm.whl", "w") as archive:
+        for path, text in timm_release().files.items():
+            archive.writestr(path, text)
+    return folder / "timm.whl"
+
+
+def as_directory(folder):
+    for path, text in timm_release().files.items():
+        (folder / "unpacked" / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / "unpacked" / path).write_text(text, encoding="utf-8")
+    return folder / "unpacked"
+
+
+def as_sdist(folder):
+    with tarfile.open(folder / "timm.tar.gz", "w:gz") as archive:
+        archive.add(as_directory(folder), "timm-sdist")
+    return folder / "timm.tar.gz"
+
+
+# with neither, Python takes the locale C for one of UTF-8
+ASCII = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+
+
+@pytest.mark.parametrize(
+    ("source", "environment"),
+    [
+        (None, {"PYTHONHASHSEED": "0"}),
+        (as_wheel, {"PYTHONHASHSEED": "1", **ASCII}),
+        (as_directory, {"PYTHONHASHSEED": "2", "TZ": "Asia/Kathmandu", "COLUMNS": "20"}),
+        (as_sdist, {"PYTHONHASHSEED": "3", "PYTHONOPTIMIZE": "2", **ASCII}),
+    ],
+    ids=["installed", "wheel", "directory", "sdist"],
+)
+def test_regenerating_by_the_command_reproduces_the_committed_package_byte_for_byte(tmp_path, source, environment):
+    chosen = ["--source", source(tmp_path)] if source else ["--timm-version", committed_manifest()["timm_version"]]
+    here = tmp_path / "working directory"
+    here.mkdir()
+    subprocess.run(
+        [sys.executable, "-m", "codegen", "generate", *chosen, "--output", "again"],
+        cwd=here,
+        env={**os.environ, "PYTHONPATH": str(CHECKOUT), **environment},
+        check=True,
+        capture_output=True,
+    )
 
     def content(folder):
         return {path.name: path.read_bytes() for path in folder.iterdir() if path.name != "__pycache__"}
 
-    assert content(tmp_path / "again") == content(GENERATED)
+    assert content(here / "again") == content(GENERATED)
 
 
 def test_generating_twice_gives_the_same_text_whatever_the_order_of_hashes():
