@@ -213,3 +213,49 @@ def test_an_output_that_cannot_be_written_exits_with_1(source, tmp_path):
     (tmp_path / "file").write_text("")
     line = failure(timm_split("generate", "--source", source, "--output", "file/generated", folder=tmp_path), 1)
     assert "file/generated" in line
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such limit on this system")
+@pytest.mark.parametrize("most", [0, 100, 4000])
+def test_a_full_disk_exits_with_1_and_leaves_no_trace(source, tmp_path, most):
+    program = (
+        "import resource, sys\n"
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({most}, {most}))\n"
+        "from codegen.cli import main\n"
+        "main(['generate', '--source', 'source'])\n"
+    )
+    before = tree(tmp_path)
+    environment = os.environ | {"PYTHONPATH": str(CHECKOUT), "PYTHONDONTWRITEBYTECODE": "1"}
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert re.search("File too large|No usable temporary directory", failure(done, 1))
+    assert tree(tmp_path) == before
+
+
+def nowhere(tmp_path: Path) -> dict[str, str]:
+    """An environment in which pip reaches no index."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PIP_")}
+    links = tmp_path / "links"
+    links.mkdir()
+    found = {"PIP_CONFIG_FILE": os.devnull, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(links)}
+    return kept | found | {"XDG_CACHE_HOME": str(tmp_path / "cache"), "HOME": str(tmp_path / "home")}
+
+
+@pytest.mark.parametrize(
+    ("on_index", "code", "words"),
+    [
+        ([], 1, "neither installed nor cached, and pip finds no wheel of timm"),
+        (["1.0.20", "1.0.21"], 2, "there is no timm 0.0.1: the releases nearest to it are 1.0.20, 1.0.21"),
+    ],
+)
+def test_a_release_that_cannot_be_had_is_one_line_and_an_exit_code(tmp_path, monkeypatch, on_index, code, words):
+    monkeypatch.setattr(os, "environ", nowhere(tmp_path))
+    for version in on_index:
+        (tmp_path / "links" / f"timm-{version}-py3-none-any.whl").write_bytes(b"")
+    done = timm_split("generate", "--timm-version", "0.0.1", folder=tmp_path)
+    announced, line = done.stderr.splitlines()
+    assert announced == "downloading timm 0.0.1 ..."
+    assert (done.returncode, done.stdout) == (code, "")
+    assert line.startswith("error: ")
+    assert words in line
+    assert not (tmp_path / "generated").exists()
