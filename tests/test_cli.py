@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -195,6 +196,32 @@ def test_files_of_others_are_left_alone_unless_forced(source, tmp_path):
 
     assert timm_split("generate", "--source", source, "--force", folder=tmp_path).returncode == 0
     assert "notes.txt" not in tree(notes.parent)
+
+
+def test_no_command_that_reads_a_source_executes_a_byte_of_it(source, tmp_path):
+    trace = tmp_path / "trace"
+    leave = f"open({str(trace)!r}, 'w').close()"
+    (source / "timm/models").joinpath("__init__.py").write_text("")
+    for path in source.rglob("*.py"):
+        path.write_text(f"{leave}\n{path.read_text()}")
+    model = (source / TINY).read_text()
+    (source / TINY).write_text(model.replace("class Tiny:\n", f"class Tiny:\n    trace = {leave}\n"))
+    other = tmp_path / "other"
+    shutil.copytree(source, other)
+    (other / "timm/version.py").write_text(f"{leave}\n__version__ = '1.2.4'\n")
+    commands = [
+        ["generate", "--source", source, "--output", tmp_path / "out"],
+        ["list", "--source", source],
+        ["show", "Tiny", "--source", source],
+        ["diff", source, other],
+    ]
+    for command in commands:
+        # from where Python would find that timm first
+        done = timm_split(*command, folder=source)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert not trace.exists(), command
+    subprocess.run([sys.executable, "-c", "import timm"], cwd=source, check=True)
+    assert trace.exists()
 
 
 # Failures: one line, exit code 1, the old package untouched
