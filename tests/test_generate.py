@@ -9,7 +9,7 @@ import tarfile
 import zipfile
 
 import pytest
-from sources import CHECKOUT, GENERATED, committed_manifest, timm_package, timm_release
+from sources import CHECKOUT, GENERATED, committed_manifest, recorded, timm_package, timm_release
 
 from codegen.generate import generate
 from codegen.index import METHOD
@@ -127,6 +127,7 @@ def test_generating_twice_gives_the_same_text_whatever_the_order_of_hashes():
     assert generate(timm_release()).files == timm_package().files
 
 
+@recorded
 def test_what_is_refused_and_how_many_names_that_leaves():
     refused = {path: len(entry["models"]) for path, entry in CLASSES.items() if "refused" in entry}
     assert refused == REFUSED
@@ -134,6 +135,7 @@ def test_what_is_refused_and_how_many_names_that_leaves():
     assert len(names) == len(set(names)) == 1344
 
 
+@recorded
 def test_every_transformer_hybrid_and_mixer_is_split():
     paths = {path: entry for path, entry in CLASSES.items() if path.split(".")[2] not in PURE_CNNS}
     assert paths.items() <= SPLIT.items()
@@ -152,7 +154,6 @@ def test_every_class_with_forward_features_is_in_the_manifest():
     }
     inheriting = {path for path, entry in SPLIT.items() if entry["split"]["inherits"]}
     assert defining | inheriting == set(CLASSES)
-    assert len(defining) == 95
 
 
 # What the manifest says of timm's source can be read there
@@ -184,7 +185,7 @@ def test_the_boundary_of_a_class_reads_in_timm_as_the_manifest_says(path):
     assert boundary["statement"] in first_lines
 
 
-@pytest.mark.parametrize("path", REFUSED)
+@pytest.mark.parametrize("path", [path for path in CLASSES if path not in SPLIT])
 def test_the_line_that_a_refusal_names_is_in_the_method_and_holds_what_it_quotes(path):
     entry = CLASSES[path]
     refused = entry["refused"]
