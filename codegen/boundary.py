@@ -17,6 +17,7 @@ from codegen.body import Statement, arms, conditional, count_rounds, guard_loop_
 from codegen.crossing import sink
 from codegen.dataflow import dotted, flow, returns
 from codegen.facts import UNKNOWN, Facts, Role
+from codegen.index import METHOD
 from codegen.steady import depends_on_self_alone, is_steady
 from codegen.steps import Step, holds_position, quoted, through_views, walk
 from codegen.types import Boundary, Place
@@ -174,7 +175,19 @@ def _compound(facts: Facts, statements: tuple[Statement, ...], number: int, step
         raise Refused(statement.place, "a computed name, or code that takes self whole, decides which modules run here")
     # of a helper method its name says more than all that it runs
     inside = quoted(list(facts.calls(statement.tree)) or step.runs)
-    raise Refused(statement.place, f"the stem is not a statement of its own: it runs inside {inside} with the blocks")
+    raise Refused(
+        statement.place,
+        f"the stem is not a statement of its own: it runs inside {inside} with the blocks{_way_out(facts, step.runs)}",
+    )
+
+
+def _way_out(facts: Facts, attributes: Iterable[str]) -> str:
+    """What to do about a statement that runs a whole inner model: that one may be cut where this one is not."""
+    for attribute in sorted(attributes):
+        for cls in facts.classes(attribute):
+            if any(METHOD in ancestor.members for ancestor in facts.index.lineage(cls)):
+                return f"; it is a model of its own, {cls.name}: split model.{attribute} instead"
+    return ""
 
 
 def _arms(facts: Facts, statements: tuple[Statement, ...], number: int, tokens: frozenset[str], counter: str) -> Cut:

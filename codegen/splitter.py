@@ -12,7 +12,7 @@ from codegen.body import Statement, read_method, source_lines
 from codegen.boundary import Refused, find_cut
 from codegen.crossing import cross
 from codegen.dataflow import Unsound, flow, signature_names
-from codegen.delegate import find_delegate, inline
+from codegen.delegate import find_delegate, find_delegate_cut, inline, joined
 from codegen.facts import Facts, Role
 from codegen.index import METHOD, Class, Import, Index, Module
 from codegen.layout import token_layout
@@ -150,11 +150,14 @@ def split_class(facts: Facts, cls: Class, method: ast.stmt) -> Split:
     if delegate is None:
         statements, inner = body.statements, facts
     else:
-        statements = inline(delegate, [p.name for p in body.parameters])
-        inner = delegate.facts
+        written = inline(facts, delegate, [p.name for p in body.parameters])
+        statements, inner = joined(delegate, written), delegate.facts
     whole = flow([s.tree for s in statements], [body.receiver, *(p.name for p in body.parameters)])
     check_scope(cls.module, cls.node, function, whole)
-    cut = find_cut(inner, statements, images.name)
+    if delegate is None:
+        cut = find_cut(inner, statements, images.name)
+    else:
+        cut = find_delegate_cut(delegate, written, images.name)
     if not any(inner.role(a) in (Role.BLOCK, Role.BOTH) for s in cut.stages for a in inner.runs(s.tree)):
         raise Refused(statements[-1].place, "no statement runs the blocks of the model, as far as can be told")
     crossing = cross(inner, cut.embed, cut.stages, body.parameters, cut.tokens)

@@ -165,6 +165,30 @@ def test_what_timm_cannot_build_was_not_run():
     assert "no_such_model" in result.checks[0].detail
 
 
+def test_a_large_model_that_asks_for_values_runs_on_the_cpu_shallow_and_on_small_images_and_says_so(monkeypatch):
+    original = VisionTransformer._pos_embed
+
+    def asks(self, x):
+        return original(self, x) if x.isfinite().all() else x  # which meta cannot tell
+
+    monkeypatch.setattr(VisionTransformer, "_pos_embed", asks)
+    result = check_ops("vit_large_patch16_224", VIT, splitting(Right))
+    assert result.verdict == "holds"
+    assert {check.detail for check in result.checks} == {
+        "on the CPU, images of 64 x 64, depth=2, img_size=(64, 64)",
+    }
+    assert result.parameters > 300_000_000  # those of the model that has the name
+
+
+def test_what_timm_cannot_run_at_all_was_not_run(monkeypatch):
+    def raises(self, x):
+        raise ValueError("no images")
+
+    monkeypatch.setattr(VisionTransformer, "_pos_embed", raises)
+    result = check_ops("test_vit", VIT, splitting(Right))
+    assert {(check.verdict, check.detail) for check in result.checks} == {("not run", "ValueError: no images")}
+
+
 def test_training_that_timm_cannot_run_in_full_says_what_was_left_out():
     class HieraSplit(timm.models.hiera.Hiera):
         def embed(self, x):
