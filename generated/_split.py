@@ -23,7 +23,7 @@ if TYPE_CHECKING:
             """An embedding to what ``forward_features`` gives for its images."""
 
         def embed_patches(self, *args: Any, **kwargs: Any) -> Any:
-            """Images to patches without position and prefix tokens. Only where the manifest has ``patches`` in a split."""
+            """Images to patches without position and prefix tokens. Not of every class: the manifest says of which."""
 
         def embed_positions(self, *args: Any, **kwargs: Any) -> Any:
             """Patches to the embedding: ``embed`` is this after ``embed_patches``."""
@@ -65,8 +65,8 @@ def split(model: nn.Module) -> SplitModel:
 
     Raises:
         TypeError: If the model's class was not split, overrides ``forward_features``, or has an attribute of its own
-            that is named as one of the new methods; if the model is inside a wrapper (``features_only``, ``torch.compile``,
-            ``torch.jit``, data parallel). The model is unchanged then.
+            that is named as one of the new methods; if the model is inside a wrapper (``features_only``,
+            ``torch.compile``, ``torch.jit``, data parallel). The model is unchanged then.
     """
     for module, split_class in _plan(model, "the model"):
         module.__class__ = split_class
