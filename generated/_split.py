@@ -23,7 +23,7 @@ if TYPE_CHECKING:
             """An embedding to what ``forward_features`` gives for its images."""
 
         def embed_patches(self, *args: Any, **kwargs: Any) -> Any:
-            """Images to patches without position and prefix tokens, where the manifest has ``patches`` of a class."""
+            """Images to patches without position and prefix tokens. Not of every class: the manifest says of which."""
 
         def embed_positions(self, *args: Any, **kwargs: Any) -> Any:
             """Patches to the embedding: ``embed`` is this after ``embed_patches``."""

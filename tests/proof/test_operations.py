@@ -174,7 +174,7 @@ def test_a_large_model_that_asks_for_values_runs_on_the_cpu_shallow_and_on_small
     monkeypatch.setattr(VisionTransformer, "_pos_embed", asks)
     result = check_ops("vit_large_patch16_224", VIT, splitting(Right))
     assert result.verdict == "holds"
-    assert {check.detail for check in result.checks} == {
+    assert {check.detail for check in result.checks if check.verdict == "holds"} == {
         "on the CPU, images of 64 x 64, depth=2, img_size=(64, 64)",
     }
     assert result.parameters > 300_000_000  # those of the model that has the name
