@@ -44,7 +44,7 @@ def keep(layout: TokenLayout, embedding: Any, visible: torch.Tensor) -> Any:
     fields = {
         name: _content(field, visible, count)
         if name in layout.content
-        else _select(name, field, index, batch, layout.batched.get(name))
+        else _select(name, field, index, batch, layout.is_batched(name, field))
         for name, field in fields_of(embedding).items()
     }
     return kept._replace(**fields) if fields else kept
@@ -65,12 +65,19 @@ def _select(name: str, field: Any, index: dict[int, torch.Tensor], batch: int, b
         index: By the number of patches or tokens which of them remain, (B, n).
         batch: B.
         batched: Whether the first dimension of the tensor is the batch; ``None`` if that shows in its size.
+
+    Raises:
+        TypeError: It is something that cannot be looked into.
     """
     if isinstance(field, dict):
         return {key: _select(key, value, index, batch, batched) for key, value in field.items()}
-    if isinstance(field, (list, tuple)) and all(isinstance(value, torch.Tensor) for value in field):
+    if isinstance(field, (list, tuple)):
         return type(field)(_select(name, value, index, batch, batched) for value in field)
-    if not isinstance(field, torch.Tensor) or field.ndim < 2:
+    if field is None or isinstance(field, (bool, int, float, str)):
+        return field
+    if not isinstance(field, torch.Tensor):
+        raise TypeError(f"what of `{name}` belongs to visible patches cannot be told: it is a {type(field).__name__}")
+    if field.ndim < 2:
         return field
     if batched is None:
         batched = field.shape[0] == batch

@@ -65,12 +65,12 @@ def _look(
         listed = isinstance(first, (list, tuple))
         streams = tuple(_stream(model, x, maps, size) for x in (first if listed else [first]))
         others = {name: value for name, value in fields_of(embedding).items() if isinstance(value, torch.Tensor)}
-        batched: dict[str, bool] = {}
+        batched: dict[tuple[str, int], bool] = {}
         if others:  # what grows with the batch has it
             single = fields_of(_try(model, embed, size, batch=1)[0])
-            batched = {name: value.shape != single[name].shape for name, value in others.items()}
+            batched = {(name, x.ndim): x.shape != single[name].shape for name, x in others.items()}
         count = streams[0].count(first[0] if listed else first)
-        content = tuple(name for name, value in others.items() if batched[name] and len(value) == _BATCH * count)
+        content = tuple(n for n, x in others.items() if batched[n, x.ndim] and len(x) == _BATCH * count)
         layout = TokenLayout(streams, listed, batched, content, unit=_own_unit(model, embedding, streams[0]))
         if stages and not layout.unit:
             layout = replace(layout, whole_grid=_why_whole_grid(model, layout, embedding))

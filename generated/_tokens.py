@@ -106,7 +106,8 @@ class TokenLayout:
     Attributes:
         streams: One for each tensor of tokens.
         listed: Whether the tokens are a list of tensors.
-        batched: Of each other tensor in the embedding, whether its first dimension is the batch.
+        batched: Of each other tensor in the embedding, by its name and its number of dimensions, whether its first
+            dimension is the batch.
         content: Fields of the embedding that hold more of what the images show in each patch, ``(B * N, ...)``.
         whole_grid: Why no patch can be left out: what the stages do where patches are missing. Empty if they can.
         unit: Side of the square of patches that the model itself drops at once; 0 where it does no such thing.
@@ -114,7 +115,7 @@ class TokenLayout:
 
     streams: tuple[Stream, ...]
     listed: bool = False
-    batched: Mapping[str, bool] = field(default_factory=dict)
+    batched: Mapping[tuple[str, int], bool] = field(default_factory=dict)
     content: tuple[str, ...] = ()
     whole_grid: str = ""
     unit: int = 0
@@ -140,6 +141,10 @@ class TokenLayout:
             embedding,
             [stream.put(x, p) for stream, x, p in zip(self.streams, tokens, given)],  # noqa: B905
         )
+
+    def is_batched(self, name: str, value: Any) -> bool | None:
+        """Whether the first dimension of a field is the batch; ``None`` if it is not as it was when looked at."""
+        return self.batched.get((name, value.ndim)) if isinstance(value, torch.Tensor) else None
 
     def tokens(self, embedding: Any) -> Sequence[torch.Tensor]:
         """The tensors of tokens in an embedding, one for each stream."""

@@ -116,15 +116,32 @@ def repeat(layout: TokenLayout, embedding: Any, times: int) -> Any:
 
     Returns:
         An embedding of ``B * times`` rows, those of an image side by side.
+
+    Raises:
+        TypeError: Something in the embedding cannot be repeated.
     """
-    tokens = [x.repeat_interleave(times, dim=0) for x in layout.tokens(embedding)]
-    result = layout.with_tokens(embedding, tokens)
-    fields = fields_of(embedding)
-    for name in layout.content:  # (B * N, ...), by image
-        rows = fields[name].unflatten(0, (len(tokens[0]) // times, -1))
-        result = result._replace(**{name: rows.repeat_interleave(times, dim=0).flatten(0, 1)})
-    batched = [name for name, has in layout.batched.items() if has and name not in layout.content]
-    return result._replace(**{n: fields[n].repeat_interleave(times, dim=0) for n in batched}) if batched else result
+    tokens = layout.tokens(embedding)
+    batch = len(tokens[0])
+    result = layout.with_tokens(embedding, [x.repeat_interleave(times, dim=0) for x in tokens])
+    fields = {name: _repeat(layout, name, value, batch, times) for name, value in fields_of(embedding).items()}
+    return result._replace(**fields) if fields else result
+
+
+def _repeat(layout: TokenLayout, name: str, value: Any, batch: int, times: int) -> Any:
+    if isinstance(value, dict):
+        return {key: _repeat(layout, key, inner, batch, times) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(_repeat(layout, name, inner, batch, times) for inner in value)
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if not isinstance(value, torch.Tensor):
+        raise TypeError(f"`{name}` cannot be repeated for each mask: it is a {type(value).__name__}")
+    if name in layout.content:  # (B * N, ...), by image
+        return value.unflatten(0, (batch, -1)).repeat_interleave(times, dim=0).flatten(0, 1)
+    batched = layout.is_batched(name, value)
+    if batched is None:
+        batched = value.ndim > 0 and value.shape[0] == batch
+    return value.repeat_interleave(times, dim=0) if batched else value
 
 
 class MaskedOutput(NamedTuple):

@@ -13,7 +13,7 @@ from names import DROPPING, class_of
 from torch.overrides import TorchFunctionMode
 
 import generated
-from generated.masking import drop, random_mask, token_layout
+from generated.masking import drop, random_mask, repeat, token_layout
 
 # One name of each class whose blocks are indifferent to the number of patches, and the ways that positions go with them
 CASES: Mapping[str, tuple[str, dict[str, Any]]] = {
@@ -94,6 +94,46 @@ def test_the_kept_tokens_come_out_as_if_the_others_were_hidden(case):
     expected = torch.cat([full[:, :prefix], full.gather(1, rows)], dim=1)
     assert (kept - expected).abs().max() < 1e-5
     assert expected.std() > 1e-2
+
+
+def test_what_goes_with_patches_that_come_one_by_one_goes_with_the_visible_ones():
+    # NaFlexViT takes patches of images of several sizes, with their places, padded to one length
+    model = build("naflexvit_base_patch16_gap", {"depth": 2, "rope_type": "axial"})
+    layout = token_layout(model, (64, 64))
+    places = torch.stack(torch.meshgrid(torch.arange(4), torch.arange(3), indexing="ij"), dim=-1).flatten(0, 1)
+    coordinates = torch.stack([places, places])
+    valid = torch.ones(2, 12, dtype=torch.bool)
+    valid[1, 9:] = False  # the second image is smaller
+    patches = torch.rand(2, 12, 3 * 16 * 16, dtype=torch.float64)
+    mask = random_mask(2, (4, 3), 0.5, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        embedding = model.embed(patches, patch_coord=coordinates, patch_valid=valid)
+        dropped = drop(layout, embedding, mask)
+        prefix = layout.streams[0].prefix
+        assert dropped.embedding.rope_embeds.shape == (2, 1, 6, embedding.rope_embeds.shape[-1])
+        assert dropped.embedding.attn_mask.shape[-1] == 6 + prefix
+        assert torch.equal(dropped.embedding.embeds["patch_valid"], valid.gather(1, dropped.visible))
+        kept = model.forward_stages(dropped.embedding)["patches"]
+        # the same, where attention hides what is masked as well as what is padding
+        unseen = torch.nn.functional.pad(mask, (prefix, 0))[:, None, None, :]
+        full = model.forward_stages(embedding._replace(attn_mask=embedding.attn_mask.masked_fill(unseen, -torch.inf)))
+    rows = dropped.visible.unsqueeze(-1) + prefix
+    expected = full["patches"].gather(1, rows.expand(-1, -1, kept.shape[2]))
+    repeated = repeat(layout, embedding, 2)
+    assert len(repeated.attn_mask) == len(repeated.rope_embeds) == len(repeated.embeds["patch_valid"]) == 4
+    seen = valid.gather(1, dropped.visible)
+    assert (kept[:, prefix:] - expected)[seen].abs().max() < 1e-5
+
+
+def test_what_cannot_be_looked_into_is_not_dropped_by_guess():
+    model = build("naflexvit_base_patch16_gap", {"depth": 2, "rope_type": "mixed"})
+    layout = token_layout(model, (64, 64))
+    places = torch.stack(torch.meshgrid(torch.arange(4), torch.arange(3), indexing="ij"), dim=-1).flatten(0, 1)
+    embedding = model.embed(
+        torch.rand(1, 12, 768, dtype=torch.float64), patch_coord=places[None], patch_valid=torch.ones(1, 12).bool()
+    )
+    with pytest.raises(TypeError, match=r"`rope_embeds` .* cannot be told: it is a NaFlexRopeIterator"):
+        drop(layout, embedding, random_mask(1, (4, 3), 0.5))
 
 
 def test_every_class_that_can_drop_is_above():
