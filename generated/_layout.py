@@ -80,7 +80,10 @@ def _look(
 def _own_unit(model: nn.Module, embedding: Any, stream: Stream) -> int:
     """The side of the mask units of a model that drops these itself, by a ``mask`` that goes through its embedding."""
     units = getattr(model, "mask_spatial_shape", None)
-    return stream.grid[0] // units[0] if units and "mask" in fields_of(embedding) else 0
+    if not units or "mask" not in fields_of(embedding):
+        return 0
+    sides = {patches // count for patches, count in zip(stream.grid, units)}  # noqa: B905
+    return sides.pop() if len(sides) == 1 else 0
 
 
 @contextlib.contextmanager
