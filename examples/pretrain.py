@@ -11,6 +11,7 @@ from __future__ import annotations
 import ast
 import csv
 import difflib
+import math
 import os
 import random
 import sys
@@ -90,6 +91,8 @@ class Run:
         self.rank, self.processes = dist.get_rank(), dist.get_world_size()
         if settings.batch_size % self.processes:
             raise InputError(f"--batch-size {settings.batch_size} does not divide by {self.processes} processes.")
+        if settings.warmup_epochs >= settings.epochs:
+            raise InputError(f"--warmup-epochs {settings.warmup_epochs} leaves nothing of --epochs {settings.epochs}.")
         self.device = torch.device(settings.device)
         self.ratio = settings.mask_ratio or (0.75 if settings.method == "mae" else 0.6)
 
@@ -149,9 +152,9 @@ class Run:
             model.freeze_unused(images, mask)
         except Exception as error:  # models refuse images in many ways, assertions among them
             size = "x".join(map(str, images.shape[-2:]))
-            hint = ": --method simmim" if "strategy='replace'" in str(error) else ""
+            hint = ". Choose --method simmim" if "strategy='replace'" in str(error) else ""
             raise InputError(
-                f"{settings.model} cannot be trained so on {size} images: {first_line(error)}{hint}"
+                f"{settings.model} cannot be trained so on {size} images: {first_line(error)}{hint}."
             ) from error
         if not 0 < mask.sum() < mask.numel():
             units = mask.shape[1] // self.unit**2
@@ -258,8 +261,8 @@ def create_backbone(settings: Settings) -> tuple[nn.Module, int]:
             backbone = generated.create_model(settings.model, **kwargs)
     except Exception as error:  # an unknown name, one that cannot be split, or arguments that do not go together
         close = difflib.get_close_matches(settings.model, generated.list_models())
-        hint = f" Close names: {', '.join(close)}." if close and settings.model not in close else ""
-        raise InputError(f"{settings.model} cannot be created: {first_line(error)}{hint}") from error
+        hint = f". Close names: {', '.join(close)}" if close and settings.model not in close else ""
+        raise InputError(f"{settings.model} cannot be created: {first_line(error)}{hint}.") from error
     return backbone, settings.image_size or timm.data.resolve_model_data_config(backbone)["input_size"][-1]
 
 
@@ -270,7 +273,8 @@ def seed_everything(seed: int) -> None:
 
 
 def first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    """What an error says first, without a full stop."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
 
 
 @contextmanager
@@ -289,31 +293,49 @@ def process_group(device: str) -> Iterator[None]:
 
 def pretrain(settings: Settings) -> None:
     """Run the epochs that are left, and write log, picture, checkpoint and weights after each."""
-    settings.output.mkdir(parents=True, exist_ok=True)
-    with checkpoint.replacing(settings.output / "settings.txt") as file:  # before hours of work, not after
-        file.write("".join(f"{name} = {value}\n" for name, value in asdict(settings).items()).encode())
     run = Run(settings)
+    if run.rank == 0:
+        write_settings(settings)
     last = min(settings.epochs, settings.stop_after or settings.epochs)
     terminal = sys.stdout.isatty()
     with Progress(disable=run.rank > 0 or not terminal) as progress:
-        bar = progress.add_task("", total=last * len(run.loader), completed=run.epoch * len(run.loader))
+        bar = progress.add_task("", total=last * len(run.loader))
         while run.epoch < last:
             losses: list[Tensor] = []
             for step, loss in run.train_epoch():
-                losses.append(loss)
-                if len(losses) == settings.log_every or step % len(run.loader) == 0:
-                    mean = torch.stack(losses).mean()
-                    dist.all_reduce(mean)
-                    losses.clear()
-                    if run.rank == 0:
-                        log(settings.output / "log.csv", step, mean.item(), run.optimizer.param_groups[0]["lr"])
-                    line = f"epoch {run.epoch + 1}/{settings.epochs}  step {step}  loss {mean:.4f}"
-                    progress.update(bar, description=line)
-                    if run.rank == 0 and not terminal:
-                        click.echo(line)
                 progress.update(bar, completed=step)
+                losses.append(loss)
+                if len(losses) < settings.log_every and step % len(run.loader):
+                    continue
+                mean = global_mean(losses)
+                losses.clear()
+                if not math.isfinite(mean):
+                    raise InputError(f"The loss is {mean} at step {step}. Choose a lower --lr, or --clip-grad.")
+                line = f"epoch {run.epoch + 1}/{settings.epochs}  step {step}  loss {mean:.4f}"
+                progress.update(bar, description=line)
+                if run.rank == 0:
+                    log(settings.output / "log.csv", step, mean, run.optimizer.param_groups[0]["lr"])
+                    if not terminal:
+                        click.echo(line)
             run.draw(settings.output / f"epoch-{run.epoch:04}.png")
             run.save(settings.output)
+
+
+def global_mean(losses: list[Tensor]) -> float:
+    """The mean of some steps' losses, of which each process has its part."""
+    mean = torch.stack(losses).mean()
+    dist.all_reduce(mean)
+    return mean.item()
+
+
+def write_settings(settings: Settings) -> None:
+    """Note the settings in the output folder, which shows that it can be written before there is anything to lose."""
+    try:
+        settings.output.mkdir(parents=True, exist_ok=True)
+        with checkpoint.replacing(settings.output / "settings.txt") as file:
+            file.write("".join(f"{name} = {value}\n" for name, value in asdict(settings).items()).encode())
+    except OSError as error:
+        raise InputError(f"{settings.output} cannot be written to ({error}). Choose another --output.") from error
 
 
 def log(path: Path, step: int, loss: float, lr: float) -> None:
@@ -342,15 +364,15 @@ def parse_kwargs(context: click.Context, parameter: click.Parameter, values: tup
 
 POSITIVE = click.IntRange(min=1)
 RATIO = click.FloatRange(0, 1, min_open=True, max_open=True)
+WORKERS = min(4, os.cpu_count() or 1)
+IMAGES = click.Path(exists=True, file_okay=False, path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
-DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+DEVICES = ["cuda", "cpu"] if torch.cuda.is_available() else ["cpu"]
 
 
 @click.command(context_settings={"show_default": True, "max_content_width": 120})
 @click.argument("model")
-@click.option(
-    "--data", type=FOLDER, help="Folder of images, sorted into folders or not.  [default: images made on the fly]"
-)
+@click.option("--data", type=IMAGES, help="Folder of images, in any folders.  [default: images made on the fly]")
 @click.option("--output", type=FOLDER, default="runs/pretrain", help="Where log, pictures, checkpoint and weights go.")
 @click.option("--method", type=click.Choice(["mae", "simmim"]), default="mae", help="Drop tokens, or replace them.")
 @click.option(
@@ -376,11 +398,13 @@ DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 @click.option("--clip-grad", type=float, help="Largest norm of the gradient.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Of weights, views and masks.")
 @click.option("--resume", type=click.Path(path_type=Path, dir_okay=False), help="Checkpoint to go on from.")
-@click.option("--device", default=DEVICE, help="cpu or cuda.")
+@click.option("--device", type=click.Choice(DEVICES), default=DEVICES[0], help="Where to compute.")
 @click.option("--parallel", type=click.Choice(["ddp", "fsdp"]), default="ddp", help="What torchrun's processes share.")
 @click.option("--bf16", is_flag=True, help="Compute in bfloat16 where autocast says so.")
 @click.option("--compile", is_flag=True, help="Compile the model.")
-@click.option("--workers", type=click.IntRange(min=0), default=4, help="Processes that load images, for each process.")
+@click.option(
+    "--workers", type=click.IntRange(min=0), default=WORKERS, help="Processes that load images, for each process."
+)
 @click.option("--log-every", type=POSITIVE, default=20, help="Steps that a line of the log is the mean of.")
 def main(**options: Any) -> None:
     """Pre-train MODEL, any name that timm-split can split, by masked image modelling.
@@ -403,7 +427,7 @@ def main(**options: Any) -> None:
             pretrain(settings)
     except InputError as error:
         # a worker process of the loader puts its traceback before the message
-        raise click.ClickException(str(error).rpartition("InputError: ")[2]) from error
+        raise click.ClickException(str(error).rpartition("InputError: ")[2].strip()) from error
 
 
 if __name__ == "__main__":
