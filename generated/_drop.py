@@ -48,7 +48,7 @@ def keep(layout: TokenLayout, embedding: Any, visible: torch.Tensor) -> Any:
     fields = {
         name: _content(field, visible, count)
         if name in layout.content
-        else _select(field, index, batch, layout.batched.get(name))
+        else _select(name, field, index, batch, layout.batched.get(name))
         for name, field in fields_of(embedding).items()
     }
     return kept._replace(**fields) if fields else kept
@@ -60,19 +60,20 @@ def _content(field: torch.Tensor, visible: torch.Tensor, count: int) -> torch.Te
     return field[(start + visible).flatten()]
 
 
-def _select(field: Any, index: dict[int, torch.Tensor], batch: int, batched: bool | None) -> Any:
+def _select(name: str, field: Any, index: dict[int, torch.Tensor], batch: int, batched: bool | None) -> Any:
     """What remains of something that goes with the tokens, if only some of these remain.
 
     Args:
-        field: Anything; of a tensor, the last two dimensions may count patches, or tokens.
+        name: What timm calls it: a ``mask`` of attention has keys for its last dimension, others have channels there.
+        field: Anything; of a tensor, the next to last dimension may count patches, or tokens.
         index: By the number of patches or tokens which of them remain, (B, n).
         batch: B.
         batched: Whether the first dimension of the tensor is the batch; ``None`` if that shows in its size.
     """
     if isinstance(field, dict):
-        return {key: _select(value, index, batch, batched) for key, value in field.items()}
+        return {key: _select(key, value, index, batch, batched) for key, value in field.items()}
     if isinstance(field, (list, tuple)) and all(isinstance(value, torch.Tensor) for value in field):
-        return type(field)(_select(value, index, batch, batched) for value in field)
+        return type(field)(_select(name, value, index, batch, batched) for value in field)
     if not isinstance(field, torch.Tensor) or field.ndim < 2:
         return field
     if batched is None:
@@ -91,8 +92,7 @@ def _select(field: Any, index: dict[int, torch.Tensor], batch: int, batched: boo
         field = field.gather(-2, at.expand(*field.shape[:-2], rows.shape[1], field.shape[-1]))
         batched = batched or field.ndim == 4
     columns = index.get(field.shape[-1])
-    if columns is not None and (field.dtype == torch.bool or field.shape[-2] in (1, columns.shape[1])):
-        # a mask of attention, (B, heads, queries, keys)
+    if columns is not None and "mask" in name:  # (B, heads, queries, keys)
         at = columns.view(batch, *[1] * (field.ndim - 2), -1)
         field = field.gather(-1, at.expand(*field.shape[:-1], columns.shape[1]))
     return field

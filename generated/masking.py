@@ -227,13 +227,20 @@ class MaskedImageModel(nn.Module):
         return grid
 
     def forward(
-        self, images: torch.Tensor, mask: torch.Tensor | None = None, generator: torch.Generator | None = None
+        self,
+        images: torch.Tensor,
+        mask: torch.Tensor | None = None,
+        *,
+        count: int | None = None,
+        generator: torch.Generator | None = None,
     ) -> MaskedOutput:
         """Mask images and run the backbone on them.
 
         Args:
             images: (B, C, H, W).
             mask: (B, N), bool, True where masked; drawn by the sampler by default.
+            count: Patches that each row of ``mask`` masks, if you know it: to drop them it is counted otherwise, which
+                waits for the device, and which torch.compile cannot have in its graph.
             generator: Where a mask that is drawn comes from.
 
         Raises:
@@ -242,7 +249,11 @@ class MaskedImageModel(nn.Module):
         """
         if images.ndim != 4:
             raise ValueError(f"images are (B, C, H, W), not of shape {tuple(images.shape)}")
-        embedding, mask, restore = (self._drop if self.strategy == "drop" else self._replace)(images, mask, generator)
+        embedding, mask, restore = (
+            self._drop(images, mask, count, generator)
+            if self.strategy == "drop"
+            else self._replace(images, mask, generator)
+        )
         return MaskedOutput(self.backbone.forward_stages(embedding), mask, restore)
 
     def _replace(
@@ -256,43 +267,40 @@ class MaskedImageModel(nn.Module):
         return masked if self._early is None else self.backbone.embed_positions(masked), mask, None
 
     def _drop(
-        self, images: torch.Tensor, mask: torch.Tensor | None, generator: torch.Generator | None
+        self, images: torch.Tensor, mask: torch.Tensor | None, count: int | None, generator: torch.Generator | None
     ) -> tuple[Any, torch.Tensor, torch.Tensor]:
+        size = images.shape[2], images.shape[3]
         if self.layout.unit:
-            return self._drop_units(images, mask, generator)
-        embedding = self._embed(self.backbone.embed, images)
-        if mask is not None:
-            dropped = drop(self.layout, embedding, mask)
-            return dropped.embedding, mask, dropped.restore
-        grid = self.layout.grid_of(embedding, images.shape[2:])
-        mask = self._draw(images, grid, generator)
-        visible, restore = visible_first(mask, mask.shape[1] - self._count(grid, mask))
-        return keep(self.layout, embedding, visible), mask, restore
-
-    def _drop_units(
-        self, images: torch.Tensor, mask: torch.Tensor | None, generator: torch.Generator | None
-    ) -> tuple[Any, torch.Tensor, torch.Tensor]:
-        grid, side = self.grid(images.shape[2:]), self.layout.unit
-        given, mask = mask, self._draw(images, grid, generator) if mask is None else mask
+            grid = self.grid(size)
+        else:
+            embedding = self._embed(self.backbone.embed, images)
+            grid = self.layout.grid_of(embedding, size)
+        if mask is None:
+            mask = self._draw(images, grid, generator)
+            if self.sampler in _SAMPLERS.values():  # which mask as many in each row, known without asking the device
+                count = masked_count(grid, self.mask_ratio, self.unit)
         _check_mask(mask, images, grid[0] * grid[1])
-        units = mask.view(-1, grid[0] // side, side, grid[1] // side, side).transpose(2, 3).flatten(3)
-        if given is not None and not bool((units.all(3) == units.any(3)).all()):
-            raise ValueError(f"this model drops whole units of {side} x {side} patches: mask all of a unit, or nothing")
-        units = units[..., 0].flatten(1)
-        count = _masked_in_each(units) if given is not None else self._count(grid, mask) // side**2
-        _, restore = visible_first(units, units.shape[1] - count)
+        if count is None:
+            count = _masked_in_each(mask)
+        if not self.layout.unit:
+            visible, restore = visible_first(mask, mask.shape[1] - count)
+            return keep(self.layout, embedding, visible), mask, restore
+        units = self._units(mask, grid)
+        _, restore = visible_first(units, units.shape[1] - count // self.layout.unit**2)
         return self._embed(lambda x: self.backbone.embed(x, mask=~units), images), mask, restore
+
+    def _units(self, mask: torch.Tensor, grid: tuple[int, int]) -> torch.Tensor:
+        """(B, units), True where masked, of a mask of patches."""
+        side = self.layout.unit
+        units = mask.view(-1, grid[0] // side, side, grid[1] // side, side).transpose(2, 3).flatten(3)
+        if not torch.compiler.is_compiling() and bool((units.any(3) != units.all(3)).any()):
+            raise ValueError(f"this model drops whole units of {side} x {side} patches: mask all of a unit, or nothing")
+        return units[..., 0].flatten(1)
 
     def _draw(self, images: torch.Tensor, grid: tuple[int, int], generator: torch.Generator | None) -> torch.Tensor:
         return self.sampler(
             len(images), grid, self.mask_ratio, unit=self.unit, generator=generator, device=images.device
         )
-
-    def _count(self, grid: tuple[int, int], mask: torch.Tensor) -> int:
-        """The number of patches that each row of a drawn mask masks."""
-        if self.sampler in _SAMPLERS.values():  # known without asking the device
-            return masked_count(grid, self.mask_ratio, self.unit)
-        return _masked_in_each(mask)
 
     def _embed(self, embed: Callable[[torch.Tensor], Any], images: torch.Tensor) -> Any:
         try:

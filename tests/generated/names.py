@@ -1,0 +1,27 @@
+"""One registered name of every split class of the package in this checkout."""
+
+from pathlib import Path
+
+import generated
+from codegen.proof import package
+
+PACKAGE = package.find(Path(generated.__file__).parent)
+NAMES = package.one_of_each(PACKAGE, [name for name, path in PACKAGE.classes.items() if path not in PACKAGE.refused])
+
+# Classes whose stages do not mind which patches there are, or drop units of them by themselves
+DROPPING = {
+    "Cait",
+    "Eva",
+    "Gemma4VitClassifier",
+    "Gemma4VitEncoder",
+    "Hiera",
+    "NaFlexVit",
+    "TNT",
+    "VisionTransformer",
+    "VisionTransformerDistilled",
+}
+
+
+def class_of(name: str) -> str:
+    """The class that timm builds under a name."""
+    return PACKAGE.classes[name].rpartition(".")[2]
