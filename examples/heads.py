@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from timm.layers import build_sincos2d_pos_embed
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from generated.masking import MaskedImageModel, TokenLayout
 
@@ -43,6 +44,10 @@ class FeatureGrid:
             units = [n for n in range(1, token_rows + 1) if token_rows % n == 0 == token_columns % n]
             grids = [(token_rows // n, token_columns // n) for n in units]
             rows, columns = next((r, c) for r, c in grids if r * c <= features.shape[1])
+            if features.shape[1] >= 2 * rows * columns:
+                raise ValueError(
+                    f"its {features.shape[1]} features lie on no grid that divides {token_rows}x{token_columns}"
+                )
         unit = token_rows // rows
         if (rows * unit, columns * unit) != (token_rows, token_columns) or height % rows or width % columns:
             raise ValueError(
@@ -182,7 +187,9 @@ class Pretraining(nn.Module):
     def freeze_unused(self, images: Tensor, mask: Tensor) -> None:
         """Freeze what the loss does not reach, such as the classifier: DDP wants a gradient for all that is trained."""
         parameters = [parameter for parameter in self.parameters() if parameter.requires_grad]
-        gradients = torch.autograd.grad(self(images, mask)[0], parameters, allow_unused=True)
+        buffers = {name: buffer.clone() for name, buffer in self.named_buffers()}  # running statistics stay as they are
+        loss, _ = functional_call(self.train(), buffers, (images, mask))
+        gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
         for parameter, gradient in zip(parameters, gradients, strict=True):
             parameter.requires_grad_(gradient is not None)
 

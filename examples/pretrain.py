@@ -161,7 +161,7 @@ class Run:
             raise InputError(
                 f"A mask ratio of {self.ratio} leaves nothing masked, or nothing visible, of {units} units."
             )
-        return model.train().to(self.device)
+        return model.to(self.device)
 
     def parallelize(self) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
         """Compile the model and spread it over the processes, as asked for."""
