@@ -6,6 +6,7 @@ The pipeline, one module an arrow::
     index.py      source          -> model classes         (ast: which classes have a forward_features)
     facts.py      a class         -> what its attributes are (stem, blocks, parameters, dropout)
     boundary.py   facts and body  -> where the embedding ends, and why
+    patches.py    an embedding    -> where its patches end, before their position
     dataflow.py   a cut body      -> what crosses it
     splitter.py   all of these    -> a Split or a Refusal
     render.py     splits          -> the text of a package  (jinja2)

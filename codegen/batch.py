@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
-from codegen.dataflow import dotted
+from codegen.dataflow import dotted, returns
 from codegen.facts import Facts
 from codegen.index import Class, Index, Module
 from codegen.tokens import assigned
@@ -269,12 +269,34 @@ class _Reader:
 
     def _built(self, facts: Facts, call: ast.expr, arguments: Mapping[str | int, Kind | None]) -> Kind | None:
         name = dotted(call.func) if isinstance(call, ast.Call) else ""
+        if name in ("nn.Sequential", "torch.nn.Sequential"):
+            assert isinstance(call, ast.Call)
+            kind = arguments.get(0)
+            for part in call.args:  # one that is no call, such as *parts, is not known
+                kind = self._built(facts, part, {0: kind})
+            return kind
         if name.startswith(("nn.", "torch.nn.")):
             return arguments.get(0) if _MODULES.search(name.rpartition(".")[2]) else None
         if name.endswith(("norm_layer", "act_layer")):
             return arguments.get(0)  # keeps every shape by what it is for
+        if not name:
+            return None
         cls = next((c for owner in facts.lineage if (c := self.index.resolve(owner.module, name))), None)
-        return self._forward(cls, arguments) if cls is not None and name else None
+        return self._forward(cls, arguments) if cls is not None else self._returned(facts, name, arguments)
+
+    def _returned(self, facts: Facts, maker: str, arguments: Mapping[str | int, Kind | None]) -> Kind | None:
+        """What a module does that a plain function makes: ``def conv3x3(...): return nn.Sequential(...)``."""
+        found = self.index.function(facts.cls.module, maker)
+        if found is None or found[0] is not facts.cls.module or found[1].decorator_list:
+            return None
+        function, last = found[1], found[1].body[-1]
+        if not isinstance(last, ast.Return) or last.value is None or sum(map(returns, function.body)) > 1:
+            return None
+        local = {*(argument.arg for argument in function.args.args), *assigned(function)}
+        called = {dotted(call.func) for call in ast.walk(last.value) if isinstance(call, ast.Call)}
+        if any(name.partition(".")[0] in local and not name.endswith(("norm_layer", "act_layer")) for name in called):
+            return None
+        return self._built(facts, last.value, arguments)
 
     def _forward(self, cls: Class, arguments: Mapping[str | int, Kind | None]) -> Kind | None:
         facts = Facts(self.index, cls)

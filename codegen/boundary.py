@@ -10,20 +10,17 @@ from __future__ import annotations
 
 import ast
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from codegen.body import Statement, arms, conditional, count_rounds, guard_loop_head, loop_body, substitute
 from codegen.crossing import sink
 from codegen.dataflow import dotted, flow, returns
-from codegen.facts import UNKNOWN, Facts, Role, names_position
+from codegen.facts import UNKNOWN, Facts, Role
+from codegen.index import METHOD
 from codegen.steady import depends_on_self_alone, is_steady
-from codegen.tokens import assigned, token_targets
+from codegen.steps import Step, holds_position, quoted, through_views, walk
 from codegen.types import Boundary, Place
-
-_RESHAPES = frozenset(
-    {"flatten", "unflatten", "transpose", "permute", "reshape", "view", "contiguous", "squeeze", "unsqueeze"}
-)
 
 
 class Refused(Exception):
@@ -52,31 +49,6 @@ class Cut:
     tokens: str
 
 
-@dataclass(frozen=True)
-class _Step:
-    """What one statement does on the way from the images to the blocks."""
-
-    statement: Statement
-    runs: frozenset[str]
-    roles: frozenset[Role]
-    on_path: bool
-    target: str
-
-    @property
-    def is_stem(self) -> bool:
-        return self.on_path and Role.STEM in self.roles
-
-    @property
-    def is_position(self) -> bool:
-        tree = self.statement.tree
-        binds = isinstance(tree, ast.Assign | ast.AugAssign | ast.AnnAssign | ast.If | ast.With)
-        return Role.POSITION in self.roles and binds
-
-    @property
-    def is_prefix(self) -> bool:
-        return self.on_path and Role.PARAMETER in self.roles
-
-
 def find_cut(facts: Facts, statements: Sequence[Statement], images: str) -> Cut:
     """Cut the body of ``forward_features`` where its embedding ends.
 
@@ -96,36 +68,26 @@ def find_cut(facts: Facts, statements: Sequence[Statement], images: str) -> Cut:
 
 def _cut(facts: Facts, statements: tuple[Statement, ...], tokens: frozenset[str], counter: str) -> Cut:
     """Cut a block. A loop that has no variable that counts its rounds may take ``counter``."""
-    steps: list[_Step] = []
-    derived: dict[str, frozenset[Role]] = {}
-    for number, statement in enumerate(statements):
-        step, after = _step(facts, statement, tokens, derived)
-        if step.on_path and step.roles == {Role.OTHER} and not any(s.on_path and s.runs for s in steps):
-            step = replace(step, roles=frozenset({Role.STEM}))  # whatever meets the images first
+    steps: list[Step] = []
+    path = walk(facts, statements, tokens)
+    for number, step in enumerate(path):
+        statement = step.statement
         started = any(s.is_stem for s in steps)
         blocks = Role.BLOCK in step.roles
         nested = isinstance(statement.tree, ast.If | ast.For)
         if Role.BOTH in step.roles or (blocks and Role.STEM in step.roles) or (blocks and nested and not started):
-            return _compound(facts, statements, number, step, tokens, counter)
+            return _compound(facts, statements, number, step, counter)
         if blocks or returns(statement.tree):
             if UNKNOWN in step.runs:
-                _require_no_position(facts, statements[number + 1 :], after, derived, statement.place)
+                _require_no_position(path, statement.place)
             return _flat(facts, statements, steps, number, early_return=not blocks)
         steps.append(step)
-        tokens = after
     raise Refused(statements[-1].place, "no statement runs the blocks of the model")
 
 
-def _require_no_position(
-    facts: Facts,
-    statements: Sequence[Statement],
-    tokens: frozenset[str],
-    derived: dict[str, frozenset[Role]],
-    place: Place,
-) -> None:
+def _require_no_position(steps: Iterable[Step], place: Place) -> None:
     """Refuse what may run anything, if the tokens get their position after it and before any block is seen to run."""
-    for statement in statements:
-        step, tokens = _step(facts, statement, tokens, derived)
+    for step in steps:
         if Role.BLOCK in step.roles and UNKNOWN not in step.runs:
             return
         if step.is_position and step.on_path:
@@ -133,14 +95,14 @@ def _require_no_position(
 
 
 def _flat(
-    facts: Facts, statements: tuple[Statement, ...], steps: Sequence[_Step], entry: int, *, early_return: bool
+    facts: Facts, statements: tuple[Statement, ...], steps: Sequence[Step], entry: int, *, early_return: bool
 ) -> Cut:
     """Cut a row of statements, given the first one that belongs to the stages whatever the rules say."""
     first = next((step for step in steps if step.is_stem or (step.is_position and step.on_path)), None)
     if first is None:
         reason = "the method returns" if early_return else "the blocks run"
         raise Refused(statements[entry].place, f"{reason} before any patch embedding or stem has run")
-    reasons = [f"line {first.statement.place.line} runs the stem, {_quoted(_stem(facts, [first]))}"]
+    reasons = [f"line {first.statement.place.line} runs the stem, {quoted(_stem(facts, [first]))}"]
     positions = [n for n, step in enumerate(steps) if step.is_position and n >= steps.index(first)]
     if positions:
         last = positions[-1]
@@ -152,11 +114,15 @@ def _flat(
             reasons.append(f"line {steps[last].statement.place.line} adds the prefix tokens")
         trailing = {Role.DROPOUT, Role.ACTIVATION} | (set() if facts.matcher else {Role.OTHER})
         last = _through_dropout(steps, last, trailing, set(), reasons)
-        reasons.append("no positional encoding comes before the blocks")
+        hidden = next((step for step in steps[: last + 1] if holds_position(facts, step)), None)
+        if hidden is None:
+            reasons.append("no positional encoding comes before the blocks")
+        else:
+            reasons.append(f"line {hidden.statement.place.line} gives the tokens their position, inside the stem")
     tokens = [step.target for step in steps[: last + 1] if step.on_path][-1]
-    last, tokens = _through_views(steps, last, tokens, reasons)
+    last, tokens = through_views(steps, last, tokens, reasons)
     blocks = tuple(sorted(a for a in facts.runs(statements[entry].tree) if facts.role(a) is Role.BLOCK))
-    what = f"runs the first blocks, {_quoted(blocks)}" if blocks else "may return"
+    what = f"runs the first blocks, {quoted(blocks)}" if blocks else "may return"
     reasons.append(f"line {statements[entry].place.line} {what}")
     statement = statements[last]
     boundary = Boundary(
@@ -175,18 +141,14 @@ def _spans(statements: Iterable[Statement]) -> tuple[tuple[int, int], ...]:
     return tuple((statement.place.line, statement.last.line) for statement in statements)
 
 
-def _quoted(names: Iterable[str]) -> str:
-    return ", ".join(f"`{name}`" for name in sorted(names))
-
-
-def _stem(facts: Facts, steps: Sequence[_Step]) -> tuple[str, ...]:
+def _stem(facts: Facts, steps: Sequence[Step]) -> tuple[str, ...]:
     found = [a for step in steps for a in sorted(step.runs) if step.on_path and facts.role(a) is Role.STEM]
     first = next((sorted(step.runs) for step in steps if step.on_path and step.runs), [])
     return tuple(dict.fromkeys(found or first))
 
 
 def _through_dropout(
-    steps: Sequence[_Step], last: int, wanted: set[Role], between: set[Role], reasons: list[str]
+    steps: Sequence[Step], last: int, wanted: set[Role], between: set[Role], reasons: list[str]
 ) -> int:
     """Go on over the dropout on what the embedding made, past prefix tokens that come in between."""
     end = last
@@ -202,95 +164,30 @@ def _through_dropout(
     return end
 
 
-def _through_views(steps: Sequence[_Step], last: int, tokens: str, reasons: list[str]) -> tuple[int, str]:
-    """Go on over statements that run nothing and only unpack or reshape what the embedding made.
-
-    Returns:
-        The last of them, and the variable that holds the tokens there: a helper may have returned them in a container.
-    """
-    end, container = last, tokens
-    for number in range(last + 1, len(steps)):
-        tree = steps[number].statement.tree
-        if steps[number].runs or not _only_views(tree, {container, tokens}):
-            break
-        end = number
-        if tokens == container:
-            tokens = steps[number].target or tokens
-    if end > last:
-        reasons.append(f"line {steps[end].statement.place.line} only unpacks or reshapes them")
-    return end, tokens
-
-
-def _only_views(tree: ast.stmt, made: set[str]) -> bool:
-    match tree:
-        case ast.If(body=body, orelse=orelse):
-            return all(_only_views(inner, made) for inner in [*body, *orelse])
-        case ast.Assign(targets=[ast.Name()], value=value):
-            return _is_view(value, made)
-    return False
-
-
-def _is_view(value: ast.expr, made: set[str]) -> bool:
-    match value:
-        case ast.Subscript(value=ast.Name(id=name), slice=ast.Constant(value=str())):
-            return name in made
-        case ast.Call(func=ast.Attribute(value=ast.Name(id=name), attr="get"), args=args, keywords=[]):
-            return name in made and all(isinstance(arg, ast.Constant) for arg in args)
-        case ast.Call(func=ast.Attribute(value=inner, attr=attr), args=args):
-            plain = not any(isinstance(node, ast.Call) for arg in args for node in ast.walk(arg))
-            return attr in _RESHAPES and plain and (_is_view(inner, made) or dotted(inner) in made)
-    return False
-
-
-def _step(
-    facts: Facts, statement: Statement, tokens: frozenset[str], derived: dict[str, frozenset[Role]]
-) -> tuple[_Step, frozenset[str]]:
-    """Follow the tokens through one statement."""
-    tree = statement.tree
-    runs = frozenset(attribute for attribute in facts.runs(tree) if facts.is_module(attribute, tree))
-    read = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
-    roles = {facts.role(attribute) for attribute in runs}
-    if any(names_position(name) for name in [*facts.calls(tree), *_functions(tree)]):
-        roles.add(Role.POSITION)
-    roles |= {role for name in read for role in derived.get(name, ())}
-    targets = list(token_targets(tree, tokens))
-    if not targets:  # beside the path: what it makes may join the tokens later
-        derived.update(dict.fromkeys(assigned(tree), frozenset(roles - {Role.STEM, Role.BLOCK, Role.BOTH})))
-    elif any(_adds_parameter(facts, node) for node in ast.walk(tree)):
-        roles.add(Role.POSITION)
-    step = _Step(statement, runs, frozenset(roles), bool(targets), targets[-1] if targets else "")
-    return step, tokens | set(targets)
-
-
-def _functions(tree: ast.AST) -> Iterator[str]:
-    return (node.func.id for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name))
-
-
-def _adds_parameter(facts: Facts, node: ast.AST) -> bool:
-    match node:
-        case ast.BinOp(op=ast.Add(), left=left, right=right):
-            terms = [left, right]
-        case ast.AugAssign(op=ast.Add(), value=value):
-            terms = [value]
-        case _:
-            return False
-    return any(isinstance(t, ast.Attribute) and facts.is_attribute(t) and facts.is_parameter(t.attr) for t in terms)
-
-
-def _compound(
-    facts: Facts, statements: tuple[Statement, ...], number: int, step: _Step, tokens: frozenset[str], counter: str
-) -> Cut:
+def _compound(facts: Facts, statements: tuple[Statement, ...], number: int, step: Step, counter: str) -> Cut:
     """Cut inside the statement that runs both the stem and the blocks."""
     statement = statements[number]
     if isinstance(statement.tree, ast.If) and statement.tree.orelse:
-        return _arms(facts, statements, number, tokens, counter)
+        return _arms(facts, statements, number, step.tokens, counter)
     if isinstance(statement.tree, ast.For):
-        return _peel(facts, statements, number, tokens, counter)
+        return _peel(facts, statements, number, step.tokens, counter)
     if UNKNOWN in step.runs:
         raise Refused(statement.place, "a computed name, or code that takes self whole, decides which modules run here")
     # of a helper method its name says more than all that it runs
-    inside = _quoted(list(facts.calls(statement.tree)) or step.runs)
-    raise Refused(statement.place, f"the stem is not a statement of its own: it runs inside {inside} with the blocks")
+    inside = quoted(list(facts.calls(statement.tree)) or step.runs)
+    raise Refused(
+        statement.place,
+        f"the stem is not a statement of its own: it runs inside {inside} with the blocks{_way_out(facts, step.runs)}",
+    )
+
+
+def _way_out(facts: Facts, attributes: Iterable[str]) -> str:
+    """What to do about a statement that runs a whole inner model: that one may be cut where this one is not."""
+    for attribute in sorted(attributes):
+        for cls in facts.classes(attribute):
+            if any(METHOD in ancestor.members for ancestor in facts.index.lineage(cls)):
+                return f"; it is a model of its own, {cls.name}: split model.{attribute} instead"
+    return ""
 
 
 def _arms(facts: Facts, statements: tuple[Statement, ...], number: int, tokens: frozenset[str], counter: str) -> Cut:

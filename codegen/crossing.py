@@ -120,7 +120,7 @@ def cross(
         lines = tuple(s.place.line for s in embed if name in flow([s.tree]).may_bind)
         if isinstance(again, str):
             if name not in before.bound:
-                raise Unsound(stages[0].tree, f"`{name}` may be unbound where the embedding ends")
+                raise Unsound(stages[0].tree, f"`{name}` may be unbound at the boundary")
             if name.startswith("_"):
                 raise Unsound(stages[0].tree, f"`{name}` would cross, and no field of a NamedTuple begins with `_`")
             fields.append(name)

@@ -115,6 +115,7 @@ class Facts:
     prefix: str = "self"
     _runs: dict[str, frozenset[str]] = field(default_factory=dict)
     _roles: dict[str, Role] = field(default_factory=dict)
+    _positions: dict[str, bool] = field(default_factory=dict)
 
     @cached_property
     def lineage(self) -> tuple[Class, ...]:
@@ -177,7 +178,19 @@ class Facts:
                     break
 
     def is_parameter(self, attribute: str) -> bool:
-        return any(dotted(call.func).rpartition(".")[2] == "Parameter" for call in self.constructors(attribute))
+        return any(self._makes_parameter(call) for call in self.constructors(attribute))
+
+    def _makes_parameter(self, call: ast.Call) -> bool:
+        """Whether a call gives a parameter: ``nn.Parameter(...)``, or a function that returns one."""
+        name = dotted(call.func)
+        if name.rpartition(".")[2] == "Parameter":
+            return True
+        found = next((f for owner in self.lineage if (f := self.index.function(owner.module, name))), None)
+        last = found[1].body[-1] if found is not None else None
+        match last:
+            case ast.Return(value=ast.Call(func=function)):
+                return dotted(function).rpartition(".")[2] == "Parameter"
+        return False
 
     def is_container(self, attribute: str) -> bool:
         """Whether an attribute is a sequence of modules made elsewhere: ``nn.ModuleList([...])``, ``Seq(*stages)``."""
@@ -242,6 +255,22 @@ class Facts:
         return found is not None and any(
             _BLOCKS.match(attribute) and self.is_container(attribute) for attribute in self.runs(found[1])
         )
+
+    def holds_position(self, attribute: str) -> bool:
+        """Whether the ``forward`` of a module gives the tokens a position: a table of its own, a helper named so."""
+        if attribute not in self._positions:
+            inner = (Facts(self.index, cls) for cls in self.classes(attribute))
+            self._positions[attribute] = any(facts.runs_position for facts in inner)
+        return self._positions[attribute]
+
+    @cached_property
+    def runs_position(self) -> bool:
+        """Whether the ``forward`` of a module runs what is a position by its role or by its name."""
+        found = self.method("forward")
+        if found is None:
+            return False
+        runs, calls = self.runs(found[1]), self.calls(found[1])
+        return any(self.role(a) is Role.POSITION for a in runs) or any(map(names_position, calls))
 
     def runs(self, node: ast.AST) -> frozenset[str]:
         """Attributes of ``self`` that code hands tokens to, through helper methods too.

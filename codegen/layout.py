@@ -6,7 +6,7 @@ Followed through the code from the images on, as far as it can be read; what is 
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from codegen.dataflow import dotted
@@ -21,6 +21,7 @@ _PERMUTED = {
     ("NLC", (0, 2, 1)): "NCL",
 }
 _FILLED = frozenset({"torch.zeros", "torch.empty", "torch.ones", "torch.randn"})
+_FORMAT = "Format."
 _CONFLICT = "?"
 _KEEPING = frozenset({"contiguous", "to", "type_as", "float"})
 _RANK_KEEPING = ("norm", "act", "drop", "identity", "conv", "pool", "relu", "gelu", "hardswish")
@@ -171,18 +172,22 @@ class _Reader:
     def _built(self, call: ast.Call, given: Sequence[str]) -> str:
         """What a module that is made by a call does to what it is given."""
         assert self.facts is not None
-        name = dotted(call.func)
+        call = _with_default(call, self.facts)
+        name = dotted(call.func) or dotted(getattr(call.func, "func", call))  # conv_nd(2)(...)
         last = name.rpartition(".")[2]
-        if last == "Sequential" and not any(isinstance(argument, ast.Starred) for argument in call.args):
-            state = given[0]
-            for argument in call.args:
-                state = self._built(argument, [state]) if isinstance(argument, ast.Call) and state else ""
-            return state
+        if last == "Sequential":
+            return self._sequence(list(_spread(call.args)), given[0]) if given else ""
         for owner in self.facts.lineage:
             cls = self.facts.index.resolve(owner.module, name) if name else None
             if cls is not None:
                 return self._forward(cls, call, given)
         return given[0] if any(word in last.lower() for word in _RANK_KEEPING) else ""
+
+    def _sequence(self, parts: Sequence[ast.expr], state: str) -> str:
+        """What modules do one after the other."""
+        for part in parts:
+            state = self._built(part, [state]) if isinstance(part, ast.Call) and state else ""
+        return state
 
     def _forward(self, cls: Class, call: ast.Call, given: Sequence[str]) -> str:
         assert self.facts is not None
@@ -190,9 +195,18 @@ class _Reader:
         found = facts.method("forward")
         if found is None:
             parents = {dotted(base).rpartition(".")[2] for c in facts.lineage for base in c.node.bases}
+            if "Sequential" in parents and given and self.depth < 6:
+                if facts.method("__init__") is None:
+                    return self._sequence(list(_spread(call.args)), given[0])
+                inner = _Reader(cls.module, facts, {}, self.depth + 1)
+                # conditions and loops do not matter if each of the parts keeps the layout
+                kept = all(inner._sequence([part], given[0]) == given[0] for part in _children(facts))
+                return given[0] if kept else ""
             return given[0] if any(word in p.lower() for p in parents for word in _RANK_KEEPING) else ""
         reader = _Reader(found[0].module, facts, _settings(facts, call, self.facts), self.depth + 1)
-        return reader.enter(found[1], given, skip=1)
+        layout = reader.enter(found[1], given, skip=1)
+        # two ways through a module are no conflict if **kwargs may say which it takes
+        return "" if layout == _CONFLICT and not _told_all(call, self.facts) else layout
 
     def _global(self, name: str, arguments: Sequence[ast.expr], given: Sequence[str]) -> str:
         found = self.facts.index.function(self.module, name) if self.facts is not None else None
@@ -224,11 +238,13 @@ def _reshaped(layout: str, method: str, args: Sequence[ast.expr]) -> str:
             return "NCL"
         case "flatten", (1, 2) if layout == "NHWC":
             return "NLC"
-        case "transpose", (1, 2) if layout in ("NCL", "NLC"):
+        case "transpose", ((1, 2) | (2, 1)) if layout in ("NCL", "NLC"):
             return "NLC" if layout == "NCL" else "NCL"
         case "permute", _:
             return _PERMUTED.get((layout, numbers), "")
         case (("reshape" | "view"), _):
+            if layout == "NCHW" and len(args) == 3 and ast.unparse(args[1]).endswith(".shape[1]"):
+                return "NCL"
             return "NLC" if layout == "NHWC" and len(args) == 3 else ""
     return layout if method in _KEEPING else ""
 
@@ -239,8 +255,57 @@ def _only_device(node: ast.expr, maker: Facts) -> bool:
     for inner in ast.walk(found[1]) if found else ():
         match inner:
             case ast.Assign(targets=[ast.Name(id=name)], value=ast.Dict(keys=keys)) if name == dotted(node):
-                return all(isinstance(key, ast.Constant) and key.value in ("device", "dtype") for key in keys)
+                # one that begins empty is filled later
+                return bool(keys) and all(isinstance(k, ast.Constant) and k.value in ("device", "dtype") for k in keys)
     return False
+
+
+def _with_default(call: ast.Call, maker: Facts) -> ast.Call:
+    """A call of an argument of the constructor that makes a module, with what the argument is by default."""
+    found = maker.method("__init__")
+    if found is None or not isinstance(call.func, ast.Name):
+        return call
+    names = [argument.arg for argument in found[1].args.args]
+    defaults = dict(zip(reversed(names), reversed(found[1].args.defaults), strict=False))
+    match defaults.get(call.func.id):
+        case ast.Call(func=ast.Name("partial"), args=[made], keywords=keywords):
+            return ast.Call(made, call.args, [*keywords, *call.keywords])
+        case ast.Name() as made if not call.func.id.endswith(("act_layer", "norm_layer")):
+            return ast.Call(made, call.args, call.keywords)
+    return call
+
+
+def _spread(arguments: Sequence[ast.expr]) -> Iterator[ast.expr]:
+    """Arguments, those of a list that is written out in its place, and of a comprehension one for all."""
+    for argument in arguments:
+        match argument:
+            case ast.Starred(value=ast.List(elts=elements)):
+                yield from _spread(elements)
+            case ast.Starred(value=ast.ListComp(elt=element)):
+                yield element  # as often as may be: right if it keeps the layout, which has to be seen
+                yield element
+            case _:
+                yield argument
+
+
+def _children(facts: Facts) -> Iterator[ast.expr]:
+    """What the constructor of a ``Sequential`` puts into it; of what cannot be read, something that is no module."""
+    found = facts.method("__init__")
+    for node in ast.walk(found[1]) if found is not None else ():
+        match node:
+            case ast.Call(func=ast.Attribute(attr="add_module"), args=[_, part]):
+                yield part
+            case ast.Call(func=ast.Attribute(value=ast.Name("self"), attr="append" | "insert" | "extend"), args=parts):
+                yield parts[-1]
+            case ast.Call(func=ast.Attribute(attr="__init__"), args=parts):
+                yield from _spread(parts)
+            case ast.Assign(targets=[ast.Attribute(value=ast.Name("self"))], value=ast.Call() as part):
+                yield part
+
+
+def _told_all(call: ast.Call, maker: Facts) -> bool:
+    """Whether all that a constructor is given is in sight."""
+    return all(keyword.arg is not None or _only_device(keyword.value, maker) for keyword in call.keywords)
 
 
 def _settings(facts: Facts, call: ast.Call, maker: Facts) -> Mapping[str, object]:
@@ -252,9 +317,12 @@ def _settings(facts: Facts, call: ast.Call, maker: Facts) -> Mapping[str, object
     names = [argument.arg for argument in arguments.args][1:]
     defaults = dict(zip(reversed(names), reversed(arguments.defaults), strict=False))
     given = {**dict(zip(names, call.args, strict=False)), **{k.arg: k.value for k in call.keywords if k.arg}}
-    if all(k.arg is not None or _only_device(k.value, maker) for k in call.keywords):
+    if _told_all(call, maker):
         given = {**defaults, **given}  # else **kwargs may set what the call does not
-    values = {name: node.value for name, node in given.items() if isinstance(node, ast.Constant)}
+    values: dict[str, object] = {name: node.value for name, node in given.items() if isinstance(node, ast.Constant)}
+    values |= {
+        name: dotted(node).removeprefix(_FORMAT) for name, node in given.items() if dotted(node).startswith(_FORMAT)
+    }
     settings: dict[str, object] = {}
     _apply(found[1].body, values, settings)
     return settings
@@ -270,7 +338,7 @@ def _apply(statements: Sequence[ast.stmt], values: Mapping[str, object], setting
                         settings[f"self.{attr}"] = constant
                     case ast.Name(id=name) | ast.Call(args=[ast.Name(id=name)]) if name in values:
                         settings[f"self.{attr}"] = values[name]
-                    case ast.Attribute() if dotted(value).startswith("Format."):
+                    case ast.Attribute() if dotted(value).startswith(_FORMAT):
                         settings[f"self.{attr}"] = value.attr
             case ast.If(test=ast.Compare(left=ast.Name(id=name), ops=[ast.IsNot()]), body=body, orelse=orelse):
                 if name in values:

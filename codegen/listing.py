@@ -12,8 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from codegen.errors import UsageError
-from codegen.render import module_name, module_names
-from codegen.types import Inherited, Outcome, Place, Refusal, Release, Split
+from codegen.render import module_name, module_names, patches_entry
+from codegen.types import Inherited, Outcome, Patches, Place, Refusal, Release, Split
 
 _COLUMNS = ("module", "class", "models", "boundary", "embed returns")
 
@@ -71,10 +71,11 @@ class Listing:
     rows: tuple[Row, ...]
 
 
-def returned(split: Split) -> str:
-    """What ``embed`` returns: ``torch.Tensor, NLC`` or ``EvaEmbedding(x, rot_pos_embed), NLC``."""
-    kind = f"{split.embedding}({', '.join(f.name for f in split.fields)})" if split.embedding else ""
-    return (kind or split.fields[0].annotation) + (f", {split.layout}" if split.layout else "")
+def returned(made: Split | Patches) -> str:
+    """What ``embed`` or ``embed_patches`` returns: ``torch.Tensor, NLC`` or ``EvaEmbedding(x, rot_pos_embed), NLC``."""
+    record = made.embedding if isinstance(made, Split) else made.record
+    kind = f"{record}({', '.join(f.name for f in made.fields)})" if record else made.fields[0].annotation
+    return kind + (f", {made.layout}" if made.layout else "")
 
 
 def parent_name(result: Inherited) -> str:
@@ -145,6 +146,8 @@ def to_json(listing: Listing) -> str:
       ``fields`` (a list of ``name`` and ``annotation``; the first holds the tokens) and ``layout`` (of the tokens,
       ``NLC``, ``NHWC`` or ``NCHW``, or ``null``);
     - ``boundary``: ``null`` if it is refused, else ``file``, ``line`` and ``statement``;
+    - ``position``: whether ``embed`` gives the tokens a position, ``null`` if it is refused;
+    - ``patches``: ``null`` if it is refused, else what :func:`codegen.render.patches_entry` says;
     - ``refused``: ``null`` if it is split, else ``file``, ``line`` and ``reason``.
     """
     classes = [row_as_json(row) for row in listing.rows]
@@ -170,6 +173,8 @@ def row_as_json(row: Row) -> dict[str, object]:
         "inherits": result.parent if isinstance(result, Inherited) else None,
         "embed": embed,
         "boundary": boundary,
+        "position": None if split is None else split.position,
+        "patches": None if split is None else patches_entry(split.patches),
         "refused": refused,
     }
 

@@ -7,7 +7,7 @@ import re
 import subprocess
 import tempfile
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -16,9 +16,21 @@ from ruff.__main__ import find_ruff_bin
 
 from codegen.errors import TimmSplitError
 from codegen.layout import SHAPES
-from codegen.types import Imported, Inherited, Outcome, Parameter, Refusal, Split
+from codegen.types import (
+    Absence,
+    Field,
+    Imported,
+    Inherited,
+    Method,
+    Outcome,
+    Parameter,
+    Patches,
+    Place,
+    Refusal,
+    Split,
+)
 
-MANIFEST_FORMAT = 1
+MANIFEST_FORMAT = 2
 _RESERVED = frozenset({"__init__", "_drop", "_factory", "_manifest", "_masks", "_split", "_tokens", "masking"})
 _TYPING = ("Any", "Callable", "Dict", "List", "Optional", "Sequence", "Tuple", "Union")
 
@@ -95,6 +107,23 @@ def _templates() -> Path:
 
 
 @dataclass(frozen=True)
+class _Halves:
+    """The two methods of an embedding that is cut where its patches are complete, ready to lay out."""
+
+    record: str
+    fields: tuple[tuple[str, str], ...]
+    tokens: str
+    shape: str
+    made: str
+    adds: str
+    why: str
+    patches_signature: str
+    patches_body: str
+    positions_signature: str
+    positions_body: str
+
+
+@dataclass(frozen=True)
 class _Class:
     """One class of a page, ready to lay out."""
 
@@ -115,6 +144,7 @@ class _Class:
     features_signature: str
     stages_call: str
     inherits: bool
+    halves: _Halves | None
 
 
 @dataclass(frozen=True)
@@ -132,7 +162,7 @@ def _page(
     module: str, members: Sequence[Outcome], by_path: Mapping[str, Outcome], generated: Mapping[str, str]
 ) -> _Page:
     imports: set[str] = set()
-    embeddings: set[str] = set()
+    records: set[str] = set()
     classes = []
     for outcome in sorted(members, key=lambda o: isinstance(o.result, Inherited)):
         imports.add(f"from {outcome.module} import {outcome.name}")
@@ -144,17 +174,26 @@ def _page(
         elif isinstance(outcome.result, Split):
             split = outcome.result
             imports |= {_import(imported) for imported in split.imports}
-            kinds = " ".join(field.annotation for field in split.fields)
-            imports |= {f"from typing import {name}" for name in _TYPING if f"{name}[" in kinds or name == kinds}
+            kinds = " ".join(field.annotation for field in (*split.fields, *_patch_fields(split)))
+            imports |= {f"from typing import {name}" for name in _TYPING if re.search(rf"\b{name}\b", kinds)}
             if "torch." in kinds:
                 imports.add("import torch")
-            if split.embedding:
+            if _records(split):
                 imports.add("from typing import NamedTuple")
-            classes.append(_splitting(outcome, split, declare=split.embedding not in embeddings))
-            embeddings.add(split.embedding)
+            classes.append(_splitting(outcome, split, records))
+            records |= _records(split)
     postponed = any(isinstance(o.result, Split) and o.result.postponed for o in members)
     own = not module.startswith("timm.")
     return _Page(members[0].place.file, tuple(sorted(imports)), own, postponed, tuple(classes))
+
+
+def _patch_fields(split: Split) -> tuple[Field, ...]:
+    return split.patches.fields if isinstance(split.patches, Patches) else ()
+
+
+def _records(split: Split) -> set[str]:
+    """Names of the tuples that a split needs."""
+    return {split.embedding, split.patches.record if isinstance(split.patches, Patches) else ""} - {""}
 
 
 def _import(imported: Imported) -> str:
@@ -168,37 +207,36 @@ def _import(imported: Imported) -> str:
 def _inheriting(outcome: Outcome, parent: Outcome) -> _Class:
     blank = dict.fromkeys(_Class.__dataclass_fields__, "")
     blank |= {"name": outcome.name, "bases": f"{parent.name}Split, {outcome.name}", "parent": parent.name}
-    return _Class(**{**blank, "fields": (), "inherits": True})  # type: ignore[arg-type]
+    return _Class(**{**blank, "fields": (), "inherits": True, "halves": None})  # type: ignore[arg-type]
 
 
-def _splitting(outcome: Outcome, split: Split, *, declare: bool) -> _Class:
-    shape = f", {SHAPES[split.layout]}," if split.layout else ""
+def _splitting(outcome: Outcome, split: Split, declared: Collection[str]) -> _Class:
+    """Lay a class out, with those of its tuples that are not declared yet."""
+    shape = _shape(split.layout)
     returned = split.embedding or split.fields[0].annotation
-    first: tuple[str, ...] = ()
-    if split.embedding:
-        names = ", ".join(field.name for field in split.fields)
-        whole = _free("embedding", split)
-        first = (f"{names} = {whole}",)
-        entry = Parameter(whole, f"{whole}: {split.embedding}")
-    else:
-        entry = Parameter(split.tokens, f"{split.tokens}: {split.fields[0].annotation}")
-    returns = f"{split.embedding}({', '.join(f.name for f in split.fields)})" if split.embedding else split.tokens
+    entry, first = _entry("embedding", split.embedding, split.fields, split.forward_stages)
+    returns = _packed(split.embedding, split.fields)
     arrow = f" -> {split.returns}" if split.returns else ""
-    why = "; ".join(split.boundary.reasons)
-    story = f"The boundary is {split.boundary.place}. {why[0].upper()}{why[1:]}."
+    halves = None
+    embed_body = (*split.embed.body, f"return {returns}")
+    if isinstance(split.patches, Patches):
+        halves = _halve(split, split.patches, declared)
+        call = f"self.embed_patches({_arguments(split.patches.embed_patches.parameters)})"
+        later = _later(split.patches.embed_positions.parameters)
+        embed_body = (f"return self.embed_positions({', '.join([call, *later])})",)
     return _Class(
         name=outcome.name,
         bases=outcome.name,
         parent="",
-        embedding=split.embedding if declare else "",
-        fields=tuple((field.name, field.annotation) for field in split.fields),
+        embedding=split.embedding if split.embedding not in declared else "",
+        fields=_pairs(split.fields),
         tokens=split.tokens,
         shape=shape,
         made=f"the tokens{shape} that enter the stages" + (", and what goes with them" if split.embedding else ""),
         taken="an embedding" if split.embedding else f"tokens{shape}",
-        why=textwrap.indent(textwrap.fill(story, 112, break_on_hyphens=False), " " * 8).strip(),
+        why=_story(split.boundary.place, split.boundary.reasons),
         embed_signature=f"self, {_parameters(split.embed.parameters)}) -> {returned}",
-        embed_body=_block((*split.embed.body, f"return {returns}")),
+        embed_body=_block(embed_body),
         stages_signature=f"self, {_parameters((entry, *split.forward_stages.parameters))}){arrow}",
         stages_body=_block((*first, *split.recomputed, *split.forward_stages.body)),
         features_signature=f"self, {_parameters(split.forward_features)}){arrow}",
@@ -206,12 +244,64 @@ def _splitting(outcome: Outcome, split: Split, *, declare: bool) -> _Class:
             [f"self.embed({_arguments(split.embed.parameters)})", *_later(split.forward_stages.parameters)]
         ),
         inherits=False,
+        halves=halves,
     )
 
 
-def _free(name: str, split: Split) -> str:
+def _halve(split: Split, patches: Patches, declared: Collection[str]) -> _Halves:
+    shape = _shape(patches.layout)
+    entry, first = _entry("patches", patches.record, patches.fields, patches.embed_positions)
+    made, added = patches.embed_patches, patches.embed_positions
+    returned = f"return {_packed(split.embedding, split.fields)}"
+    return _Halves(
+        record=patches.record if patches.record not in declared else "",
+        fields=_pairs(patches.fields),
+        tokens=patches.tokens,
+        shape=shape,
+        made=f"bare patches{shape.rstrip(',')}" + (", and what goes with them" if patches.record else ""),
+        adds="their position, and the prefix tokens if there are any" if split.position else "the prefix tokens",
+        why=_story(patches.place, patches.reasons, "They have neither position nor prefix tokens yet. "),
+        patches_signature=f"self, {_parameters(made.parameters)}) -> {patches.record or patches.fields[0].annotation}",
+        patches_body=_block((*made.body, f"return {_packed(patches.record, patches.fields)}")),
+        positions_signature=f"self, {_parameters((entry, *added.parameters))}) -> "
+        + (split.embedding or split.fields[0].annotation),
+        positions_body=_block((*first, *patches.recomputed, *added.body, returned)),
+    )
+
+
+def _shape(layout: str) -> str:
+    return f", {SHAPES[layout]}," if layout else ""
+
+
+def _story(place: Place, reasons: Sequence[str], before: str = "") -> str:
+    """Where a boundary is and why, as the second paragraph of a method's docstring."""
+    why = "; ".join(reasons)
+    story = f"{before}The boundary is {place}. {why[0].upper()}{why[1:]}."
+    return textwrap.indent(textwrap.fill(story, 112, break_on_hyphens=False), " " * 8).strip()
+
+
+def _pairs(fields: Sequence[Field]) -> tuple[tuple[str, str], ...]:
+    return tuple((field.name, field.annotation) for field in fields)
+
+
+def _packed(record: str, fields: Sequence[Field]) -> str:
+    """What a method returns: ``EvaEmbedding(x, rot_pos_embed)``, or a field that is alone."""
+    names = ", ".join(field.name for field in fields)
+    return f"{record}({names})" if record else names
+
+
+def _entry(name: str, record: str, fields: Sequence[Field], method: Method) -> tuple[Parameter, tuple[str, ...]]:
+    """The first parameter of a method that takes what another returns, and the statement that unpacks it, if any."""
+    if not record:
+        (tokens,) = fields
+        return Parameter(tokens.name, f"{tokens.name}: {tokens.annotation}"), ()
+    whole = _free(name, method)
+    return Parameter(whole, f"{whole}: {record}"), (f"{', '.join(field.name for field in fields)} = {whole}",)
+
+
+def _free(name: str, method: Method) -> str:
     """A name for the embedding as a whole that the body does not use."""
-    text = "\n".join(split.forward_stages.body)
+    text = "\n".join(method.body)
     while re.search(rf"\b{name}\b", text):
         name += "_"
     return name
@@ -250,19 +340,26 @@ def _parameters(parameters: Sequence[Parameter]) -> str:
 
 def _format(files: Mapping[str, str]) -> dict[str, str]:
     """Sort imports and lay the code out, so that whoever reads it finds the formatting that he is used to."""
-    with tempfile.TemporaryDirectory(prefix="timm-split-") as folder:
-        for name, text in files.items():
-            Path(folder, name).write_text(text, encoding="utf-8")
-        ruff = find_ruff_bin()
-        common = ["--isolated", "--no-cache", "--quiet", "--line-length=120", "--target-version=py310", folder]
-        for command in (
-            ["check", "--select=I,F401", "--fix", *common],
-            ["format", "--config=format.quote-style='preserve'", *common],
-        ):
-            done = subprocess.run([ruff, *command], capture_output=True, text=True, encoding="utf-8", check=False)
-            if done.returncode:
-                raise TimmSplitError(f"ruff cannot format what was generated: {(done.stderr or done.stdout).strip()}")
-        return {name: Path(folder, name).read_text(encoding="utf-8") for name in files}
+    try:
+        with tempfile.TemporaryDirectory(prefix="timm-split-") as folder:
+            return _format_in(Path(folder), files)
+    except OSError as error:
+        raise TimmSplitError(f"cannot format what was generated: {error}: TMPDIR may name another place") from error
+
+
+def _format_in(folder: Path, files: Mapping[str, str]) -> dict[str, str]:
+    for name, text in files.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    ruff = find_ruff_bin()
+    common = ["--isolated", "--no-cache", "--quiet", "--line-length=120", "--target-version=py310", str(folder)]
+    for command in (
+        ["check", "--select=I,F401", "--fix", *common],
+        ["format", "--config=format.quote-style='preserve'", *common],
+    ):
+        done = subprocess.run([ruff, *command], capture_output=True, text=True, encoding="utf-8", check=False)
+        if done.returncode:
+            raise TimmSplitError(f"ruff cannot format what was generated: {(done.stderr or done.stdout).strip()}")
+    return {name: (folder / name).read_text(encoding="utf-8") for name in files}
 
 
 def _manifest(
@@ -272,7 +369,9 @@ def _manifest(
     generated: Mapping[str, str],
     files: Sequence[str],
 ) -> str:
-    entries = {outcome.path: _entry(outcome, by_path, generated) for outcome in sorted(outcomes, key=lambda o: o.path)}
+    entries = {
+        outcome.path: _class_entry(outcome, by_path, generated) for outcome in sorted(outcomes, key=lambda o: o.path)
+    }
     manifest = {
         "generator": "timm-split",
         "format": MANIFEST_FORMAT,
@@ -283,7 +382,7 @@ def _manifest(
     return json.dumps(manifest, indent=1, ensure_ascii=False) + "\n"
 
 
-def _entry(outcome: Outcome, by_path: Mapping[str, Outcome], generated: Mapping[str, str]) -> dict[str, object]:
+def _class_entry(outcome: Outcome, by_path: Mapping[str, Outcome], generated: Mapping[str, str]) -> dict[str, object]:
     entry: dict[str, object] = {
         "module": outcome.module,
         "class": outcome.name,
@@ -315,7 +414,30 @@ def _entry(outcome: Outcome, by_path: Mapping[str, Outcome], generated: Mapping[
                 "fields": [asdict(field) for field in split.fields],
                 "recomputed": list(split.recomputed),
             },
+            "position": split.position,
+            "patches": patches_entry(split.patches),
             "inherits": result.parent if isinstance(result, Inherited) else None,
             "delegate": asdict(split.delegate) if split.delegate else None,
         }
+    }
+
+
+def patches_entry(patches: Patches | Absence) -> dict[str, object]:
+    """What the manifest says of the pair ``embed_patches`` and ``embed_positions``: what crosses, or why there is none.
+
+    An object with ``class`` (the ``NamedTuple``, or ``null`` for the patches alone), ``tokens``, ``layout``, ``fields``
+    (a list of ``name`` and ``annotation``; the first holds the patches), ``recomputed`` (statements that
+    ``embed_positions`` begins with), ``boundary`` (``file``, ``line`` and ``statement``) and ``reasons``; or with
+    ``absent``, the reason, alone.
+    """
+    if isinstance(patches, Absence):
+        return {"absent": patches.reason}
+    return {
+        "class": patches.record or None,
+        "tokens": patches.tokens,
+        "layout": patches.layout or None,
+        "fields": [asdict(field) for field in patches.fields],
+        "recomputed": list(patches.recomputed),
+        "boundary": {**asdict(patches.place), "statement": patches.statement},
+        "reasons": list(patches.reasons),
     }

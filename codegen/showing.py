@@ -18,7 +18,7 @@ from codegen.index import METHOD
 from codegen.listing import Row, parent_name, returned, row_as_json, row_of, title
 from codegen.render import module_names, render
 from codegen.terminal import highlight
-from codegen.types import Inherited, Outcome, Passage, Refusal, Release, Split
+from codegen.types import Inherited, Outcome, Passage, Patches, Refusal, Release, Split
 
 Part = Literal["", "embed", "stages", "both"]
 
@@ -43,6 +43,7 @@ class Excerpt:
         file: The file.
         lines: They.
         ends: Numbers of the lines after which the embedding is complete.
+        patches: Number of the line after which its patches are complete, if it can be cut there.
         marked: Number of the line that stands in the way of a split, if one does.
     """
 
@@ -50,6 +51,7 @@ class Excerpt:
     lines: tuple[Line, ...]
     ends: tuple[int, ...] = ()
     marked: int | None = None
+    patches: int | None = None
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ class Showing:
         excerpts: The source.
         reads: For each name that the stages take from before the boundary, the first line that reads it there.
         straight: Whether the boundary lies between two statements of the method, as it stands.
-        code: Of a split that is not straight, the generated ``embed`` and ``forward_stages``.
+        code: Of a split that is not straight, the generated methods.
     """
 
     title: str
@@ -165,7 +167,8 @@ class _Source:
         for number in range(function.end_lineno or 0, first - 1, -1):
             following = parts.setdefault(number, following)  # a comment belongs to the statement below it
         lines = tuple(Line(line.number, line.text, parts.get(line.number, "")) for line in self.of(function).lines)
-        return Excerpt(self.file, lines, split.boundary.ends)
+        patches = split.patches.place.line if isinstance(split.patches, Patches) else None
+        return Excerpt(self.file, lines, split.boundary.ends, patches=patches)
 
     def _parts(self, statements: Iterable[ast.stmt], embed: set[int]) -> Iterator[tuple[int, Part]]:
         for statement in statements:
@@ -222,7 +225,7 @@ def _reads(function: ast.FunctionDef, split: Split) -> Iterator[tuple[str, int]]
 
 
 def _generated(release: Release, outcome: Outcome) -> dict[str, str]:
-    """The text of the two new methods as they are generated."""
+    """The text of the new methods as they are generated."""
     text = render(release.version, [outcome])[f"{module_names([outcome])[outcome.module]}.py"]
     lines = source_lines(text)
     cls = next(node for node in ast.parse(text).body if isinstance(node, ast.ClassDef) and node.name.endswith("Split"))
@@ -240,14 +243,15 @@ def to_json(showing: Showing) -> str:
 
     - ``source``: a list of excerpts, each with ``file``, ``lines`` (a list of ``number``, ``text`` and ``part``: the
       generated method that gets it, ``embed``, ``stages``, ``both``, or empty), ``ends`` (numbers of the lines after
-      which the embedding is complete) and ``marked`` (the number of the line that stands in the way, or ``null``);
+      which the embedding is complete), ``patches`` (the number of the line after which its patches are, or ``null``)
+      and ``marked`` (the number of the line that stands in the way, or ``null``);
     - ``straight``: whether the boundary lies between two statements of the method as it stands;
     - ``reasons``: the rules that put the boundary where it is, a list of strings;
     - ``passages``: a list of the names that the stages take from before the boundary, each with ``name``, ``way``
       (``crosses``, ``made again`` or ``moved``), ``lines`` (that bind it), ``reason`` and ``read`` (the first line that
       reads it, or ``null``);
     - ``parameters``: the names that ``embed`` and ``forward_stages`` take besides the embedding;
-    - ``code``: ``embed`` and ``forward_stages`` as generated if the split is not straight, else empty.
+    - ``code``: the new methods as generated if the split is not straight, else empty.
     """
     split = showing.row.split
     passages = [] if split is None else [{**asdict(p), "read": showing.reads.get(p.name)} for p in split.passages]
@@ -301,6 +305,10 @@ def _print_excerpt(excerpt: Excerpt, outcome: Outcome, out: Console) -> None:
         row.rstrip()
         out.print(row, soft_wrap=True)
         indent = " " * (width + len(label) + 1)
+        if line.number == excerpt.patches:
+            out.print(
+                Text(f"{indent}{rule} embed_patches ends, embed_positions begins {rule}", "yellow"), soft_wrap=True
+            )
         if line.number in excerpt.ends:
             out.print(Text(f"{indent}{rule} embed ends, stages begin {rule}", "bold yellow"), soft_wrap=True)
         if marked and isinstance(outcome.result, Refusal):
@@ -311,6 +319,13 @@ def _print_reasons(showing: Showing, split: Split, out: Console) -> None:
     _heading("Why the boundary is there", out)
     for reason in split.boundary.reasons:
         out.print(Text(f"  {reason}"))
+    if isinstance(split.patches, Patches):
+        _heading(f"Why embed_patches ends there, which returns {returned(split.patches)}", out)
+        for reason in split.patches.reasons:
+            out.print(Text(f"  {reason}"))
+    else:
+        _heading("No embed_patches", out)
+        out.print(Text(f"  {split.patches.reason}"))
     _heading(f"embed returns {returned(split)}", out)
     kinds = {field.name: field.annotation for field in split.fields}
     again = {name: text for text in split.recomputed for name in _bound(text)}

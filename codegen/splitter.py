@@ -12,15 +12,30 @@ from codegen.body import Statement, read_method, source_lines
 from codegen.boundary import Refused, find_cut
 from codegen.crossing import cross
 from codegen.dataflow import Unsound, flow, signature_names
-from codegen.delegate import find_delegate, inline
+from codegen.delegate import find_delegate, find_delegate_cut, inline, joined
 from codegen.facts import Facts, Role
 from codegen.index import METHOD, Class, Import, Index, Module
 from codegen.layout import token_layout
+from codegen.patches import gives_position, split_patches
 from codegen.soundness import check_class, check_embed, check_imports, check_method, check_scope
 from codegen.state import check_state
-from codegen.types import Boundary, Delegate, Field, Imported, Inherited, Method, Outcome, Place, Refusal, Split
+from codegen.types import (
+    Absence,
+    Boundary,
+    Delegate,
+    Field,
+    Imported,
+    Inherited,
+    Method,
+    Outcome,
+    Patches,
+    Place,
+    Refusal,
+    Split,
+)
 
 NEW_METHODS = ("embed", "forward_stages")
+PATCH_METHODS = ("embed_patches", "embed_positions")  # only where an embedding can be cut in two
 
 
 def split_release(index: Index, models: Mapping[str, Sequence[tuple[str, str]]]) -> Iterator[Outcome]:
@@ -67,7 +82,7 @@ def _outcome(index: Index, cls: Class, owner: Class, done: Mapping[str, Outcome]
             raise Refused(doubt, f"the class `{cls.name}` is defined more than once, or under a condition")
         facts = Facts(index, cls)
         for name in NEW_METHODS:
-            if name in facts.values or any(name in ancestor.members for ancestor in facts.lineage):
+            if _has(facts, name):
                 raise Refused(place, f"the class has a `{name}` of its own")
         check_class(index, cls, owner)
         if cls is owner:
@@ -79,10 +94,8 @@ def _outcome(index: Index, cls: Class, owner: Class, done: Mapping[str, Outcome]
             if isinstance(parent.result, Refusal):
                 raise Refused(parent.result.place, f"it inherits from {owner.name}: {parent.result.reason}")
             mine = split_class(facts, owner, method)
-            if mine == parent.result:
-                result = Inherited(owner.path)
-            else:  # it changes what its parent is split by, so it is split by itself
-                result = replace(mine, embedding=f"{cls.name}Embedding" if mine.embedding else "")
+            # one that changes what its parent is split by is split by itself
+            result = Inherited(owner.path) if mine == parent.result else _renamed(mine, cls.name)
     except Refused as refused:
         result = Refusal(refused.place, refused.reason)
     except Unsound as unsound:
@@ -90,11 +103,26 @@ def _outcome(index: Index, cls: Class, owner: Class, done: Mapping[str, Outcome]
     return Outcome(cls.module.name, cls.name, place, digest, result)
 
 
+def _has(facts: Facts, name: str) -> bool:
+    return name in facts.values or any(name in ancestor.members for ancestor in facts.lineage)
+
+
+def _renamed(split: Split, name: str) -> Split:
+    """The split of a class that inherits its method, but is split by itself."""
+    patches = split.patches
+    if isinstance(patches, Patches) and patches.record:
+        patches = replace(patches, record=f"{name}Patches")
+    return replace(split, embedding=f"{name}Embedding" if split.embedding else "", patches=patches)
+
+
 def _share_embedding(split: Split, inner: Outcome | None) -> Split:
-    """Give a delegating class the embedding of its inner model, where the two are the same."""
-    if inner is not None and isinstance(inner.result, Split) and inner.result.fields == split.fields:
-        return replace(split, embedding=inner.result.embedding)
-    return split
+    """Give a delegating class the tuples of its inner model, where the two are the same."""
+    if inner is None or not isinstance(inner.result, Split):
+        return split
+    mine, its = split.patches, inner.result.patches
+    if isinstance(mine, Patches) and isinstance(its, Patches) and mine.fields == its.fields:
+        split = replace(split, patches=replace(mine, record=its.record))
+    return replace(split, embedding=inner.result.embedding) if inner.result.fields == split.fields else split
 
 
 def split_class(facts: Facts, cls: Class, method: ast.stmt) -> Split:
@@ -122,17 +150,21 @@ def split_class(facts: Facts, cls: Class, method: ast.stmt) -> Split:
     if delegate is None:
         statements, inner = body.statements, facts
     else:
-        statements = inline(delegate, [p.name for p in body.parameters])
-        inner = delegate.facts
+        written = inline(facts, delegate, [p.name for p in body.parameters])
+        statements, inner = joined(delegate, written), delegate.facts
     whole = flow([s.tree for s in statements], [body.receiver, *(p.name for p in body.parameters)])
     check_scope(cls.module, cls.node, function, whole)
-    cut = find_cut(inner, statements, images.name)
+    if delegate is None:
+        cut = find_cut(inner, statements, images.name)
+    else:
+        cut = find_delegate_cut(delegate, written, images.name)
     if not any(inner.role(a) in (Role.BLOCK, Role.BOTH) for s in cut.stages for a in inner.runs(s.tree)):
         raise Refused(statements[-1].place, "no statement runs the blocks of the model, as far as can be told")
     crossing = cross(inner, cut.embed, cut.stages, body.parameters, cut.tokens)
     check_embed([s.tree for s in crossing.embed])
     check_state(inner, [s.tree for s in crossing.embed], [s.tree for s in crossing.stages])
-    kinds = annotate(inner, [s.tree for s in cut.embed], _annotations(function))
+    annotations = _annotations(function)
+    kinds = annotate(inner, [s.tree for s in cut.embed], annotations)
     fields = tuple(Field(name, kinds.get(name, TENSOR)) for name in crossing.fields)
     # a delegate's statements read the names of the delegate's module
     imports = _imports(facts.index, cls.module, signature_names(function) | (whole.needs & cls.module.bindings.keys()))
@@ -144,9 +176,19 @@ def split_class(facts: Facts, cls: Class, method: ast.stmt) -> Split:
         if any(imported.name == name and imported != origin for imported in imports):
             raise Unsound(function, f"`{name}` is another thing in its module than in the generated one")
     parameters = {p.name: p for p in body.parameters}
+    embed = Method(tuple(parameters[n] for n in crossing.embed_parameters), _texts(crossing.embed))
+    own = next((name for name in PATCH_METHODS if _has(facts, name)), "")
+    record = f"{cls.name}Patches"
+    patches: Patches | Absence
+    if own:
+        patches = Absence(f"the class has a `{own}` of its own")
+    elif any(imported.name == record for imported in imports):
+        patches = Absence(f"`{record}` is another thing in its module")
+    else:
+        patches = split_patches(inner, record, crossing, embed.parameters, annotations)
     return Split(
         boundary=replace(cut.boundary, statement=_as_written(facts.index, cut.boundary)),
-        embed=Method(tuple(parameters[n] for n in crossing.embed_parameters), _texts(crossing.embed)),
+        embed=embed,
         forward_stages=Method(tuple(parameters[n] for n in crossing.stages_parameters), _texts(crossing.stages)),
         forward_features=body.parameters,
         returns=body.returns,
@@ -159,6 +201,8 @@ def split_class(facts: Facts, cls: Class, method: ast.stmt) -> Split:
         postponed=cls.module.postponed_annotations,
         delegate=None if delegate is None else Delegate(delegate.attribute, inner.cls.path),
         passages=crossing.passages,
+        position=gives_position(inner, crossing.embed, images.name),
+        patches=patches,
     )
 
 

@@ -131,6 +131,42 @@ class Delegate:
 
 
 @dataclass(frozen=True)
+class Patches:
+    """An embedding that was cut in two, where its patches are complete and have neither position nor prefix tokens.
+
+    Attributes:
+        place: The last line that makes the patches, in timm's source.
+        statement: That statement's first line, as timm writes it.
+        reasons: Which rules put the boundary there.
+        embed_patches: Statements up to it, and the parameters that they read, the images first.
+        embed_positions: Statements after it, and the parameters that they read.
+        tokens: The variable that holds the patches; it is also the first field.
+        layout: Of the patches, as in :class:`Split`.
+        fields: What crosses. One field: ``embed_patches`` returns it bare. More: a ``NamedTuple`` of them.
+        record: Name of that ``NamedTuple``, empty where ``embed_patches`` returns the patches alone.
+        recomputed: Statements that ``embed_positions`` starts with: what needs no crossing, made again.
+    """
+
+    place: Place
+    statement: str
+    reasons: tuple[str, ...]
+    embed_patches: Method
+    embed_positions: Method
+    tokens: str
+    layout: str
+    fields: tuple[Field, ...]
+    record: str
+    recomputed: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Absence:
+    """Why an embedding is not cut in two."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
 class Split:
     """A class whose ``forward_features`` was cut in two.
 
@@ -149,6 +185,8 @@ class Split:
         postponed: Whether the module postpones the evaluation of annotations.
         delegate: The inner model whose statements these are, if any.
         passages: For each name that the stages take from before the boundary, how and why.
+        position: Whether the embedding gives the tokens a position, absolute or rotary.
+        patches: The embedding in two, or why it is in one piece.
     """
 
     boundary: Boundary
@@ -165,6 +203,8 @@ class Split:
     postponed: bool = False
     delegate: Delegate | None = None
     passages: tuple[Passage, ...] = ()
+    position: bool = False
+    patches: Patches | Absence = Absence("")
 
 
 @dataclass(frozen=True)

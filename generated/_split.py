@@ -22,6 +22,12 @@ if TYPE_CHECKING:
         def forward_stages(self, *args: Any, **kwargs: Any) -> Any:
             """An embedding to what ``forward_features`` gives for its images."""
 
+        def embed_patches(self, *args: Any, **kwargs: Any) -> Any:
+            """Images to patches without position and prefix tokens. Not of every class: the manifest says of which."""
+
+        def embed_positions(self, *args: Any, **kwargs: Any) -> Any:
+            """Patches to the embedding: ``embed`` is this after ``embed_patches``."""
+
 
 # Modules that stand around a model, or in its place. By name, as most of them are slow to import.
 _COMPILED = "Split the model before torch.compile: torch.compile(split(model._orig_mod))."
@@ -58,9 +64,9 @@ def split(model: nn.Module) -> SplitModel:
         The model itself. One that is split already is returned as it is.
 
     Raises:
-        TypeError: If the model's class was not split, overrides ``forward_features``, or has an ``embed`` or
-            ``forward_stages`` of its own; if the model is inside a wrapper (``features_only``, ``torch.compile``,
-            ``torch.jit``, data parallel). The model is unchanged then.
+        TypeError: If the model's class was not split, overrides ``forward_features``, or has an attribute of its own
+            that is named as one of the new methods; if the model is inside a wrapper (``features_only``,
+            ``torch.compile``, ``torch.jit``, data parallel). The model is unchanged then.
     """
     for module, split_class in _plan(model, "the model"):
         module.__class__ = split_class
@@ -106,7 +112,7 @@ def _plan(model: nn.Module, where: str) -> list[tuple[nn.Module, type[nn.Module]
             f"split() cannot split {where}: {cls.__name__} has its own forward_features in place of "
             f"{timm_class.__name__}'s. Generate a split of your class: timm-split generate --source FILE."
         )
-    for name in ("embed", "forward_stages"):
+    for name in _new_methods(entry):
         if hasattr(model, name):
             raise TypeError(f"split() cannot split {where}: {cls.__name__} has its own {name}. Rename that.")
     new_class = split_class if cls is timm_class else _derive(split_class, cls)
@@ -132,7 +138,8 @@ def _plan_delegate(model: nn.Module, entry: _manifest.Entry) -> list[tuple[nn.Mo
         )
     expected = {"forward": inner_class}
     if not plan:
-        expected |= dict.fromkeys(("forward_features", "embed", "forward_stages"), _load(delegate["path"]))
+        new_methods = _new_methods(_manifest.by_class()[delegate["path"]])
+        expected |= dict.fromkeys(("forward_features", *new_methods), _load(delegate["path"]))
     for method, owner in expected.items():
         if _overrides(inner, method, owner):
             raise TypeError(
@@ -142,6 +149,12 @@ def _plan_delegate(model: nn.Module, entry: _manifest.Entry) -> list[tuple[nn.Mo
     if inner._forward_hooks or inner._forward_pre_hooks or inner._backward_hooks or inner._backward_pre_hooks:
         raise TypeError(f"split() cannot split the model: the hooks on {where} would no longer run. Remove them first.")
     return plan
+
+
+def _new_methods(entry: _manifest.Entry) -> tuple[str, ...]:
+    """The methods that the split class of an entry adds to its model's."""
+    in_two = "absent" not in entry["split"]["patches"]
+    return ("embed", "forward_stages", *(["embed_patches", "embed_positions"] if in_two else []))
 
 
 def _overrides(model: nn.Module, method: str, timm_class: type[nn.Module]) -> bool:

@@ -155,7 +155,7 @@ class TokenLayout:
             ValueError: It does not take images of that size.
         """
         if not callable(getattr(model, "embed_patches", None)):
-            raise TypeError(f"a {type(model).__name__} has no embed_patches(): {_why_no_patches(model)}")
+            raise TypeError(f"a {type(model).__name__} has no embed_patches(): {why_no_patches(model)}")
         return _look(model, model.embed_patches, image_size, stages=False)
 
     def grid(self, image_size: tuple[int, int]) -> Grid:
@@ -212,7 +212,8 @@ def fields_of(embedding: Any) -> dict[str, Any]:
     return dict(zip(embedding._fields[1:], embedding[1:])) if _has_fields(embedding) else {}  # noqa: B905
 
 
-def _why_no_patches(model: nn.Module) -> str:
+def why_no_patches(model: nn.Module) -> str:
+    """Why a model has no ``embed_patches``."""
     entry = _manifest.entry_of(type(model)) or {}
     absent: str | None = entry.get("split", {}).get("patches", {}).get("absent")
     return absent or f"give it to {__package__}.split() first"

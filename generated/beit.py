@@ -11,18 +11,30 @@ from timm.models.beit import Beit
 class BeitSplit(Beit):
     """Beit with embed() and forward_stages(); all else is timm's."""
 
+    def embed_patches(self, x: torch.Tensor) -> torch.Tensor:
+        """Turn images, (B, C, H, W), into bare patches, (B, N, C).
+
+        They have neither position nor prefix tokens yet. The boundary is timm/models/beit.py:896. Line 896 completes
+        the patches, `patch_embed`; line 897 adds the prefix tokens; line 898 gives them their position.
+        """
+        x = self.patch_embed(x)
+        return x
+
+    def embed_positions(self, x: torch.Tensor) -> torch.Tensor:
+        """Give patches, (B, N, C), their position, and the prefix tokens if there are any: what embed() returns."""
+        x = torch.cat((self.cls_token.expand(x.shape[0], -1, -1), x), dim=1)
+        if self.pos_embed is not None:
+            x = x + self.pos_embed
+        x = self.pos_drop(x)
+        return x
+
     def embed(self, x: torch.Tensor) -> torch.Tensor:
         """Turn images, (B, C, H, W), into the tokens, (B, N, C), that enter the stages.
 
         The boundary is timm/models/beit.py:900. Line 896 runs the stem, `patch_embed`; line 898 gives the tokens their
         position; line 900 is the dropout on them; line 903 runs the first blocks, `blocks`.
         """
-        x = self.patch_embed(x)
-        x = torch.cat((self.cls_token.expand(x.shape[0], -1, -1), x), dim=1)
-        if self.pos_embed is not None:
-            x = x + self.pos_embed
-        x = self.pos_drop(x)
-        return x
+        return self.embed_positions(self.embed_patches(x))
 
     def forward_stages(self, x: torch.Tensor) -> torch.Tensor:
         """Turn tokens, (B, N, C), into features: all that follows the boundary."""

@@ -11,16 +11,28 @@ from timm.models.cait import Cait
 class CaitSplit(Cait):
     """Cait with embed() and forward_stages(); all else is timm's."""
 
+    def embed_patches(self, x) -> torch.Tensor:
+        """Turn images, (B, C, H, W), into bare patches, (B, N, C).
+
+        They have neither position nor prefix tokens yet. The boundary is timm/models/cait.py:463. Line 463 completes
+        the patches, `patch_embed`; line 464 gives them their position.
+        """
+        x = self.patch_embed(x)
+        return x
+
+    def embed_positions(self, x: torch.Tensor) -> torch.Tensor:
+        """Give patches, (B, N, C), their position, and the prefix tokens if there are any: what embed() returns."""
+        x = x + self.pos_embed
+        x = self.pos_drop(x)
+        return x
+
     def embed(self, x) -> torch.Tensor:
         """Turn images, (B, C, H, W), into the tokens, (B, N, C), that enter the stages.
 
         The boundary is timm/models/cait.py:465. Line 463 runs the stem, `patch_embed`; line 464 gives the tokens their
         position; line 465 is the dropout on them; line 466 runs the first blocks, `blocks`.
         """
-        x = self.patch_embed(x)
-        x = x + self.pos_embed
-        x = self.pos_drop(x)
-        return x
+        return self.embed_positions(self.embed_patches(x))
 
     def forward_stages(self, x: torch.Tensor):
         """Turn tokens, (B, N, C), into features: all that follows the boundary."""

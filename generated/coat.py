@@ -10,16 +10,28 @@ from timm.models.coat import CoaT, insert_cls, remove_cls
 class CoaTSplit(CoaT):
     """CoaT with embed() and forward_stages(); all else is timm's."""
 
+    def embed_patches(self, x0) -> torch.Tensor:
+        """Turn images, (B, C, H, W), into bare patches, (B, N, C).
+
+        They have neither position nor prefix tokens yet. The boundary is timm/models/coat.py:754. Line 754 completes
+        the patches, `patch_embed1`; line 756 adds the prefix tokens.
+        """
+        # Serial blocks 1.
+        x1 = self.patch_embed1(x0)
+        return x1
+
+    def embed_positions(self, x1: torch.Tensor) -> torch.Tensor:
+        """Give patches, (B, N, C), the prefix tokens: what embed() returns."""
+        x1 = insert_cls(x1, self.cls_token1)
+        return x1
+
     def embed(self, x0) -> torch.Tensor:
         """Turn images, (B, C, H, W), into the tokens, (B, N, C), that enter the stages.
 
         The boundary is timm/models/coat.py:756. Line 754 runs the stem, `patch_embed1`; line 756 adds the prefix
         tokens; no positional encoding comes before the blocks; line 757 runs the first blocks, `serial_blocks1`.
         """
-        # Serial blocks 1.
-        x1 = self.patch_embed1(x0)
-        x1 = insert_cls(x1, self.cls_token1)
-        return x1
+        return self.embed_positions(self.embed_patches(x0))
 
     def forward_stages(self, x1: torch.Tensor):
         """Turn tokens, (B, N, C), into features: all that follows the boundary."""

@@ -10,17 +10,29 @@ from timm.models.convit import ConVit
 class ConVitSplit(ConVit):
     """ConVit with embed() and forward_stages(); all else is timm's."""
 
+    def embed_patches(self, x) -> torch.Tensor:
+        """Turn images, (B, C, H, W), into bare patches, (B, N, C).
+
+        They have neither position nor prefix tokens yet. The boundary is timm/models/convit.py:493. Line 493 completes
+        the patches, `patch_embed`; line 494 gives them their position.
+        """
+        x = self.patch_embed(x)
+        return x
+
+    def embed_positions(self, x: torch.Tensor) -> torch.Tensor:
+        """Give patches, (B, N, C), their position, and the prefix tokens if there are any: what embed() returns."""
+        if self.use_pos_embed:
+            x = x + self.pos_embed
+        x = self.pos_drop(x)
+        return x
+
     def embed(self, x) -> torch.Tensor:
         """Turn images, (B, C, H, W), into the tokens, (B, N, C), that enter the stages.
 
         The boundary is timm/models/convit.py:496. Line 493 runs the stem, `patch_embed`; line 494 gives the tokens
         their position; line 496 is the dropout on them; line 497 runs the first blocks, `blocks`.
         """
-        x = self.patch_embed(x)
-        if self.use_pos_embed:
-            x = x + self.pos_embed
-        x = self.pos_drop(x)
-        return x
+        return self.embed_positions(self.embed_patches(x))
 
     def forward_stages(self, x: torch.Tensor):
         """Turn tokens, (B, N, C), into features: all that follows the boundary."""

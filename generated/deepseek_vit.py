@@ -22,16 +22,28 @@ class DeepseekVitEncoderEmbedding(NamedTuple):
 class DeepseekVitEncoderSplit(DeepseekVitEncoder):
     """DeepseekVitEncoder with embed() and forward_stages(); all else is timm's."""
 
+    def embed_patches(self, x: torch.Tensor) -> torch.Tensor:
+        """Turn images, (B, C, H, W), into bare patches, (B, H, W, C).
+
+        They have neither position nor prefix tokens yet. The boundary is timm/models/deepseek_vit.py:404. Line 404
+        completes the patches, `patch_embed`; line 406 gives them their position.
+        """
+        x = self.patch_embed(x)
+        return x
+
+    def embed_positions(self, x: torch.Tensor) -> DeepseekVitEncoderEmbedding:
+        """Give patches, (B, H, W, C), their position, and the prefix tokens if there are any: what embed() returns."""
+        B, H, W, _ = x.shape
+        x, rope = self._pos_embed(x)
+        return DeepseekVitEncoderEmbedding(x, H, W, rope)
+
     def embed(self, x: torch.Tensor) -> DeepseekVitEncoderEmbedding:
         """Turn images, (B, C, H, W), into the tokens, (B, N, C), that enter the stages, and what goes with them.
 
         The boundary is timm/models/deepseek_vit.py:406. Line 404 runs the stem, `patch_embed`; line 406 gives the
         tokens their position; line 407 runs the first blocks, `blocks`.
         """
-        x = self.patch_embed(x)
-        B, H, W, _ = x.shape
-        x, rope = self._pos_embed(x)
-        return DeepseekVitEncoderEmbedding(x, H, W, rope)
+        return self.embed_positions(self.embed_patches(x))
 
     def forward_stages(self, embedding: DeepseekVitEncoderEmbedding) -> torch.Tensor:
         """Turn an embedding into features: all that follows the boundary."""
@@ -52,16 +64,28 @@ class DeepseekVitEncoderSplit(DeepseekVitEncoder):
 class DeepseekVitClassifierSplit(DeepseekVitClassifier):
     """DeepseekVitClassifier with embed() and forward_stages(); all else is timm's."""
 
+    def embed_patches(self, x: torch.Tensor) -> torch.Tensor:
+        """Turn images, (B, C, H, W), into bare patches, (B, H, W, C).
+
+        They have neither position nor prefix tokens yet. The boundary is timm/models/deepseek_vit.py:404. Line 404
+        completes the patches, `patch_embed`; line 406 gives them their position.
+        """
+        x = self.encoder.patch_embed(x)
+        return x
+
+    def embed_positions(self, x: torch.Tensor) -> DeepseekVitEncoderEmbedding:
+        """Give patches, (B, H, W, C), their position, and the prefix tokens if there are any: what embed() returns."""
+        B, H, W, _ = x.shape
+        x, rope = self.encoder._pos_embed(x)
+        return DeepseekVitEncoderEmbedding(x, H, W, rope)
+
     def embed(self, x: torch.Tensor) -> DeepseekVitEncoderEmbedding:
         """Turn images, (B, C, H, W), into the tokens, (B, N, C), that enter the stages, and what goes with them.
 
         The boundary is timm/models/deepseek_vit.py:406. Line 404 runs the stem, `patch_embed`; line 406 gives the
         tokens their position; line 407 runs the first blocks, `blocks`.
         """
-        x = self.encoder.patch_embed(x)
-        B, H, W, _ = x.shape
-        x, rope = self.encoder._pos_embed(x)
-        return DeepseekVitEncoderEmbedding(x, H, W, rope)
+        return self.embed_positions(self.embed_patches(x))
 
     def forward_stages(self, embedding: DeepseekVitEncoderEmbedding) -> torch.Tensor:
         """Turn an embedding into features: all that follows the boundary."""

@@ -12,7 +12,7 @@ class EfficientVitMsraSplit(EfficientVitMsra):
     """EfficientVitMsra with embed() and forward_stages(); all else is timm's."""
 
     def embed(self, x) -> torch.Tensor:
-        """Turn images, (B, C, H, W), into the tokens that enter the stages.
+        """Turn images, (B, C, H, W), into the tokens, (B, C, H, W), that enter the stages.
 
         The boundary is timm/models/efficientvit_msra.py:728. Line 728 runs the stem, `patch_embed`; no positional
         encoding comes before the blocks; line 729 runs the first blocks, `stages`.
@@ -21,7 +21,7 @@ class EfficientVitMsraSplit(EfficientVitMsra):
         return x
 
     def forward_stages(self, x: torch.Tensor):
-        """Turn tokens into features: all that follows the boundary."""
+        """Turn tokens, (B, C, H, W), into features: all that follows the boundary."""
         if self.grad_checkpointing and not torch.jit.is_scripting():
             x = checkpoint_seq(self.stages, x)
         else:

@@ -20,15 +20,27 @@ class EvaEmbedding(NamedTuple):
 class EvaSplit(Eva):
     """Eva with embed() and forward_stages(); all else is timm's."""
 
+    def embed_patches(self, x: torch.Tensor) -> torch.Tensor:
+        """Turn images, (B, C, H, W), into bare patches.
+
+        They have neither position nor prefix tokens yet. The boundary is timm/models/eva.py:1157. Line 1157 completes
+        the patches, `patch_embed`; line 1158 gives them their position.
+        """
+        x = self.patch_embed(x)
+        return x
+
+    def embed_positions(self, x: torch.Tensor) -> EvaEmbedding:
+        """Give patches their position, and the prefix tokens if there are any: what embed() returns."""
+        x, rot_pos_embed = self._pos_embed(x)
+        return EvaEmbedding(x, rot_pos_embed)
+
     def embed(self, x: torch.Tensor) -> EvaEmbedding:
         """Turn images, (B, C, H, W), into the tokens, (B, N, C), that enter the stages, and what goes with them.
 
         The boundary is timm/models/eva.py:1158. Line 1157 runs the stem, `patch_embed`; line 1158 gives the tokens
         their position; line 1161 runs the first blocks, `blocks`.
         """
-        x = self.patch_embed(x)
-        x, rot_pos_embed = self._pos_embed(x)
-        return EvaEmbedding(x, rot_pos_embed)
+        return self.embed_positions(self.embed_patches(x))
 
     def forward_stages(
         self, embedding: EvaEmbedding, attn_mask: Optional[torch.Tensor] = None, is_causal: bool = False

@@ -28,8 +28,8 @@ class Gemma4VitEncoderSplit(Gemma4VitEncoder):
     ) -> Gemma4VitEncoderEmbedding:
         """Turn images, (B, C, H, W), into the tokens that enter the stages, and what goes with them.
 
-        The boundary is timm/models/gemma4_vit.py:884. Line 884 runs the stem, `patch_embed`; no positional encoding
-        comes before the blocks; line 885 runs the first blocks, `blocks`.
+        The boundary is timm/models/gemma4_vit.py:884. Line 884 runs the stem, `patch_embed`; line 884 gives the tokens
+        their position, inside the stem; line 885 runs the first blocks, `blocks`.
         """
         self._assert_raw_img_conformant(x if not isinstance(x, dict) else x['patches'])
         x, position_ids, padding_positions = self.patch_embed(x, patch_coord, patch_valid)
@@ -61,8 +61,8 @@ class Gemma4VitClassifierSplit(Gemma4VitClassifier):
     ) -> Gemma4VitEncoderEmbedding:
         """Turn images, (B, C, H, W), into the tokens that enter the stages, and what goes with them.
 
-        The boundary is timm/models/gemma4_vit.py:904. Line 904 runs the stem, `patch_embed`; no positional encoding
-        comes before the blocks; line 905 runs the first blocks, `blocks`.
+        The boundary is timm/models/gemma4_vit.py:904. Line 904 runs the stem, `patch_embed`; line 904 gives the tokens
+        their position, inside the stem; line 905 runs the first blocks, `blocks`.
         """
         self.encoder._assert_raw_img_conformant(x if not isinstance(x, dict) else x['patches'])
         x, position_ids, padding_positions = self.encoder.patch_embed(x, patch_coord, patch_valid)

@@ -10,8 +10,15 @@ from timm.models._manipulate import checkpoint
 from timm.models.hiera import Hiera
 
 
+class HieraPatches(NamedTuple):
+    """What embed_positions() takes. Replace patches, (B, N, C), with `patches._replace(x=replaced)`."""
+
+    x: torch.Tensor
+    mask: Optional[torch.Tensor]
+
+
 class HieraEmbedding(NamedTuple):
-    """What enters the stages. Mask the tokens with `embedding._replace(x=masked)`."""
+    """What enters the stages. Mask the tokens, (B, N, C), with `embedding._replace(x=masked)`."""
 
     x: torch.Tensor
     mask: Optional[torch.Tensor]
@@ -20,11 +27,11 @@ class HieraEmbedding(NamedTuple):
 class HieraSplit(Hiera):
     """Hiera with embed() and forward_stages(); all else is timm's."""
 
-    def embed(self, x: torch.Tensor, mask: Optional[torch.Tensor] = None) -> HieraEmbedding:
-        """Turn images, (B, C, H, W), into the tokens that enter the stages, and what goes with them.
+    def embed_patches(self, x: torch.Tensor, mask: Optional[torch.Tensor] = None) -> HieraPatches:
+        """Turn images, (B, C, H, W), into bare patches, (B, N, C), and what goes with them.
 
-        The boundary is timm/models/hiera.py:838. Line 837 runs the stem, `patch_embed`; line 838 gives the tokens their
-        position; line 846 runs the first blocks, `blocks`.
+        They have neither position nor prefix tokens yet. The boundary is timm/models/hiera.py:837. Line 837 completes
+        the patches, `patch_embed`; line 838 gives them their position.
         """
         if self.training and self.patch_drop_rate > 0:
             # using mask for something like 'patch dropout' via mask-units in supervised train / fine-tune
@@ -36,8 +43,21 @@ class HieraSplit(Hiera):
         else:
             patch_mask = None
         x = self.patch_embed(x, mask=patch_mask)
+        return HieraPatches(x, mask)
+
+    def embed_positions(self, patches: HieraPatches) -> HieraEmbedding:
+        """Give patches, (B, N, C), their position, and the prefix tokens if there are any: what embed() returns."""
+        x, mask = patches
         x = self._pos_embed(x)
         return HieraEmbedding(x, mask)
+
+    def embed(self, x: torch.Tensor, mask: Optional[torch.Tensor] = None) -> HieraEmbedding:
+        """Turn images, (B, C, H, W), into the tokens, (B, N, C), that enter the stages, and what goes with them.
+
+        The boundary is timm/models/hiera.py:838. Line 837 runs the stem, `patch_embed`; line 838 gives the tokens their
+        position; line 846 runs the first blocks, `blocks`.
+        """
+        return self.embed_positions(self.embed_patches(x, mask=mask))
 
     def forward_stages(self, embedding: HieraEmbedding, return_intermediates: bool = False) -> torch.Tensor:
         """Turn an embedding into features: all that follows the boundary."""

@@ -11,15 +11,27 @@ from timm.models.hieradet_sam2 import HieraDet
 class HieraDetSplit(HieraDet):
     """HieraDet with embed() and forward_stages(); all else is timm's."""
 
+    def embed_patches(self, x: torch.Tensor) -> torch.Tensor:
+        """Turn images, (B, C, H, W), into bare patches, (B, H, W, C).
+
+        They have neither position nor prefix tokens yet. The boundary is timm/models/hieradet_sam2.py:566. Line 566
+        completes the patches, `patch_embed`; line 567 gives them their position.
+        """
+        x = self.patch_embed(x)  # BHWC
+        return x
+
+    def embed_positions(self, x: torch.Tensor) -> torch.Tensor:
+        """Give patches, (B, H, W, C), their position, and the prefix tokens if there are any: what embed() returns."""
+        x = self._pos_embed(x)
+        return x
+
     def embed(self, x: torch.Tensor) -> torch.Tensor:
         """Turn images, (B, C, H, W), into the tokens, (B, H, W, C), that enter the stages.
 
         The boundary is timm/models/hieradet_sam2.py:567. Line 566 runs the stem, `patch_embed`; line 567 gives the
         tokens their position; line 568 runs the first blocks, `blocks`.
         """
-        x = self.patch_embed(x)  # BHWC
-        x = self._pos_embed(x)
-        return x
+        return self.embed_positions(self.embed_patches(x))
 
     def forward_stages(self, x: torch.Tensor) -> torch.Tensor:
         """Turn tokens, (B, H, W, C), into features: all that follows the boundary."""

@@ -11,7 +11,7 @@ class IFormerSplit(IFormer):
     """IFormer with embed() and forward_stages(); all else is timm's."""
 
     def embed(self, x: torch.Tensor) -> torch.Tensor:
-        """Turn images, (B, C, H, W), into the tokens that enter the stages.
+        """Turn images, (B, C, H, W), into the tokens, (B, C, H, W), that enter the stages.
 
         The boundary is timm/models/iformer.py:696. Line 696 runs the stem, `stem`; no positional encoding comes before
         the blocks; line 697 runs the first blocks, `stages`.
@@ -20,7 +20,7 @@ class IFormerSplit(IFormer):
         return x
 
     def forward_stages(self, x: torch.Tensor) -> torch.Tensor:
-        """Turn tokens into features: all that follows the boundary."""
+        """Turn tokens, (B, C, H, W), into features: all that follows the boundary."""
         x = self.stages(x)
         return x
 

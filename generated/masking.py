@@ -19,7 +19,7 @@ from ._drop import Dropped, keep, visible_first
 from ._factory import create_model
 from ._masks import TargetMasks, block_mask, complementary_masks, masked_count, random_mask, target_masks
 from ._split import split
-from ._tokens import Stream, TokenLayout, fields_of
+from ._tokens import Stream, TokenLayout, fields_of, why_no_patches
 
 __all__ = [
     "Dropped",
@@ -198,6 +198,11 @@ class MaskedImageModel(nn.Module):
             _check_droppable(self.layout)
             self.unit = max(unit, self.layout.unit)
         elif position == "before" and _has_position(self.backbone):
+            if not hasattr(self.backbone, "embed_patches"):
+                raise ValueError(
+                    f"{type(self.backbone).__name__} cannot have patches replaced before their position: "
+                    f"{why_no_patches(self.backbone)}. Replace them after it: position='after'"
+                )
             self._early = TokenLayout.of_patches(self.backbone, image_size)
         masked = self._early or self.layout
         self.mask_token: nn.Parameter | nn.ParameterList | None = None
@@ -354,4 +359,4 @@ def _masked_in_each(mask: torch.Tensor) -> int:
 def _has_position(model: nn.Module) -> bool:
     """Whether the embedding of a split model gives the tokens a position."""
     entry = _manifest.entry_of(type(model))
-    return entry is not None and bool(entry["split"].get("position"))
+    return entry is not None and bool(entry["split"]["position"])

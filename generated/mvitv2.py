@@ -9,6 +9,13 @@ import torch
 from timm.models.mvitv2 import MultiScaleVit
 
 
+class MultiScaleVitPatches(NamedTuple):
+    """What embed_positions() takes. Replace patches, (B, N, C), with `patches._replace(x=replaced)`."""
+
+    x: torch.Tensor
+    feat_size: List[int]
+
+
 class MultiScaleVitEmbedding(NamedTuple):
     """What enters the stages. Mask the tokens, (B, N, C), with `embedding._replace(x=masked)`."""
 
@@ -19,13 +26,18 @@ class MultiScaleVitEmbedding(NamedTuple):
 class MultiScaleVitSplit(MultiScaleVit):
     """MultiScaleVit with embed() and forward_stages(); all else is timm's."""
 
-    def embed(self, x) -> MultiScaleVitEmbedding:
-        """Turn images, (B, C, H, W), into the tokens, (B, N, C), that enter the stages, and what goes with them.
+    def embed_patches(self, x) -> MultiScaleVitPatches:
+        """Turn images, (B, C, H, W), into bare patches, (B, N, C), and what goes with them.
 
-        The boundary is timm/models/mvitv2.py:968. Line 960 runs the stem, `patch_embed`; line 967 gives the tokens
-        their position; line 970 runs the first blocks, `stages`.
+        They have neither position nor prefix tokens yet. The boundary is timm/models/mvitv2.py:960. Line 960 completes
+        the patches, `patch_embed`; line 963 adds the prefix tokens; line 967 gives them their position.
         """
         x, feat_size = self.patch_embed(x)
+        return MultiScaleVitPatches(x, feat_size)
+
+    def embed_positions(self, patches: MultiScaleVitPatches) -> MultiScaleVitEmbedding:
+        """Give patches, (B, N, C), their position, and the prefix tokens if there are any: what embed() returns."""
+        x, feat_size = patches
         B, N, C = x.shape
 
         if self.cls_token is not None:
@@ -35,6 +47,14 @@ class MultiScaleVitSplit(MultiScaleVit):
         if self.pos_embed is not None:
             x = x + self.pos_embed
         return MultiScaleVitEmbedding(x, feat_size)
+
+    def embed(self, x) -> MultiScaleVitEmbedding:
+        """Turn images, (B, C, H, W), into the tokens, (B, N, C), that enter the stages, and what goes with them.
+
+        The boundary is timm/models/mvitv2.py:968. Line 960 runs the stem, `patch_embed`; line 967 gives the tokens
+        their position; line 970 runs the first blocks, `stages`.
+        """
+        return self.embed_positions(self.embed_patches(x))
 
     def forward_stages(self, embedding: MultiScaleVitEmbedding):
         """Turn an embedding into features: all that follows the boundary."""

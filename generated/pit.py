@@ -10,15 +10,27 @@ from timm.models.pit import PoolingVisionTransformer
 class PoolingVisionTransformerSplit(PoolingVisionTransformer):
     """PoolingVisionTransformer with embed() and forward_stages(); all else is timm's."""
 
+    def embed_patches(self, x) -> torch.Tensor:
+        """Turn images, (B, C, H, W), into bare patches, (B, C, H, W).
+
+        They have neither position nor prefix tokens yet. The boundary is timm/models/pit.py:362. Line 362 completes the
+        patches, `patch_embed`; line 363 gives them their position.
+        """
+        x = self.patch_embed(x)
+        return x
+
+    def embed_positions(self, x: torch.Tensor) -> torch.Tensor:
+        """Give patches, (B, C, H, W), their position, and the prefix tokens if there are any: what embed() returns."""
+        x = self.pos_drop(x + self.pos_embed)
+        return x
+
     def embed(self, x) -> torch.Tensor:
         """Turn images, (B, C, H, W), into the tokens, (B, C, H, W), that enter the stages.
 
         The boundary is timm/models/pit.py:363. Line 362 runs the stem, `patch_embed`; line 363 gives the tokens their
         position; line 365 runs the first blocks, `transformers`.
         """
-        x = self.patch_embed(x)
-        x = self.pos_drop(x + self.pos_embed)
-        return x
+        return self.embed_positions(self.embed_patches(x))
 
     def forward_stages(self, x: torch.Tensor):
         """Turn tokens, (B, C, H, W), into features: all that follows the boundary."""

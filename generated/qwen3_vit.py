@@ -22,16 +22,28 @@ class Qwen3VitEncoderEmbedding(NamedTuple):
 class Qwen3VitEncoderSplit(Qwen3VitEncoder):
     """Qwen3VitEncoder with embed() and forward_stages(); all else is timm's."""
 
+    def embed_patches(self, x: torch.Tensor) -> torch.Tensor:
+        """Turn images, (B, C, H, W), into bare patches, (B, H, W, C).
+
+        They have neither position nor prefix tokens yet. The boundary is timm/models/qwen3_vit.py:369. Line 369
+        completes the patches, `patch_embed`; line 371 gives them their position.
+        """
+        x = self.patch_embed(x)
+        return x
+
+    def embed_positions(self, x: torch.Tensor) -> Qwen3VitEncoderEmbedding:
+        """Give patches, (B, H, W, C), their position, and the prefix tokens if there are any: what embed() returns."""
+        B, H, W, _ = x.shape
+        x, rope = self._pos_embed(x)
+        return Qwen3VitEncoderEmbedding(x, H, W, rope)
+
     def embed(self, x: torch.Tensor) -> Qwen3VitEncoderEmbedding:
         """Turn images, (B, C, H, W), into the tokens, (B, N, C), that enter the stages, and what goes with them.
 
         The boundary is timm/models/qwen3_vit.py:371. Line 369 runs the stem, `patch_embed`; line 371 gives the tokens
         their position; line 372 runs the first blocks, `blocks`.
         """
-        x = self.patch_embed(x)
-        B, H, W, _ = x.shape
-        x, rope = self._pos_embed(x)
-        return Qwen3VitEncoderEmbedding(x, H, W, rope)
+        return self.embed_positions(self.embed_patches(x))
 
     def forward_stages(self, embedding: Qwen3VitEncoderEmbedding) -> torch.Tensor:
         """Turn an embedding into features: all that follows the boundary."""
@@ -52,16 +64,28 @@ class Qwen3VitEncoderSplit(Qwen3VitEncoder):
 class Qwen3VitClassifierSplit(Qwen3VitClassifier):
     """Qwen3VitClassifier with embed() and forward_stages(); all else is timm's."""
 
+    def embed_patches(self, x: torch.Tensor) -> torch.Tensor:
+        """Turn images, (B, C, H, W), into bare patches, (B, H, W, C).
+
+        They have neither position nor prefix tokens yet. The boundary is timm/models/qwen3_vit.py:369. Line 369
+        completes the patches, `patch_embed`; line 371 gives them their position.
+        """
+        x = self.encoder.patch_embed(x)
+        return x
+
+    def embed_positions(self, x: torch.Tensor) -> Qwen3VitEncoderEmbedding:
+        """Give patches, (B, H, W, C), their position, and the prefix tokens if there are any: what embed() returns."""
+        B, H, W, _ = x.shape
+        x, rope = self.encoder._pos_embed(x)
+        return Qwen3VitEncoderEmbedding(x, H, W, rope)
+
     def embed(self, x: torch.Tensor) -> Qwen3VitEncoderEmbedding:
         """Turn images, (B, C, H, W), into the tokens, (B, N, C), that enter the stages, and what goes with them.
 
         The boundary is timm/models/qwen3_vit.py:371. Line 369 runs the stem, `patch_embed`; line 371 gives the tokens
         their position; line 372 runs the first blocks, `blocks`.
         """
-        x = self.encoder.patch_embed(x)
-        B, H, W, _ = x.shape
-        x, rope = self.encoder._pos_embed(x)
-        return Qwen3VitEncoderEmbedding(x, H, W, rope)
+        return self.embed_positions(self.embed_patches(x))
 
     def forward_stages(self, embedding: Qwen3VitEncoderEmbedding) -> torch.Tensor:
         """Turn an embedding into features: all that follows the boundary."""

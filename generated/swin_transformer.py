@@ -11,7 +11,7 @@ class SwinTransformerSplit(SwinTransformer):
     """SwinTransformer with embed() and forward_stages(); all else is timm's."""
 
     def embed(self, x: torch.Tensor) -> torch.Tensor:
-        """Turn images, (B, C, H, W), into the tokens that enter the stages.
+        """Turn images, (B, C, H, W), into the tokens, (B, H, W, C), that enter the stages.
 
         The boundary is timm/models/swin_transformer.py:1141. Line 1141 runs the stem, `patch_embed`; no positional
         encoding comes before the blocks; line 1142 runs the first blocks, `layers`.
@@ -20,7 +20,7 @@ class SwinTransformerSplit(SwinTransformer):
         return x
 
     def forward_stages(self, x: torch.Tensor) -> torch.Tensor:
-        """Turn tokens into features: all that follows the boundary."""
+        """Turn tokens, (B, H, W, C), into features: all that follows the boundary."""
         x = self.layers(x)
         x = self.norm(x)
         return x

@@ -11,20 +11,32 @@ from timm.models.visformer import Visformer
 class VisformerSplit(Visformer):
     """Visformer with embed() and forward_stages(); all else is timm's."""
 
-    def embed(self, x) -> torch.Tensor:
-        """Turn images, (B, C, H, W), into the tokens, (B, C, H, W), that enter the stages.
+    def embed_patches(self, x) -> torch.Tensor:
+        """Turn images, (B, C, H, W), into bare patches, (B, C, H, W).
 
-        The boundary is timm/models/visformer.py:553. Line 547 runs the stem, `stem`; line 552 gives the tokens their
-        position; line 554 runs the first blocks, `stage1`.
+        They have neither position nor prefix tokens yet. The boundary is timm/models/visformer.py:551. Line 551
+        completes the patches, `patch_embed1`; line 552 gives them their position.
         """
         if self.stem is not None:
             x = self.stem(x)
 
         # stage 1
         x = self.patch_embed1(x)
+        return x
+
+    def embed_positions(self, x: torch.Tensor) -> torch.Tensor:
+        """Give patches, (B, C, H, W), their position, and the prefix tokens if there are any: what embed() returns."""
         if self.pos_embed1 is not None:
             x = self.pos_drop(x + self.pos_embed1)
         return x
+
+    def embed(self, x) -> torch.Tensor:
+        """Turn images, (B, C, H, W), into the tokens, (B, C, H, W), that enter the stages.
+
+        The boundary is timm/models/visformer.py:553. Line 547 runs the stem, `stem`; line 552 gives the tokens their
+        position; line 554 runs the first blocks, `stage1`.
+        """
+        return self.embed_positions(self.embed_patches(x))
 
     def forward_stages(self, x: torch.Tensor):
         """Turn tokens, (B, C, H, W), into features: all that follows the boundary."""

@@ -13,15 +13,27 @@ from timm.models.vision_transformer import VisionTransformer
 class VisionTransformerSplit(VisionTransformer):
     """VisionTransformer with embed() and forward_stages(); all else is timm's."""
 
+    def embed_patches(self, x: torch.Tensor) -> torch.Tensor:
+        """Turn images, (B, C, H, W), into bare patches.
+
+        They have neither position nor prefix tokens yet. The boundary is timm/models/vision_transformer.py:1288. Line
+        1288 completes the patches, `patch_embed`; line 1289 gives them their position.
+        """
+        x = self.patch_embed(x)
+        return x
+
+    def embed_positions(self, x: torch.Tensor) -> torch.Tensor:
+        """Give patches their position, and the prefix tokens if there are any: what embed() returns."""
+        x = self._pos_embed(x)
+        return x
+
     def embed(self, x: torch.Tensor) -> torch.Tensor:
         """Turn images, (B, C, H, W), into the tokens, (B, N, C), that enter the stages.
 
         The boundary is timm/models/vision_transformer.py:1289. Line 1288 runs the stem, `patch_embed`; line 1289 gives
         the tokens their position; line 1293 runs the first blocks, `blocks`.
         """
-        x = self.patch_embed(x)
-        x = self._pos_embed(x)
-        return x
+        return self.embed_positions(self.embed_patches(x))
 
     def forward_stages(
         self, x: torch.Tensor, attn_mask: Optional[torch.Tensor] = None, is_causal: bool = False

@@ -11,6 +11,21 @@ from timm.models.vision_transformer_relpos import VisionTransformerRelPos
 class VisionTransformerRelPosSplit(VisionTransformerRelPos):
     """VisionTransformerRelPos with embed() and forward_stages(); all else is timm's."""
 
+    def embed_patches(self, x) -> torch.Tensor:
+        """Turn images, (B, C, H, W), into bare patches, (B, N, C).
+
+        They have neither position nor prefix tokens yet. The boundary is timm/models/vision_transformer_relpos.py:542.
+        Line 542 completes the patches, `patch_embed`; line 543 adds the prefix tokens.
+        """
+        x = self.patch_embed(x)
+        return x
+
+    def embed_positions(self, x: torch.Tensor) -> torch.Tensor:
+        """Give patches, (B, N, C), the prefix tokens: what embed() returns."""
+        if self.cls_token is not None:
+            x = torch.cat((self.cls_token.expand(x.shape[0], -1, -1), x), dim=1)
+        return x
+
     def embed(self, x) -> torch.Tensor:
         """Turn images, (B, C, H, W), into the tokens, (B, N, C), that enter the stages.
 
@@ -18,10 +33,7 @@ class VisionTransformerRelPosSplit(VisionTransformerRelPos):
         adds the prefix tokens; no positional encoding comes before the blocks; line 547 runs the first blocks,
         `blocks`.
         """
-        x = self.patch_embed(x)
-        if self.cls_token is not None:
-            x = torch.cat((self.cls_token.expand(x.shape[0], -1, -1), x), dim=1)
-        return x
+        return self.embed_positions(self.embed_patches(x))
 
     def forward_stages(self, x: torch.Tensor):
         """Turn tokens, (B, N, C), into features: all that follows the boundary."""

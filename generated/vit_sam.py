@@ -12,21 +12,33 @@ from timm.models.vision_transformer_sam import VisionTransformerSAM
 class VisionTransformerSAMSplit(VisionTransformerSAM):
     """VisionTransformerSAM with embed() and forward_stages(); all else is timm's."""
 
-    def embed(self, x) -> torch.Tensor:
-        """Turn images, (B, C, H, W), into the tokens that enter the stages.
+    def embed_patches(self, x) -> torch.Tensor:
+        """Turn images, (B, C, H, W), into bare patches, (B, H, W, C).
 
-        The boundary is timm/models/vision_transformer_sam.py:658. Line 654 runs the stem, `patch_embed`; line 655 gives
-        the tokens their position; line 658 is the dropout on them; line 661 runs the first blocks, `blocks`.
+        They have neither position nor prefix tokens yet. The boundary is timm/models/vision_transformer_sam.py:654.
+        Line 654 completes the patches, `patch_embed`; line 655 gives them their position.
         """
         x = self.patch_embed(x)
+        return x
+
+    def embed_positions(self, x: torch.Tensor) -> torch.Tensor:
+        """Give patches, (B, H, W, C), their position, and the prefix tokens if there are any: what embed() returns."""
         if self.pos_embed is not None:
             # dynamically resize abs pos embedding if needed
             x = x + resample_abs_pos_embed_nhwc(self.pos_embed, x.shape[1:3])
         x = self.pos_drop(x)
         return x
 
+    def embed(self, x) -> torch.Tensor:
+        """Turn images, (B, C, H, W), into the tokens, (B, H, W, C), that enter the stages.
+
+        The boundary is timm/models/vision_transformer_sam.py:658. Line 654 runs the stem, `patch_embed`; line 655 gives
+        the tokens their position; line 658 is the dropout on them; line 661 runs the first blocks, `blocks`.
+        """
+        return self.embed_positions(self.embed_patches(x))
+
     def forward_stages(self, x: torch.Tensor):
-        """Turn tokens into features: all that follows the boundary."""
+        """Turn tokens, (B, H, W, C), into features: all that follows the boundary."""
         x = self.patch_drop(x)
         x = self.norm_pre(x)
         if self.grad_checkpointing and not torch.jit.is_scripting():

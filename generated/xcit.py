@@ -10,6 +10,14 @@ from timm.models._manipulate import checkpoint
 from timm.models.xcit import Xcit
 
 
+class XcitPatches(NamedTuple):
+    """What embed_positions() takes. Replace patches, (B, N, C), with `patches._replace(x=replaced)`."""
+
+    x: torch.Tensor
+    Hp: int
+    Wp: int
+
+
 class XcitEmbedding(NamedTuple):
     """What enters the stages. Mask the tokens, (B, N, C), with `embedding._replace(x=masked)`."""
 
@@ -21,15 +29,20 @@ class XcitEmbedding(NamedTuple):
 class XcitSplit(Xcit):
     """Xcit with embed() and forward_stages(); all else is timm's."""
 
-    def embed(self, x) -> XcitEmbedding:
-        """Turn images, (B, C, H, W), into the tokens, (B, N, C), that enter the stages, and what goes with them.
+    def embed_patches(self, x) -> XcitPatches:
+        """Turn images, (B, C, H, W), into bare patches, (B, N, C), and what goes with them.
 
-        The boundary is timm/models/xcit.py:616. Line 610 runs the stem, `patch_embed`; line 612 gives the tokens their
-        position; line 616 is the dropout on them; line 618 runs the first blocks, `blocks`.
+        They have neither position nor prefix tokens yet. The boundary is timm/models/xcit.py:610. Line 610 completes
+        the patches, `patch_embed`; line 612 gives them their position.
         """
-        B = x.shape[0]
         # x is (B, N, C). (Hp, Hw) is (height in units of patches, width in units of patches)
         x, (Hp, Wp) = self.patch_embed(x)
+        return XcitPatches(x, Hp, Wp)
+
+    def embed_positions(self, patches: XcitPatches) -> XcitEmbedding:
+        """Give patches, (B, N, C), their position, and the prefix tokens if there are any: what embed() returns."""
+        x, Hp, Wp = patches
+        B = x.shape[0]
 
         if self.pos_embed is not None:
             # `pos_embed` (B, C, Hp, Wp), reshape -> (B, C, N), permute -> (B, N, C)
@@ -37,6 +50,14 @@ class XcitSplit(Xcit):
             x = x + pos_encoding
         x = self.pos_drop(x)
         return XcitEmbedding(x, Hp, Wp)
+
+    def embed(self, x) -> XcitEmbedding:
+        """Turn images, (B, C, H, W), into the tokens, (B, N, C), that enter the stages, and what goes with them.
+
+        The boundary is timm/models/xcit.py:616. Line 610 runs the stem, `patch_embed`; line 612 gives the tokens their
+        position; line 616 is the dropout on them; line 618 runs the first blocks, `blocks`.
+        """
+        return self.embed_positions(self.embed_patches(x))
 
     def forward_stages(self, embedding: XcitEmbedding):
         """Turn an embedding into features: all that follows the boundary."""

@@ -47,11 +47,32 @@ class Patches(nn.Module):
         return x.flatten(2).transpose(1, 2)
 
 
+class Folds(nn.Module):
+    def forward(self, x):
+        return x.flatten(0, 1)
+
+
+def convs():
+    return nn.Sequential(nn.Conv2d(3, 3, 1), nn.GELU())
+
+
+def folding():
+    return nn.Sequential(nn.Identity(), Folds())
+
+
+def passed(Patches):
+    return Patches()
+
+
 class Tiny(nn.Module):
     def __init__(self, layer=None):
         super().__init__()
         self.patches = Patches()
         self.norm = nn.Identity()
+        self.row = nn.Sequential(nn.Identity(), convs())
+        self.folding = folding()
+        self.passed = passed(Folds)
+        self.starred = nn.Sequential(*[Folds()])
         self.either = nn.Identity() if layer is None else layer
         self.queries = nn.Parameter(torch.zeros(5, 3, 4, 6))
         self.listed = nn.ModuleList([nn.Identity() for _ in range(2)])
@@ -63,6 +84,7 @@ class Tiny(nn.Module):
 KEPT = [
     "x = self.patches(x)",
     "x = self.norm(x)",
+    "x = self.row(x)",
     "x = self.listed[0](x)",
     "x = x.flatten(2).transpose(1, 2)",
     "x = x.mean(2)",
@@ -96,6 +118,9 @@ LOST = [
     "x = x.reshape(-1, 2)",
     "B = B * 2\nx = x.reshape(B, -1)",
     "B *= 3\nx = x.reshape(B, -1)",
+    "x = self.folding(x)",
+    "x = self.passed(x)",
+    "x = self.starred(x)",
     "x = self.helper(None, x)",
     "x = windows(x, 2)",
     "x = folds(x)",

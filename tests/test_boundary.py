@@ -7,7 +7,7 @@ import re
 import textwrap
 
 import pytest
-from sources import refusal_of, split_of, timm_package, timm_release
+from sources import recorded, refusal_of, split_of, timm_package, timm_release
 
 from codegen.types import Refusal, Split
 
@@ -752,6 +752,7 @@ resnet.ResNet: x
 ROWS = re.findall(r"^(\S+): (.+)\n    (.+)$", HARD_CASES, re.MULTILINE)
 
 
+@recorded
 @pytest.mark.parametrize(("name", "fields", "last_line"), ROWS, ids=[row[0] for row in ROWS])
 def test_hard_case_of_timm(name, fields, last_line):
     split = timm_split(name)

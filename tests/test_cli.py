@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -197,6 +198,32 @@ def test_files_of_others_are_left_alone_unless_forced(source, tmp_path):
     assert "notes.txt" not in tree(notes.parent)
 
 
+def test_no_command_that_reads_a_source_executes_a_byte_of_it(source, tmp_path):
+    trace = tmp_path / "trace"
+    leave = f"open({str(trace)!r}, 'w').close()"
+    (source / "timm/models").joinpath("__init__.py").write_text("")
+    for path in source.rglob("*.py"):
+        path.write_text(f"{leave}\n{path.read_text()}")
+    model = (source / TINY).read_text()
+    (source / TINY).write_text(model.replace("class Tiny:\n", f"class Tiny:\n    trace = {leave}\n"))
+    other = tmp_path / "other"
+    shutil.copytree(source, other)
+    (other / "timm/version.py").write_text(f"{leave}\n__version__ = '1.2.4'\n")
+    commands = [
+        ["generate", "--source", source, "--output", tmp_path / "out"],
+        ["list", "--source", source],
+        ["show", "Tiny", "--source", source],
+        ["diff", source, other],
+    ]
+    for command in commands:
+        # from where Python would find that timm first
+        done = timm_split(*command, folder=source)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert not trace.exists(), command
+    subprocess.run([sys.executable, "-c", "import timm"], cwd=source, check=True)
+    assert trace.exists()
+
+
 # Failures: one line, exit code 1, the old package untouched
 
 
@@ -213,3 +240,49 @@ def test_an_output_that_cannot_be_written_exits_with_1(source, tmp_path):
     (tmp_path / "file").write_text("")
     line = failure(timm_split("generate", "--source", source, "--output", "file/generated", folder=tmp_path), 1)
     assert "file/generated" in line
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such limit on this system")
+@pytest.mark.parametrize("most", [0, 100, 4000])
+def test_a_full_disk_exits_with_1_and_leaves_no_trace(source, tmp_path, most):
+    program = (
+        "import resource, sys\n"
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({most}, {most}))\n"
+        "from codegen.cli import main\n"
+        "main(['generate', '--source', 'source'])\n"
+    )
+    before = tree(tmp_path)
+    environment = os.environ | {"PYTHONPATH": str(CHECKOUT), "PYTHONDONTWRITEBYTECODE": "1"}
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert re.search("File too large|No usable temporary directory", failure(done, 1))
+    assert tree(tmp_path) == before
+
+
+def nowhere(tmp_path: Path) -> dict[str, str]:
+    """An environment in which pip reaches no index."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PIP_")}
+    links = tmp_path / "links"
+    links.mkdir()
+    found = {"PIP_CONFIG_FILE": os.devnull, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(links)}
+    return kept | found | {"XDG_CACHE_HOME": str(tmp_path / "cache"), "HOME": str(tmp_path / "home")}
+
+
+@pytest.mark.parametrize(
+    ("on_index", "code", "words"),
+    [
+        ([], 1, "neither installed nor cached, and pip finds no wheel of timm"),
+        (["1.0.20", "1.0.21"], 2, "there is no timm 0.0.1: the releases nearest to it are 1.0.20, 1.0.21"),
+    ],
+)
+def test_a_release_that_cannot_be_had_is_one_line_and_an_exit_code(tmp_path, monkeypatch, on_index, code, words):
+    monkeypatch.setattr(os, "environ", nowhere(tmp_path))
+    for version in on_index:
+        (tmp_path / "links" / f"timm-{version}-py3-none-any.whl").write_bytes(b"")
+    done = timm_split("generate", "--timm-version", "0.0.1", folder=tmp_path)
+    announced, line = done.stderr.splitlines()
+    assert announced == "downloading timm 0.0.1 ..."
+    assert (done.returncode, done.stdout) == (code, "")
+    assert line.startswith("error: ")
+    assert words in line
+    assert not (tmp_path / "generated").exists()

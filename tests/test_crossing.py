@@ -121,7 +121,7 @@ def test_a_module_that_the_embedding_imports_does_not_cross():
 
 def test_a_name_that_may_be_unbound_at_the_boundary_is_refused():
     body = f"x = self.patch_embed(x)\nif self.flag:\n    n = 1\nx = x + self.pos_embed\n{STAGES}return x, n"
-    assert reason(tiny(body)) == "`n` may be unbound where the embedding ends"
+    assert reason(tiny(body)) == "`n` may be unbound at the boundary"
 
 
 def test_images_that_the_stages_read_cross_as_they_are():

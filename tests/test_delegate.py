@@ -91,3 +91,69 @@ def test_an_inner_method_that_returns_in_the_middle_is_refused():
         "        if x is None:\n            return x\n        x = self.patch_embed(x)\n",
     )
     assert "must return once" in reason(delegating(encoder=encoder))
+
+
+def test_the_inner_forward_features_may_be_called_itself():
+    source = delegating("return self.encoder.forward_features(x)")
+    split = split_of(source)
+    assert split.embed.body == ("x = self.encoder.patch_embed(x)",)
+    assert split.forward_stages.body == ("x = self.encoder.blocks[0](x, LENGTH)", "return x")
+    same(source)
+
+
+POOLING = ENCODER.replace("        return x\n\n    def __call__", "        return x + 1\n\n    def __call__")
+TWO_WAYS = """
+    if self.pool == 'soft':
+        return self.encoder(x)
+    return self.encoder.forward_features(x)
+"""
+OR_ELSE = """
+    # either
+    if not self.pool in ('', 'none') and self.pool != 'avg':
+        return self.encoder(x)
+    else:
+        return self.encoder.forward_features(x)
+"""
+
+
+@pytest.mark.parametrize("body", [TWO_WAYS, OR_ELSE])
+@pytest.mark.parametrize("pool", ["'soft'", "'avg'", "''"])
+def test_two_ways_to_call_it_that_begin_alike_share_their_embedding(body, pool):
+    source = delegating(body, encoder=POOLING, pool=pool)
+    split = split_of(source)
+    assert split.embed.body == ("x = self.encoder.patch_embed(x)",)
+    assert split.forward_stages.body[0].startswith("if ")
+    assert "one of two calls of `encoder`, which begin alike" in split.boundary.reasons[0]
+    run = same(source)
+    assert (run.result.how == "+") == (pool == "'soft'")
+
+
+def test_two_ways_to_call_it_that_begin_differently_are_refused():
+    encoder = POOLING.replace(
+        "        x = self.forward_features(x)", "        x = self.patch_embed(x + 1)\n        x = self.blocks[0](x)"
+    )
+    assert "`encoder` is called in two ways that begin differently" in reason(
+        delegating(TWO_WAYS, encoder=encoder, pool="'soft'")
+    )
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "self.encoder.pool == 'soft'",  # which running the encoder may change
+        "self.items",  # which it may share with the encoder
+        "len(self.items) == 2",
+        "self.items == self.depth",
+        "self.asks == 'soft'",
+        "self.asks() == 'soft'",
+        "x.pool == 'soft'",
+        "more is None",
+        "self.norm == 1",
+        "(self.pool == 'soft') == x",
+    ],
+)
+def test_a_question_whose_answer_may_change_in_between_is_refused_and_the_encoder_is_named(question):
+    body = TWO_WAYS.replace("self.pool == 'soft'", question)
+    asks = "@property\ndef asks(self):\n    return self.encoder.pool\n"
+    refused = refusal_of(delegating(body, "x, more=None", encoder=POOLING, pool="'soft'", methods=asks))
+    assert refused.reason.endswith("; it is a model of its own, Encoder: split model.encoder instead")

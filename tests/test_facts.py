@@ -136,6 +136,34 @@ def test_parameters_that_are_registered_or_set_to_a_local_are_seen():
     assert [facts.is_parameter(name) for name in "abc"] == [True, True, False]
 
 
+def test_a_function_that_returns_a_parameter_makes_one():
+    header = (
+        "def tokens(n):\n    return nn.Parameter(torch.zeros(1, n, 4))\n\ndef layer(n):\n    return nn.Linear(n, n)\n"
+    )
+    facts = attributes("self.a = tokens(1)\nself.b = layer(1)\nself.c = unknown(1)", header=header)
+    assert [facts.is_parameter(name) for name in "abc"] == [True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("body", "holds"),
+    [
+        ("return self.proj(x) + self.pos_embed", True),
+        ("return self._add_position(self.proj(x))", True),
+        ("return self.rope(self.proj(x))", True),
+        ("return self.pos_drop(self.proj(x))", False),
+        ("return self.proj(x) + self._rel_pos_bias()", False),
+        ("return self.proj(x)", False),
+    ],
+)
+def test_a_module_may_hold_the_position_of_what_it_makes(body, holds):
+    header = (
+        "class Embed(nn.Module):\n    def __init__(self):\n        self.pos_drop = nn.Dropout()\n"
+        "    def _add_position(self, x): return x\n    def _rel_pos_bias(self): return 0\n"
+        f"    def forward(self, x):\n        {body}\n"
+    )
+    assert attributes("self.embed = Embed()", header=header).holds_position("embed") == holds
+
+
 def test_elements_of_a_container_are_seen_in_comprehensions_lists_and_appends():
     header = "class A: pass\nclass B: pass\nclass C: pass\n"
     facts = attributes(

@@ -1,7 +1,7 @@
 """Finding the model classes of a release, and where each name in it comes from."""
 
 import pytest
-from sources import class_of, index_of, module_of, release_of, timm_release
+from sources import class_of, index_of, module_of, recorded, release_of, timm_release
 
 from codegen.errors import TimmSplitError
 from codegen.index import Import, Index, parse_models
@@ -48,6 +48,7 @@ def test_a_file_that_does_not_parse_is_named_with_its_line():
         parse_models(release_of("x = 1\ndef f(:\n"))
 
 
+@recorded
 def test_all_models_of_timm_are_found():
     found = dict(models(Index(timm_release())))
     assert found["timm.models.deit.VisionTransformerDistilled"] == "VisionTransformer"

@@ -38,6 +38,33 @@ class Measured(nn.Module):
 class Norm2d(nn.LayerNorm):
     pass
 
+class ConvRow(nn.Sequential):
+    def __init__(self):
+        super().__init__(nn.Conv2d(3, 8, 4))
+        self.stride = 4
+        self.add_module('norm', nn.BatchNorm2d(8))
+        if FLAG:
+            self.act = nn.GELU()
+
+class MixedRow(nn.Sequential):
+    def __init__(self):
+        super().__init__()
+        self.add_module('conv', nn.Conv2d(3, 8, 4))
+        self.add_module('flat', Flat())
+
+class AppendedRow(nn.Sequential):
+    def __init__(self, layers):
+        super().__init__()
+        self.append(nn.Conv2d(3, 8, 4))
+        self.extend([Flat()])
+
+class PlainRow(nn.Sequential):
+    pass
+
+class StarredRow(nn.Sequential):
+    def __init__(self, layers):
+        super().__init__(*layers)
+
 def nchw_to(x, fmt):
     if fmt == Format.NHWC:
         x = x.permute(0, 2, 3, 1)
@@ -50,7 +77,9 @@ def nchw_to(x, fmt):
 def layout(code: str, init: str = "pass", tokens: str = "x", methods: str = "") -> str:
     made = "".join(f"        {line}\n" for line in init.splitlines())
     source = (
-        f"{LAYERS}\nclass Tiny(nn.Module):\n    def __init__(self, embed_layer=None, dynamic=False):\n{made}{methods}"
+        f"{LAYERS}\nclass Tiny(nn.Module):\n    def __init__(self, embed_layer=None, dynamic=False, "
+        "given=Flat, partly_given=partial(Flat, output_fmt='NHWC'), act_layer=Flat):\n"
+        f"{made}{methods}"
         "    def forward_features(self, x):\n        pass\n"
     )
     return token_layout(facts_of(source), ast.parse(code).body, "x", tokens)
@@ -65,6 +94,8 @@ def layout(code: str, init: str = "pass", tokens: str = "x", methods: str = "") 
         ("x = self.conv(x).permute(0, 2, 3, 1)", "NHWC"),
         ("x = self.conv(x).permute(0, 2, 3, 1).contiguous().to(dtype)", "NHWC"),
         ("x = self.conv(x).permute(0, 2, 3, 1).reshape(B, N, C)", "NLC"),
+        ("x = self.conv(x)\nx = x.reshape(x.shape[0], x.shape[1], -1).transpose(2, 1)", "NLC"),
+        ("x = self.conv(x).reshape(B, N, C)", ""),
         ("x = self.conv(x).permute(0, 2, 3, 1).flatten(1, 2)", "NLC"),
         ("x = self.conv(x).permute(*order)", ""),
         ("x = self.conv(x).sum(1)", ""),
@@ -94,15 +125,38 @@ def test_statements_are_followed(code, expected):
         ("Flat(output_fmt='NLC')", "NLC"),
         ("Flat(flatten=dynamic)", ""),
         ("Flat(**options)", ""),
+        ("Flat(**dd)", "NLC"),
         ("Flat() if dynamic else Flat(flatten=False)", ""),
         ("embed_layer()", ""),
         ("nn.Sequential(nn.Conv2d(3, 8, 4), Norm2d(8), nn.GELU())", "NCHW"),
         ("nn.Sequential(Flat(flatten=False), Flat())", "NLC"),
         ("nn.Sequential(*layers)", ""),
+        ("nn.Sequential(*[nn.Conv2d(3, 8, 4), Flat()])", "NLC"),
+        ("nn.Sequential(*[nn.Conv2d(3, 3, 1) for _ in range(n)])", "NCHW"),
+        ("nn.Sequential(*[Flat() for _ in range(n)])", ""),
+        ("Flat(output_fmt=Format.NHWC)", "NHWC"),
+        ("ConvRow()", "NCHW"),
+        ("MixedRow()", ""),
+        ("StarredRow()", ""),
+        ("AppendedRow()", ""),
+        ("PlainRow(nn.Conv2d(3, 8, 4), Flat())", "NLC"),
+        ("conv_nd(2)(3, 8, 4)", "NCHW"),
+        ("given()", "NLC"),
+        ("partly_given(flatten=True)", "NHWC"),
+        ("partly_given(output_fmt='NLC')", "NLC"),
+        ("act_layer()", "NCHW"),
     ],
 )
 def test_settings_of_a_module_decide_what_it_returns(made, expected):
-    assert layout("x = self.stem(x)", f"self.stem = {made}") == expected
+    init = f"dd = {{'device': None, 'dtype': None}}\nself.stem = {made}"
+    assert layout("x = self.stem(x)", init) == expected
+
+
+def test_keywords_that_are_filled_later_decide_nothing_and_contradict_nothing():
+    init = "options = {}\nself.stem = Flat(**options)"
+    assert layout("x = self.stem(x)", init) == ""
+    assert layout("x = self.stem(x)\nx = torch.cat((cls, x), dim=1)", init) == "NLC"
+    assert layout("x = self.stem(x)\nif FLAG:\n    x = torch.cat((cls, x), dim=1)", init) == "NLC"
 
 
 def test_of_a_tuple_the_tokens_are_the_first():

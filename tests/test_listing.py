@@ -10,6 +10,7 @@ from codegen.cli import main
 from codegen.errors import UsageError
 from codegen.generate import analyse
 from codegen.listing import Listing, list_classes, to_json
+from codegen.patches import NO_NEED
 
 MODELS = """
 from ._builder import build_model_with_cfg
@@ -67,6 +68,16 @@ def run(*arguments: object, code: int = 0) -> str:
     done = CliRunner().invoke(main, ["list", *map(str, arguments)])
     assert done.exit_code == code, done.output
     return done.stdout if code == 0 else done.stderr
+
+
+def test_machines_are_told_of_the_patches_or_why_there_are_none():
+    positioned = MODELS.replace("return self.blocks(x)", "x = x + self.pos_embed\n        return self.blocks(x)", 1)
+    release = release_of(positioned)
+    classes = json.loads(to_json(list_classes(release, analyse(release))))["classes"]
+    _, roped, tiny, whole = classes
+    assert (tiny["position"], tiny["patches"]["boundary"]["statement"]) == (True, "x = self.patch_embed(x)")
+    assert (roped["position"], list(roped["patches"])) == (False, ["absent"])
+    assert whole["position"] is whole["patches"] is None
 
 
 def test_every_class_is_listed_in_order_of_module_and_name():
@@ -140,6 +151,8 @@ def test_json_says_all_of_a_class_that_is_split(timm):
                     "line": 17,
                     "statement": "x, rope = self.patch_embed(x)",
                 },
+                "position": False,
+                "patches": {"absent": NO_NEED},
                 "refused": None,
             }
         ],

@@ -193,6 +193,14 @@ def test_a_refusal_names_the_statement_that_stands_in_the_way(package, path):
     assert reason in result.reason
 
 
+# those whose patches get position or prefix tokens in statements of their own
+HALVED = {
+    *("CompactTransformerSplit", "SmallViTSplit", "ShiftedViTSplit", "LateTokenViTSplit", "MaeViTSplit"),
+    *("BeitViTSplit", "RegisterViTSplit", "RotaryViTSplit", "FoldedVideoSplit", "UnfoldedVideoSplit"),
+    *("SwinLikeSplit", "WindowedViTSplit"),
+}
+
+
 @pytest.mark.parametrize("training", [False, True], ids=["eval", "training"])
 @pytest.mark.parametrize(("path", "made_with", "shape", "arguments"), RUNS)
 def test_a_split_computes_exactly_what_the_model_does(splits, path, made_with, shape, arguments, training):
@@ -204,20 +212,26 @@ def test_a_split_computes_exactly_what_the_model_does(splits, path, made_with, s
 
     entry = importlib.import_module("own_splits._manifest").by_class()[path]["split"]
     split_class = getattr(importlib.import_module(f"own_splits.{entry['module']}"), entry["class"])
-    first, second = (split_class.__dict__.get(name) for name in ("embed", "forward_stages"))
-    names = {
-        name: {key: value for key, value in arguments.items() if key in method.__code__.co_varnames}
-        for name, method in (("embed", first or split_class.embed), ("stages", second or split_class.forward_stages))
-    }
+    taken = {}
+    for name in ("embed", "embed_patches", "embed_positions", "forward_stages"):
+        code = getattr(getattr(split_class, name, None), "__code__", None)
+        taken[name] = {key: value for key, value in arguments.items() if code and key in code.co_varnames}
     torch.manual_seed(1)
     expected = model.forward_features(inputs, **arguments)
     torch.manual_seed(1)
     whole = twin.forward_features(inputs, **arguments)
     twin.load_state_dict(model.state_dict())  # running statistics have moved once in both
     torch.manual_seed(1)
-    halves = twin.forward_stages(twin.embed(inputs, **names["embed"]), **names["stages"])
+    halves = twin.forward_stages(twin.embed(inputs, **taken["embed"]), **taken["forward_stages"])
     assert torch.equal(whole, expected)
     assert torch.equal(halves, expected)
+    assert hasattr(twin, "embed_patches") == (entry["class"] in HALVED)
+    if entry["class"] in HALVED:
+        twin.load_state_dict(model.state_dict())
+        torch.manual_seed(1)
+        patches = twin.embed_patches(inputs, **taken["embed_patches"])
+        embedding = twin.embed_positions(patches, **taken["embed_positions"])
+        assert torch.equal(twin.forward_stages(embedding, **taken["forward_stages"]), expected)
 
 
 def test_rows_of_an_embedding_may_be_repeated_where_the_batch_size_is_read_again(splits):
@@ -225,6 +239,14 @@ def test_rows_of_an_embedding_may_be_repeated_where_the_batch_size_is_read_again
     embedding = model.embed(torch.randn(IMAGES))
     once, thrice = model.forward_stages(embedding), model.forward_stages(embedding.repeat(3, 1, 1))
     torch.testing.assert_close(thrice, once.repeat(3, 1))
+
+
+def test_a_mask_of_ones_own_goes_to_the_half_that_replaces_patches(splits):
+    model = splits.split(class_of("masked.BeitViT")().eval())
+    patches = model.embed_patches(torch.randn(IMAGES))
+    none, all_ = (torch.full(patches.shape[:2], masked) for masked in (False, True))
+    assert torch.equal(model.embed_positions(torch.zeros_like(patches), all_), model.embed_positions(patches, all_))
+    assert not torch.equal(model.embed_positions(patches, none), model.embed_positions(patches, all_))
 
 
 def test_the_number_of_clips_is_never_read_from_frames_that_are_folded_into_the_batch(splits):

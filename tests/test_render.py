@@ -1,6 +1,7 @@
 """Rendering: names, imports, signatures and inheritance of generated modules."""
 
 import ast
+import json
 import sys
 import types
 
@@ -245,6 +246,73 @@ def test_annotations_are_postponed_where_timms_module_postpones_them():
     text = page(model(header="from __future__ import annotations\nfrom types import Images", parameters="x: Images"))
     assert imports(text)[0] == "from __future__ import annotations"
     assert "__future__" not in page(model())
+
+
+# The patches
+
+
+POSITIONED = """
+        x = self.patch_embed(x)
+        x = x + self.pos_embed
+        return self.blocks(x)
+"""
+
+
+def test_embed_is_one_half_after_the_other():
+    text = page(model(POSITIONED))
+    assert signatures(text)[:3] == [
+        "embed_patches(self, x) -> torch.Tensor",
+        "embed_positions(self, x: torch.Tensor) -> torch.Tensor",
+        "embed(self, x) -> torch.Tensor",
+    ]
+    assert "        return self.embed_positions(self.embed_patches(x))\n" in text
+    assert text.count("x = self.patch_embed(x)") == text.count("x = x + self.pos_embed") == 1
+    assert "They have neither position nor prefix tokens yet. The boundary is timm/models/tiny.py:9." in text
+
+
+def test_an_embedding_without_position_stays_in_one_piece():
+    assert "embed_patches" not in page(model())
+
+
+def test_what_crosses_beside_the_patches_makes_a_named_tuple():
+    body = POSITIONED.replace("x = self.patch_embed(x)", "x, size = self.patch_embed(x)").replace(
+        "_embed\n", "_embed * size\n"
+    )
+    text = page(model(body))
+    assert "class TinyPatches(NamedTuple):" in text
+    assert "TinyEmbedding" not in text
+    assert "        x, size = patches\n        x = x + self.pos_embed * size\n        return x\n" in text
+    renamed = page(model(body.replace("size", "patches")))
+    assert "def embed_positions(self, patches_: TinyPatches)" in renamed
+
+
+def test_parameters_of_embed_go_to_the_half_that_reads_them():
+    body = POSITIONED.replace("embed(x)", "embed(x, a, b)").replace("_embed\n", "_embed * b * sum(c) * len(d)\n")
+    text = page(model(body, parameters="x, /, a, b=2, *c, **d"))
+    patches, positions, embed, *_ = signatures(text)
+    assert patches == "embed_patches(self, x, /, a, b=2) -> torch.Tensor"
+    assert positions == "embed_positions(self, x: torch.Tensor, b=2, *c, **d) -> torch.Tensor"
+    assert embed == "embed(self, x, /, a, b=2, *c, **d) -> torch.Tensor"
+    assert "self.embed_positions(self.embed_patches(x, a=a, b=b), b, *c, **d)" in text
+
+
+def test_the_manifest_says_what_the_patches_are_or_why_there_are_none():
+    entries = json.loads(render("1.2.3", list(outcomes_of(model(POSITIONED)).values()))["manifest.json"])["classes"]
+    split = entries["timm.models.tiny.Tiny"]["split"]
+    assert split["position"] is True
+    assert split["patches"] == {
+        "class": None,
+        "tokens": "x",
+        "layout": None,
+        "fields": [{"name": "x", "annotation": "torch.Tensor"}],
+        "recomputed": [],
+        "boundary": {"file": "timm/models/tiny.py", "line": 9, "statement": "x = self.patch_embed(x)"},
+        "reasons": ["line 9 completes the patches, `patch_embed`", "line 10 gives them their position"],
+    }
+    entries = json.loads(render("1.2.3", list(outcomes_of(model()).values()))["manifest.json"])["classes"]
+    split = entries["timm.models.tiny.Tiny"]["split"]
+    assert split["position"] is False
+    assert list(split["patches"]) == ["absent"]
 
 
 # Inheritance

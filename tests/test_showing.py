@@ -110,6 +110,20 @@ def run(*arguments: object, code: int = 0) -> str:
     return done.stdout if code == 0 else done.stderr
 
 
+def test_the_boundary_between_patches_and_position_is_drawn_too(tmp_path):
+    text = run("Tiny", "--source", write_timm(tmp_path, STRAIGHT))
+    above, below = text.split("embed_patches ends, embed_positions begins")
+    assert above.splitlines()[-2].endswith("x, rope = self.patch_embed(x)")
+    assert below.splitlines()[2].endswith("# position")
+    assert "Why embed_patches ends there, which returns TinyPatches(x, B, rope)" in below
+    assert "  line 16 gives them their position" in below
+
+
+def test_where_there_is_no_such_boundary_the_reason_is_shown(tmp_path):
+    text = run("Tiny", "--source", write_timm(tmp_path, LOOP))
+    assert "No embed_patches\n  neither position nor prefix tokens follow the patch embedding" in text
+
+
 def test_each_line_of_the_body_has_its_part_and_a_comment_that_of_the_statement_below_it():
     shown = showing(STRAIGHT)
     assert parts(shown) == [
@@ -308,4 +322,5 @@ def test_a_delegating_class_of_timm_shows_how_it_gets_to_the_inner_model():
     shown = timm_showing("DeepseekVitClassifier")
     assert len(shown.excerpts) == 3
     assert "self.encoder" in shown.excerpts[0].lines[-1].text
-    assert "self.encoder.patch_embed" in shown.code["embed"]
+    assert "self.encoder.patch_embed" in shown.code["embed_patches"]
+    assert "self.encoder._pos_embed" in shown.code["embed_positions"]

@@ -94,6 +94,10 @@ class Parts:
         self.layers = frozenset(
             name for name, module in modules.items() if next(module.parameters(False), None) is not None
         )
+        #: Parameters of the model itself, or of the encoder that it delegates to: prefix tokens, positions.
+        self.bare = frozenset(
+            name for name, _ in model.named_parameters() if "." not in name.removeprefix(self._prefix)
+        )
 
     def __call__(self, name: str) -> Kind:
         """The kind of a parameter, a buffer or a module."""
@@ -215,7 +219,7 @@ def judge(timm: Trace, split: Trace, parts: Parts) -> str:
 
     Args:
         timm: A pass of timm's ``forward_features``, recorded with :func:`until_entry`.
-        split: A pass of ``embed`` and ``forward_stages``, with a cut recorded in between.
+        split: A pass of ``embed`` and ``forward_stages``, with a cut recorded in between, the last one.
         parts: The kinds of the model's parts.
 
     Raises:
@@ -225,7 +229,7 @@ def judge(timm: Trace, split: Trace, parts: Parts) -> str:
     events = _told(split.events, parts)
     if _names(events) != _names(_told(timm.events, parts)):
         return "the modules that run, or the order in which they do, are not timm's"
-    cut = len(_told(split.events[: split.cuts[0]], parts))
+    cut = len(_told(split.events[: split.cuts[-1]], parts))
     if cut < right.first:
         name = next(event.name for event in events[cut : right.first] if parts(event.name) == "stem")
         return f"forward_stages runs {name}, which belongs to the embedding"

@@ -26,6 +26,14 @@ RATES = {
 BATCH = 2
 """Images in a batch: more than one, so that a batch size that was mistaken for a constant shows."""
 
+_SIDES = (64, 96, 112, 126, 128, 144, 168, 192, 224)
+"""Image sizes to try, in pixels, before the one that a model was made for: multiples of 14 and 16, and of windows."""
+_LARGE = 100_000_000
+"""Parameters from which a model is made shallow, where its constructor takes a depth."""
+
+Size = tuple[int, int, int]
+"""Channels, height and width."""
+
 
 def build(name: str, device: str, options: Mapping[str, Any] | None = None) -> nn.Module:
     """Build a registered model without pretrained weights.
@@ -67,8 +75,39 @@ def _kept_on_meta() -> Iterator[None]:
         yield
 
 
-def input_size(model: nn.Module) -> tuple[int, int, int]:
-    """Channels, height and width of the images that a model was made for."""
+def runs(name: str, device: str, options: Mapping[str, Any], size: Size) -> bool:
+    """Whether timm's ``forward_features`` runs in a model that is built with these options, on images of this size."""
+    try:
+        model: Any = build(name, device, options).eval()
+        with torch.no_grad(), torch.device(device):
+            model.forward_features(torch.zeros((BATCH, *size)))
+    except Exception:
+        return False
+    return True
+
+
+def quicker(model: nn.Module) -> Iterator[tuple[dict[str, Any], Size]]:
+    """Constructor options and sizes of images for a model of this kind, the quickest to run first.
+
+    A large one is first made shallow, where its constructor takes a depth. The last is the model as it is.
+    """
+    native = channels, *pixels = input_size(model)
+    large = sum(parameter.numel() for parameter in model.parameters()) > _LARGE
+    depth = accepted(type(model), {"depth": 2}) if large else {}
+    for options in [depth, {}] if depth else [{}]:
+        for side in _SIDES:
+            if side < min(pixels):
+                yield {**options, **accepted(type(model), {"img_size": (side, side)})}, (channels, side, side)
+        yield options, native
+
+
+def in_words(options: Mapping[str, Any], size: Size) -> str:
+    """How a model was built and run."""
+    return ", ".join([f"images of {size[1]} x {size[2]}", *(f"{key}={value}" for key, value in options.items())])
+
+
+def input_size(model: nn.Module) -> Size:
+    """The images that a model was made for."""
     config = getattr(model, "pretrained_cfg", None) or getattr(model, "default_cfg", None) or {}
     channels, height, width = config.get("input_size") or (3, 224, 224)
     return channels, height, width

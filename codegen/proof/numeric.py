@@ -12,17 +12,13 @@ import torch
 from torch import nn
 from torch.utils._pytree import tree_flatten
 
-from codegen.proof.models import BATCH, accepted, build, input_size
+from codegen.proof.models import BATCH, Size, build, in_words, input_size, quicker, runs
 from codegen.proof.operations import Split, describe, rates, split_in_place
 from codegen.proof.results import Check, NameResult
 
 CHECKS = ("eval", "train", "checkpointing")
 """Names of the checks, in order."""
 
-_SIDES = (64, 96, 112, 126, 128, 168, 192, 224)
-"""Image sizes to try, in pixels, before the one that a model was made for: multiples of 14 and 16, and of windows."""
-_LARGE = 100_000_000
-"""Parameters from which a model is made shallow, where its constructor takes a depth."""
 _TRIES = 4
 """Choices of options to try for one that timm can train."""
 _SEED = 0
@@ -83,7 +79,7 @@ def _model(name: str) -> tuple[nn.Module, torch.Tensor, str]:
         model = build(name, "cpu", options)
         _disturb(model)
         images = torch.randn((BATCH, *size))
-        how = ", ".join([f"images of {size[1]} x {size[2]}", *(f"{key}={value}" for key, value in options.items())])
+        how = in_words(options, size)
         first = first or (model, images, how)
         try:
             _run(model.train(), _features, images)
@@ -94,31 +90,18 @@ def _model(name: str) -> tuple[nn.Module, torch.Tensor, str]:
     return first
 
 
-def _choices(name: str) -> Iterator[tuple[dict[str, Any], tuple[int, int, int]]]:
-    """Constructor options and sizes (C, H, W) of images with which timm's class runs, the smallest first.
+def _choices(name: str) -> Iterator[tuple[dict[str, Any], Size]]:
+    """Constructor options and sizes of images with which timm's class runs, the quickest first.
 
     The last are what the model was made for, whether it runs with them or not.
     """
     model = build(name, "meta")
-    native = channels, *pixels = input_size(model)
-    large = sum(parameter.numel() for parameter in model.parameters()) > _LARGE
-    depths = [accepted(type(model), {"depth": 2}), {}] if large else [{}]
-    for depth, side, dropped in product(depths, _SIDES, rates(type(model))):
-        options = {**depth, **dropped, **accepted(type(model), {"img_size": (side, side)})}
-        if side < min(pixels) and _runs(name, options, size := (channels, side, side)):
-            yield options, size
-    yield from ((options, native) for options in rates(type(model)) if _runs(name, options, native))
+    native = input_size(model)
+    device = "meta" if runs(name, "meta", {}, native) else "cpu"  # where it asks for values
+    for (options, size), dropped in product(quicker(model), rates(type(model))):
+        if runs(name, device, chosen := {**options, **dropped}, size):
+            yield chosen, size
     yield {}, native
-
-
-def _runs(name: str, options: Mapping[str, Any], size: tuple[int, int, int]) -> bool:
-    try:
-        model: Any = build(name, "meta", options).eval()
-        with torch.no_grad(), torch.device("meta"):
-            model.forward_features(torch.zeros((BATCH, *size)))
-    except Exception:
-        return False
-    return True
 
 
 def _disturb(model: nn.Module) -> None:

@@ -2,22 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import nn
 
 from codegen.proof.boundary import Parts, Unjudged, judge, until_entry
-from codegen.proof.models import BATCH, RATES, accepted, build, input_size
+from codegen.proof.models import BATCH, RATES, Size, accepted, build, in_words, input_size, quicker, runs
+from codegen.proof.patches import judge_patches
 from codegen.proof.results import Check, NameResult
-from codegen.proof.trace import Recorder, Trace, nowhere, record
+from codegen.proof.trace import Look, Recorder, Trace, nowhere, record
 
 Split = Callable[[nn.Module], nn.Module]
 """``generated.split``."""
 
-CHECKS = ("ops", "boundary", "training")
+CHECKS = ("ops", "boundary", "patches", "training")
 """Names of the checks, in order."""
+
+
+@dataclass(frozen=True)
+class _Bench:
+    """How a model is built and run.
+
+    Attributes:
+        name: Its registered name.
+        device: Where.
+        options: Keyword arguments of its constructor.
+        size: Of the images; None for those that it was made for.
+        how: All of that in words, where it is not as it was made.
+    """
+
+    name: str
+    device: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    size: Size | None = None
+    how: str = ""
+
+    def build(self, dropped: Mapping[str, Any] | None = None) -> nn.Module:
+        """A new model, in eval mode. ``dropped`` are further options."""
+        return build(self.name, self.device, {**self.options, **(dropped or {})}).eval()
+
+    def trace(self, model: nn.Module, run: Callable[[Any, torch.Tensor, Recorder], Any], look: Look = nowhere) -> Trace:
+        """Record what a model does with images."""
+        images = torch.zeros((BATCH, *(self.size or input_size(model))), device=self.device)
+        with torch.device(self.device):
+            return record(model, lambda recorder: run(model, images, recorder), [images], look)
+
+    def check(self, name: str, difference: str, remark: str = "") -> Check:
+        """What a difference makes of a check."""
+        how = "; ".join(filter(None, [self.how, remark]))
+        return Check(name, "fails", difference) if difference else Check(name, "holds", how)
 
 
 def check_ops(name: str, model_class: str, split: Split, device: str = "meta") -> NameResult:
@@ -28,21 +64,24 @@ def check_ops(name: str, model_class: str, split: Split, device: str = "meta") -
         model_class: The class that the manifest says it is.
         split: Makes a model a model of its split class.
         device: Where to build and run: ``meta`` has no values and needs neither time nor memory for them. Models that
-            it refuses are taken to ``cpu``.
+            it refuses are taken to ``cpu``, smaller ones of their kind, and the checks then say so.
 
     Returns:
-        The checks ``ops``, ``boundary`` and ``training``. One that timm itself cannot run is ``not run``.
+        The checks ``ops``, ``boundary``, ``patches`` and ``training``. One that timm itself cannot run is ``not run``;
+        ``patches`` is ``not offered`` by a class whose embedding is in one piece.
     """
     try:
-        model = build(name, device).eval()
+        whole = build(name, "meta").eval()
+        bench = _Bench(name, device) if device == "meta" else _on_cpu(name, whole)
+        model = whole if device == "meta" else bench.build()
         # another model runs for that: one that keeps something from its first run would do otherwise in its second
-        parts = Parts(model, lambda: _trace(build(name, device).eval(), _features, device).events)
-        timm = _trace(model, _features, device, until_entry(parts))
+        parts = Parts(model, lambda: bench.trace(bench.build(), _features).events)
+        timm = bench.trace(model, _features, until_entry(parts))
     except Exception as error:
         if device == "meta":  # what needs values while it is built or run, as in timm's earlier releases
             return check_ops(name, model_class, split, "cpu")
         return NameResult(name, model_class, tuple(Check(check, "not run", describe(error)) for check in CHECKS))
-    parameters = sum(parameter.numel() for parameter in model.parameters())
+    parameters = sum(parameter.numel() for parameter in whole.parameters())
     timm_class = type(model)
     kind = f"{timm_class.__module__}.{timm_class.__qualname__}"
     if kind != model_class:
@@ -50,17 +89,26 @@ def check_ops(name: str, model_class: str, split: Split, device: str = "meta") -
         return NameResult(name, model_class, (Check("ops", "fails", detail),), parameters)
 
     try:
-        model = split_in_place(build(name, device).eval(), split)
-        cut = _trace(model, _cut, device)
-        difference = timm.difference(cut) or _features_differ(name, device, timm, model, split)
+        model = split_in_place(bench.build(), split)
+        halved = _is_halved(model, timm_class)
+        cut = bench.trace(model, _cut_twice if halved else _cut)
+        difference = timm.difference(cut) or _features_differ(bench, timm, model, split)
     except Exception as error:
         return NameResult(name, model_class, (Check("ops", "fails", describe(error)),), parameters)
     checks = (
-        _check("ops", difference),
-        _check_boundary(timm, cut, parts),
-        _check_training(name, timm_class, split, device),
+        bench.check("ops", difference),
+        _check_boundary(bench, timm, cut, parts),
+        bench.check("patches", judge_patches(cut, parts)) if halved else Check("patches", "not offered"),
+        _check_training(bench, timm_class, split),
     )
     return NameResult(name, model_class, checks, parameters)
+
+
+def _on_cpu(name: str, model: nn.Module) -> _Bench:
+    """How to run on the CPU what is like ``model``: every tensor of a pass is kept, which at full size is too much."""
+    choices = (choice for choice in quicker(model) if runs(name, "cpu", *choice))
+    options, size = next(choices, ({}, input_size(model)))
+    return _Bench(name, "cpu", options, size, f"on the CPU, {in_words(options, size)}")
 
 
 def split_in_place(model: nn.Module, split: Split) -> nn.Module:
@@ -92,49 +140,46 @@ def describe(error: BaseException) -> str:
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
 
-def _check(name: str, difference: str) -> Check:
-    return Check(name, "fails" if difference else "holds", difference)
-
-
-def _check_boundary(timm: Trace, cut: Trace, parts: Parts) -> Check:
+def _check_boundary(bench: _Bench, timm: Trace, cut: Trace, parts: Parts) -> Check:
     try:
-        return _check("boundary", judge(timm, cut, parts))
+        return bench.check("boundary", judge(timm, cut, parts))
     except Unjudged as error:
         return Check("boundary", "not run", str(error))
 
 
-def _features_differ(name: str, device: str, timm: Trace, model: nn.Module, split: Split) -> str:
+def _features_differ(bench: _Bench, timm: Trace, model: nn.Module, split: Split) -> str:
     """How ``forward_features`` of the split class differs."""
-    if not timm.difference(_trace(model, _features, device)):
+    if not timm.difference(bench.trace(model, _features)):
         return ""
     # The model has run once already. One that keeps something from its first run may do otherwise in its second.
-    fresh = split_in_place(build(name, device).eval(), split)
-    difference = timm.difference(_trace(fresh, _features, device))
+    fresh = split_in_place(bench.build(), split)
+    difference = timm.difference(bench.trace(fresh, _features))
     return difference and f"forward_features: {difference}"
 
 
-def _check_training(name: str, timm_class: type, split: Split, device: str) -> Check:
+def _check_training(bench: _Bench, timm_class: type, split: Split) -> Check:
     """Compare in training mode, with everything dropped that the constructor lets drop.
 
     Less is dropped where timm's own class cannot run so, and the check then says so.
     """
     refusal = ""
-    for options in rates(timm_class):
+    for dropped in rates(timm_class):
         try:
-            model = build(name, device, options).train()
-            timm = _trace(model, _features, device)
+            model = bench.build(dropped).train()
+            timm = bench.trace(model, _features)
         except Exception as error:
             refusal = refusal or describe(error)
             continue
         try:
-            difference = timm.difference(_trace(split_in_place(model, split), _cut, device))
+            model = split_in_place(model, split)
+            run = _cut_twice if _is_halved(model, timm_class) else _cut
+            difference = timm.difference(bench.trace(model, run))
             if difference:  # again with a model that has not run yet, as above
-                fresh = split_in_place(build(name, device, options).train(), split)
-                difference = timm.difference(_trace(fresh, _cut, device))
+                fresh = split_in_place(bench.build(dropped).train(), split)
+                difference = timm.difference(bench.trace(fresh, run))
         except Exception as error:
             difference = describe(error)
-        less = f"dropping less, for timm: {refusal}" if refusal else ""
-        return _check("training", difference) if difference else Check("training", "holds", less)
+        return bench.check("training", difference, refusal and f"dropping less, for timm: {refusal}")
     return Check("training", "not run", refusal)
 
 
@@ -148,12 +193,15 @@ def _cut(model: Any, image: torch.Tensor, recorder: Recorder) -> Any:
     return model.forward_stages(embedding)
 
 
-def _trace(
-    model: nn.Module,
-    run: Callable[[nn.Module, torch.Tensor, Recorder], Any],
-    device: str,
-    look: Callable[[str, bool], bool] = nowhere,
-) -> Trace:
-    image = torch.zeros((BATCH, *input_size(model)), device=device)
-    with torch.device(device):
-        return record(model, lambda recorder: run(model, image, recorder), [image], look)
+def _cut_twice(model: Any, image: torch.Tensor, recorder: Recorder) -> Any:
+    """What ``embed`` does in one, step by step."""
+    patches = model.embed_patches(image)
+    recorder.cut()
+    embedding = model.embed_positions(patches)
+    recorder.cut()
+    return model.forward_stages(embedding)
+
+
+def _is_halved(model: nn.Module, timm_class: type) -> bool:
+    """Whether a split model has ``embed_patches`` and ``embed_positions`` from its split class."""
+    return any(hasattr(model, name) and not hasattr(timm_class, name) for name in ("embed_patches", "embed_positions"))

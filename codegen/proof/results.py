@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Verdict = Literal["holds", "fails", "not run", "not offered"]
-"""``not run`` is no proof, ``not offered`` is something that timm's own class does not do."""
+"""``not run`` is no proof, ``not offered`` is something that timm's own class or its split does not do."""
 
 Progress = Callable[[str, int, int], None]
 """Is told what is being proved, how many names of it are done, and of how many."""
@@ -18,7 +18,7 @@ class Check:
     """One thing that was asked of a model.
 
     Attributes:
-        name: ``ops``, ``training`` and ``boundary``; in numbers ``eval``, ``train`` and ``checkpointing``.
+        name: ``ops``, ``boundary``, ``patches`` and ``training``; in numbers ``eval``, ``train`` and ``checkpointing``.
         verdict: What came of it.
         detail: Why, where it does not hold; where it does, how it was run if that needs saying.
     """

@@ -20,6 +20,9 @@ from torch import nn
 from torch.nn.modules.module import register_module_forward_pre_hook
 from torch.utils._python_dispatch import TorchDispatchMode
 
+Look = Callable[[str, bool], bool]
+"""Whether the stack is wanted at an event, asked with its name and whether it is a module."""
+
 # Frames of torch's and of ours say nothing about a model
 _MACHINERY = (str(Path(torch.__file__).parent), str(Path(__file__).parent))
 
@@ -90,7 +93,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         look: Whether the stack is wanted at an event, asked with its name and whether it is a module.
     """
 
-    def __init__(self, model: nn.Module, inputs: Sequence[torch.Tensor], look: Callable[[str, bool], bool]) -> None:
+    def __init__(self, model: nn.Module, inputs: Sequence[torch.Tensor], look: Look) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.ops: list[str] = []
         self.events: list[Event] = []
@@ -171,7 +174,7 @@ def record(
     model: nn.Module,
     run: Callable[[Recorder], Any],
     inputs: Sequence[torch.Tensor] = (),
-    look: Callable[[str, bool], bool] = nowhere,
+    look: Look = nowhere,
 ) -> Trace:
     """Record what ``run`` does.
 

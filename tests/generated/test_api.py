@@ -413,6 +413,8 @@ def features_only(feature_cls: str) -> nn.Module:
         (lambda: vit(OwnEmbed), "OwnEmbed has its own embed"),
         (lambda: with_attribute("embed", nn.Identity()), "VisionTransformer has its own embed"),
         (lambda: with_attribute("forward_stages", None), "VisionTransformer has its own forward_stages"),
+        (lambda: with_attribute("embed_patches", None), "VisionTransformer has its own embed_patches"),
+        (lambda: with_attribute("embed_positions", None), "VisionTransformer has its own embed_positions"),
         (lambda: DenseNet(block_config=(1,)), r"DenseNet has no split: .*\(timm/models/densenet\.py:\d+\)"),
         (lambda: torch.compile(vit()), r"OptimizedModule. Split the model before torch.compile"),
         (lambda: torch.jit.script(vit()), "ScriptModule. Split the model before torch.jit.script"),

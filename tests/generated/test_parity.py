@@ -33,6 +33,7 @@ from torch import nn
 from torch.utils import _pytree as pytree
 
 import generated
+from generated import _manifest
 
 # torch.jit is deprecated, and complains of much in timm's code that is traced or scripted
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -286,7 +287,9 @@ def export(case: Case, build: Build) -> Any:
 
 
 def operations(graph: torch.fx.Graph) -> list[tuple[str, str]]:
-    return [(node.op, str(node.target)) for node in graph.nodes]
+    """Nodes in order, but for the inputs: they come in the order of first use, and a look at the batch size is one."""
+    nodes = [(node.op, str(node.target)) for node in graph.nodes]
+    return [*sorted(node for node in nodes if node[0] == "placeholder"), *(n for n in nodes if n[0] != "placeholder")]
 
 
 @mode
@@ -443,3 +446,25 @@ def test_embedding_crosses_from_one_scripted_method_to_another(name: str) -> Non
     model = CASES[name].build_split()
     scripted = torch.jit.script(model)
     assert_same(scripted.forward_stages(scripted.embed(images())), model.forward_features(images()))
+
+
+def is_halved(case: Case) -> bool:
+    entry = _manifest.by_class()[f"{case.model_class.__module__}.{case.model_class.__name__}"]
+    return "absent" not in entry["split"]["patches"]
+
+
+HALVED = [name for name, case in CASES.items() if is_halved(case)]
+
+
+@pytest.mark.parametrize("name", HALVED)
+def test_embed_is_positions_after_patches(name: str) -> None:
+    model = CASES[name].build_split()
+    expected = model.embed(images())
+    patches = model.embed_patches(images())
+    assert_same(model.embed_positions(patches), expected)
+    compiled = torch.compile(model.embed_patches, fullgraph=True, backend="eager")(images())
+    assert_same(torch.compile(model.embed_positions, fullgraph=True, backend="eager")(compiled), expected)
+    if (name, "script") not in TIMM_FAILS:
+        scripted = torch.jit.script(model)
+        embedding = scripted.embed_positions(scripted.embed_patches(images()))
+        assert_same(scripted.forward_stages(embedding), model.forward_features(images()))

@@ -40,7 +40,7 @@ VIT = "timm.models.vision_transformer.VisionTransformer"
 def manifest(**changes):
     return {
         "generator": "timm-split",
-        "format": 1,
+        "format": 2,
         "timm_version": timm.__version__,
         "files": [],
         "classes": {

@@ -5,6 +5,7 @@ import torch
 from timm.models._manipulate import checkpoint
 from timm.models.convit import ConVit
 from timm.models.tnt import TNT
+from timm.models.vision_transformer import VisionTransformer
 
 from codegen.proof.numeric import check_numbers
 
@@ -134,6 +135,19 @@ def test_what_timm_itself_cannot_train_with_is_left_out_and_said():
     assert result.verdict == "holds"
     assert "proj_drop_rate=0.1" in result.checks[1].detail
     assert "attn_drop_rate" not in result.checks[1].detail
+
+
+def test_a_model_that_asks_for_values_is_made_as_small_as_any(monkeypatch):
+    original = Right._pos_embed
+
+    def asks(self, x):
+        return original(self, x) if x.isfinite().all() else x  # which meta cannot tell
+
+    monkeypatch.setattr(VisionTransformer, "_pos_embed", asks)
+    result = check_numbers("test_vit", VIT, splitting(Right))
+    assert result.verdict == "holds"
+    assert "images of 64 x 64" in result.checks[1].detail
+    assert "drop_path_rate=0.1" in result.checks[1].detail
 
 
 def test_a_split_that_raises_fails():

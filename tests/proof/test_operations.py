@@ -33,6 +33,35 @@ class Early(Right):
         return super().forward_stages(self._pos_embed(x))
 
 
+class Halved(Right):
+    def embed_patches(self, x):
+        return self.patch_embed(x)
+
+    def embed_positions(self, x):
+        return self._pos_embed(x)
+
+
+class HalvedInTrainingOtherwise(Halved):
+    def embed_patches(self, x):
+        return super().embed_patches(x + 0 if self.training else x)
+
+
+class PositionInPatches(Halved):
+    def embed_patches(self, x):
+        return self._pos_embed(self.patch_embed(x))
+
+    def embed_positions(self, x):
+        return x
+
+
+class PatchesInPositions(Halved):
+    def embed_patches(self, x):
+        return x
+
+    def embed_positions(self, x):
+        return self._pos_embed(self.patch_embed(x))
+
+
 class Raising(Right):
     def embed(self, x):
         raise ValueError("no images\nsecond line")
@@ -55,6 +84,7 @@ def test_a_right_split_holds_in_all(device):
     assert [(check.name, check.verdict) for check in result.checks] == [
         ("ops", "holds"),
         ("boundary", "holds"),
+        ("patches", "not offered"),
         ("training", "holds"),
     ]
     assert result.verdict == "holds"
@@ -63,12 +93,33 @@ def test_a_right_split_holds_in_all(device):
 
 @pytest.mark.parametrize(
     ("split_class", "fails"),
-    [(MoreOps, {"ops", "training"}), (Early, {"boundary"}), (InTrainingOnly, {"training"}), (OtherFeatures, {"ops"})],
+    [
+        (MoreOps, {"ops", "training"}),
+        (Early, {"boundary"}),
+        (InTrainingOnly, {"training"}),
+        (OtherFeatures, {"ops"}),
+        (HalvedInTrainingOtherwise, {"training"}),
+        (PositionInPatches, {"patches"}),
+        (PatchesInPositions, {"patches"}),
+    ],
 )
 def test_each_check_finds_its_own(split_class, fails):
     verdicts, details = checks(splitting(split_class))
     assert {name for name, verdict in verdicts.items() if verdict == "fails"} == fails
     assert all(details[name] for name in fails)
+
+
+def test_an_embedding_in_two_is_run_in_two():
+    verdicts, _ = checks(splitting(Halved))
+    assert set(verdicts.values()) == {"holds"}
+
+
+def test_methods_that_timms_own_class_has_under_these_names_are_not_taken_for_a_split_embedding(monkeypatch):
+    for name in ("embed_patches", "embed_positions"):
+        monkeypatch.setattr(VisionTransformer, name, None, raising=False)
+    verdicts, _ = checks(splitting(Right))
+    assert verdicts["patches"] == "not offered"
+    assert verdicts["ops"] == "holds"
 
 
 def test_patch_dropout_that_is_missing_in_training_is_found_out():
@@ -114,6 +165,30 @@ def test_what_timm_cannot_build_was_not_run():
     assert "no_such_model" in result.checks[0].detail
 
 
+def test_a_large_model_that_asks_for_values_runs_on_the_cpu_shallow_and_on_small_images_and_says_so(monkeypatch):
+    original = VisionTransformer._pos_embed
+
+    def asks(self, x):
+        return original(self, x) if x.isfinite().all() else x  # which meta cannot tell
+
+    monkeypatch.setattr(VisionTransformer, "_pos_embed", asks)
+    result = check_ops("vit_large_patch16_224", VIT, splitting(Right))
+    assert result.verdict == "holds"
+    assert {check.detail for check in result.checks if check.verdict == "holds"} == {
+        "on the CPU, images of 64 x 64, depth=2, img_size=(64, 64)",
+    }
+    assert result.parameters > 300_000_000  # those of the model that has the name
+
+
+def test_what_timm_cannot_run_at_all_was_not_run(monkeypatch):
+    def raises(self, x):
+        raise ValueError("no images")
+
+    monkeypatch.setattr(VisionTransformer, "_pos_embed", raises)
+    result = check_ops("test_vit", VIT, splitting(Right))
+    assert {(check.verdict, check.detail) for check in result.checks} == {("not run", "ValueError: no images")}
+
+
 def test_training_that_timm_cannot_run_in_full_says_what_was_left_out():
     class HieraSplit(timm.models.hiera.Hiera):
         def embed(self, x):
@@ -130,7 +205,7 @@ def test_training_that_timm_cannot_run_in_full_says_what_was_left_out():
 
     # Hiera drops patches with a mask, whose number of elements meta does not know
     result = check_ops("hiera_tiny_224", "timm.models.hiera.Hiera", splitting(HieraSplit))
-    training = result.checks[2]
+    training = result.checks[-1]
     assert training.verdict == "holds"
     assert training.detail.startswith("dropping less, for timm: ")
 

@@ -1,0 +1,478 @@
+"""Replacing, dropping and repeating, and the model that does it all."""
+
+import copy
+import io
+
+import pytest
+import timm
+import torch
+from timm.models.hiera import Hiera
+from torch import nn
+
+import generated
+from generated.masking import (
+    MaskedImageModel,
+    TokenLayout,
+    block_mask,
+    drop,
+    random_mask,
+    repeat,
+    replace,
+)
+
+VIT = {"img_size": 64, "patch_size": 16, "embed_dim": 32, "depth": 2, "num_heads": 2}
+SMALL = {
+    "vit": ("vit_tiny_patch16_224", VIT),
+    "registers": ("vit_tiny_patch16_224", {**VIT, "reg_tokens": 3}),
+    "eva": ("eva02_tiny_patch14_224", VIT),
+    "swin": (
+        "swin_tiny_patch4_window7_224",
+        {"img_size": 64, "embed_dim": 24, "depths": (1, 1, 1, 1), "window_size": 2},
+    ),
+    "sam": ("samvit_base_patch16", {**VIT, "window_size": 2, "global_attn_indexes": (1,)}),
+    "nchw": ("pit_s_224", {"img_size": 64}),
+    "lists": ("crossvit_tiny_240", {"img_size": 240}),
+    "two streams": ("tnt_s_patch16_224", {"img_size": 64, "depth": 2}),
+    "hiera": ("hiera_tiny_224", {"img_size": (64, 64), "embed_dim": 16, "num_heads": 1, "stages": (1, 1, 1, 1)}),
+}
+
+
+def build(kind: str) -> nn.Module:
+    torch.manual_seed(0)
+    name, options = SMALL[kind]
+    return generated.create_model(name, **options).eval()
+
+
+def layout_of(model: nn.Module) -> TokenLayout:
+    return TokenLayout.of(model, (64, 64) if isinstance(model, Hiera) else None)
+
+
+def images_for(model: nn.Module, batch: int = 2) -> torch.Tensor:
+    size = layout_of(model).streams[0].image_size
+    return torch.rand(batch, 3, *size, generator=torch.Generator().manual_seed(1))
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+# The layout
+
+
+@pytest.mark.parametrize(
+    ("kind", "order", "prefix", "grid"),
+    [
+        ("vit", "NLC", 1, (4, 4)),
+        ("registers", "NLC", 4, (4, 4)),
+        ("eva", "NLC", 1, (4, 4)),
+        ("swin", "NHWC", 0, (16, 16)),
+        ("sam", "NHWC", 0, (4, 4)),
+        ("nchw", "NCHW", 0, (7, 7)),
+        ("two streams", "NLC", 1, (4, 4)),
+        ("hiera", "NLC", 0, (16, 16)),
+    ],
+)
+def test_the_layout_of_tokens_is_found(kind, order, prefix, grid):
+    (stream,) = layout_of(build(kind)).streams
+    assert (stream.order, stream.prefix, stream.grid) == (order, prefix, grid)
+
+
+def test_every_scale_of_a_list_has_a_layout_of_its_own():
+    layout = TokenLayout.of(build("lists"))
+    assert layout.listed
+    assert [(s.prefix, s.grid) for s in layout.streams] == [(1, (20, 20)), (1, (14, 14))]
+
+
+@pytest.mark.parametrize("kind", SMALL)
+def test_patches_that_are_put_back_are_the_embedding_again(kind):
+    model = build(kind)
+    layout = layout_of(model)
+    embedding = model.embed(images_for(model))
+    again = layout.put(embedding, layout.patches(embedding))
+    assert all(torch.equal(a, b) for a, b in zip(layout.tokens(again), layout.tokens(embedding), strict=True))
+
+
+def test_looking_leaves_no_trace():
+    model = generated.create_model("vit_tiny_patch16_224", **VIT, drop_rate=0.1, norm_layer="batchnorm1d").train()
+    model.norm.eval()
+    before, state = copy.deepcopy(model.state_dict()), torch.get_rng_state()
+    TokenLayout.of(model)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert model.training
+    assert not model.norm.training
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+    assert not any(module._forward_hooks for module in model.modules())
+
+
+def test_the_grid_of_other_images_follows_from_the_size_of_a_patch():
+    layout = TokenLayout.of(generated.create_model("vit_tiny_patch16_224", dynamic_img_size=True, depth=1))
+    assert layout.grid((224, 224)) == (14, 14)
+    assert layout.grid((160, 320)) == (10, 20)
+
+
+def test_a_model_of_any_device_has_a_layout():
+    with torch.device("meta"):
+        model = generated.create_model("vit_tiny_patch16_224", **VIT)
+    layout = layout_of(model)
+    assert layout.streams[0].grid == (4, 4)
+    assert not layout.whole_grid
+
+
+# Replacing
+
+
+@pytest.mark.parametrize("kind", SMALL)
+def test_masked_patches_become_the_token_and_the_rest_stays(kind):
+    model = build(kind)
+    layout = layout_of(model)
+    embedding = model.embed(images_for(model))
+    mask = random_mask(2, layout.streams[0].grid, 0.5, generator=seeded())
+    tokens = [torch.arange(1.0, s.channels + 1) for s in layout.streams]
+    masked = replace(layout, embedding, mask, tokens if layout.listed else tokens[0])
+    masks = [layout.spread(mask, stream) for stream in layout.streams]
+    for stream, m, token, old, new in zip(
+        layout.streams, masks, tokens, layout.tokens(embedding), layout.tokens(masked), strict=True
+    ):
+        assert torch.equal(stream.patches(new)[m], token.expand(int(m.sum()), -1))
+        assert torch.equal(stream.patches(new)[~m], stream.patches(old)[~m])
+        if stream.order == "NLC":
+            assert torch.equal(new[:, : stream.prefix], old[:, : stream.prefix])
+
+
+def test_a_token_may_be_a_number_or_another_for_each_patch():
+    model = build("registers")
+    layout = layout_of(model)
+    embedding = model.embed(images_for(model))
+    mask = random_mask(2, (4, 4), 0.5, generator=seeded())
+    assert (layout.patches(replace(layout, embedding, mask))[mask] == 0).all()
+    each = torch.rand(2, 16, 32)
+    assert torch.equal(layout.patches(replace(layout, embedding, mask, each))[mask], each[mask])
+
+
+def test_what_else_an_embedding_shows_of_a_masked_patch_is_hidden():
+    model = build("two streams")
+    layout = layout_of(model)
+    mask = random_mask(2, (4, 4), 0.5, generator=seeded())
+    images = images_for(model)
+    other = images.clone()
+    hidden = mask.view(2, 1, 4, 1, 4, 1).expand(-1, 3, -1, 16, -1, 16).reshape(images.shape)
+    other[hidden] = 0.5
+    inner = [replace(layout, model.embed(x), mask).pixel_embed.unflatten(0, (2, 16)) for x in (images, other)]
+    assert not inner[0][mask].any()
+    assert inner[0][~mask].any()
+
+
+def test_the_masks_of_a_list_agree_on_what_is_hidden():
+    layout = TokenLayout.of(build("lists"))
+    mask = torch.zeros(1, 20, 20, dtype=torch.bool)
+    mask[:, :10] = True  # the upper half
+    coarse = layout.spread(mask.flatten(1), layout.streams[1]).view(14, 14)
+    assert coarse[:7].all()
+    assert not coarse[7:].any()
+
+
+# Dropping
+
+
+def test_what_is_dropped_can_be_put_in_the_order_of_the_grid_again():
+    model = build("registers")
+    layout = layout_of(model)
+    embedding = model.embed(images_for(model))
+    mask = random_mask(2, (4, 4), 0.75, generator=seeded())
+    dropped = drop(layout, embedding, mask)
+    assert dropped.visible.shape == (2, 4)
+    assert torch.equal(dropped.visible, dropped.visible.sort(dim=1).values)
+    visible = layout.patches(dropped.embedding)
+    assert visible.shape == (2, 4, 32)
+    filled = torch.cat([visible, torch.full((2, 12, 32), torch.inf)], dim=1)
+    grid = filled.gather(1, dropped.restore.unsqueeze(-1).expand_as(filled))
+    assert torch.equal(grid[~mask], layout.patches(embedding)[~mask])
+    assert grid[mask].isinf().all()
+
+
+def test_what_a_rotary_embedding_says_goes_with_its_patch():
+    model = build("eva")
+    layout = layout_of(model)
+    embedding = model.embed(images_for(model))
+    mask = random_mask(2, (4, 4), 0.5, generator=seeded())
+    dropped = drop(layout, embedding, mask)
+    rope = dropped.embedding.rot_pos_embed
+    assert rope.shape == (2, 1, 8, embedding.rot_pos_embed.shape[-1])  # (B, heads, n, D), as its attention takes it
+    for row in range(2):
+        assert torch.equal(rope[row, 0], embedding.rot_pos_embed[dropped.visible[row]])
+
+
+def test_a_rotary_embedding_may_be_as_wide_as_the_grid_has_patches():
+    # 64 patches, and 64 numbers for each: sine and cosine of 32
+    model = generated.create_model("eva02_tiny_patch14_224", **{**VIT, "patch_size": 8, "embed_dim": 64})
+    assert model.embed(torch.rand(1, 3, 64, 64)).rot_pos_embed.shape == (64, 64)
+    assert not TokenLayout.of(model).whole_grid
+
+
+@pytest.mark.parametrize("kind", ["swin", "sam", "nchw", "lists"])
+def test_stages_that_need_the_whole_grid_are_said_to_replace_instead(kind):
+    model = build(kind)
+    layout = layout_of(model)
+    mask = random_mask(2, layout.streams[0].grid, 0.5)
+    with pytest.raises(ValueError, match=r"need the whole grid of patches: .*Replace masked patches instead"):
+        drop(layout, model.embed(images_for(model)), mask)
+    with pytest.raises(ValueError, match="strategy='replace'"):
+        MaskedImageModel(model, strategy="drop")
+
+
+def test_stages_that_look_at_the_place_of_patches_need_the_whole_grid():
+    class Shifted(nn.Module):
+        def forward(self, x: torch.Tensor, **options: object) -> torch.Tensor:
+            return x + x.roll(1, dims=1)
+
+    model = build("vit")
+    model.blocks.append(Shifted())
+    assert "look at the place of patches" in TokenLayout.of(model).whole_grid
+
+
+def test_a_hiera_drops_whole_units_by_its_own_mask():
+    model = build("hiera")
+    masked = MaskedImageModel(model, strategy="drop", mask_ratio=0.5, image_size=(64, 64))
+    assert masked.unit == 8
+    images = images_for(model)
+    features, mask, restore = masked(images, generator=seeded())
+    assert features.shape[:2] == (2, 2)  # of 2 x 2 units
+    assert mask.shape == (2, 256)
+    assert restore.shape == (2, 4)
+    # timm's own way: (B, units), True where kept
+    units = mask.view(2, 2, 8, 2, 8)[:, :, 0, :, 0].flatten(1)
+    assert isinstance(model, Hiera)
+    assert torch.equal(features, Hiera.forward_features(model, images, mask=~units))
+    with pytest.raises(ValueError, match="drops whole units of 8 x 8"):
+        masked(images, mask=random_mask(2, (16, 16), 0.5))
+    with pytest.raises(ValueError, match=r"model\.embed"):
+        drop(masked.layout, model.embed(images), mask)
+
+
+# Several masks of an image
+
+
+@pytest.mark.parametrize("kind", SMALL)
+def test_an_image_that_is_embedded_once_can_be_masked_in_several_ways(kind):
+    model = build(kind)
+    layout = layout_of(model)
+    images = images_for(model)
+    with torch.no_grad():
+        repeated = repeat(layout, model.embed(images), 3)
+        expected = model.forward_stages(model.embed(images.repeat_interleave(3, dim=0)))
+        actual = model.forward_stages(repeated)
+    for a, b in zip(*(x if isinstance(x, (list, tuple)) else [x] for x in (actual, expected)), strict=True):
+        torch.testing.assert_close(a, b)
+
+
+# The model
+
+
+def test_a_name_a_model_of_timm_and_a_split_model_may_be_masked():
+    ours = build("vit")
+    theirs = timm.create_model("vit_tiny_patch16_224", **VIT)
+    assert MaskedImageModel("test_vit").backbone.num_prefix_tokens == 1
+    assert MaskedImageModel(theirs).backbone is theirs
+    assert MaskedImageModel(ours).backbone is ours
+    assert hasattr(theirs, "forward_stages")
+
+
+@pytest.mark.parametrize("kind", SMALL)
+def test_a_learnable_token_learns_and_is_saved(kind):
+    model = build(kind)
+    masked = MaskedImageModel(model, position="after", image_size=layout_of(model).streams[0].image_size)
+    features, _, restore = masked(images_for(masked.backbone))
+    assert restore is None
+    sum(f.square().sum() for f in (features if isinstance(features, list) else [features])).backward()
+    tokens = dict(masked.named_parameters(recurse=True))
+    tokens = {name: p for name, p in tokens.items() if name.startswith("mask_token")}
+    assert len(tokens) == len(masked.layout.streams)
+    assert all(p.grad is not None and p.grad.any() for p in tokens.values())
+    assert tokens.keys() <= masked.state_dict().keys()
+
+
+def test_a_zero_token_is_no_parameter():
+    masked = MaskedImageModel(build("vit"), mask_token="zero", position="after")
+    assert "mask_token" not in masked.state_dict()
+    assert [name for name, _ in masked.named_parameters() if not name.startswith("backbone.")] == []
+
+
+@pytest.mark.parametrize("strategy", ["replace", "drop"])
+def test_what_it_computes_is_what_its_parts_compute(strategy):
+    masked = MaskedImageModel(build("eva"), strategy=strategy, position="after", mask_ratio=0.5)
+    model, layout = masked.backbone, masked.layout
+    images = images_for(model)
+    mask = block_mask(2, (4, 4), 0.5, smallest=2, generator=seeded())
+    embedding = model.embed(images)
+    if strategy == "drop":
+        expected = model.forward_stages(drop(layout, embedding, mask).embedding)
+    else:
+        expected = model.forward_stages(replace(layout, embedding, mask, masked.mask_token))
+    assert torch.equal(masked(images, mask).features, expected)
+    assert torch.equal(masked(images, mask, count=8).features, expected)
+
+
+def test_a_generator_masks_the_same_patches_again():
+    masked = MaskedImageModel(build("vit"), mask_ratio=0.5, position="after")
+    images = images_for(masked.backbone)
+    first, second = (masked(images, generator=seeded(7)).mask for _ in range(2))
+    assert torch.equal(first, second)
+
+
+def test_a_sampler_may_be_a_function():
+    def upper_half(batch, grid, ratio, *, unit, generator, device):
+        mask = torch.zeros(batch, *grid, dtype=torch.bool, device=device)
+        mask[:, : round(ratio * grid[0])] = True
+        return mask.flatten(1)
+
+    masked = MaskedImageModel(build("vit"), sampler=upper_half, strategy="drop", mask_ratio=0.5)
+    assert masked(images_for(masked.backbone)).mask.view(2, 4, 4)[:, :2].all()
+
+
+def test_a_mask_on_units_holds_at_every_stage():
+    masked = MaskedImageModel(build("swin"), unit=8, mask_ratio=0.5, mask_token="zero")
+    features, mask, _ = masked(images_for(masked.backbone))
+    assert features.shape == (2, 2, 2, 192)
+    units = mask.view(2, 2, 8, 2, 8).transpose(2, 3).flatten(3)
+    assert torch.equal(units.all(3), units.any(3))
+
+
+def test_the_backbone_is_saved_and_loaded_as_timms():
+    masked = MaskedImageModel(build("vit"), position="after")
+    file = io.BytesIO()
+    torch.save(masked.backbone.state_dict(), file)
+    file.seek(0)
+    timm.create_model("vit_tiny_patch16_224", **VIT).load_state_dict(torch.load(file), strict=True)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("vit", {"position": "after"}),
+        ("vit", {"position": "before"}),
+        ("vit", {"strategy": "drop"}),
+        ("eva", {"strategy": "drop", "sampler": "block"}),
+        ("swin", {"unit": 8}),
+    ],
+)
+def test_it_is_one_graph(kind, options):
+    torch.compiler.reset()
+    masked = MaskedImageModel(build(kind), mask_ratio=0.5, **options).train()
+    images = images_for(masked.backbone)
+    compiled = torch.compile(masked, fullgraph=True, backend="eager")
+    torch.manual_seed(0)
+    expected = masked(images)
+    torch.manual_seed(0)
+    actual = compiled(images)
+    torch.testing.assert_close(actual.features, expected.features)
+    assert torch.equal(actual.mask, expected.mask)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [("vit", {}), ("vit", {"strategy": "drop"}), ("eva", {"strategy": "drop"}), ("swin", {"unit": 8})],
+)
+def test_it_runs_in_bfloat16(kind, options):
+    masked = MaskedImageModel(build(kind), **options)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        features = masked(images_for(masked.backbone)).features
+    features.float().sum().backward()
+    assert features.isfinite().all()
+
+
+# Before the position
+
+
+@pytest.mark.parametrize("kind", ["vit", "registers", "eva", "sam", "nchw", "hiera"])
+def test_a_token_that_is_put_before_the_position_knows_where_it_is(kind):
+    model = build(kind)
+    masked = MaskedImageModel(model, mask_ratio=0.5, image_size=layout_of(model).streams[0].image_size)
+    model.forward_stages = lambda embedding: masked.layout.patches(embedding)
+    for name, parameter in model.named_parameters():
+        if "pos_embed" in name:
+            nn.init.normal_(parameter)
+    tokens, mask, _ = masked(images_for(model))
+    rows = tokens[0][mask[0]]
+    absolute = any("pos_embed" in name for name, _ in model.named_parameters())
+    assert torch.equal(rows[0], rows[1]) != absolute
+    assert not torch.equal(tokens[0][~mask[0]][0], tokens[0][~mask[0]][1])
+
+
+@pytest.mark.parametrize("kind", ["lists", "two streams"])
+def test_where_one_call_gives_patches_and_position_they_are_replaced_after_it(kind):
+    with pytest.raises(ValueError, match=r"one call, .* gives the patches and their position.*position='after'"):
+        MaskedImageModel(build(kind))
+    with pytest.raises(TypeError, match=r"has no embed_patches\(\): one call"):
+        TokenLayout.of_patches(build(kind))
+
+
+def test_where_the_embedding_gives_no_position_before_and_after_are_the_same():
+    images = images_for(build("swin"))
+    masks = [MaskedImageModel(build("swin"), position=position, mask_token="zero") for position in ("before", "after")]
+    before, after = (masked(images, generator=seeded()).features for masked in masks)
+    assert torch.equal(before, after)
+
+
+# What cannot be
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"mask_ratio": 0.0}, "must lie between 0 and 1"),
+        ({"mask_ratio": 1.0}, "must lie between 0 and 1"),
+        ({"mask_token": "random"}, "mask_token is 'random': it must be one of learnable, zero"),
+        ({"strategy": "hide"}, "strategy is 'hide': it must be one of replace, drop"),
+        ({"position": "between"}, "position is 'between'"),
+        ({"sampler": "grid"}, "sampler is 'grid': it must be one of random, block"),
+        ({"unit": 3}, "multiple of the unit of 3"),
+        ({"image_size": (50, 50)}, "takes no images of 50 x 50"),
+    ],
+)
+def test_arguments_out_of_range_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        MaskedImageModel(build("vit"), **options)
+
+
+def test_a_model_that_is_not_split_is_refused():
+    with pytest.raises(TypeError, match=r"give it to generated\.split\(\) first"):
+        TokenLayout.of(timm.create_model("test_vit"))
+    with pytest.raises(TypeError, match="split"):
+        MaskedImageModel(nn.Linear(2, 2))
+    with pytest.raises(TypeError, match="VGG has no split"):
+        MaskedImageModel("vgg11")
+
+
+@pytest.mark.parametrize("strategy", ["replace", "drop"])
+@pytest.mark.parametrize(
+    ("mask", "error", "message"),
+    [
+        (torch.zeros(2, 16), TypeError, "not torch.float32: mask.bool"),
+        ([[True] * 16] * 2, TypeError, "tensor of torch.bool"),
+        (torch.zeros(2, 17, dtype=torch.bool), ValueError, r"\(2, 17\), and there are \(2, 16\) patches"),
+        (torch.zeros(3, 16, dtype=torch.bool), ValueError, r"\(3, 16\), and there are \(2, 16\) patches"),
+        (torch.zeros(2, 4, 4, dtype=torch.bool), ValueError, r"there are \(2, 16\) patches"),
+        (torch.zeros(2, 16, dtype=torch.bool, device="meta"), ValueError, "on meta, and the patches are on cpu"),
+    ],
+)
+def test_a_mask_that_does_not_fit_is_refused(strategy, mask, error, message):
+    masked = MaskedImageModel(build("vit"), strategy=strategy, position="after")
+    with pytest.raises(error, match=message):
+        masked(images_for(masked.backbone), mask)
+
+
+def test_rows_that_keep_different_numbers_cannot_be_dropped():
+    masked = MaskedImageModel(build("vit"), strategy="drop")
+    mask = torch.zeros(2, 16, dtype=torch.bool)
+    mask[0, :4] = mask[1, :5] = True
+    with pytest.raises(ValueError, match="rows mask from 4 to 5 patches"):
+        masked(images_for(masked.backbone), mask)
+
+
+@pytest.mark.parametrize("strategy", ["replace", "drop"])
+def test_images_of_a_size_that_the_model_does_not_take_are_refused(strategy):
+    masked = MaskedImageModel(build("vit"), strategy=strategy)
+    with pytest.raises(ValueError, match=r"does not take images of shape \(2, 3, 48, 48\)"):
+        masked(torch.rand(2, 3, 48, 48))
+    with pytest.raises(ValueError, match=r"images are \(B, C, H, W\)"):
+        masked(torch.rand(3, 64, 64))
