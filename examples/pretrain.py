@@ -78,7 +78,7 @@ class Settings:
     log_every: int
 
     def of_the_result(self) -> dict[str, Any]:
-        """Those that the result depends on, which a resumed run therefore has to share."""
+        """Those that the result depends on."""
         elsewhere = ("data", "output", "stop_after", "resume", "device", "parallel", "compile", "workers", "log_every")
         return {name: value for name, value in asdict(self).items() if name not in elsewhere}
 
@@ -199,6 +199,7 @@ class Run:
         self.epoch += 1
 
     def forward(self, images: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """What ``Pretraining.forward`` gives, of the model as it is spread over the processes."""
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.bf16):
             return self.parallel(images, mask)
 
@@ -224,18 +225,22 @@ class Run:
             self.optimizer,
             scheduler=self.scheduler.state_dict(),
             epoch=self.epoch,
-            settings=self.settings.of_the_result(),
+            settings=self.identity(),
         )
         prefix = "masked.backbone."
-        weights = {k.removeprefix(prefix): v.contiguous() for k, v in state["model"].items() if k.startswith(prefix)}
+        weights = {k.removeprefix(prefix): v.clone() for k, v in state["model"].items() if k.startswith(prefix)}
         if self.rank == 0:
             with checkpoint.replacing(folder / "backbone.safetensors") as file:
                 file.write(safetensors.torch.save(weights))
 
+    def identity(self) -> dict[str, Any]:
+        """What a run that goes on from this one's checkpoint has to share with it."""
+        return self.settings.of_the_result() | {"images": len(self.views)}
+
     def resume(self, path: Path) -> None:
         """Go on where a checkpoint was written."""
         state = checkpoint.load(path)
-        mine, theirs = self.settings.of_the_result(), state["settings"]
+        mine, theirs = self.identity(), state.get("settings", {})
         changed = [
             f"{name} was {theirs.get(name)} and is {mine[name]}" for name in mine if mine[name] != theirs.get(name)
         ]
