@@ -31,7 +31,9 @@ from codegen.types import (
 )
 
 MANIFEST_FORMAT = 2
-_RESERVED = frozenset({"__init__", "_drop", "_factory", "_manifest", "_masks", "_split", "_tokens", "masking"})
+_RESERVED = frozenset(
+    {"__init__", "_drop", "_factory", "_layout", "_manifest", "_masks", "_split", "_tokens", "masking"}
+)
 _TYPING = ("Any", "Callable", "Dict", "List", "Optional", "Sequence", "Tuple", "Union")
 
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
-from torch import nn
 
-if TYPE_CHECKING:
-    from ._tokens import TokenLayout
+from ._tokens import TokenLayout, fields_of
 
 
 class Dropped(NamedTuple):
@@ -35,8 +33,6 @@ def visible_first(mask: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.T
 
 def keep(layout: TokenLayout, embedding: Any, visible: torch.Tensor) -> Any:
     """An embedding with the patches ``visible``, (B, n), alone."""
-    from ._tokens import fields_of
-
     (stream,), (tokens,) = layout.streams, layout.tokens(embedding)
     batch, count = tokens.shape[0], stream.count(tokens)
     rows = visible + stream.prefix
@@ -96,41 +92,3 @@ def _select(name: str, field: Any, index: dict[int, torch.Tensor], batch: int, b
         at = columns.view(batch, *[1] * (field.ndim - 2), -1)
         field = field.gather(-1, at.expand(*field.shape[:-1], columns.shape[1]))
     return field
-
-
-def why_whole_grid(model: nn.Module, layout: TokenLayout, embedding: Any, count: int) -> str:
-    """Why the stages of a model need every patch: empty if they do not.
-
-    They do not if they take any number of patches, in any order, and do the same to each. That is tried on a few.
-    """
-    if layout.listed or layout.streams[0].order != "NLC":
-        return "its tokens are not one sequence"
-    (stream,), (tokens,) = layout.streams, layout.tokens(embedding)
-    total = stream.count(tokens)
-    if total <= count:
-        return f"it has {total} patches, too few to try it"
-    batch, device = len(tokens), tokens.device
-    # Black images make alike patches, which would hide their order
-    generator = torch.Generator().manual_seed(0)
-    noise = torch.randn(tokens.shape, generator=generator, dtype=torch.float32).to(device, tokens.dtype)
-    embedding = layout.with_tokens(embedding, [tokens + noise * tokens.std()])
-    some = torch.linspace(0, total - 1, count, device=device).long()
-    order = torch.arange(count - 1, -1, -1, device=device).roll(2)
-    try:
-        straight = model.forward_stages(keep(layout, embedding, some.expand(batch, -1)))
-        shuffled = model.forward_stages(keep(layout, embedding, some[order].expand(batch, -1)))
-    except Exception as error:  # whatever its own code raises where the grid is not whole
-        return (
-            f"its stages fail without it ({type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''})"
-        )
-    if isinstance(straight, dict):
-        straight, shuffled = straight["patches"], shuffled["patches"]
-    if not isinstance(straight, torch.Tensor) or straight.ndim != 3 or straight.shape[1] < count:
-        return "its stages merge patches"
-    prefix = straight.shape[1] - count
-    expected = torch.cat([straight[:, :prefix], straight[:, prefix:][:, order]], dim=1)
-    if device.type == "meta":
-        return ""
-    error = (expected.float() - shuffled.float()).abs().max() / straight.float().std().clamp(min=1e-12)
-    limit = 1e-3 if tokens.dtype == torch.float32 else 1e-1
-    return "" if bool(error < limit) else "its stages look at the place of patches in the grid"

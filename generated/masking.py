@@ -17,9 +17,10 @@ from torch import nn
 from . import _manifest
 from ._drop import Dropped, keep, visible_first
 from ._factory import create_model
+from ._layout import patch_layout, token_layout, why_no_patches
 from ._masks import TargetMasks, block_mask, complementary_masks, masked_count, random_mask, target_masks
 from ._split import split
-from ._tokens import Stream, TokenLayout, fields_of, why_no_patches
+from ._tokens import Stream, TokenLayout, fields_of
 
 __all__ = [
     "Dropped",
@@ -31,10 +32,12 @@ __all__ = [
     "block_mask",
     "complementary_masks",
     "drop",
+    "patch_layout",
     "random_mask",
     "repeat",
     "replace",
     "target_masks",
+    "token_layout",
 ]
 
 Sampler = Callable[..., torch.Tensor]
@@ -47,7 +50,7 @@ def replace(layout: TokenLayout, embedding: Any, mask: torch.Tensor, token: Any 
     """Put a mask token in the place of masked patches. Prefix tokens stay as they are.
 
     Args:
-        layout: Of the model's embedding, ``TokenLayout.of(model)``; of its patches, ``TokenLayout.of_patches(model)``.
+        layout: Of the model's embedding, ``token_layout(model)``; of its patches, ``patch_layout(model)``.
         embedding: What ``embed``, or ``embed_patches``, returns for B images.
         mask: (B, N), bool, True where masked. Where the tokens are a list, each of them gets the mask of this grid, its
             first, at the centres of its patches; or give a list of masks.
@@ -82,7 +85,7 @@ def drop(layout: TokenLayout, embedding: Any, mask: torch.Tensor) -> Dropped:
     """Leave masked patches out, and what goes with them: rotary embeddings, masks of attention. Prefix tokens stay.
 
     Args:
-        layout: Of the model's embedding, ``TokenLayout.of(model)``.
+        layout: Of the model's embedding, ``token_layout(model)``.
         embedding: What ``embed`` returns for B images.
         mask: (B, N), bool, True where masked, for equally many patches in each row.
 
@@ -191,7 +194,7 @@ class MaskedImageModel(nn.Module):
         self.mask_ratio = mask_ratio
         self.strategy = strategy
         self.sampler = sampler if callable(sampler) else _SAMPLERS[sampler]
-        self.layout = TokenLayout.of(self.backbone, image_size)
+        self.layout = token_layout(self.backbone, image_size)
         self.unit = unit
         self._early: TokenLayout | None = None
         if strategy == "drop":
@@ -203,7 +206,7 @@ class MaskedImageModel(nn.Module):
                     f"{type(self.backbone).__name__} cannot have patches replaced before their position: "
                     f"{why_no_patches(self.backbone)}. Replace them after it: position='after'"
                 )
-            self._early = TokenLayout.of_patches(self.backbone, image_size)
+            self._early = patch_layout(self.backbone, image_size)
         masked = self._early or self.layout
         self.mask_token: nn.Parameter | nn.ParameterList | None = None
         if strategy == "replace" and mask_token == "learnable":

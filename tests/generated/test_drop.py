@@ -13,7 +13,7 @@ from names import DROPPING, class_of
 from torch.overrides import TorchFunctionMode
 
 import generated
-from generated.masking import TokenLayout, drop, random_mask
+from generated.masking import drop, random_mask, token_layout
 
 # One name of each class whose blocks are indifferent to the number of patches, and the ways that positions go with them
 CASES: Mapping[str, tuple[str, dict[str, Any]]] = {
@@ -77,7 +77,7 @@ def build(name: str, options: Mapping[str, Any]) -> torch.nn.Module:
 @pytest.mark.parametrize("case", CASES)
 def test_the_kept_tokens_come_out_as_if_the_others_were_hidden(case):
     model = build(*CASES[case])
-    layout = TokenLayout.of(model, (192, 192) if "in two" in case or "NaFlex" in case else None)
+    layout = token_layout(model, (192, 192) if "in two" in case or "NaFlex" in case else None)
     (stream,) = layout.streams
     images = torch.rand(2, 3, *stream.image_size, dtype=torch.float64)
     mask = random_mask(2, stream.grid, 0.7, generator=torch.Generator().manual_seed(0))

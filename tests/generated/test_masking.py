@@ -15,9 +15,11 @@ from generated.masking import (
     TokenLayout,
     block_mask,
     drop,
+    patch_layout,
     random_mask,
     repeat,
     replace,
+    token_layout,
 )
 
 VIT = {"img_size": 64, "patch_size": 16, "embed_dim": 32, "depth": 2, "num_heads": 2}
@@ -44,7 +46,7 @@ def build(kind: str) -> nn.Module:
 
 
 def layout_of(model: nn.Module) -> TokenLayout:
-    return TokenLayout.of(model, (64, 64) if isinstance(model, Hiera) else None)
+    return token_layout(model, (64, 64) if isinstance(model, Hiera) else None)
 
 
 def images_for(model: nn.Module, batch: int = 2) -> torch.Tensor:
@@ -78,7 +80,7 @@ def test_the_layout_of_tokens_is_found(kind, order, prefix, grid):
 
 
 def test_every_scale_of_a_list_has_a_layout_of_its_own():
-    layout = TokenLayout.of(build("lists"))
+    layout = token_layout(build("lists"))
     assert layout.listed
     assert [(s.prefix, s.grid) for s in layout.streams] == [(1, (20, 20)), (1, (14, 14))]
 
@@ -96,7 +98,7 @@ def test_looking_leaves_no_trace():
     model = generated.create_model("vit_tiny_patch16_224", **VIT, drop_rate=0.1, norm_layer="batchnorm1d").train()
     model.norm.eval()
     before, state = copy.deepcopy(model.state_dict()), torch.get_rng_state()
-    TokenLayout.of(model)
+    token_layout(model)
     assert torch.equal(torch.get_rng_state(), state)
     assert model.training
     assert not model.norm.training
@@ -105,7 +107,7 @@ def test_looking_leaves_no_trace():
 
 
 def test_the_grid_of_other_images_follows_from_the_size_of_a_patch():
-    layout = TokenLayout.of(generated.create_model("vit_tiny_patch16_224", dynamic_img_size=True, depth=1))
+    layout = token_layout(generated.create_model("vit_tiny_patch16_224", dynamic_img_size=True, depth=1))
     assert layout.grid((224, 224)) == (14, 14)
     assert layout.grid((160, 320)) == (10, 20)
 
@@ -163,7 +165,7 @@ def test_what_else_an_embedding_shows_of_a_masked_patch_is_hidden():
 
 
 def test_the_masks_of_a_list_agree_on_what_is_hidden():
-    layout = TokenLayout.of(build("lists"))
+    layout = token_layout(build("lists"))
     mask = torch.zeros(1, 20, 20, dtype=torch.bool)
     mask[:, :10] = True  # the upper half
     coarse = layout.spread(mask.flatten(1), layout.streams[1]).view(14, 14)
@@ -206,7 +208,7 @@ def test_a_rotary_embedding_may_be_as_wide_as_the_grid_has_patches():
     # 64 patches, and 64 numbers for each: sine and cosine of 32
     model = generated.create_model("eva02_tiny_patch14_224", **{**VIT, "patch_size": 8, "embed_dim": 64})
     assert model.embed(torch.rand(1, 3, 64, 64)).rot_pos_embed.shape == (64, 64)
-    assert not TokenLayout.of(model).whole_grid
+    assert not token_layout(model).whole_grid
 
 
 @pytest.mark.parametrize("kind", ["swin", "sam", "nchw", "lists"])
@@ -227,7 +229,7 @@ def test_stages_that_look_at_the_place_of_patches_need_the_whole_grid():
 
     model = build("vit")
     model.blocks.append(Shifted())
-    assert "look at the place of patches" in TokenLayout.of(model).whole_grid
+    assert "look at the place of patches" in token_layout(model).whole_grid
 
 
 def test_a_hiera_drops_whole_units_by_its_own_mask():
@@ -403,7 +405,7 @@ def test_where_one_call_gives_patches_and_position_they_are_replaced_after_it(ki
     with pytest.raises(ValueError, match=r"one call, .* gives the patches and their position.*position='after'"):
         MaskedImageModel(build(kind))
     with pytest.raises(TypeError, match=r"has no embed_patches\(\): one call"):
-        TokenLayout.of_patches(build(kind))
+        patch_layout(build(kind))
 
 
 def test_where_the_embedding_gives_no_position_before_and_after_are_the_same():
@@ -436,7 +438,7 @@ def test_arguments_out_of_range_are_refused(options, message):
 
 def test_a_model_that_is_not_split_is_refused():
     with pytest.raises(TypeError, match=r"give it to generated\.split\(\) first"):
-        TokenLayout.of(timm.create_model("test_vit"))
+        token_layout(timm.create_model("test_vit"))
     with pytest.raises(TypeError, match="split"):
         MaskedImageModel(nn.Linear(2, 2))
     with pytest.raises(TypeError, match="VGG has no split"):

@@ -11,7 +11,7 @@ from names import DROPPING, NAMES, class_of
 from torch import nn
 
 import generated
-from generated.masking import TokenLayout, replace
+from generated.masking import TokenLayout, replace, token_layout
 
 # Classes that take square images alone, whatever they are told when they are made
 SQUARE_ONLY = {"Nest"}
@@ -27,7 +27,7 @@ def seen(tokens: torch.Tensor, images: torch.Tensor) -> tuple[tuple[int, int, in
 
 
 def check_patches(model: nn.Module, size: tuple[int, int]) -> None:
-    layout = TokenLayout.of(model, size)
+    layout = token_layout(model, size)
     images = torch.rand(2, getattr(model, "in_chans", 3), *size, generator=torch.Generator().manual_seed(0))
     embedding = model.embed(images.requires_grad_())
     tokens = layout.tokens(embedding)
@@ -65,9 +65,9 @@ def build(name: str, **options: Any) -> nn.Module:
 def smallest(model: nn.Module) -> tuple[TokenLayout, tuple[int, int]]:
     """The layout of a model for images that are small, if it takes them, else for those it was made for."""
     try:
-        layout = TokenLayout.of(model, (192, 192))
+        layout = token_layout(model, (192, 192))
     except ValueError:
-        layout = TokenLayout.of(model)
+        layout = token_layout(model)
     return layout, layout.streams[0].image_size
 
 

@@ -1,0 +1,219 @@
+"""How a model's tokens lie: found by running its ``embed`` on two black images, and its stages on a few patches."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from . import _manifest
+from ._drop import keep
+from ._tokens import Stream, TokenLayout, fields_of, has_fields
+
+_BATCH = 2  # of the images that embed is tried on
+_TRIED = 7  # patches that the stages are tried on: a prime number makes no grid
+
+
+def token_layout(model: nn.Module, image_size: tuple[int, int] | None = None) -> TokenLayout:
+    """Find the layout of what a split model's ``embed`` returns.
+
+    The model is run in eval mode on two black images, and its stages on a few of their patches. Nothing of it changes.
+
+    Args:
+        model: A split model.
+        image_size: Height and width of images that it takes; what it was made for by default.
+
+    Raises:
+        TypeError: It is not split, or what ``embed`` returns has no patches.
+        ValueError: It does not take images of that size.
+    """
+    if not callable(getattr(model, "embed", None)) or not callable(getattr(model, "forward_stages", None)):
+        raise TypeError(f"a {type(model).__name__} is not split: give it to {__package__}.split() first")
+    return _look(model, model.embed, image_size, stages=True)
+
+
+def patch_layout(model: nn.Module, image_size: tuple[int, int] | None = None) -> TokenLayout:
+    """Find the layout of what a split model's ``embed_patches`` returns, as :func:`token_layout` does.
+
+    Raises:
+        TypeError: The model is not split, or its patch embedding cannot be told from its positional encoding.
+        ValueError: It does not take images of that size.
+    """
+    if not callable(getattr(model, "embed_patches", None)):
+        raise TypeError(f"a {type(model).__name__} has no embed_patches(): {why_no_patches(model)}")
+    return _look(model, model.embed_patches, image_size, stages=False)
+
+
+def why_no_patches(model: nn.Module) -> str:
+    """Why a model has no ``embed_patches``."""
+    entry = _manifest.entry_of(type(model)) or {}
+    absent: str | None = entry.get("split", {}).get("patches", {}).get("absent")
+    return absent or f"give it to {__package__}.split() first"
+
+
+def _look(
+    model: nn.Module, embed: Callable[[torch.Tensor], Any], image_size: tuple[int, int] | None, *, stages: bool
+) -> TokenLayout:
+    with _quietly(model):
+        embedding, maps, size = _try(model, embed, image_size)
+        first = embedding[0] if has_fields(embedding) else embedding
+        listed = isinstance(first, (list, tuple))
+        streams = tuple(_stream(model, x, maps, size) for x in (first if listed else [first]))
+        others = {name: value for name, value in fields_of(embedding).items() if isinstance(value, torch.Tensor)}
+        batched: dict[str, bool] = {}
+        if others:  # what grows with the batch has it
+            single = fields_of(_try(model, embed, size, batch=1)[0])
+            batched = {name: value.shape != single[name].shape for name, value in others.items()}
+        count = streams[0].count(first[0] if listed else first)
+        content = tuple(name for name, value in others.items() if batched[name] and len(value) == _BATCH * count)
+        layout = TokenLayout(streams, listed, batched, content, unit=_own_unit(model, embedding, streams[0]))
+        if stages and not layout.unit:
+            layout = replace(layout, whole_grid=_why_whole_grid(model, layout, embedding))
+        return layout
+
+
+def _own_unit(model: nn.Module, embedding: Any, stream: Stream) -> int:
+    """The side of the mask units of a model that drops these itself, by a ``mask`` that goes through its embedding."""
+    units = getattr(model, "mask_spatial_shape", None)
+    return stream.grid[0] // units[0] if units and "mask" in fields_of(embedding) else 0
+
+
+@contextlib.contextmanager
+def _quietly(model: nn.Module) -> Iterator[None]:
+    """Run a model without leaving traces: in eval mode, without gradients, the random numbers put back."""
+    training = [module for module in model.modules() if module.training]
+    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    devices = [device] if device.type not in ("cpu", "meta") else []
+    model.eval()
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices, device_type=device.type if devices else "cuda"):
+            yield
+    finally:
+        for module in training:
+            module.training = True
+
+
+def _try(
+    model: nn.Module, embed: Callable[[torch.Tensor], Any], image_size: tuple[int, int] | None, batch: int = _BATCH
+) -> tuple[Any, list[tuple[int, ...]], tuple[int, int]]:
+    """Run ``embed`` on black images: what it returns, the shapes of its feature maps, and the size of the images."""
+    channels, native = _images(model)
+    height, width = image_size or native
+    like = next(p for p in model.parameters() if p.is_floating_point())
+    images = torch.zeros((batch, channels, height, width), dtype=like.dtype, device=like.device)
+    maps: list[tuple[int, ...]] = []
+    convolutions = [m for m in model.modules() if isinstance(m, (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d))]
+    hooks = [m.register_forward_hook(lambda _m, _in, out: maps.append(tuple(out.shape[1:]))) for m in convolutions]
+    try:
+        return embed(images), maps, (height, width)
+    except (AssertionError, RuntimeError) as error:
+        raise ValueError(
+            f"{type(model).__name__} takes no images of {height} x {width}: name a size that it takes "
+            f"with image_size=(height, width) ({error})"
+        ) from error
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _images(model: nn.Module) -> tuple[int, tuple[int, int]]:
+    """Channels, height and width of the images that a model was made for."""
+    config = getattr(model, "pretrained_cfg", None) or getattr(model, "default_cfg", None) or {}
+    channels, *size = config.get("input_size") or (3, 224, 224)
+    named = [n for module in model.modules() if isinstance(n := getattr(module, "in_chans", None), int)]
+    named += [module.in_channels for module in model.modules() if isinstance(module, nn.Conv2d)]
+    channels = (*named, channels)[0]
+    for module in model.modules():
+        made_for = getattr(module, "img_size", None)
+        if made_for is not None:
+            size = [made_for, made_for] if isinstance(made_for, int) else list(made_for)
+            break
+    return channels, (size[0], size[1])
+
+
+def _stream(model: nn.Module, tokens: Any, maps: Sequence[tuple[int, ...]], size: tuple[int, int]) -> Stream:
+    """Tell the order of some tokens."""
+    if isinstance(tokens, torch.Tensor) and tokens.ndim == 3:
+        return _sequence(model, tokens, maps, size)
+    if not isinstance(tokens, torch.Tensor) or tokens.ndim != 4:
+        what = f"of shape {tuple(tokens.shape)}" if isinstance(tokens, torch.Tensor) else f"a {type(tokens).__name__}"
+        raise TypeError(f"the embedding of {type(model).__name__} has no patches: it is {what}")
+    shape = tuple(tokens.shape[1:])
+    first, last = shape[:2], shape[1:]
+    # A convolution of the stem made just these, or they have the proportions of the images
+    conv = next((m for m in reversed(maps) if m in (shape, (shape[2], *first))), None)
+    if conv is not None and shape != (shape[2], *first):
+        order: Literal["NHWC", "NCHW"] = "NCHW" if conv == shape else "NHWC"
+    else:
+        said = _layout_said(model)
+        height, width = size
+        proportions = [first[0] * width == first[1] * height, last[0] * width == last[1] * height]
+        order = said or ("NHWC" if proportions[0] and not proportions[1] else "NCHW")
+    grid = first if order == "NHWC" else last
+    return Stream(order, 0, shape[2] if order == "NHWC" else shape[0], (grid[0], grid[1]), size)
+
+
+def _layout_said(model: nn.Module) -> Literal["NHWC", "NCHW"] | None:
+    """The order of four-dimensional tokens that the source tells."""
+    entry = _manifest.entry_of(type(model)) or {}
+    layout = entry.get("split", {}).get("embedding", {}).get("layout")
+    return layout if layout in ("NHWC", "NCHW") else None
+
+
+def _sequence(model: nn.Module, tokens: torch.Tensor, maps: Sequence[tuple[int, ...]], size: tuple[int, int]) -> Stream:
+    """Tell prefix tokens from patches: the patches are the largest feature map of the stem that they can be."""
+    length, channels = tokens.shape[1:]
+    fitting = [(h * w, (h, w)) for _, h, w in maps if length // 2 < h * w <= length]
+    if fitting:
+        count, grid = max(fitting)
+        return Stream("NLC", length - count, channels, grid, size)
+    # No convolution made them: then as few prefix tokens as leave a grid with the proportions of the images
+    for prefix in range(length):
+        height = math.isqrt((length - prefix) * size[0] // size[1])
+        for rows in (height, height + 1):
+            if rows and (length - prefix) * size[0] == rows * rows * size[1]:
+                return Stream("NLC", prefix, channels, (rows, (length - prefix) // rows), size)
+    raise TypeError(f"the {length} tokens of {type(model).__name__} are no grid of patches behind prefix tokens")
+
+
+def _why_whole_grid(model: nn.Module, layout: TokenLayout, embedding: Any) -> str:
+    """Why the stages of a model need every patch: empty if they do not.
+
+    They do not if they take any number of patches, in any order, and do the same to each. That is tried on a few.
+    """
+    if layout.listed or layout.streams[0].order != "NLC":
+        return "its tokens are not one sequence"
+    (stream,), (tokens,) = layout.streams, layout.tokens(embedding)
+    total, count = stream.count(tokens), _TRIED
+    if total <= count:
+        return f"it has {total} patches, too few to try it"
+    batch, device = len(tokens), tokens.device
+    # Black images make alike patches, which would hide their order
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(tokens.shape, generator=generator, dtype=torch.float32).to(device, tokens.dtype)
+    embedding = layout.with_tokens(embedding, [tokens + noise * tokens.std()])
+    some = torch.linspace(0, total - 1, count, device=device).long()
+    order = torch.arange(count - 1, -1, -1, device=device).roll(2)
+    try:
+        straight = model.forward_stages(keep(layout, embedding, some.expand(batch, -1)))
+        shuffled = model.forward_stages(keep(layout, embedding, some[order].expand(batch, -1)))
+    except Exception as error:  # whatever its own code raises where the grid is not whole
+        return (
+            f"its stages fail without it ({type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''})"
+        )
+    if isinstance(straight, dict):
+        straight, shuffled = straight["patches"], shuffled["patches"]
+    if not isinstance(straight, torch.Tensor) or straight.ndim != 3 or straight.shape[1] < count:
+        return "its stages merge patches"
+    prefix = straight.shape[1] - count
+    expected = torch.cat([straight[:, :prefix], straight[:, prefix:][:, order]], dim=1)
+    if device.type == "meta":
+        return ""
+    error = (expected.float() - shuffled.float()).abs().max() / straight.float().std().clamp(min=1e-12)
+    limit = 1e-3 if tokens.dtype == torch.float32 else 1e-1
+    return "" if bool(error < limit) else "its stages look at the place of patches in the grid"
