@@ -46,6 +46,7 @@ def save(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, **state
     if dist.get_rank() == 0:
         with replacing(path) as file:
             torch.save(state, file)
+    dist.barrier()  # nobody runs ahead, or exits, while the first process writes
     return state
 
 

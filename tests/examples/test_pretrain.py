@@ -112,7 +112,9 @@ def test_two_processes_compute_what_one_does(whole, tmp_path, parallel):
     command = f"{ROOT / 'examples/pretrain.py'} {VIT} {TINY} --parallel {parallel} --output {tmp_path}"
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     done = subprocess.run([*torchrun, *command.split()], env=environment, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
+    # Under FSDP2 a device mesh keeps gloo's threads alive, and once in a while they abort a process as it exits (torch
+    # 2.14: "terminate called without an active exception"). All is written by then, which the following looks at.
+    assert done.returncode == 0 or (parallel == "fsdp" and "without an active exception" in done.stderr), done.stderr
     assert losses(tmp_path) == pytest.approx(losses(whole), abs=1e-5, rel=0)
     alone, together = (checkpoint.load(folder / "checkpoint.pt") for folder in (whole, tmp_path))
     torch.testing.assert_close(together["model"], alone["model"], rtol=0, atol=1e-3)
