@@ -1,5 +1,6 @@
-"""One registered name of every split class of the package in this checkout."""
+"""One registered name of every split class of the package in this checkout, and what the classes can do."""
 
+import json
 from pathlib import Path
 
 import generated
@@ -7,6 +8,9 @@ from codegen.proof import package
 
 PACKAGE = package.find(Path(generated.__file__).parent)
 NAMES = package.one_of_each(PACKAGE, [name for name, path in PACKAGE.classes.items() if path not in PACKAGE.refused])
+CLASSES = json.loads((PACKAGE.directory / "manifest.json").read_text(encoding="utf-8"))["classes"]
+# Full names of the classes that have embed_patches and embed_positions
+PAIRED = {path for path, entry in CLASSES.items() if "split" in entry and "absent" not in entry["split"]["patches"]}
 
 # Classes whose stages do not mind which patches there are, or drop units of them by themselves
 DROPPING = {
