@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from names import CLASSES, DROPPING, NAMES, PACKAGE, class_of
+from sources import recorded
 
 import generated
 
@@ -18,6 +19,7 @@ def test_the_code_runs(title):
     exec(compile(CODE[title], f"docs/masking.md, {title}", "exec"), {})
 
 
+@recorded
 def test_the_table_is_what_the_package_does():
     rows = [
         [cell.strip() for cell in line.strip("|").split("|")] for line in TEXT.splitlines() if line.startswith("| `")
