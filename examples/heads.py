@@ -148,18 +148,19 @@ class Pretraining(nn.Module):
             self.head = SimMIMHead(self.grid, pixels)
             self.error = F.l1_loss
 
-    def forward(self, images: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, images: Tensor, mask: Tensor, count: int | None = None) -> tuple[Tensor, Tensor]:
         """Predict the pixels under the mask.
 
         Args:
             images: (B, 3, H, W).
             mask: Of tokens, (B, N), true where masked.
+            count: Tokens that each row masks; counted, which waits for the device, if it is not given.
 
         Returns:
             The error, averaged over the pixels of a position and summed over the positions under the mask; and the
             predictions for all positions, (B, L, P), to look at.
         """
-        features = self.masked(images, mask=mask).features
+        features = self.masked(images, mask, count=count).features
         hidden = self.grid.pool(mask)
         predictions = self.head(self.grid.flatten(features), hidden).float()
         targets = self.grid.patchify(images)

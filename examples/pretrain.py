@@ -186,9 +186,9 @@ class Run:
         self.model.train()
         for step, images in enumerate(self.loader, start=self.epoch * len(self.loader)):
             whole_mask = self.global_mask(seed_of(self.settings.seed, step))
-            mask = whole_mask[self.rank :: self.processes].to(self.device, non_blocking=True)
             images = images.to(self.device, non_blocking=True)
-            loss = self.forward(images, mask)[0] / self.model.grid.pool(whole_mask).sum()
+            error, _ = self.forward(images, whole_mask[self.rank :: self.processes])
+            loss = error / self.model.grid.pool(whole_mask).sum()
             self.optimizer.zero_grad()
             (loss * self.processes).backward()  # gradients are averaged over the processes, and the loss is a sum
             if self.settings.clip_grad:
@@ -199,9 +199,10 @@ class Run:
         self.epoch += 1
 
     def forward(self, images: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """What ``Pretraining.forward`` gives, of the model as it is spread over the processes."""
+        """What ``Pretraining.forward`` gives for a mask on the CPU, of the model as it is spread over the processes."""
+        count = int(mask[0].sum())
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.bf16):
-            return self.parallel(images, mask)
+            return self.parallel(images, mask.to(self.device, non_blocking=True), count)
 
     @torch.no_grad()
     def draw(self, path: Path, number: int = 8) -> None:
@@ -210,8 +211,9 @@ class Run:
         self.views.epoch = 0
         number = min(number, self.settings.batch_size)
         images = torch.stack([self.views[index] for index in range(number)]).to(self.device)
-        mask = self.global_mask(seed=0)[:number].to(self.device)
-        shown, rebuilt = self.model.reconstruct(self.forward(images, mask)[1], images, mask)
+        mask = self.global_mask(seed=0)[:number]
+        predictions = self.forward(images, mask)[1]
+        shown, rebuilt = self.model.reconstruct(predictions, images, mask.to(self.device))
         rows = torch.stack([images, shown, rebuilt], dim=1).flatten(0, 1).cpu() * self.std + self.mean
         if self.rank == 0:
             with checkpoint.replacing(path) as file:
