@@ -255,6 +255,17 @@ def test_the_number_of_clips_is_never_read_from_frames_that_are_folded_into_the_
     assert (len(embedding.x), embedding.B, embedding.T) == (6, 3, 2)
 
 
+def test_models_of_ones_own_are_masked_like_timms(splits):
+    masking = importlib.import_module("own_splits.masking")
+    model = masking.MaskedImageModel(class_of("rotary.RotaryViT")(), mask_ratio=0.5, image_size=IMAGES[2:])
+    features, mask, _ = model(torch.randn(IMAGES))
+    assert mask.sum(dim=1).tolist() == [mask.shape[1] // 2] * 2
+    assert features.shape[1] == mask.shape[1] + 1
+    # the angles that its stages hold are those of all patches
+    with pytest.raises(ValueError, match="need the whole grid"):
+        masking.MaskedImageModel(class_of("rotary.FixedRotaryViT")(), strategy="drop", image_size=IMAGES[2:])
+
+
 # The generated package
 
 
