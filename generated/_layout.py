@@ -176,7 +176,7 @@ def _sequence(model: nn.Module, tokens: torch.Tensor, maps: Sequence[tuple[int, 
         count, grid = max(fitting)
         return Stream("NLC", length - count, channels, grid, size)
     # No convolution made them: then as few prefix tokens as leave a grid with the proportions of the images
-    for prefix in range(length):
+    for prefix in range(length // 2 + 1):
         height = math.isqrt((length - prefix) * size[0] // size[1])
         for rows in (height, height + 1):
             if rows and (length - prefix) * size[0] == rows * rows * size[1]:

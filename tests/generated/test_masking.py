@@ -120,6 +120,21 @@ def test_a_model_of_any_device_has_a_layout():
     assert not layout.whole_grid
 
 
+@pytest.mark.parametrize(
+    ("embed", "message"),
+    [
+        (lambda x: x.flatten(1), r"has no patches: it is of shape \(2, 49152\)"),
+        (lambda x: {"tokens": x}, "has no patches: it is a dict"),
+        (lambda x: x.flatten(2)[:, :, :3], "the 3 tokens of .* are no grid of patches"),
+    ],
+)
+def test_what_has_no_patches_is_refused(embed, message):
+    model = build("vit")
+    model.embed = embed
+    with pytest.raises(TypeError, match=message):
+        token_layout(model, (128, 128))
+
+
 # Replacing
 
 
