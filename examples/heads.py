@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -106,13 +107,20 @@ class MAEDecoder(nn.Module):
         nn.init.normal_(self.mask_token, std=0.02)
 
     def forward(self, features: Tensor, mask: Tensor) -> Tensor:
-        """Features, (B, prefix + visible, C), and the mask of positions, (B, L), to pixels, (B, L, P)."""
+        """Features and the mask of positions, (B, L), to pixels, (B, L, P).
+
+        Features are (B, prefix + visible, C), or (B, prefix + L, C) where hidden tokens were replaced.
+        """
         x = self.embed(features)
         prefix, visible = x[:, : self.grid.prefix], x[:, self.grid.prefix :]
-        hidden = self.mask_token.to(x.dtype).expand(len(x), mask.shape[1] - visible.shape[1], -1)
-        # A stable sort puts the visible positions first, in the order of the grid; sorting its result undoes it.
-        restore = mask.int().argsort(dim=1, stable=True).argsort(dim=1)
-        x = torch.cat([visible, hidden], dim=1).gather(1, restore[..., None].expand(-1, -1, x.shape[-1]))
+        token = self.mask_token.to(x.dtype)
+        if visible.shape[1] < mask.shape[1]:
+            hidden = token.expand(len(x), mask.shape[1] - visible.shape[1], -1)
+            # A stable sort puts the visible positions first, in the order of the grid; sorting its result undoes it.
+            restore = mask.int().argsort(dim=1, stable=True).argsort(dim=1)
+            x = torch.cat([visible, hidden], dim=1).gather(1, restore[..., None].expand(-1, -1, x.shape[-1]))
+        else:
+            x = torch.where(mask[..., None], token, visible)
         x = self.blocks(torch.cat([prefix, x + self.pos_embed], dim=1))
         return self.proj(self.norm(x[:, self.grid.prefix :]))
 
@@ -123,18 +131,25 @@ class Pretraining(nn.Module):
     Args:
         backbone: A split model. It keeps its parameters and their names; its classifier waits for fine-tuning.
         images: Images of the size to train with, (B, 3, H, W), of any content. They tell how the features lie.
-        method: ``mae`` drops the tokens under the mask, ``simmim`` replaces them.
+        method: ``mae`` or ``simmim``.
+        strategy: ``drop`` or ``replace`` the tokens under the mask.
         norm_pix: Predict pixels normalised within their patch.
         decoder: What ``MAEDecoder`` takes besides: ``dim``, ``depth``, ``num_heads``.
     """
 
     def __init__(
-        self, backbone: nn.Module, images: Tensor, *, method: str, norm_pix: bool, decoder: dict[str, int]
+        self,
+        backbone: nn.Module,
+        images: Tensor,
+        *,
+        method: str,
+        strategy: Literal["drop", "replace"],
+        norm_pix: bool,
+        decoder: dict[str, int],
     ) -> None:
         super().__init__()
         self.eval()
         size = (images.shape[-2], images.shape[-1])
-        strategy = "drop" if method == "mae" else "replace"
         self.masked = MaskedImageModel(backbone.eval(), strategy=strategy, image_size=size)
         self.norm_pix = norm_pix
         self.grid = FeatureGrid.of(backbone, self.masked.layout, images)

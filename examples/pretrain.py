@@ -51,6 +51,7 @@ class Settings:
     data: Path | None
     output: Path
     method: str
+    replace: bool
     model_kwarg: tuple[tuple[str, Any], ...]
     image_size: int | None
     mask_ratio: float | None
@@ -146,13 +147,16 @@ class Run:
         norm_pix = settings.method == "mae" if settings.norm_pix is None else settings.norm_pix
         decoder = {"dim": settings.decoder_dim, "depth": settings.decoder_depth, "num_heads": settings.decoder_heads}
         try:
-            model = Pretraining(backbone, images, method=settings.method, norm_pix=norm_pix, decoder=decoder)
+            strategy = "drop" if settings.method == "mae" and not settings.replace else "replace"
+            model = Pretraining(
+                backbone, images, method=settings.method, strategy=strategy, norm_pix=norm_pix, decoder=decoder
+            )
             self.tokens, self.unit = model.tokens, settings.mask_unit or model.grid.unit
             mask = self.global_mask(seed=0)[: len(images)]
             model.freeze_unused(images, mask)
         except Exception as error:  # models refuse images in many ways, assertions among them
             size = "x".join(map(str, images.shape[-2:]))
-            hint = ". Choose --method simmim" if "strategy='replace'" in str(error) else ""
+            hint = ". Choose --method simmim, or --replace" if "strategy='replace'" in str(error) else ""
             raise InputError(
                 f"{settings.model} cannot be trained so on {size} images: {first_line(error)}{hint}."
             ) from error
@@ -382,6 +386,7 @@ DEVICES = ["cuda", "cpu"] if torch.cuda.is_available() else ["cpu"]
 @click.option("--data", type=IMAGES, help="Folder of images, in any folders.  [default: images made on the fly]")
 @click.option("--output", type=FOLDER, default="runs/pretrain", help="Where log, pictures, checkpoint and weights go.")
 @click.option("--method", type=click.Choice(["mae", "simmim"]), default="mae", help="Drop tokens, or replace them.")
+@click.option("--replace", is_flag=True, help="Replace tokens under mae too, for stages that need the whole grid.")
 @click.option(
     "-k", "--model-kwarg", multiple=True, callback=parse_kwargs, metavar="NAME=VALUE", help="Goes to the model."
 )

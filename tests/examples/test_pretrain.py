@@ -121,23 +121,26 @@ def test_two_processes_compute_what_one_does(whole, tmp_path, parallel):
 
 
 @pytest.mark.parametrize(
-    ("model", "method", "prefix", "unit", "positions"),
+    ("model", "method", "strategy", "prefix", "unit", "positions"),
     [
-        (VIT, "mae", 1, 1, 16),
-        (EVA, "mae", 1, 1, 16),
-        (HIERA, "mae", 0, 2, 16),
-        (SWIN, "simmim", 0, 2, 16),
-        ("convnext_atto -k depths=(1,1,1,1) -k dims=(8,16,24,32)", "simmim", 0, 8, 1),
+        (VIT, "mae", "drop", 1, 1, 16),
+        (VIT, "mae", "replace", 1, 1, 16),
+        (EVA, "mae", "drop", 1, 1, 16),
+        (HIERA, "mae", "drop", 0, 2, 16),
+        (SWIN, "mae", "replace", 0, 2, 16),
+        (SWIN, "simmim", "replace", 0, 2, 16),
+        ("convnext_atto -k depths=(1,1,1,1) -k dims=(8,16,24,32)", "simmim", "replace", 0, 8, 1),
     ],
 )
-def test_heads_learn_from_the_features_how_they_lie(model, method, prefix, unit, positions):
+def test_heads_learn_from_the_features_how_they_lie(model, method, strategy, prefix, unit, positions):
     name, *arguments = model.replace(" -k", "").split()
     kwargs = {key: literal_eval(value) for key, value in (argument.split("=") for argument in arguments)}
     if name != "convnext_atto":
         kwargs["img_size"] = 32
     images = torch.rand(2, 3, 32, 32)
     decoder = {"dim": 32, "depth": 1, "num_heads": 2}
-    model = Pretraining(generated.create_model(name, **kwargs), images, method=method, norm_pix=False, decoder=decoder)
+    backbone = generated.create_model(name, **kwargs)
+    model = Pretraining(backbone, images, method=method, strategy=strategy, norm_pix=False, decoder=decoder)
     grid = model.grid
     assert (grid.prefix, grid.unit, grid.rows * grid.columns) == (prefix, unit, positions)
     assert torch.equal(grid.unpatchify(grid.patchify(images)), images)
@@ -219,6 +222,7 @@ def test_bad_input_gets_one_clear_error(whole, tmp_path, arguments, message):
         (EVA, "simmim"),
         (f"{HIERA} -k weight_init=jax", "mae"),
         (f"{HIERA} -k weight_init=jax", "simmim"),
+        (SWIN, "mae --replace"),
         (SWIN, "simmim"),
     ],
 )
