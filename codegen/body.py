@@ -130,6 +130,8 @@ def _parameters(module: cst.Module, params: cst.Parameters) -> list[Parameter]:
 
 def _check_strings(statement: Statement) -> None:
     """Refuse a string whose text would change with the indentation of its lines. A string that is no value may."""
+    if statement.tree.lineno == statement.tree.end_lineno:
+        return
     comments = {id(node.value) for node in ast.walk(statement.tree) if isinstance(node, ast.Expr)}
     for node in ast.walk(statement.tree):
         if not isinstance(node, ast.JoinedStr | ast.Constant) or id(node) in comments:

@@ -123,6 +123,8 @@ def registered_models(modules: Mapping[str, ast.Module]) -> Mapping[str, tuple[t
         ours = [interpreter.registers(decorator, home) for decorator in node.decorator_list]
         if any(ours):
             found.setdefault(node.name, []).append(interpreter.classes(node, home) if all(ours) else set())
+    for module in index.values():  # functions in the scopes that they see are cycles, which would keep all trees alive
+        module.bindings.clear()
     return {name: tuple(sorted(set().union(*built))) if all(built) else () for name, built in sorted(found.items())}
 
 

@@ -83,21 +83,19 @@ def walk(facts: Facts, statements: Iterable[Statement], tokens: frozenset[str]) 
 def _step(facts: Facts, statement: Statement, tokens: frozenset[str], derived: dict[str, frozenset[Role]]) -> Step:
     tree = statement.tree
     runs = frozenset(attribute for attribute in facts.runs(tree) if facts.is_module(attribute, tree))
-    read = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
+    nodes = tuple(ast.walk(tree))
+    read = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
+    functions = (node.func.id for node in nodes if isinstance(node, ast.Call) and isinstance(node.func, ast.Name))
     roles = {facts.role(attribute) for attribute in runs}
-    if any(names_position(name) for name in [*facts.calls(tree), *_functions(tree)]):
+    if any(names_position(name) for name in [*facts.calls(tree), *functions]):
         roles.add(Role.POSITION)
     roles |= {role for name in read for role in derived.get(name, ())}
     targets = tuple(token_targets(tree, tokens))
     if not targets:  # beside the path: what it makes may join the tokens later
         derived.update(dict.fromkeys(assigned(tree), frozenset(roles - {Role.STEM, Role.BLOCK, Role.BOTH})))
-    elif any(_adds_parameter(facts, node) for node in ast.walk(tree)):
+    elif any(_adds_parameter(facts, node) for node in nodes):
         roles.add(Role.POSITION)
     return Step(statement, runs, frozenset(roles), tokens, targets)
-
-
-def _functions(tree: ast.AST) -> Iterator[str]:
-    return (node.func.id for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name))
 
 
 def _adds_parameter(facts: Facts, node: ast.AST) -> bool:
