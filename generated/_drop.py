@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from ._tokens import TokenLayout, fields_of
+from ._tokens import TokenLayout, change_tensors, fields_of
 
 
 class Dropped(NamedTuple):
@@ -41,12 +41,13 @@ def keep(layout: TokenLayout, embedding: Any, visible: torch.Tensor) -> Any:
         rows = torch.cat([prefix, rows], dim=1)
     kept = layout.with_tokens(embedding, [tokens.gather(1, rows.unsqueeze(-1).expand(-1, -1, tokens.shape[2]))])
     index = {count: visible, count + stream.prefix: rows}
-    fields = {
-        name: _content(field, visible, count)
-        if name in layout.content
-        else _select(name, field, index, batch, layout.is_batched(name, field))
-        for name, field in fields_of(embedding).items()
-    }
+
+    def select(name: str, field: torch.Tensor) -> torch.Tensor:
+        if name in layout.content:
+            return _content(field, visible, count)
+        return _select(name, field, index, batch, layout.is_batched(name, field))
+
+    fields = {name: change_tensors(name, field, select) for name, field in fields_of(embedding).items()}
     return kept._replace(**fields) if fields else kept
 
 
@@ -56,27 +57,18 @@ def _content(field: torch.Tensor, visible: torch.Tensor, count: int) -> torch.Te
     return field[(start + visible).flatten()]
 
 
-def _select(name: str, field: Any, index: dict[int, torch.Tensor], batch: int, batched: bool | None) -> Any:
+def _select(
+    name: str, field: torch.Tensor, index: dict[int, torch.Tensor], batch: int, batched: bool | None
+) -> torch.Tensor:
     """What remains of something that goes with the tokens, if only some of these remain.
 
     Args:
         name: What timm calls it: a ``mask`` of attention has keys for its last dimension, others have channels there.
-        field: Anything; of a tensor, the next to last dimension may count patches, or tokens.
+        field: Its next to last dimension may count patches, or tokens.
         index: By the number of patches or tokens which of them remain, (B, n).
         batch: B.
         batched: Whether the first dimension of the tensor is the batch; ``None`` if that shows in its size.
-
-    Raises:
-        TypeError: It is something that cannot be looked into.
     """
-    if isinstance(field, dict):
-        return {key: _select(key, value, index, batch, batched) for key, value in field.items()}
-    if isinstance(field, (list, tuple)):
-        return type(field)(_select(name, value, index, batch, batched) for value in field)
-    if field is None or isinstance(field, (bool, int, float, str)):
-        return field
-    if not isinstance(field, torch.Tensor):
-        raise TypeError(f"what of `{name}` belongs to visible patches cannot be told: it is a {type(field).__name__}")
     if field.ndim < 2:
         return field
     if batched is None:

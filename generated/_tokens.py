@@ -6,7 +6,7 @@ as a list of such, or as the first field of an embedding.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -177,3 +177,25 @@ def has_fields(embedding: Any) -> bool:
 def fields_of(embedding: Any) -> dict[str, Any]:
     """What goes with the tokens in an embedding, by name."""
     return dict(zip(embedding._fields[1:], embedding[1:])) if has_fields(embedding) else {}  # noqa: B905
+
+
+def change_tensors(name: str, value: Any, change: Callable[[str, torch.Tensor], torch.Tensor]) -> Any:
+    """A field of an embedding with its tensors changed, those in dicts and lists too.
+
+    Args:
+        name: The field.
+        value: What it holds.
+        change: Is given the name of a tensor and the tensor.
+
+    Raises:
+        TypeError: It is something that cannot be looked into.
+    """
+    if isinstance(value, torch.Tensor):
+        return change(name, value)
+    if isinstance(value, dict):
+        return {key: change_tensors(key, inner, change) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(change_tensors(name, inner, change) for inner in value)
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    raise TypeError(f"what `{name}` holds for each patch cannot be told: it is a {type(value).__name__}")

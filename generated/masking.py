@@ -20,7 +20,7 @@ from ._factory import create_model
 from ._layout import patch_layout, token_layout, why_no_patches
 from ._masks import TargetMasks, block_mask, complementary_masks, masked_count, random_mask, target_masks
 from ._split import split
-from ._tokens import Stream, TokenLayout, fields_of
+from ._tokens import Stream, TokenLayout, change_tensors, fields_of
 
 __all__ = [
     "Dropped",
@@ -123,25 +123,17 @@ def repeat(layout: TokenLayout, embedding: Any, times: int) -> Any:
     tokens = layout.tokens(embedding)
     batch = len(tokens[0])
     result = layout.with_tokens(embedding, [x.repeat_interleave(times, dim=0) for x in tokens])
-    fields = {name: _repeat(layout, name, value, batch, times) for name, value in fields_of(embedding).items()}
+
+    def again(name: str, x: torch.Tensor) -> torch.Tensor:
+        if name in layout.content:  # (B * N, ...), by image
+            return x.unflatten(0, (batch, -1)).repeat_interleave(times, dim=0).flatten(0, 1)
+        batched = layout.is_batched(name, x)
+        if batched is None:
+            batched = x.ndim > 0 and x.shape[0] == batch
+        return x.repeat_interleave(times, dim=0) if batched else x
+
+    fields = {name: change_tensors(name, value, again) for name, value in fields_of(embedding).items()}
     return result._replace(**fields) if fields else result
-
-
-def _repeat(layout: TokenLayout, name: str, value: Any, batch: int, times: int) -> Any:
-    if isinstance(value, dict):
-        return {key: _repeat(layout, key, inner, batch, times) for key, inner in value.items()}
-    if isinstance(value, (list, tuple)):
-        return type(value)(_repeat(layout, name, inner, batch, times) for inner in value)
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
-    if not isinstance(value, torch.Tensor):
-        raise TypeError(f"`{name}` cannot be repeated for each mask: it is a {type(value).__name__}")
-    if name in layout.content:  # (B * N, ...), by image
-        return value.unflatten(0, (batch, -1)).repeat_interleave(times, dim=0).flatten(0, 1)
-    batched = layout.is_batched(name, value)
-    if batched is None:
-        batched = value.ndim > 0 and value.shape[0] == batch
-    return value.repeat_interleave(times, dim=0) if batched else value
 
 
 class MaskedOutput(NamedTuple):
