@@ -86,8 +86,8 @@ def generate(timm_version: str | None, source: Path | None, output: Path | None,
     """
     # imported here so that --help answers at once
     from codegen.generate import generate as generate_package
-    from codegen.release import find_release
-    from codegen.writer import write_package
+    from codegen.package.writer import write_package
+    from codegen.source.release import find_release
 
     release = find_release(timm_version, source, announce=lambda message: click.echo(message, err=True))
     if release.own and output is None:
@@ -112,7 +112,7 @@ _DIFF_LINES = 60
 
 def _check(output: Path, files: Mapping[str, str], version: str) -> None:
     """Compare a directory with what would be written there: print a line if they agree, else a diff and fail."""
-    from codegen.writer import differences
+    from codegen.package.writer import differences
 
     lines = differences(output, files)
     if not lines:
@@ -197,8 +197,8 @@ def verify(
     if timm_version is not None or source is not None:
         if package is not None:
             raise UsageError("--package is a package for the installed timm: give it, or --timm-version, not both")
-        from codegen.proof.beside import verify_release
-        from codegen.release import find_release
+        from codegen.proof.other_release import verify_release
+        from codegen.source.release import find_release
 
         release = find_release(timm_version, source, announce=lambda message: click.echo(message, err=True))
         options = [*(["--numeric"] if numeric else []), *(["--each-class"] if each_class else [])]
@@ -228,7 +228,7 @@ def _release_options(command: Callable[..., None]) -> Callable[..., None]:
 
 def _analysed(timm_version: str | None, source: Path | None) -> tuple[Release, Sequence[Outcome]]:
     from codegen.generate import analyse
-    from codegen.release import find_release
+    from codegen.source.release import find_release
 
     release = find_release(timm_version, source, announce=lambda message: click.echo(message, err=True))
     return release, analyse(release)
@@ -237,7 +237,7 @@ def _analysed(timm_version: str | None, source: Path | None) -> tuple[Release, S
 @main.command("list")
 @click.argument("patterns", nargs=-1, metavar="[PATTERN]...")
 @_release_options
-@click.option("--json", "as_json", is_flag=True, help="Print JSON: codegen.listing.to_json says what is in it.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON: codegen.reports.listing.to_json says what is in it.")
 def list_(patterns: tuple[str, ...], timm_version: str | None, source: Path | None, as_json: bool) -> None:
     """List the model classes of a release.
 
@@ -246,13 +246,13 @@ def list_(patterns: tuple[str, ...], timm_version: str | None, source: Path | No
 
     A PATTERN ("*vit*") matches a class, its module, or a name that timm registers.
     """
-    from codegen.listing import list_classes, print_listing, to_json
+    from codegen.reports.listing import list_classes, print_listing, to_json
 
     listing = list_classes(*_analysed(timm_version, source), patterns)
     if as_json:
         click.echo(to_json(listing))
     else:
-        from codegen.terminal import console
+        from codegen.reports.terminal import console
 
         print_listing(listing, console())
 
@@ -260,7 +260,7 @@ def list_(patterns: tuple[str, ...], timm_version: str | None, source: Path | No
 @main.command()
 @click.argument("name", metavar="CLASS")
 @_release_options
-@click.option("--json", "as_json", is_flag=True, help="Print JSON: codegen.showing.to_json says what is in it.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON: codegen.reports.showing.to_json says what is in it.")
 def show(name: str, timm_version: str | None, source: Path | None, as_json: bool) -> None:
     """Show where a class is split, and why.
 
@@ -270,13 +270,13 @@ def show(name: str, timm_version: str | None, source: Path | None, as_json: bool
 
     CLASS is a class (Eva, eva.Eva) or a model that timm registers.
     """
-    from codegen.showing import print_showing, show_class, to_json
+    from codegen.reports.showing import print_showing, show_class, to_json
 
     showing = show_class(*_analysed(timm_version, source), name)
     if as_json:
         click.echo(to_json(showing))
     else:
-        from codegen.terminal import console
+        from codegen.reports.terminal import console
 
         print_showing(showing, console())
 
@@ -284,7 +284,9 @@ def show(name: str, timm_version: str | None, source: Path | None, as_json: bool
 @main.command()
 @click.argument("old", metavar="V1")
 @click.argument("new", metavar="V2")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON: codegen.comparison.to_json says what is in it.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print JSON: codegen.reports.comparison.to_json says what is in it."
+)
 @click.option("--markdown", is_flag=True, help="Print Markdown, for the body of a pull request.")
 @click.option("--exit-code", is_flag=True, help="Exit with 1 if there are differences.")
 def diff(old: str, new: str, as_json: bool, markdown: bool, exit_code: bool) -> None:
@@ -298,7 +300,7 @@ def diff(old: str, new: str, as_json: bool, markdown: bool, exit_code: bool) -> 
 
     Exits with 0 whether there are differences or not, unless --exit-code asks for 1 where there are some.
     """
-    from codegen.comparison import compare, print_comparison, source_of, to_json, to_markdown
+    from codegen.reports.comparison import compare, print_comparison, source_of, to_json, to_markdown
 
     if as_json and markdown:
         raise UsageError("--json and --markdown exclude each other: choose one")
@@ -308,7 +310,7 @@ def diff(old: str, new: str, as_json: bool, markdown: bool, exit_code: bool) -> 
     elif markdown:
         click.echo(to_markdown(comparison), nl=False)
     else:
-        from codegen.terminal import console
+        from codegen.reports.terminal import console
 
         print_comparison(comparison, console())
     if exit_code and comparison.changes:

@@ -9,10 +9,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from codegen.errors import UsageError
-from codegen.index import parse_models
-from codegen.registry import registered_models
-from codegen.render import render
-from codegen.splitter import split_release
+from codegen.package.render import render
+from codegen.source.index import parse_models
+from codegen.source.registry import registered_models
+from codegen.split.splitter import split_release
 from codegen.types import Outcome, Release
 
 

@@ -142,7 +142,7 @@ def execute(text: str, modules: dict[str, Any]) -> dict[str, Any]:
 
 def package_of(source: str) -> Package:
     """The package for a release of one file. Its files are as rendered: the formatter takes most of the time."""
-    with patch("codegen.render._format", dict):
+    with patch("codegen.package.render.format_files", dict):
         return generate(release_of(source))
 
 

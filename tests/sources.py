@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 import codegen
-from codegen.facts import Facts
 from codegen.generate import Package, generate
-from codegen.index import Class, Index, Module
-from codegen.release import find_release
-from codegen.splitter import split_release
+from codegen.model.facts import Facts
+from codegen.source.index import Class, Index, Module
+from codegen.source.release import find_release
+from codegen.split.splitter import split_release
 from codegen.types import Outcome, Refusal, Release, Split
 
 RECORDED = "1.0.31"

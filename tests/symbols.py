@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from codegen.index import Class, Index
+from codegen.source.index import Class, Index
 
 _POSTPONED = 0x1000000  # __future__.annotations.compiler_flag: annotations are not evaluated
 _MOST = 4000  # notes in a journal: what goes on for longer does not end

@@ -12,8 +12,8 @@ import pytest
 from sources import CHECKOUT, GENERATED, committed_manifest, recorded, timm_package, timm_release
 
 from codegen.generate import generate
-from codegen.index import METHOD
-from codegen.writer import differences
+from codegen.package.writer import differences
+from codegen.source.index import METHOD
 
 REFUSED = {
     "timm.models.densenet.DenseNet": 6,

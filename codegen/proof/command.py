@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from codegen.errors import TimmSplitError, UsageError
-from codegen.proof import package as packages
+from codegen.proof import generated_package as packages
 from codegen.proof import report as reports
 
 

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from codegen.proof.boundary import Parts, Unjudged, judge, until_entry
 from codegen.proof.models import BATCH, RATES, Size, accepted, build, in_words, input_size, quicker, runs
-from codegen.proof.patches import judge_patches
+from codegen.proof.patch_halves import judge_patches
+from codegen.proof.placement import Parts, Unjudged, judge, until_entry
 from codegen.proof.results import Check, NameResult
 from codegen.proof.trace import Look, Recorder, Trace, nowhere, record
 

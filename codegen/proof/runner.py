@@ -19,11 +19,11 @@ import timm
 import torch
 
 from codegen.errors import UsageError
+from codegen.proof import generated_package as packages
 from codegen.proof import numeric as by_numbers
 from codegen.proof import operations as by_ops
-from codegen.proof import package as packages
+from codegen.proof.generated_package import Package
 from codegen.proof.operations import Split, describe
-from codegen.proof.package import Package
 from codegen.proof.results import Check, NameResult, Progress, RefusedName, Report
 
 _Job = tuple[str, str]

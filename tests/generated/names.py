@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import generated
-from codegen.proof import package
+from codegen.proof import generated_package as package
 
 PACKAGE = package.find(Path(generated.__file__).parent)
 NAMES = package.one_of_each(PACKAGE, [name for name, path in PACKAGE.classes.items() if path not in PACKAGE.refused])

@@ -1,0 +1,392 @@
+"""What a class says about itself: which attributes are its stem, its blocks, its positional encoding.
+
+Two witnesses are heard, neither is run. timm's ``group_matcher`` names the stem and the blocks by regular expressions
+over parameter names. ``__init__`` shows what each attribute is made of. Where both are silent, the names of attributes
+are read in the field's usual vocabulary.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import functools
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from functools import cached_property
+
+import regex
+
+from codegen.source.index import Class, Index
+from codegen.syntax.dataflow import dotted
+
+UNKNOWN = "?"
+
+
+class Role(Enum):
+    """What an attribute of ``self`` is to the tokens."""
+
+    STEM = "stem"
+    BLOCK = "block"
+    BOTH = "stem and blocks"
+    POSITION = "positional encoding"
+    PARAMETER = "parameter"
+    DROPOUT = "dropout"
+    ACTIVATION = "activation"
+    PRE_NORM = "pre-norm"
+    PATCH_DROP = "patch dropout"
+    OTHER = "module"
+
+
+_POSITION = {"pos", "position", "positional", "posemb", "posembed", "posenc", "pe", "rope", "rotary", "rot", "ape"}
+_AXES = {"time", "temporal", "frame", "space", "spatial"}
+_EMBEDDINGS = {"embed", "embedding", "emb"}
+_RELATIVE = {"rel", "relative", "relpos", "bias", "rpb", "rpe", "conv", "block", "blk"}
+_PRE_NORM = re.compile(r"(^|_)(norm|ln)_?pre(_|$)|(^|_)pre_?(norm|ln|layernorm|layrnorm)(_|$)")
+_PATCH_DROP = re.compile(r"(patch|token)_?drop")
+_ACTIVATION = re.compile(r"^(act|activation|relu|gelu|silu|nonlin\w*)\d*$", re.IGNORECASE)
+_STEM = re.compile(r"(^|_)(embed\w*|stem\w*|downsample\w*|patchify|patches|tokenizer)(_|$)")
+_TORCH_BLOCKS = frozenset({"TransformerEncoder", "TransformerDecoder", "Transformer"})
+_BLOCKS = re.compile(r"^(\w*_)?(blocks?|layers?|stages?|levels?|transformers?|trunk|network|encoder|decoder)\d*$")
+
+
+def names_position(name: str) -> bool:
+    """Whether an identifier speaks of absolute or rotary position: ``_pos_embed``, ``time_embed``, ``rope``.
+
+    Relative position biases (``rel_pos_bias``) belong to attention, positional convolutions between blocks to stages.
+    """
+    words = {re.sub(r"\d+$", "", word) for word in name.lower().split("_")}
+    absolute = words & _POSITION or (words & _AXES and words & _EMBEDDINGS)
+    return bool(absolute) and not words & _RELATIVE
+
+
+@functools.cache
+def _compiled(patterns: tuple[str, ...]) -> tuple[regex.Pattern[str], ...]:
+    """Those of the strings in a matcher that are patterns."""
+    found = []
+    for pattern in patterns:
+        with contextlib.suppress(regex.error):
+            found.append(regex.compile(pattern))
+    return tuple(found)
+
+
+@dataclass(frozen=True)
+class Matcher:
+    """What ``group_matcher`` declares: regular expressions over parameter names, ``^patch_embed|pos_embed``."""
+
+    stem: tuple[str, ...]
+    blocks: tuple[str, ...]
+    prefixes: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.stem or self.prefixes)
+
+    def role(self, attribute: str) -> Role | None:
+        """The role that the matcher gives an attribute, ``None`` where it does not mention it.
+
+        A pattern that needs more than the attribute's own name (``^features\\.conv0``) speaks of a part of it.
+        """
+        path = f"{attribute}."
+        if self.prefixes:
+            return Role.STEM if attribute.startswith(self.prefixes) else None
+        whole = any(p.match(path) or p.fullmatch(attribute) for p in _compiled(self.stem))
+        part = any(p.match(path, partial=True) for p in _compiled(self.stem))
+        blocks = any(p.match(path, partial=True) for p in _compiled(self.blocks))
+        if whole:
+            return Role.STEM
+        if part:
+            return Role.BOTH if blocks else Role.STEM
+        return Role.BLOCK if blocks else None
+
+
+@dataclass(frozen=True, eq=False)
+class Facts:
+    """What is known of one model class.
+
+    Attributes:
+        index: The release.
+        cls: The class.
+        prefix: Path from ``self`` to the object that the facts are about, ``self.encoder`` for a delegate.
+    """
+
+    index: Index
+    cls: Class
+    prefix: str = "self"
+    _runs: dict[str, frozenset[str]] = field(default_factory=dict)
+    _roles: dict[str, Role] = field(default_factory=dict)
+    _positions: dict[str, bool] = field(default_factory=dict)
+
+    @cached_property
+    def lineage(self) -> tuple[Class, ...]:
+        return self.index.lineage(self.cls)
+
+    def method(self, name: str) -> tuple[Class, ast.FunctionDef] | None:
+        """A method of the class and the class that defines it."""
+        for owner in self.lineage:
+            member = owner.members.get(name)
+            if member is not None:
+                return (owner, member) if isinstance(member, ast.FunctionDef) else None
+        return None
+
+    @cached_property
+    def methods(self) -> frozenset[str]:
+        return frozenset(
+            name for cls in self.lineage for name, node in cls.members.items() if isinstance(node, ast.FunctionDef)
+        )
+
+    @cached_property
+    def values(self) -> Mapping[str, tuple[ast.expr, ...]]:
+        """Everything that any method assigns to each attribute of ``self``."""
+        found: dict[str, tuple[ast.expr, ...]] = {}
+        for cls in self.lineage:
+            for name, values in cls.attributes.items():
+                found[name] = (*found.get(name, ()), *values)
+        return found
+
+    def constructors(self, attribute: str) -> Iterator[ast.Call]:
+        """The calls that make an attribute, looked for in both arms of a conditional expression."""
+        pending = list(self.values.get(attribute, ()))
+        while pending:
+            value = pending.pop()
+            if isinstance(value, ast.IfExp):
+                pending += [value.body, value.orelse]
+            elif isinstance(value, ast.Call):
+                yield value
+
+    def elements(self, attribute: str) -> Iterator[ast.Call]:
+        """The calls that make the elements of a container: ``ModuleList([X() for ...])``, ``self.a.append(X())``."""
+        for call in self.constructors(attribute):
+            for arg in call.args:
+                match arg:
+                    case ast.ListComp(elt=ast.Call() as element):
+                        yield element
+                    case ast.List(elts=elements):
+                        yield from (element for element in elements if isinstance(element, ast.Call))
+        for cls in self.lineage:
+            yield from cls.appended.get(attribute, ())
+
+    def classes(self, attribute: str) -> Iterator[Class]:
+        """The classes of the release that an attribute (``encoder``) or an element (``stages.0``) may belong to."""
+        head, _, element = attribute.partition(".")
+        for call in self.elements(head) if element else self.constructors(head):
+            name = dotted(call.func)
+            for owner in self.lineage:
+                found = self.index.resolve(owner.module, name) if name else None
+                if found is not None:
+                    yield found
+                    break
+
+    def is_parameter(self, attribute: str) -> bool:
+        return any(self._makes_parameter(call) for call in self.constructors(attribute))
+
+    def _makes_parameter(self, call: ast.Call) -> bool:
+        """Whether a call gives a parameter: ``nn.Parameter(...)``, or a function that returns one."""
+        name = dotted(call.func)
+        if name.rpartition(".")[2] == "Parameter":
+            return True
+        found = next((f for owner in self.lineage if (f := self.index.function(owner.module, name))), None)
+        last = found[1].body[-1] if found is not None else None
+        match last:
+            case ast.Return(value=ast.Call(func=function)):
+                return dotted(function).rpartition(".")[2] == "Parameter"
+        return False
+
+    def is_container(self, attribute: str) -> bool:
+        """Whether an attribute is a sequence of modules made elsewhere: ``nn.ModuleList([...])``, ``Seq(*stages)``."""
+        for call in self.constructors(attribute):
+            name = dotted(call.func).rpartition(".")[2]
+            if name == "ModuleList" or any(isinstance(arg, ast.Starred) for arg in call.args):
+                return True
+        return False
+
+    @cached_property
+    def matcher(self) -> Matcher:
+        found = self.method("group_matcher")
+        return _read_matcher(found[1]) if found else Matcher((), ())
+
+    def role(self, attribute: str) -> Role:
+        """The role of an attribute of ``self``, or of an element of one (``patch_embeds.0``)."""
+        if attribute not in self._roles:
+            self._roles[attribute] = self._role(attribute)
+        return self._roles[attribute]
+
+    def _role(self, attribute: str) -> Role:
+        if attribute == UNKNOWN:
+            return Role.BLOCK  # the stages may choose their modules so, a stem that does is not recognised
+        declared = self.matcher.role(attribute)
+        attribute, _, element = attribute.partition(".")
+        calls = [*self.constructors(attribute), *self.elements(attribute)]
+        makers = {dotted(call.func).rpartition(".")[2] for call in calls}
+        if _PATCH_DROP.search(attribute) or "PatchDropout" in makers:
+            return Role.PATCH_DROP
+        if _PRE_NORM.search(attribute):
+            return Role.PRE_NORM
+        if declared in (Role.BLOCK, Role.BOTH):
+            return declared
+        if "Dropout" in makers:
+            return Role.DROPOUT
+        if names_position(attribute):
+            return Role.POSITION
+        if declared is Role.STEM:
+            return Role.PARAMETER if self.is_parameter(attribute) else Role.STEM
+        if self.is_parameter(attribute):
+            return Role.PARAMETER
+        if _ACTIVATION.match(attribute) or "act_layer" in makers:
+            return Role.ACTIVATION
+        if element and not self.matcher and _STEM.search(attribute):
+            return Role.STEM
+        if self.is_container(attribute) or (not self.matcher and _BLOCKS.match(attribute)):
+            return Role.BLOCK
+        if makers & _TORCH_BLOCKS:
+            return Role.BLOCK
+        if not self.matcher and _STEM.search(attribute):
+            return Role.STEM
+        if not self.matcher and any(Facts(self.index, cls).holds_blocks for cls in self.classes(attribute)):
+            return Role.BLOCK
+        if self.matcher.prefixes and any(self.constructors(attribute)):
+            return Role.BLOCK  # such a matcher puts all that is not stem into a later group
+        return Role.OTHER
+
+    @cached_property
+    def holds_blocks(self) -> bool:
+        """Whether the ``forward`` of a module runs a container that is named as blocks are: a trunk of its own."""
+        found = self.method("forward")
+        return found is not None and any(
+            _BLOCKS.match(attribute) and self.is_container(attribute) for attribute in self.runs(found[1])
+        )
+
+    def holds_position(self, attribute: str) -> bool:
+        """Whether the ``forward`` of a module gives the tokens a position: a table of its own, a helper named so."""
+        if attribute not in self._positions:
+            inner = (Facts(self.index, cls) for cls in self.classes(attribute))
+            self._positions[attribute] = any(facts.runs_position for facts in inner)
+        return self._positions[attribute]
+
+    @cached_property
+    def runs_position(self) -> bool:
+        """Whether the ``forward`` of a module runs what is a position by its role or by its name."""
+        found = self.method("forward")
+        if found is None:
+            return False
+        runs, calls = self.runs(found[1]), self.calls(found[1])
+        return any(self.role(a) is Role.POSITION for a in runs) or any(map(names_position, calls))
+
+    def runs(self, node: ast.AST) -> frozenset[str]:
+        """Attributes of ``self`` that code hands tokens to, through helper methods too.
+
+        Called, iterated, indexed or passed on counts; looked at (``self.blocks is None``, ``len(self.blocks)``,
+        ``self.patch_embed.grid_size``) does not. :data:`UNKNOWN` stands for an attribute whose name is computed.
+        """
+        return frozenset(self._scan(node, frozenset()))
+
+    def _scan(self, node: ast.AST, visited: frozenset[str]) -> Iterator[str]:
+        match node:
+            case ast.Call(func=ast.Name(id="len" | "isinstance" | "hasattr" | "print" | "type")):
+                return
+            case ast.Call(func=ast.Name(id="getattr"), args=[ast.Name(id="self"), key, *_]):
+                yield key.value if isinstance(key, ast.Constant) and isinstance(key.value, str) else UNKNOWN
+                return
+            case ast.Compare(ops=[ast.Is() | ast.IsNot()]):
+                return
+            case ast.If(test=test) | ast.IfExp(test=test) | ast.While(test=test) | ast.Assert(test=test):
+                calls = [call for call in ast.walk(test) if isinstance(call, ast.Call)]
+                arms = [child for child in ast.iter_child_nodes(node) if child is not test]
+                for child in [*calls, *arms]:
+                    yield from self._scan(child, visited)
+                return
+            case ast.Subscript(value=ast.Attribute() as value, slice=ast.Constant(value=int(number))) if (
+                self.is_attribute(value)
+            ):
+                yield f"{dotted(value).removeprefix(self.prefix + '.')}.{number}"
+                return
+            case ast.Attribute() if dotted(node).startswith(f"{self.prefix}."):
+                name = dotted(node).removeprefix(f"{self.prefix}.")
+                if isinstance(node.ctx, ast.Store):
+                    return
+                head, _, rest = name.partition(".")
+                if head in self.methods and not rest:
+                    yield from self._of_method(head, visited)
+                elif not rest or rest in ("forward", "__call__"):
+                    yield head
+                return
+            case ast.Call(func=ast.Attribute() as function) if self._is_method_of_attribute(function):
+                # self.shared_rel_pos.get_bias(): some method of the attribute runs
+                yield dotted(function).removeprefix(f"{self.prefix}.").partition(".")[0]
+                for arg in [*node.args, *(keyword.value for keyword in node.keywords)]:
+                    yield from self._scan(arg, visited)
+                return
+            case ast.Name() | ast.Attribute() if dotted(node) == self.prefix:
+                yield UNKNOWN  # self goes somewhere as a whole
+                return
+        for child in ast.iter_child_nodes(node):
+            yield from self._scan(child, visited)
+
+    def is_attribute(self, node: ast.AST) -> bool:
+        """Whether a node is an attribute of ``self`` and nothing deeper."""
+        return isinstance(node, ast.Attribute) and dotted(node.value) == self.prefix
+
+    def _is_method_of_attribute(self, function: ast.Attribute) -> bool:
+        path = dotted(function)
+        return path.startswith(f"{self.prefix}.") and path.count(".") > self.prefix.count(".") + 1
+
+    def _of_method(self, name: str, visited: frozenset[str]) -> Iterator[str]:
+        if name in visited:
+            return
+        if name not in self._runs:
+            found = self.method(name)
+            assert found is not None
+            inner = Facts(self.index, self.cls, "self") if self.prefix != "self" else self
+            self._runs[name] = frozenset(
+                attribute for statement in found[1].body for attribute in inner._scan(statement, visited | {name})
+            )
+        yield from self._runs[name]
+
+    def is_module(self, attribute: str, node: ast.AST) -> bool:
+        """Whether an attribute that code reads can be a module or a parameter, rather than a number or a flag."""
+        head = attribute.partition(".")[0]
+        if head not in self.values or any(self.constructors(head)):
+            return True
+        return any(
+            isinstance(call, ast.Call) and dotted(call.func) == f"{self.prefix}.{head}" for call in ast.walk(node)
+        )
+
+    def calls(self, node: ast.AST) -> Iterator[str]:
+        """Methods of ``self`` that code calls."""
+        for call in ast.walk(node):
+            if isinstance(call, ast.Call):
+                head, _, name = dotted(call.func).rpartition(".")
+                if head == self.prefix and name in self.methods:
+                    yield name
+
+
+def _strings(node: ast.AST) -> tuple[str, ...]:
+    return tuple(n.value for n in ast.walk(node) if isinstance(n, ast.Constant) and isinstance(n.value, str))
+
+
+def _read_matcher(function: ast.FunctionDef) -> Matcher:
+    for node in ast.walk(function):
+        groups: Iterable[tuple[str | None, ast.expr]] = ()
+        if isinstance(node, ast.Call) and dotted(node.func) == "dict":
+            groups = [(keyword.arg, keyword.value) for keyword in node.keywords]
+        elif isinstance(node, ast.Dict):
+            groups = [
+                (str(key.value) if isinstance(key, ast.Constant) else None, value)
+                for key, value in zip(node.keys, node.values, strict=True)
+            ]
+        found = {name: _strings(value) for name, value in groups if isinstance(name, str)}
+        stem = [p for name, patterns in found.items() if name.startswith("stem") for p in patterns]
+        if stem:
+            blocks = [p for name, patterns in found.items() if not name.startswith("stem") for p in patterns]
+            return Matcher(tuple(stem), tuple(blocks))
+    # a function from parameter name to group: names in group 0 are the stem
+    for node in ast.walk(function):
+        if (
+            isinstance(node, ast.If)
+            and any(dotted(c.func).endswith(".startswith") for c in ast.walk(node.test) if isinstance(c, ast.Call))
+            and isinstance(node.body[0], ast.Return)
+            and isinstance(node.body[0].value, ast.Constant)
+            and node.body[0].value.value == 0
+        ):
+            return Matcher((), (), _strings(node.test))
+    return Matcher((), ())

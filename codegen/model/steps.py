@@ -1,0 +1,159 @@
+"""The statements of a body as steps on the way from the images to the blocks: what each runs, makes, and is.
+
+Where an embedding ends, and where its patches are complete, are questions to these steps.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from codegen.model.facts import Facts, Role, names_position
+from codegen.model.tokens import assigned, token_targets
+from codegen.syntax.dataflow import dotted
+from codegen.syntax.statements import Statement
+
+_RESHAPES = frozenset(
+    {"flatten", "unflatten", "transpose", "permute", "reshape", "view", "contiguous", "squeeze", "unsqueeze"}
+)
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one statement does on the way from the images to the blocks.
+
+    Attributes:
+        statement: The statement.
+        runs: Attributes of ``self`` that it hands tokens to, modules and parameters.
+        roles: What these are, and what the statement is by the names of what it calls.
+        tokens: Variables that hold the images or tokens before it.
+        targets: Variables that it makes from them.
+    """
+
+    statement: Statement
+    runs: frozenset[str]
+    roles: frozenset[Role]
+    tokens: frozenset[str]
+    targets: tuple[str, ...]
+
+    @property
+    def on_path(self) -> bool:
+        return bool(self.targets)
+
+    @property
+    def target(self) -> str:
+        """The variable that holds the tokens after it, empty if it does not make any."""
+        return self.targets[-1] if self.targets else ""
+
+    @property
+    def is_stem(self) -> bool:
+        return self.on_path and Role.STEM in self.roles
+
+    @property
+    def is_position(self) -> bool:
+        tree = self.statement.tree
+        binds = isinstance(tree, ast.Assign | ast.AugAssign | ast.AnnAssign | ast.If | ast.For | ast.With)
+        return Role.POSITION in self.roles and binds
+
+    @property
+    def is_prefix(self) -> bool:
+        return self.on_path and Role.PARAMETER in self.roles
+
+
+def walk(facts: Facts, statements: Iterable[Statement], tokens: frozenset[str]) -> Iterator[Step]:
+    """Follow the tokens through statements, one after the other.
+
+    Args:
+        facts: The class.
+        statements: Those of a block.
+        tokens: Variables that hold the images or tokens before it.
+    """
+    derived: dict[str, frozenset[Role]] = {}
+    met = False
+    for statement in statements:
+        step = _step(facts, statement, tokens, derived)
+        if step.on_path and step.roles == {Role.OTHER} and not met:
+            step = replace(step, roles=frozenset({Role.STEM}))  # whatever meets the images first
+        met = met or (step.on_path and bool(step.runs))
+        tokens = step.tokens.union(step.targets)
+        yield step
+
+
+def _step(facts: Facts, statement: Statement, tokens: frozenset[str], derived: dict[str, frozenset[Role]]) -> Step:
+    tree = statement.tree
+    runs = frozenset(attribute for attribute in facts.runs(tree) if facts.is_module(attribute, tree))
+    nodes = tuple(ast.walk(tree))
+    read = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
+    functions = (node.func.id for node in nodes if isinstance(node, ast.Call) and isinstance(node.func, ast.Name))
+    roles = {facts.role(attribute) for attribute in runs}
+    if any(names_position(name) for name in [*facts.calls(tree), *functions]):
+        roles.add(Role.POSITION)
+    roles |= {role for name in read for role in derived.get(name, ())}
+    targets = tuple(token_targets(tree, tokens))
+    if not targets:  # beside the path: what it makes may join the tokens later
+        derived.update(dict.fromkeys(assigned(tree), frozenset(roles - {Role.STEM, Role.BLOCK, Role.BOTH})))
+    elif any(_adds_parameter(facts, node) for node in nodes):
+        roles.add(Role.POSITION)
+    return Step(statement, runs, frozenset(roles), tokens, targets)
+
+
+def _adds_parameter(facts: Facts, node: ast.AST) -> bool:
+    match node:
+        case ast.BinOp(op=ast.Add(), left=left, right=right):
+            terms = [left, right]
+        case ast.AugAssign(op=ast.Add(), value=value):
+            terms = [value]
+        case _:
+            return False
+    return any(isinstance(t, ast.Attribute) and facts.is_attribute(t) and facts.is_parameter(t.attr) for t in terms)
+
+
+def holds_position(facts: Facts, step: Step) -> bool:
+    """Whether a module of the stem gives the tokens their position as well, out of sight."""
+    return step.is_stem and any(facts.holds_position(attribute) for attribute in step.runs)
+
+
+def through_views(steps: Sequence[Step], last: int, tokens: str, reasons: list[str]) -> tuple[int, str]:
+    """Go on over statements that run nothing and only unpack or reshape what the last one made.
+
+    Returns:
+        The last of them, and the variable that holds the tokens there: a helper may have returned them in a container.
+    """
+    end, container = last, tokens
+    for number in range(last + 1, len(steps)):
+        tree = steps[number].statement.tree
+        if steps[number].runs or not _only_views(tree, {container, tokens}):
+            break
+        end = number
+        if tokens == container:
+            tokens = steps[number].target or tokens
+    if end > last:
+        reasons.append(f"line {steps[end].statement.place.line} only unpacks or reshapes them")
+    return end, tokens
+
+
+def _only_views(tree: ast.stmt, made: set[str]) -> bool:
+    match tree:
+        case ast.If(body=body, orelse=orelse):
+            return all(_only_views(inner, made) for inner in [*body, *orelse])
+        case ast.Assign(targets=[ast.Name()], value=value):
+            return _is_view(value, made)
+    return False
+
+
+def _is_view(value: ast.expr, made: set[str]) -> bool:
+    match value:
+        case ast.Subscript(value=ast.Name(id=name), slice=ast.Constant(value=str())):
+            return name in made
+        case ast.Call(func=ast.Attribute(value=ast.Name(id=name), attr="get"), args=args, keywords=[]):
+            return name in made and all(isinstance(arg, ast.Constant) for arg in args)
+        case ast.Call(func=ast.Attribute(value=inner, attr=attr), args=args):
+            plain = not any(isinstance(node, ast.Call) for arg in args for node in ast.walk(arg))
+            return attr in _RESHAPES and plain and (_is_view(inner, made) or dotted(inner) in made)
+    return False
+
+
+def quoted(names: Iterable[str]) -> str:
+    r"""Names for a reason: ``\`cls_token\`, \`patch_embed\```."""
+    return ", ".join(f"`{name}`" for name in sorted(names))

@@ -1,0 +1,36 @@
+"""The layout of generated code: sorted imports, and the formatting that readers of Python expect (ruff)."""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from ruff.__main__ import find_ruff_bin
+
+from codegen.errors import TimmSplitError
+
+
+def format_files(files: Mapping[str, str]) -> dict[str, str]:
+    """Sort imports and lay the code out, so that whoever reads it finds the formatting that he is used to."""
+    try:
+        with tempfile.TemporaryDirectory(prefix="timm-split-") as folder:
+            return _format_in(Path(folder), files)
+    except OSError as error:
+        raise TimmSplitError(f"cannot format what was generated: {error}: TMPDIR may name another place") from error
+
+
+def _format_in(folder: Path, files: Mapping[str, str]) -> dict[str, str]:
+    for name, text in files.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    ruff = find_ruff_bin()
+    common = ["--isolated", "--no-cache", "--quiet", "--line-length=120", "--target-version=py310", str(folder)]
+    for command in (
+        ["check", "--select=I,F401", "--fix", *common],
+        ["format", "--config=format.quote-style='preserve'", *common],
+    ):
+        done = subprocess.run([ruff, *command], capture_output=True, text=True, encoding="utf-8", check=False)
+        if done.returncode:
+            raise TimmSplitError(f"ruff cannot format what was generated: {(done.stderr or done.stdout).strip()}")
+    return {name: (folder / name).read_text(encoding="utf-8") for name in files}

@@ -1,0 +1,272 @@
+"""From splits to the text of a package. What to say is decided here; the templates only lay it out."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import jinja2
+
+from codegen.errors import TimmSplitError
+from codegen.model.layout import SHAPES
+from codegen.package.formatting import format_files
+from codegen.package.manifest import manifest_text
+from codegen.package.naming import module_names
+from codegen.package.signatures import arguments, declarations, entry_parameter, later_arguments
+from codegen.types import (
+    Field,
+    Imported,
+    Inherited,
+    Outcome,
+    Patches,
+    Place,
+    Refusal,
+    Split,
+)
+
+_TYPING = ("Any", "Callable", "Dict", "List", "Optional", "Sequence", "Tuple", "Union")
+
+
+def render(version: str, outcomes: Sequence[Outcome], *, own: str = "") -> Mapping[str, str]:
+    """Render a package.
+
+    Args:
+        version: The timm release that it is for, empty if it needs none.
+        outcomes: What became of each class.
+        own: Name of the file or directory that holds somebody's own models; empty for a release of timm.
+
+    Returns:
+        The text of each file by its path in the package, ``manifest.json`` among them.
+
+    Raises:
+        TimmSplitError: If the formatter fails, which would mean that a rendered file is not Python.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_templates()),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    by_path = {outcome.path: outcome for outcome in outcomes}
+    generated = module_names(outcomes)
+    if own and not re.fullmatch(r"[\w.-]+", own):
+        own = "your own models"  # the name of a directory may hold anything, and this stands in strings
+    modules: dict[str, list[Outcome]] = {}
+    for outcome in outcomes:
+        if not isinstance(outcome.result, Refusal):
+            modules.setdefault(outcome.module, []).append(outcome)
+    files = {}
+    for module, members in modules.items():
+        page = _page(module, members, by_path, generated)
+        files[f"{generated[module]}.py"] = environment.get_template("model.py.j2").render(page=page, version=version)
+    left_out = {"model.py.j2", *(["runtime/_factory.py.j2"] if own else [])}  # timm's factory makes timm's models
+    for template in environment.list_templates(filter_func=lambda name: name not in left_out):
+        files[template.removesuffix(".j2").removeprefix("runtime/")] = environment.get_template(template).render(
+            timm_version=version, own=own
+        )
+    files = format_files(files)
+    files["py.typed"] = ""
+    names = sorted([*files, "manifest.json"])
+    files["manifest.json"] = manifest_text(version, outcomes, by_path, generated, names)
+    return {name: files[name] for name in names}
+
+
+def _templates() -> Path:
+    """The templates: beside the generator in a wheel, at the top of a checkout."""
+    generator = Path(__file__).parents[1]
+    for folder in (generator / "templates", generator.parent / "templates"):
+        if folder.is_dir():
+            return folder
+    raise TimmSplitError("the templates are missing from this installation: install timm-split again")
+
+
+@dataclass(frozen=True)
+class _Halves:
+    """The two methods of an embedding that is cut where its patches are complete, ready to lay out."""
+
+    record: str
+    fields: tuple[tuple[str, str], ...]
+    tokens: str
+    shape: str
+    made: str
+    adds: str
+    why: str
+    patches_signature: str
+    patches_body: str
+    positions_signature: str
+    positions_body: str
+
+
+@dataclass(frozen=True)
+class _Class:
+    """One class of a page, ready to lay out."""
+
+    name: str
+    bases: str
+    parent: str
+    embedding: str
+    fields: tuple[tuple[str, str], ...]
+    tokens: str
+    shape: str
+    made: str
+    taken: str
+    why: str
+    embed_signature: str
+    embed_body: str
+    stages_signature: str
+    stages_body: str
+    features_signature: str
+    stages_call: str
+    inherits: bool
+    halves: _Halves | None
+
+
+@dataclass(frozen=True)
+class _Page:
+    """One generated module, ready to lay out."""
+
+    file: str
+    imports: tuple[str, ...]
+    own: bool
+    postponed: bool
+    classes: tuple[_Class, ...]
+
+
+def _page(
+    module: str, members: Sequence[Outcome], by_path: Mapping[str, Outcome], generated: Mapping[str, str]
+) -> _Page:
+    imports: set[str] = set()
+    records: set[str] = set()
+    classes = []
+    for outcome in sorted(members, key=lambda o: isinstance(o.result, Inherited)):
+        imports.add(f"from {outcome.module} import {outcome.name}")
+        if isinstance(outcome.result, Inherited):
+            parent = by_path[outcome.result.parent]
+            if parent.module != outcome.module:
+                imports.add(f"from .{generated[parent.module]} import {parent.name}Split")
+            classes.append(_inheriting(outcome, parent))
+        elif isinstance(outcome.result, Split):
+            split = outcome.result
+            imports |= {_import(imported) for imported in split.imports}
+            kinds = " ".join(field.annotation for field in (*split.fields, *_patch_fields(split)))
+            imports |= {f"from typing import {name}" for name in _TYPING if re.search(rf"\b{name}\b", kinds)}
+            if "torch." in kinds:
+                imports.add("import torch")
+            if _records(split):
+                imports.add("from typing import NamedTuple")
+            classes.append(_splitting(outcome, split, records))
+            records |= _records(split)
+    postponed = any(isinstance(o.result, Split) and o.result.postponed for o in members)
+    own = not module.startswith("timm.")
+    return _Page(members[0].place.file, tuple(sorted(imports)), own, postponed, tuple(classes))
+
+
+def _patch_fields(split: Split) -> tuple[Field, ...]:
+    return split.patches.fields if isinstance(split.patches, Patches) else ()
+
+
+def _records(split: Split) -> set[str]:
+    """Names of the tuples that a split needs."""
+    return {split.embedding, split.patches.record if isinstance(split.patches, Patches) else ""} - {""}
+
+
+def _import(imported: Imported) -> str:
+    if not imported.attribute:
+        alias = "" if imported.module == imported.name else f" as {imported.name}"
+        return f"import {imported.module}{alias}"
+    alias = "" if imported.attribute == imported.name else f" as {imported.name}"
+    return f"from {imported.module} import {imported.attribute}{alias}"
+
+
+def _inheriting(outcome: Outcome, parent: Outcome) -> _Class:
+    blank = dict.fromkeys(_Class.__dataclass_fields__, "")
+    blank |= {"name": outcome.name, "bases": f"{parent.name}Split, {outcome.name}", "parent": parent.name}
+    return _Class(**{**blank, "fields": (), "inherits": True, "halves": None})  # type: ignore[arg-type]
+
+
+def _splitting(outcome: Outcome, split: Split, declared: Collection[str]) -> _Class:
+    """Lay a class out, with those of its tuples that are not declared yet."""
+    shape = _shape(split.layout)
+    returned = split.embedding or split.fields[0].annotation
+    whole, first = entry_parameter("embedding", split.embedding, split.fields, split.forward_stages)
+    returns = _packed(split.embedding, split.fields)
+    arrow = f" -> {split.returns}" if split.returns else ""
+    halves = None
+    embed_body = (*split.embed.body, f"return {returns}")
+    if isinstance(split.patches, Patches):
+        halves = _halve(split, split.patches, declared)
+        call = f"self.embed_patches({arguments(split.patches.embed_patches.parameters)})"
+        later = later_arguments(split.patches.embed_positions.parameters)
+        embed_body = (f"return self.embed_positions({', '.join([call, *later])})",)
+    return _Class(
+        name=outcome.name,
+        bases=outcome.name,
+        parent="",
+        embedding=split.embedding if split.embedding not in declared else "",
+        fields=_pairs(split.fields),
+        tokens=split.tokens,
+        shape=shape,
+        made=f"the tokens{shape} that enter the stages" + (", and what goes with them" if split.embedding else ""),
+        taken="an embedding" if split.embedding else f"tokens{shape}",
+        why=_story(split.boundary.place, split.boundary.reasons),
+        embed_signature=f"self, {declarations(split.embed.parameters)}) -> {returned}",
+        embed_body=_block(embed_body),
+        stages_signature=f"self, {declarations((whole, *split.forward_stages.parameters))}){arrow}",
+        stages_body=_block((*first, *split.recomputed, *split.forward_stages.body)),
+        features_signature=f"self, {declarations(split.forward_features)}){arrow}",
+        stages_call=", ".join(
+            [f"self.embed({arguments(split.embed.parameters)})", *later_arguments(split.forward_stages.parameters)]
+        ),
+        inherits=False,
+        halves=halves,
+    )
+
+
+def _halve(split: Split, patches: Patches, declared: Collection[str]) -> _Halves:
+    shape = _shape(patches.layout)
+    whole, first = entry_parameter("patches", patches.record, patches.fields, patches.embed_positions)
+    made, added = patches.embed_patches, patches.embed_positions
+    returned = f"return {_packed(split.embedding, split.fields)}"
+    return _Halves(
+        record=patches.record if patches.record not in declared else "",
+        fields=_pairs(patches.fields),
+        tokens=patches.tokens,
+        shape=shape,
+        made=f"bare patches{shape.rstrip(',')}" + (", and what goes with them" if patches.record else ""),
+        adds="their position, and the prefix tokens if there are any" if split.position else "the prefix tokens",
+        why=_story(patches.place, patches.reasons, "They have neither position nor prefix tokens yet. "),
+        patches_signature=f"self, {declarations(made.parameters)}) -> {patches.record or patches.fields[0].annotation}",
+        patches_body=_block((*made.body, f"return {_packed(patches.record, patches.fields)}")),
+        positions_signature=f"self, {declarations((whole, *added.parameters))}) -> "
+        + (split.embedding or split.fields[0].annotation),
+        positions_body=_block((*first, *patches.recomputed, *added.body, returned)),
+    )
+
+
+def _shape(layout: str) -> str:
+    return f", {SHAPES[layout]}," if layout else ""
+
+
+def _story(place: Place, reasons: Sequence[str], before: str = "") -> str:
+    """Where a boundary is and why, as the second paragraph of a method's docstring."""
+    why = "; ".join(reasons)
+    story = f"{before}The boundary is {place}. {why[0].upper()}{why[1:]}."
+    return textwrap.indent(textwrap.fill(story, 112, break_on_hyphens=False), " " * 8).strip()
+
+
+def _pairs(fields: Sequence[Field]) -> tuple[tuple[str, str], ...]:
+    return tuple((field.name, field.annotation) for field in fields)
+
+
+def _packed(record: str, fields: Sequence[Field]) -> str:
+    """What a method returns: ``EvaEmbedding(x, rot_pos_embed)``, or a field that is alone."""
+    names = ", ".join(field.name for field in fields)
+    return f"{record}({names})" if record else names
+
+
+def _block(statements: Sequence[str]) -> str:
+    return textwrap.indent("\n".join(statements).strip("\n"), " " * 8)

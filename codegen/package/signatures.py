@@ -1,0 +1,54 @@
+"""Parameters and arguments of the generated methods, as text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from codegen.types import Field, Method, Parameter
+
+
+def entry_parameter(
+    name: str, record: str, fields: Sequence[Field], method: Method
+) -> tuple[Parameter, tuple[str, ...]]:
+    """The first parameter of a method that takes what another returns, and the statement that unpacks it, if any."""
+    if not record:
+        (tokens,) = fields
+        return Parameter(tokens.name, f"{tokens.name}: {tokens.annotation}"), ()
+    whole = _free(name, method)
+    return Parameter(whole, f"{whole}: {record}"), (f"{', '.join(field.name for field in fields)} = {whole}",)
+
+
+def _free(name: str, method: Method) -> str:
+    """A name for the embedding as a whole that the body does not use."""
+    text = "\n".join(method.body)
+    while re.search(rf"\b{name}\b", text):
+        name += "_"
+    return name
+
+
+def arguments(parameters: Sequence[Parameter]) -> str:
+    return ", ".join([parameters[0].name, *later_arguments(parameters[1:])])
+
+
+def later_arguments(parameters: Sequence[Parameter]) -> list[str]:
+    """Arguments after the first: by name, as timm's own calls have them, where no ``*args`` would take their place."""
+    spelled = {"*": "*{0}", "**": "**{0}", "positional-only": "{0}"}
+    if any(p.kind == "*" for p in parameters):
+        spelled["positional"] = "{0}"
+    return [spelled.get(p.kind, "{0}={0}").format(p.name) for p in parameters]
+
+
+def declarations(parameters: Sequence[Parameter]) -> str:
+    """Declarations in a form that can stand between parentheses, with the ``/`` and ``*`` that they need."""
+    listed: list[str] = []
+    for number, parameter in enumerate(parameters):
+        previous = parameters[number - 1].kind if number else ""
+        if previous == "positional-only" and parameter.kind != "positional-only":
+            listed.append("/")
+        if parameter.kind == "keyword" and previous not in ("keyword", "*"):
+            listed.append("*")
+        listed.append({"*": "*", "**": "**"}.get(parameter.kind, "") + parameter.declaration)
+    if parameters and parameters[-1].kind == "positional-only":
+        listed.append("/")
+    return ", ".join(listed)

@@ -1,0 +1,380 @@
+"""``timm-split show``: timm's source of a method with the boundary drawn in it, and the reasons for it."""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+from rich.console import Console
+from rich.text import Text
+
+from codegen.errors import UsageError
+from codegen.package.naming import module_names
+from codegen.package.render import render
+from codegen.reports.listing import Row, parent_name, returned, row_as_json, row_of, title
+from codegen.reports.terminal import highlight
+from codegen.source.index import METHOD
+from codegen.syntax.statements import source_lines
+from codegen.types import Inherited, Outcome, Passage, Patches, Refusal, Release, Split
+
+Part = Literal["", "embed", "stages", "both"]
+
+_AROUND = 3  # lines shown about one that stands outside of any method
+_STYLES: Mapping[Part, str] = {"": "dim", "embed": "green", "stages": "blue", "both": "magenta"}
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of a source file, and the method in which its statement ends up."""
+
+    number: int
+    text: str
+    part: Part = ""
+
+
+@dataclass(frozen=True)
+class Excerpt:
+    """Lines of a file in a row.
+
+    Attributes:
+        file: The file.
+        lines: They.
+        ends: Numbers of the lines after which the embedding is complete.
+        patches: Number of the line after which its patches are complete, if it can be cut there.
+        marked: Number of the line that stands in the way of a split, if one does.
+    """
+
+    file: str
+    lines: tuple[Line, ...]
+    ends: tuple[int, ...] = ()
+    marked: int | None = None
+    patches: int | None = None
+
+
+@dataclass(frozen=True)
+class Showing:
+    """All that one needs to judge a split.
+
+    Attributes:
+        title: The release, or one's own models.
+        version: The timm release, empty for one's own models that need none.
+        row: The class, and its split.
+        shown: The class whose method is shown: itself, or the one from which it inherits its split.
+        excerpts: The source.
+        reads: For each name that the stages take from before the boundary, the first line that reads it there.
+        straight: Whether the boundary lies between two statements of the method, as it stands.
+        code: Of a split that is not straight, the generated methods.
+    """
+
+    title: str
+    version: str
+    row: Row
+    shown: Outcome
+    excerpts: tuple[Excerpt, ...]
+    reads: Mapping[str, int]
+    straight: bool
+    code: Mapping[str, str]
+
+
+def find_class(release: Release, outcomes: Sequence[Outcome], name: str) -> Outcome:
+    """The class of a name: ``Eva``, ``eva.Eva``, ``timm.models.eva.Eva``, or a model that timm registers.
+
+    Raises:
+        UsageError: If there is none or more than one, with the names that are meant perhaps.
+    """
+    found = [outcome for outcome in outcomes if f".{outcome.path}".endswith(f".{name}")]
+    found = found or [outcome for outcome in outcomes if name in outcome.models]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        paths = " or ".join(sorted(outcome.path.removeprefix("timm.models.") for outcome in found))
+        raise UsageError(f"{title(release)} has {len(found)} classes {name}: ask for {paths}")
+    spelled = {outcome.name.lower(): outcome.name for outcome in outcomes}
+    spelled |= {model.lower(): model for outcome in outcomes for model in outcome.models}
+    near = difflib.get_close_matches(name.rpartition(".")[2].lower(), spelled, n=3, cutoff=0.6)
+    hint = f"did you mean {', '.join(spelled[match] for match in near)}?" if near else "timm-split list has them all"
+    raise UsageError(f"{title(release)} has no class {name} with a {METHOD}: {hint}")
+
+
+def show_class(release: Release, outcomes: Sequence[Outcome], name: str) -> Showing:
+    """Collect what there is to say of a class.
+
+    Args:
+        release: The release.
+        outcomes: What became of its classes.
+        name: The class, as :func:`find_class` takes it.
+
+    Raises:
+        UsageError: If the release has no such class, or several.
+    """
+    outcome = find_class(release, outcomes, name)
+    by_path = {other.path: other for other in outcomes}
+    row = row_of(release, outcome, outcomes)
+    shown = by_path[outcome.result.parent] if isinstance(outcome.result, Inherited) else outcome
+    if row.split is None:
+        return Showing(title(release), release.version, row, shown, tuple(_refused(release, outcome)), {}, True, {})
+    split = row.split
+    source = _Source(release, split.boundary.place.file)
+    function = source.method(split.boundary.place.line)
+    assert function is not None
+    straight = split.delegate is None and any(s.end_lineno == split.boundary.place.line for s in function.body)
+    excerpts = [*_delegating(release, shown, source, function), source.cut(function, split)]
+    code = {} if straight else _generated(release, shown)
+    reads = dict(_reads(function, split))
+    return Showing(title(release), release.version, row, shown, tuple(excerpts), reads, straight, code)
+
+
+class _Source:
+    """A file of a release."""
+
+    def __init__(self, release: Release, file: str) -> None:
+        self.file = file
+        self.text = source_lines(release.files[file])
+        tree = ast.parse(release.files[file])
+        self.classes = [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
+
+    def method(self, line: int) -> ast.FunctionDef | None:
+        """The method in which a line stands."""
+        return next((m for c in self.classes for m in _methods(c) if m.lineno <= line <= (m.end_lineno or 0)), None)
+
+    def beside(self, function: ast.FunctionDef, name: str) -> ast.FunctionDef | None:
+        """The method of a name in the class of another."""
+        methods = next(list(_methods(cls)) for cls in self.classes if function in cls.body)
+        return next((method for method in methods if method.name == name), None)
+
+    def excerpt(self, first: int, last: int, marked: int | None = None) -> Excerpt:
+        """Lines without a part."""
+        numbers = range(max(first, 1), min(last, len(self.text)) + 1)
+        return Excerpt(self.file, tuple(Line(n, self.text[n - 1]) for n in numbers), marked=marked)
+
+    def of(self, function: ast.FunctionDef, marked: int | None = None) -> Excerpt:
+        """A method, as it stands."""
+        return self.excerpt(function.lineno, function.end_lineno or function.lineno, marked)
+
+    def cut(self, function: ast.FunctionDef, split: Split) -> Excerpt:
+        """A method with the part of each line."""
+        moved = {line for passage in split.passages if passage.way == "moved" for line in passage.lines}
+        embed = {n for first, last in split.boundary.lines if first not in moved for n in range(first, last + 1)}
+        body = function.body[1:] if ast.get_docstring(function) is not None else function.body
+        parts = dict(self._parts(body, embed))
+        following: Part = "stages"
+        first = body[0].lineno
+        while self.text[first - 2].strip()[:1] in ("", "#"):
+            first -= 1
+        for number in range(function.end_lineno or 0, first - 1, -1):
+            following = parts.setdefault(number, following)  # a comment belongs to the statement below it
+        lines = tuple(Line(line.number, line.text, parts.get(line.number, "")) for line in self.of(function).lines)
+        patches = split.patches.place.line if isinstance(split.patches, Patches) else None
+        return Excerpt(self.file, lines, split.boundary.ends, patches=patches)
+
+    def _parts(self, statements: Iterable[ast.stmt], embed: set[int]) -> Iterator[tuple[int, Part]]:
+        for statement in statements:
+            numbers = range(statement.lineno, (statement.end_lineno or statement.lineno) + 1)
+            if statement.lineno in embed:
+                yield from ((number, "embed") for number in numbers)
+            elif embed.isdisjoint(numbers):
+                yield from ((number, "stages") for number in numbers)
+            else:  # the boundary is inside: `if`, `else` and `for` are needed on both sides
+                yield from ((n, "both") for n in numbers if self.text[n - 1].strip()[:1] not in ("", "#"))
+                inner = (s for s in ast.iter_child_nodes(statement) if isinstance(s, ast.stmt))
+                yield from self._parts(inner, embed)
+
+
+def _methods(cls: ast.ClassDef) -> Iterator[ast.FunctionDef]:
+    return (node for node in cls.body if isinstance(node, ast.FunctionDef))
+
+
+def _delegating(release: Release, shown: Outcome, source: _Source, function: ast.FunctionDef) -> Iterator[Excerpt]:
+    """The methods through which a class that leaves everything to another gets to the method that is cut."""
+    if not isinstance(shown.result, Split) or shown.result.delegate is None:
+        return
+    outer = _Source(release, shown.place.file)
+    method = outer.method(shown.place.line)
+    assert method is not None
+    yield outer.of(method)
+    inner = source.beside(function, "forward")
+    if inner is not None and inner is not function:
+        yield source.of(inner)
+
+
+def _refused(release: Release, outcome: Outcome) -> Iterator[Excerpt]:
+    """The method that is refused, or the lines around the place that is in the way if that is elsewhere."""
+    assert isinstance(outcome.result, Refusal)
+    place = outcome.result.place
+    source = _Source(release, place.file)
+    method = source.method(place.line)
+    if method is not None:
+        yield source.of(method, place.line)
+    else:
+        yield source.excerpt(place.line - _AROUND, place.line + _AROUND, place.line)
+
+
+def _reads(function: ast.FunctionDef, split: Split) -> Iterator[tuple[str, int]]:
+    """For each name that gets to the stages, the first line behind the embedding that reads it."""
+    embed = {n for first, last in split.boundary.lines for n in range(first, last + 1)}
+    loads = [n for n in ast.walk(function) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)]
+    loads += [n.target for n in ast.walk(function) if isinstance(n, ast.AugAssign) and isinstance(n.target, ast.Name)]
+    for passage in split.passages:
+        lines = [n.lineno for n in loads if n.id == passage.name and n.lineno > max(embed, default=0)]
+        lines = lines or [n.lineno for n in loads if n.id == passage.name and n.lineno not in embed]
+        if lines:
+            yield passage.name, min(lines)
+
+
+def _generated(release: Release, outcome: Outcome) -> dict[str, str]:
+    """The text of the new methods as they are generated."""
+    text = render(release.version, [outcome])[f"{module_names([outcome])[outcome.module]}.py"]
+    lines = source_lines(text)
+    cls = next(node for node in ast.parse(text).body if isinstance(node, ast.ClassDef) and node.name.endswith("Split"))
+    return {
+        method.name: "\n".join(line.removeprefix("    ") for line in lines[method.lineno - 1 : method.end_lineno])
+        for method in _methods(cls)
+        if method.name != METHOD
+    }
+
+
+def to_json(showing: Showing) -> str:
+    """What is shown, for machines.
+
+    An object with ``timm_version`` (or ``null``), and all that ``timm-split list --json`` says of a class, and
+
+    - ``source``: a list of excerpts, each with ``file``, ``lines`` (a list of ``number``, ``text`` and ``part``: the
+      generated method that gets it, ``embed``, ``stages``, ``both``, or empty), ``ends`` (numbers of the lines after
+      which the embedding is complete), ``patches`` (the number of the line after which its patches are, or ``null``)
+      and ``marked`` (the number of the line that stands in the way, or ``null``);
+    - ``straight``: whether the boundary lies between two statements of the method as it stands;
+    - ``reasons``: the rules that put the boundary where it is, a list of strings;
+    - ``passages``: a list of the names that the stages take from before the boundary, each with ``name``, ``way``
+      (``crosses``, ``made again`` or ``moved``), ``lines`` (that bind it), ``reason`` and ``read`` (the first line that
+      reads it, or ``null``);
+    - ``parameters``: the names that ``embed`` and ``forward_stages`` take besides the embedding;
+    - ``code``: the new methods as generated if the split is not straight, else empty.
+    """
+    split = showing.row.split
+    passages = [] if split is None else [{**asdict(p), "read": showing.reads.get(p.name)} for p in split.passages]
+    parameters = None if split is None else {"embed": _names(split, "embed"), "forward_stages": _names(split, "stages")}
+    content = {
+        "timm_version": showing.version or None,
+        **row_as_json(showing.row),
+        "source": [asdict(excerpt) for excerpt in showing.excerpts],
+        "straight": showing.straight,
+        "reasons": [] if split is None else list(split.boundary.reasons),
+        "passages": passages,
+        "parameters": parameters,
+        "code": dict(showing.code),
+    }
+    return json.dumps(content, indent=1)
+
+
+def _names(split: Split, part: Part) -> list[str]:
+    method = split.embed if part == "embed" else split.forward_stages
+    return [parameter.name for parameter in method.parameters]
+
+
+def print_showing(showing: Showing, out: Console) -> None:
+    """Print the source, ruled where the embedding ends, and the reasons below it."""
+    outcome = showing.row.outcome
+    models = f"{len(outcome.models)} model{'' if len(outcome.models) == 1 else 's'}"
+    out.print(Text.assemble((outcome.path, "bold"), f"  {showing.title}, {models}"))
+    if isinstance(outcome.result, Inherited):
+        parent = parent_name(outcome.result)
+        out.print(Text(f"inherits {METHOD} from {parent} ({showing.shown.place}), and with it this split:"))
+    for excerpt in showing.excerpts:
+        _print_excerpt(excerpt, outcome, out)
+    if showing.row.split is not None:
+        _print_reasons(showing, showing.row.split, out)
+
+
+def _print_excerpt(excerpt: Excerpt, outcome: Outcome, out: Console) -> None:
+    out.print()
+    out.print(Text(excerpt.file, "bold"))
+    bar, rule = ("|", "-" * 4) if out.options.ascii_only else ("│", "─" * 4)
+    width = len(str(excerpt.lines[-1].number))
+    code = [Text(line.text) for line in excerpt.lines]
+    if out.is_terminal:
+        code = highlight([line.text for line in excerpt.lines])
+    labels = any(line.part for line in excerpt.lines)
+    for line, text in zip(excerpt.lines, code, strict=True):
+        marked = line.number == excerpt.marked
+        label = f" {line.part if line.text.strip() else '':6}" if labels else (" >" if marked else "  ")
+        gutter = (f"{line.number:>{width}}{label} {bar} ", "bold red" if marked else _STYLES[line.part])
+        row = Text.assemble(gutter, text)
+        row.rstrip()
+        out.print(row, soft_wrap=True)
+        indent = " " * (width + len(label) + 1)
+        if line.number == excerpt.patches:
+            out.print(
+                Text(f"{indent}{rule} embed_patches ends, embed_positions begins {rule}", "yellow"), soft_wrap=True
+            )
+        if line.number in excerpt.ends:
+            out.print(Text(f"{indent}{rule} embed ends, stages begin {rule}", "bold yellow"), soft_wrap=True)
+        if marked and isinstance(outcome.result, Refusal):
+            out.print(Text(f"{indent}{rule} refused: {outcome.result.reason}", "bold red"), soft_wrap=True)
+
+
+def _print_reasons(showing: Showing, split: Split, out: Console) -> None:
+    _heading("Why the boundary is there", out)
+    for reason in split.boundary.reasons:
+        out.print(Text(f"  {reason}"))
+    if isinstance(split.patches, Patches):
+        _heading(f"Why embed_patches ends there, which returns {returned(split.patches)}", out)
+        for reason in split.patches.reasons:
+            out.print(Text(f"  {reason}"))
+    else:
+        _heading("No embed_patches", out)
+        out.print(Text(f"  {split.patches.reason}"))
+    _heading(f"embed returns {returned(split)}", out)
+    kinds = {field.name: field.annotation for field in split.fields}
+    again = {name: text for text in split.recomputed for name in _bound(text)}
+    width = max((len(passage.name) for passage in split.passages), default=0)
+    order = {name: number for number, name in enumerate(kinds)}
+    for passage in sorted(split.passages, key=lambda passage: order.get(passage.name, len(order))):
+        out.print(Text(f"  {passage.name:{width}}  {_sentence(passage, kinds, again, showing.reads)}"))
+    first, *others = _names(split, "embed")
+    stages = _names(split, "stages")
+    only = [name for name in others if name not in stages]
+    _heading("Parameters", out)
+    for to, names in (
+        ("embed alone", [first, *only]),
+        ("forward_stages alone", [name for name in stages if name not in others]),
+        ("both", [name for name in others if name in stages]),
+    ):
+        if names:
+            out.print(Text(f"  to {to}: {', '.join(names)}"))
+    unused = [p.name for p in split.forward_features if p.name not in (first, *others, *stages)]
+    if unused:
+        out.print(Text(f"  to neither, for nothing reads them: {', '.join(unused)}"))
+    for name, text in showing.code.items():
+        _heading(f"{name}, as generated", out)
+        lines = text.split("\n")
+        for line in highlight(lines) if out.is_terminal else map(Text, lines):
+            out.print(Text.assemble("  " if line else "", line), soft_wrap=True)
+    _heading(f"Generated as {showing.row.generated}", out)
+
+
+def _heading(text: str, out: Console) -> None:
+    out.print()
+    out.print(Text(text, "bold"))
+
+
+def _bound(text: str) -> Iterator[str]:
+    nodes = ast.walk(ast.parse(text))
+    return (node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store))
+
+
+def _sentence(passage: Passage, kinds: Mapping[str, str], again: Mapping[str, str], reads: Mapping[str, int]) -> str:
+    """``torch.Tensor, crosses: it is made of `x`; bound on line 12, read on line 20``."""
+    what = {
+        "crosses": f"{kinds.get(passage.name, '')}, crosses",
+        "made again": f"made again in forward_stages by `{again.get(passage.name, '')}`",
+        "moved": "moved to forward_stages",
+    }[passage.way]
+    lines = ", ".join(map(str, passage.lines))
+    places = [f"bound on line{'s' if len(passage.lines) > 1 else ''} {lines}"] if lines else []
+    if passage.name in reads:
+        places.append(f"read on line {reads[passage.name]}")
+    return f"{what}: {passage.reason}" + (f"; {', '.join(places)}" if places else "")

@@ -1,0 +1,413 @@
+"""Find the model classes of a release: which classes have a ``forward_features``, and where every name comes from.
+
+Only text is read. Trees are ``ast``'s, which is fast enough for a whole release; the methods that get cut are parsed
+again by libcst (:mod:`codegen.syntax.statements`), which keeps comments and formatting.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TypeGuard
+
+from codegen.errors import TimmSplitError
+from codegen.types import Place, Release
+
+METHOD = "forward_features"
+
+_GLOBAL = re.compile(r"^\s+global\s", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Import:
+    """Where a module-level name is imported from: ``from module import name`` or, without a name, ``import module``."""
+
+    module: str
+    name: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Class:
+    """A class statement, its methods, and the classes it inherits from as far as the release holds them."""
+
+    module: Module
+    node: ast.ClassDef
+
+    @property
+    def name(self) -> str:
+        return self.node.name
+
+    @property
+    def path(self) -> str:
+        return f"{self.module.name}.{self.name}"
+
+    @cached_property
+    def members(self) -> Mapping[str, ast.stmt]:
+        """What the class body binds: methods by name, and assignments."""
+        found: dict[str, ast.stmt] = {}
+        for statement in self.node.body:
+            if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                found[statement.name] = statement
+            elif isinstance(statement, ast.Assign | ast.AnnAssign):
+                targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+                found.update({node.id: statement for target in targets for node in _names(target)})
+        return found
+
+    @property
+    def attributes(self) -> Mapping[str, tuple[ast.expr, ...]]:
+        """What the methods assign to each attribute of ``self``."""
+        return self._stores[0]
+
+    @property
+    def appended(self) -> Mapping[str, tuple[ast.Call, ...]]:
+        """What the methods append to each attribute of ``self``, as far as it is made on the spot."""
+        return self._stores[1]
+
+    @cached_property
+    def _stores(self) -> tuple[Mapping[str, tuple[ast.expr, ...]], Mapping[str, tuple[ast.Call, ...]]]:
+        values: dict[str, tuple[ast.expr, ...]] = {}
+        appended: dict[str, tuple[ast.Call, ...]] = {}
+        for function in self.members.values():
+            local: dict[str, ast.expr] = {}
+            stored: list[tuple[str, ast.expr]] = []
+            for node in _stores_in(function):
+                match node:
+                    case ast.Assign(targets=targets, value=value):
+                        for target in targets:
+                            if isinstance(target, ast.Name):
+                                local[target.id] = value
+                            elif _is_attribute_of_self(target):
+                                stored.append((target.attr, value))
+                    case ast.AnnAssign(target=target, value=ast.expr() as value) if _is_attribute_of_self(target):
+                        stored.append((target.attr, value))
+                    case ast.Call(
+                        func=ast.Attribute(value=ast.Name(id="self"), attr="register_parameter" | "register_buffer"),
+                        args=[ast.Constant(value=str(name)), *_],
+                    ):
+                        stored.append((name, ast.Call(ast.Name("Parameter", ast.Load()), [], [])))
+                    case ast.Call(func=ast.Attribute(value=owner, attr="append"), args=[ast.Call() as element]) if (
+                        _is_attribute_of_self(owner)
+                    ):
+                        appended[owner.attr] = (*appended.get(owner.attr, ()), element)
+            for name, value in stored:
+                # self.proj = new_proj: what that is was said a few lines above
+                said = local.get(value.id) if isinstance(value, ast.Name) else None
+                values[name] = (*values.get(name, ()), said if isinstance(said, ast.Call) else value)
+        return values, appended
+
+
+@dataclass(frozen=True, eq=False)
+class Module:
+    """A parsed file of the release, and what its top level binds."""
+
+    path: str
+    text: str
+    tree: ast.Module
+
+    @cached_property
+    def name(self) -> str:
+        return self.path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+
+    @cached_property
+    def _top_level(self) -> tuple[Mapping[str, list[ast.stmt]], Mapping[str, ast.stmt]]:
+        """Every binding of each top-level name, and those of the names bound under a condition."""
+        bindings: dict[str, list[ast.stmt]] = {}
+        conditional: dict[str, ast.stmt] = {}
+        for statement, certain in _statements(self.tree.body):
+            for name in _bound(statement):
+                bindings.setdefault(name, []).append(statement)
+                if not certain:
+                    conditional[name] = statement
+        return bindings, conditional
+
+    @property
+    def bindings(self) -> Mapping[str, list[ast.stmt]]:
+        return self._top_level[0]
+
+    @cached_property
+    def rebound(self) -> frozenset[str]:
+        """Names that some function of the module assigns through ``global``: a copy of their value goes stale."""
+        if not _GLOBAL.search(self.text):
+            return frozenset()
+        return frozenset(name for node in ast.walk(self.tree) if isinstance(node, ast.Global) for name in node.names)
+
+    @cached_property
+    def postponed_annotations(self) -> bool:
+        return any(
+            isinstance(node, ast.ImportFrom) and node.module == "__future__" and node.names[0].name == "annotations"
+            for node in self.tree.body
+        )
+
+    def doubt(self, name: str) -> Place | None:
+        """The second or conditional definition of a class, which makes it impossible to say which one runs."""
+        nodes = self.bindings[name]
+        if len(nodes) > 1 or name in self._top_level[1]:
+            return Place(self.path, nodes[-1].lineno)
+        return None
+
+    def import_of(self, name: str) -> Import | None:
+        """The unconditional import that binds a name, ``None`` where it is bound in another way or in several."""
+        nodes = self.bindings.get(name, [])
+        if not nodes or name in self._top_level[1]:
+            return None
+        if all(_imports_package(node, name) for node in nodes):  # import torch, import torch.utils.checkpoint
+            return Import(name)
+        if len(nodes) != 1:
+            return None
+        node = nodes[0]
+        if isinstance(node, ast.Import):
+            return next(Import(alias.name) for alias in node.names if alias.asname == name)
+        if isinstance(node, ast.ImportFrom):
+            for alias in node.names:
+                if (alias.asname or alias.name) == name:
+                    return Import(self.absolute(node), alias.name)
+        return None
+
+    @property
+    def exported(self) -> frozenset[str] | None:
+        """The names in ``__all__``; ``None`` where there is none that can be read."""
+        match self.bindings.get("__all__"):
+            case [ast.Assign(value=ast.List(elts=names) | ast.Tuple(elts=names))]:
+                return frozenset(n.value for n in names if isinstance(n, ast.Constant) and isinstance(n.value, str))
+        return None
+
+    def absolute(self, node: ast.ImportFrom) -> str:
+        """The module from which a statement imports, relative ones made absolute."""
+        if not node.level:
+            return node.module or ""
+        package = self.name if self.path.endswith("/__init__.py") else self.name.rpartition(".")[0]
+        parents = package.split(".")
+        base = parents[: len(parents) - node.level + 1]
+        return ".".join([*base, *([node.module] if node.module else [])])
+
+
+@dataclass(frozen=True, eq=False)
+class Index:
+    """The parsed files of a release. Files are parsed when something asks for them."""
+
+    release: Release
+    _parsed: dict[str, Module] = field(default_factory=dict)
+    # kept here and not by the modules that they refer to: without cycles, trees go as soon as nobody needs them
+    _classes: dict[str, Mapping[str, Class]] = field(default_factory=dict)
+
+    def parsed(self) -> tuple[Module, ...]:
+        """The files that have been parsed."""
+        return tuple(self._parsed.values())
+
+    def module(self, name: str) -> Module | None:
+        """The module of an import path, ``None`` where the release has no such file."""
+        stem = name.replace(".", "/")
+        for path in (f"{stem}.py", f"{stem}/__init__.py"):
+            if path in self.release.files:
+                return self.parse(path)
+        return None
+
+    def parse(self, path: str) -> Module:
+        """Parse a file of the release.
+
+        Raises:
+            TimmSplitError: If it is not Python, or newer Python than the interpreter that runs this.
+        """
+        if path not in self._parsed:
+            text = self.release.files[path]
+            self._parsed[path] = Module(path, text, parse_source(text, path))
+        return self._parsed[path]
+
+    def classes(self, module: Module) -> Mapping[str, Class]:
+        """The classes that a module defines at its top level; of several definitions of a name, the last."""
+        if module.path not in self._classes:
+            nodes = {name: nodes[-1] for name, nodes in module.bindings.items()}
+            found = {name: Class(module, node) for name, node in nodes.items() if isinstance(node, ast.ClassDef)}
+            self._classes[module.path] = found
+        return self._classes[module.path]
+
+    def resolve(self, module: Module, name: str) -> Class | None:
+        """The class that a (dotted) name stands for in a module, followed through imports and re-exports."""
+        head, _, rest = name.partition(".")
+        for _ in range(16):  # longer chains of re-exports are cycles
+            if not rest and head in self.classes(module):
+                return self.classes(module)[head]
+            origin = module.import_of(head) or self._import_by_star(module, head, frozenset())
+            if origin is None:
+                return None
+            path = ".".join(filter(None, [origin.module, origin.name, rest])).split(".")
+            for length in range(len(path) - 1, origin.module.count("."), -1):  # the innermost module of the path
+                target = self.module(".".join(path[:length]))
+                if target is not None:
+                    module, head, rest = target, path[length], ".".join(path[length + 1 :])
+                    break
+            else:
+                return None
+        return None
+
+    def function(self, module: Module, name: str) -> tuple[Module, ast.FunctionDef] | None:
+        """The function that a name stands for in a module, followed through imports, and the module it stands in."""
+        for _ in range(8):
+            nodes = module.bindings.get(name, [])
+            if len(nodes) == 1 and isinstance(nodes[0], ast.FunctionDef):
+                return module, nodes[0]
+            origin = module.import_of(name)
+            target = self.module(origin.module) if origin is not None and origin.name else None
+            if origin is None or target is None:
+                return None
+            module, name = target, origin.name
+        return None
+
+    def _import_by_star(self, module: Module, name: str, seen: frozenset[str]) -> Import | None:
+        """The ``from ... import *`` that binds a name which nothing else in the module does."""
+        if name in module.bindings or module.name in seen:
+            return None
+        for node in reversed(module.tree.body):
+            if isinstance(node, ast.ImportFrom) and node.names[0].name == "*":
+                source = self.module(module.absolute(node))
+                if source is None:
+                    return None  # it may bind any name
+                public = not name.startswith("_") if source.exported is None else name in source.exported
+                if public and (
+                    name in source.bindings or self._import_by_star(source, name, seen | {module.name}) is not None
+                ):
+                    return Import(source.name, name)
+        return None
+
+    def lineage(self, cls: Class) -> tuple[Class, ...]:
+        """The class and its bases in the order in which Python looks attributes up, as far as the release has them."""
+        return self._linearize(cls, frozenset())
+
+    def _linearize(self, cls: Class, seen: frozenset[str]) -> tuple[Class, ...]:
+        if cls.path in seen:
+            return ()
+        bases = [base for node in cls.node.bases if (base := self.resolve(cls.module, ast.unparse(node)))]
+        queues = [list(self._linearize(base, seen | {cls.path})) for base in bases] + [list(bases)]
+        order = [cls]
+        while any(queues):
+            queues = [queue for queue in queues if queue]
+            heads = (queue[0] for queue in queues)
+            head = next((h for h in heads if not any(h in queue[1:] for queue in queues)), queues[0][0])
+            order.append(head)
+            queues = [[c for c in queue if c is not head] for queue in queues]
+        return tuple(order)
+
+    def models(self) -> Iterator[tuple[Class, Class]]:
+        """Each class that has a ``forward_features``, with the class that defines it, in order of file and line."""
+        for path in _model_files(self.release):
+            for cls in self.classes(self.parse(path)).values():
+                owner = self.owner(cls)
+                if owner is not None:
+                    yield cls, owner
+
+    def owner(self, cls: Class) -> Class | None:
+        """The class in the lineage of a class that defines its ``forward_features``."""
+        return next((ancestor for ancestor in self.lineage(cls) if METHOD in ancestor.members), None)
+
+    def find(self, path: str) -> Class | None:
+        """The class of a full name, ``timm.models.eva.Eva``."""
+        module, _, name = path.rpartition(".")
+        found = self.module(module)
+        return self.classes(found).get(name) if found is not None else None
+
+
+def parse_models(release: Release) -> Index:
+    """Parse the model files of a release.
+
+    Raises:
+        TimmSplitError: If one of them does not parse.
+    """
+    index = Index(release)
+    for path in _model_files(release):
+        index.parse(path)
+    return index
+
+
+def _model_files(release: Release) -> Iterable[str]:
+    """The files whose classes are models to split."""
+    return release.own or (path for path in release.files if "/layers/" not in path)
+
+
+def parse_source(text: str, path: str) -> ast.Module:
+    """Parse a file.
+
+    Raises:
+        TimmSplitError: If it is not Python, or newer Python than the interpreter that runs this.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of invalid escapes in strings, which are no concern of ours
+            return ast.parse(text, path)
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        line = getattr(error, "lineno", None) or 1
+        raise TimmSplitError(
+            f"{path}:{line} does not parse: {getattr(error, 'msg', None) or error or 'it is nested too deeply'}. "
+            f"If it is written for a newer Python than this one "
+            f"({sys.version_info.major}.{sys.version_info.minor}), run timm-split with that Python."
+        ) from error
+
+
+def _is_attribute_of_self(node: ast.expr) -> TypeGuard[ast.Attribute]:
+    return isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "self"
+
+
+# What holds no statement and no call, or none that could store anything.
+_LEAVES = frozenset(
+    {ast.Name, ast.Constant, ast.Load, ast.Store, ast.Del, ast.arguments, ast.Pass, ast.Break, ast.Continue}
+    | {ast.Global, ast.Nonlocal, ast.Import, ast.ImportFrom}
+    | {kind for kinds in (ast.operator, ast.boolop, ast.unaryop, ast.cmpop) for kind in kinds.__subclasses__()}
+)
+
+
+def _stores_in(function: ast.AST) -> Iterator[ast.AST]:
+    """The assignments and calls in code, in the order of ``ast.walk``, which takes longer: most of a run's time."""
+    pending = [function]
+    for node in pending:  # it grows while it is read
+        if isinstance(node, (ast.Assign, ast.AnnAssign, ast.Call)):
+            yield node
+        for name in node._fields:
+            value = getattr(node, name, None)
+            if type(value) is list:
+                pending += [inner for inner in value if isinstance(inner, ast.AST) and type(inner) not in _LEAVES]
+            elif isinstance(value, ast.AST) and type(value) not in _LEAVES:
+                pending.append(value)
+
+
+def _imports_package(node: ast.stmt, name: str) -> bool:
+    """Whether a statement binds a name to the top package of that name and to nothing else."""
+    if not isinstance(node, ast.Import):
+        return False
+    binding = [alias for alias in node.names if (alias.asname or alias.name.split(".")[0]) == name]
+    return all(alias.asname is None for alias in binding)
+
+
+def _names(target: ast.expr) -> Iterator[ast.Name]:
+    """The names that a target binds: of ``Tiny.extra``, none."""
+    return (node for node in ast.walk(target) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store))
+
+
+def _statements(body: list[ast.stmt], certain: bool = True) -> Iterator[tuple[ast.stmt, bool]]:
+    """Statements of a module, with those under ``if``, ``try`` and ``with``, and whether they surely run."""
+    for node in body:
+        yield node, certain
+        if isinstance(node, ast.If | ast.Try | ast.With):
+            for branch in ("body", "handlers", "orelse", "finalbody"):
+                for inner in getattr(node, branch, []):
+                    if isinstance(inner, ast.ExceptHandler):
+                        yield from _statements(inner.body, False)
+                    else:
+                        yield from _statements([inner], certain and isinstance(node, ast.With))
+
+
+def _bound(node: ast.stmt) -> Iterator[str]:
+    """The names that one statement binds, its nested statements aside."""
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        yield node.name
+    elif isinstance(node, ast.Import | ast.ImportFrom):
+        for alias in node.names:
+            yield alias.asname or alias.name.split(".")[0]
+    elif isinstance(node, ast.Assign):
+        for target in node.targets:
+            yield from (name.id for name in _names(target))
+    elif isinstance(node, ast.AnnAssign | ast.AugAssign):
+        yield from (name.id for name in _names(node.target))

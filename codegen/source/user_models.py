@@ -1,0 +1,155 @@
+"""Somebody's own models -> their files, as text, by the names under which Python imports them.
+
+Nothing is imported or executed. Beside the files that are named, those are read that they import from beside them: a
+base class or a patch embedding may stand there.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import re
+import stat
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from codegen.errors import TimmSplitError, UsageError
+from codegen.source.encoding import decode
+from codegen.source.index import parse_source
+
+# Libraries that one's models are built on, rather than part of them: timm is read as a release, torch not at all.
+_LIBRARIES = frozenset({"timm", "torch", "torchvision"})
+_CLASS = re.compile(r"^[ \t]*class[ \t]", re.MULTILINE)
+
+# The largest model files have 200 kB: whatever exceeds these is an accident.
+_FILE_LIMIT = 20_000_000
+_COUNT_LIMIT = 5_000
+
+
+@dataclass(frozen=True)
+class OwnModels:
+    """The files of somebody's models.
+
+    Attributes:
+        files: Text of each file by its path from the import root, ``my_models/vit.py``: those that were named, and
+            those that they import.
+        named: Those that were named, and whose classes are to be split.
+        uses_timm: Whether one of the files imports timm.
+    """
+
+    files: Mapping[str, str]
+    named: tuple[str, ...]
+    uses_timm: bool
+
+
+def holds_own_models(source: Path) -> bool:
+    """Whether a path is a Python file, or a directory of some that is no timm."""
+    if not source.is_dir():
+        return source.suffix == ".py" and source.exists()
+    is_timm = (source / "timm" / "version.py").exists() or (
+        (source / "version.py").exists() and (source / "models").is_dir()
+    )
+    return not is_timm and next(_python_files(source), None) is not None
+
+
+def read_own_models(source: Path, announce: Callable[[str], None]) -> OwnModels:
+    """Read the models in a file or a directory.
+
+    The import root is the first directory upwards that is no package: ``my_model.py`` is the module ``my_model``, and
+    ``vit.py`` in a package ``my_models`` is ``my_models.vit``. Files without a class are left out.
+
+    Args:
+        source: A Python file, or a directory of some.
+        announce: Told of files that are passed over.
+
+    Raises:
+        UsageError: If there is nothing to split, or a file has no name under which Python could import it.
+        TimmSplitError: If a file cannot be read or parsed.
+    """
+    source = Path(os.path.abspath(source))  # not resolved: a module has the name of the link
+    root = source if source.is_dir() else source.parent
+    while (root / "__init__.py").exists():
+        root = root.parent
+    named: dict[str, str] = {}
+    for file in _python_files(source) if source.is_dir() else [source]:
+        path = file.relative_to(root)
+        text = _read(file)
+        if not _CLASS.search(text):
+            continue
+        if all(part.isidentifier() for part in path.with_suffix("").parts):
+            named[path.as_posix()] = text
+        elif file == source:
+            raise UsageError(f"--source {path} cannot be imported under that name: rename it, as in my_model.py")
+        else:
+            announce(f"passing over {path}, which cannot be imported under that name")
+        if len(named) > _COUNT_LIMIT:
+            raise UsageError(f"--source {source} holds more than {_COUNT_LIMIT} files: name the models among them")
+    if not named:
+        raise UsageError(f"--source {source} defines no class: name a file or a directory of models")
+    if any(path.partition("/")[0].removesuffix(".py") in _LIBRARIES for path in named):
+        raise UsageError(f"--source {source} would be imported in place of a library: rename it")
+    return _with_imports(root, named)
+
+
+def _python_files(directory: Path) -> Iterator[Path]:
+    """The Python files below a directory, in order; not those of a virtual environment or a generated package."""
+    for parent, directories, names in os.walk(directory):
+        if Path(parent) != directory and _is_generated(Path(parent)):
+            directories.clear()
+            continue
+        directories[:] = sorted(name for name in directories if name.isidentifier() and name != "__pycache__")
+        yield from (Path(parent, name) for name in sorted(names) if name.endswith(".py") and not name.startswith("."))
+
+
+def _is_generated(directory: Path) -> bool:
+    try:
+        return bool(json.loads((directory / "manifest.json").read_bytes())["generator"] == "timm-split")
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return False
+
+
+def _read(file: Path) -> str:
+    try:
+        status = file.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise TimmSplitError(f"{file} is no regular file: name other source")
+        if status.st_size > _FILE_LIMIT:
+            raise TimmSplitError(f"{file} has more than {_FILE_LIMIT} bytes: that is no model")
+        return decode(file.read_bytes(), str(file))
+    except OSError as error:
+        raise TimmSplitError(f"{file} cannot be read: {error.strerror}") from None
+
+
+def _with_imports(root: Path, named: Mapping[str, str]) -> OwnModels:
+    """Add the files that the named ones import, and those that these import."""
+    files = dict(named)
+    uses_timm = False
+    pending = list(named)
+    for path in pending:
+        for module in _imported(path, files[path]):
+            parts = module.split(".")
+            uses_timm |= parts[0] == "timm"
+            if parts[0] in _LIBRARIES:
+                continue
+            for length in range(1, len(parts) + 1):
+                stem = "/".join(parts[:length])
+                for found in (f"{stem}.py", f"{stem}/__init__.py"):
+                    if found not in files and (root / found).is_file():
+                        files[found] = _read(root / found)
+                        pending.append(found)
+    return OwnModels(dict(sorted(files.items())), tuple(sorted(named)), uses_timm)
+
+
+def _imported(path: str, text: str) -> Iterator[str]:
+    """What a file may import: ``from a import b`` may be the module ``a.b``."""
+    for node in ast.walk(parse_source(text, path)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            package = path.split("/")[: -node.level] if node.level else []
+            module = ".".join([*package, *([node.module] if node.module else [])])
+            yield from (f"{module}.{alias.name}".strip(".") for alias in node.names if alias.name != "*")
+            if module:
+                yield module

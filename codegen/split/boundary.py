@@ -1,0 +1,308 @@
+"""Where the embedding of a model ends, and why.
+
+The embedding is the shortest run of statements that ends after the positional encoding and the dropout on it, or,
+where there is none before the first block, after the stem and its prefix tokens. Three shapes of body are known:
+statements in a row; an ``if`` of which each arm has a stem and blocks of its own; a loop over stages whose first
+round begins with the stem.
+"""
+
+from __future__ import annotations
+
+import ast
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from codegen.model.facts import UNKNOWN, Facts, Role
+from codegen.model.invariant import depends_on_self_alone, is_steady
+from codegen.model.steps import Step, holds_position, quoted, through_views, walk
+from codegen.source.index import METHOD
+from codegen.split.crossing import sink
+from codegen.syntax.dataflow import dotted, flow, returns
+from codegen.syntax.statements import Statement, arms, conditional, count_rounds, guard_loop_head, loop_body, substitute
+from codegen.types import Boundary, Place
+
+
+class Refused(Exception):
+    """A body that has no boundary, or none that can be cut."""
+
+    def __init__(self, place: Place, reason: str) -> None:
+        super().__init__(reason)
+        self.place = place
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A body in two: running ``embed`` and then ``stages`` is running the body.
+
+    Attributes:
+        embed: Statements up to the boundary.
+        stages: Statements after it.
+        boundary: Where and why.
+        tokens: The variable that holds the tokens at the boundary.
+    """
+
+    embed: tuple[Statement, ...]
+    stages: tuple[Statement, ...]
+    boundary: Boundary
+    tokens: str
+
+
+def find_cut(facts: Facts, statements: Sequence[Statement], images: str) -> Cut:
+    """Cut the body of ``forward_features`` where its embedding ends.
+
+    Args:
+        facts: What is known of the class.
+        statements: The body.
+        images: The parameter that takes the images.
+
+    Raises:
+        Refused: If the rules find no boundary, or no sound way to cut there.
+    """
+    used = {node.id for s in statements for node in ast.walk(s.tree) if isinstance(node, ast.Name)}
+    names = itertools.chain(("i", "idx", "index"), (f"round_{number}" for number in itertools.count()))
+    counter = next(name for name in names if name not in used)
+    return _cut(facts, tuple(statements), frozenset({images}), counter)
+
+
+def _cut(facts: Facts, statements: tuple[Statement, ...], tokens: frozenset[str], counter: str) -> Cut:
+    """Cut a block. A loop that has no variable that counts its rounds may take ``counter``."""
+    steps: list[Step] = []
+    path = walk(facts, statements, tokens)
+    for number, step in enumerate(path):
+        statement = step.statement
+        started = any(s.is_stem for s in steps)
+        blocks = Role.BLOCK in step.roles
+        nested = isinstance(statement.tree, ast.If | ast.For)
+        if Role.BOTH in step.roles or (blocks and Role.STEM in step.roles) or (blocks and nested and not started):
+            return _compound(facts, statements, number, step, counter)
+        if blocks or returns(statement.tree):
+            if UNKNOWN in step.runs:
+                _require_no_position(path, statement.place)
+            return _flat(facts, statements, steps, number, early_return=not blocks)
+        steps.append(step)
+    raise Refused(statements[-1].place, "no statement runs the blocks of the model")
+
+
+def _require_no_position(steps: Iterable[Step], place: Place) -> None:
+    """Refuse what may run anything, if the tokens get their position after it and before any block is seen to run."""
+    for step in steps:
+        if Role.BLOCK in step.roles and UNKNOWN not in step.runs:
+            return
+        if step.is_position and step.on_path:
+            raise Refused(place, "a computed name, or code that takes self whole, decides which modules run here")
+
+
+def _flat(
+    facts: Facts, statements: tuple[Statement, ...], steps: Sequence[Step], entry: int, *, early_return: bool
+) -> Cut:
+    """Cut a row of statements, given the first one that belongs to the stages whatever the rules say."""
+    first = next((step for step in steps if step.is_stem or (step.is_position and step.on_path)), None)
+    if first is None:
+        reason = "the method returns" if early_return else "the blocks run"
+        raise Refused(statements[entry].place, f"{reason} before any patch embedding or stem has run")
+    reasons = [f"line {first.statement.place.line} runs the stem, {quoted(_stem(facts, [first]))}"]
+    positions = [n for n, step in enumerate(steps) if step.is_position and n >= steps.index(first)]
+    if positions:
+        last = positions[-1]
+        reasons.append(f"line {steps[last].statement.place.line} gives the tokens their position")
+        last = _through_dropout(steps, last, {Role.DROPOUT}, {Role.PARAMETER}, reasons)
+    else:
+        last = max(n for n, step in enumerate(steps) if step.is_stem or step.is_prefix)
+        if steps[last].is_prefix and not steps[last].is_stem:
+            reasons.append(f"line {steps[last].statement.place.line} adds the prefix tokens")
+        trailing = {Role.DROPOUT, Role.ACTIVATION} | (set() if facts.matcher else {Role.OTHER})
+        last = _through_dropout(steps, last, trailing, set(), reasons)
+        hidden = next((step for step in steps[: last + 1] if holds_position(facts, step)), None)
+        if hidden is None:
+            reasons.append("no positional encoding comes before the blocks")
+        else:
+            reasons.append(f"line {hidden.statement.place.line} gives the tokens their position, inside the stem")
+    tokens = [step.target for step in steps[: last + 1] if step.on_path][-1]
+    last, tokens = through_views(steps, last, tokens, reasons)
+    blocks = tuple(sorted(a for a in facts.runs(statements[entry].tree) if facts.role(a) is Role.BLOCK))
+    what = f"runs the first blocks, {quoted(blocks)}" if blocks else "may return"
+    reasons.append(f"line {statements[entry].place.line} {what}")
+    statement = statements[last]
+    boundary = Boundary(
+        statement.last,
+        statement.code.splitlines()[0].strip(),
+        tuple(reasons),
+        _stem(facts, steps[: last + 1]),
+        blocks,
+        _spans(statements[: last + 1]),
+        (statement.last.line,),
+    )
+    return Cut(statements[: last + 1], statements[last + 1 :], boundary, tokens)
+
+
+def _spans(statements: Iterable[Statement]) -> tuple[tuple[int, int], ...]:
+    return tuple((statement.place.line, statement.last.line) for statement in statements)
+
+
+def _stem(facts: Facts, steps: Sequence[Step]) -> tuple[str, ...]:
+    found = [a for step in steps for a in sorted(step.runs) if step.on_path and facts.role(a) is Role.STEM]
+    first = next((sorted(step.runs) for step in steps if step.on_path and step.runs), [])
+    return tuple(dict.fromkeys(found or first))
+
+
+def _through_dropout(
+    steps: Sequence[Step], last: int, wanted: set[Role], between: set[Role], reasons: list[str]
+) -> int:
+    """Go on over the dropout on what the embedding made, past prefix tokens that come in between."""
+    end = last
+    for number in range(last + 1, len(steps)):
+        step = steps[number]
+        if step.on_path and step.roles and step.roles <= wanted:
+            end = number
+        elif not (step.roles <= between):
+            break
+    if end > last:
+        what = "is the dropout on them" if Role.DROPOUT in steps[end].roles else "completes the stem"
+        reasons.append(f"line {steps[end].statement.place.line} {what}")
+    return end
+
+
+def _compound(facts: Facts, statements: tuple[Statement, ...], number: int, step: Step, counter: str) -> Cut:
+    """Cut inside the statement that runs both the stem and the blocks."""
+    statement = statements[number]
+    if isinstance(statement.tree, ast.If) and statement.tree.orelse:
+        return _arms(facts, statements, number, step.tokens, counter)
+    if isinstance(statement.tree, ast.For):
+        return _peel(facts, statements, number, step.tokens, counter)
+    if UNKNOWN in step.runs:
+        raise Refused(statement.place, "a computed name, or code that takes self whole, decides which modules run here")
+    # of a helper method its name says more than all that it runs
+    inside = quoted(list(facts.calls(statement.tree)) or step.runs)
+    raise Refused(
+        statement.place,
+        f"the stem is not a statement of its own: it runs inside {inside} with the blocks{_way_out(facts, step.runs)}",
+    )
+
+
+def _way_out(facts: Facts, attributes: Iterable[str]) -> str:
+    """What to do about a statement that runs a whole inner model: that one may be cut where this one is not."""
+    for attribute in sorted(attributes):
+        for cls in facts.classes(attribute):
+            if any(METHOD in ancestor.members for ancestor in facts.index.lineage(cls)):
+                return f"; it is a model of its own, {cls.name}: split model.{attribute} instead"
+    return ""
+
+
+def _arms(facts: Facts, statements: tuple[Statement, ...], number: int, tokens: frozenset[str], counter: str) -> Cut:
+    """Cut both arms of an ``if`` and ask its question in both methods."""
+    statement = statements[number]
+    test, body, orelse = arms(statement)
+    assert isinstance(statement.tree, ast.If)
+    question, changing = (
+        statement.tree.test,
+        "the stem runs with the blocks under a condition that may change in between",
+    )
+    if not depends_on_self_alone(facts, question):
+        raise Refused(statement.place, changing)
+    left, right = (_cut(facts, arm, tokens, counter) for arm in (body, orelse))
+    between = [s.tree for s in (*left.embed, *right.embed)]
+    if not is_steady(facts, question, between, between):
+        raise Refused(statement.place, changing)
+    if left.tokens != right.tokens:
+        raise Refused(statement.place, f"its arms name the tokens differently, {left.tokens} and {right.tokens}")
+    (left_embed, left_stages), (right_embed, right_stages) = (sink(cut.embed, cut.stages) for cut in (left, right))
+    if [s.code for s in left_embed] == [s.code for s in right_embed]:
+        embed = left_embed
+    else:
+        embed = (conditional(test, left_embed, right_embed, statement.place),)
+    stages = conditional(test, left_stages, right_stages, statement.place)
+    reason = f"both arms of line {statement.place.line} begin with the stem"
+    boundary = replace(
+        left.boundary,
+        reasons=(reason, *left.boundary.reasons),
+        lines=_spans((*statements[:number], *left_embed, *right_embed)),
+        ends=(*left.boundary.ends, *right.boundary.ends),
+    )
+    return Cut((*statements[:number], *embed), (stages, *statements[number + 1 :]), boundary, left.tokens)
+
+
+def _peel(facts: Facts, statements: tuple[Statement, ...], number: int, tokens: frozenset[str], counter: str) -> Cut:
+    """Take the head of the first round out of a loop over stages, and leave it to the other rounds."""
+    statement = statements[number]
+    tree = statement.tree
+    assert isinstance(tree, ast.For)
+    first = _first_round(facts, statement, counter)
+    for node in (node for inner in [*tree.body, *tree.orelse] for node in ast.walk(inner)):
+        match node:
+            case ast.Name(id=name, ctx=ast.Store() | ast.Del()) | ast.arg(arg=name) if name in first.values:
+                raise Refused(statement.place, f"the loop over stages binds its own variable `{name}`")
+    unrolled = tuple(substitute(inner, first.values) for inner in loop_body(statement))
+    cut = _cut(facts, unrolled, tokens, counter)
+    length = len(cut.embed)
+    if cut.embed != unrolled[:length]:
+        raise Refused(statement.place, "the first round of the loop has no head of its own")
+    head = [inner.tree for inner in cut.embed]
+    for inner in head:
+        if any(isinstance(node, ast.Break | ast.Continue | ast.Lambda) for node in ast.walk(inner)):
+            raise Refused(Place(statement.place.file, inner.lineno), "the head of the loop may leave it")
+    if not is_steady(facts, tree.iter, head, head, may_run=True) or first.length & flow(head).may_bind:
+        raise Refused(statement.place, "the head of the loop may change what the loop is over")
+    counted = statement if first.counts else count_rounds(statement, first.index)
+    guarded = guard_loop_head(counted, length, f"{first.index} > 0")
+    reason = f"line {statement.place.line} is a loop over stages: the head of its first round is the embedding"
+    lines = (*_spans(statements[:number]), *cut.boundary.lines)
+    boundary = replace(cut.boundary, reasons=(reason, *cut.boundary.reasons), lines=lines)
+    return Cut((*statements[:number], *cut.embed), (guarded, *statements[number + 1 :]), boundary, cut.tokens)
+
+
+@dataclass(frozen=True)
+class _Round:
+    """A loop's first round.
+
+    Attributes:
+        values: What the loop's variables stand for in it.
+        index: The variable that counts the rounds.
+        counts: Whether the loop has that variable, or has to be given it.
+        length: The variable that says how many rounds there are, if one does.
+    """
+
+    values: Mapping[str, str]
+    index: str
+    counts: bool = True
+    length: frozenset[str] = frozenset()
+
+
+def _first_round(facts: Facts, statement: Statement, counter: str) -> _Round:
+    tree = statement.tree
+    assert isinstance(tree, ast.For)
+    match tree.target, tree.iter:
+        case ast.Name(id=index), ast.Call(func=ast.Name(id="range"), args=[ast.Name(id=length)], keywords=[]):
+            return _Round({index: "0"}, index, length=frozenset({length}))
+        case ast.Name(id=index), ast.Call(func=ast.Name(id="range"), args=[length], keywords=[]) if (
+            depends_on_self_alone(facts, length)
+        ):
+            return _Round({index: "0"}, index)
+        case (
+            ast.Tuple(elts=[ast.Name(id=index), inner]),
+            ast.Call(func=ast.Name(id="enumerate"), args=[sequence], keywords=[]),
+        ):
+            return _Round({index: "0", **_elements(facts, statement, inner, sequence)}, index)
+    return _Round(_elements(facts, statement, tree.target, tree.iter), counter, counts=False)
+
+
+def _elements(facts: Facts, statement: Statement, target: ast.expr, sequence: ast.expr) -> dict[str, str]:
+    match target, sequence:
+        case ast.Name(id=name), ast.Attribute(attr=attr) if facts.is_attribute(sequence):
+            if facts.values.get(attr) and all(_is_sequence(value, attr) for value in facts.values[attr]):
+                return {name: f"{dotted(sequence)}[0]"}
+        case ast.Tuple(elts=names), ast.Call(func=ast.Name(id="zip"), args=sequences) if len(names) == len(sequences):
+            pairs = zip(names, sequences, strict=True)
+            return {key: value for pair in pairs for key, value in _elements(facts, statement, *pair).items()}
+    raise Refused(statement.place, "the stem runs with the blocks in a loop that is not over containers of self")
+
+
+def _is_sequence(value: ast.expr, attribute: str) -> bool:
+    """Whether the first element of what an attribute is set to is its element number 0."""
+    match value:
+        case ast.Call(func=function):
+            return dotted(function).rpartition(".")[2] in ("ModuleList", "Sequential", "list", "tuple")
+        case ast.Subscript(value=ast.Attribute(value=ast.Name("self"), attr=attr), slice=ast.Slice()):
+            return attr == attribute  # a part of itself
+    return False

@@ -1,0 +1,208 @@
+"""Models that hand everything to another model: ``return self.encoder(x)``.
+
+The inner model's ``forward`` is written out in place of the call, and the ``forward_features`` that it calls in its
+turn, with ``self.encoder`` for their ``self``. The result is cut like any other body, and works whoever
+built the model. Of two ways to call the inner model, each is cut, if both begin alike.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+
+from codegen.model.facts import Facts
+from codegen.source.index import METHOD
+from codegen.split.boundary import Cut, Refused, find_cut
+from codegen.split.soundness import check_method
+from codegen.syntax.dataflow import dotted, flow, returns
+from codegen.syntax.statements import Body, Statement, arms, assign_return, conditional, read_method, substitute
+
+
+@dataclass(frozen=True, eq=False)
+class Delegate:
+    """The inner model.
+
+    Attributes:
+        attribute: Where the outer model keeps it, ``encoder``.
+        facts: Its class, seen from the outer model.
+        calls: The statements that call it: one, or one for each answer to the question.
+        question: What decides between two of them; it compares attributes of the outer model with constants.
+    """
+
+    attribute: str
+    facts: Facts
+    calls: tuple[Statement, ...]
+    question: str = ""
+
+
+def find_delegate(facts: Facts, body: Body) -> Delegate | None:
+    """The inner model, if all that a method does is to call it."""
+    question, calls = _calls(body)
+    attributes = {called[0] if (called := _called_method(facts, call)) else "" for call in calls}
+    if len(attributes) != 1 or "" in attributes:
+        return None
+    (attribute,) = attributes
+    if question and not _is_settled(facts, ast.parse(question, mode="eval").body):
+        return None
+    classes = {cls.path: cls for cls in facts.classes(attribute)}
+    models = [c for c in classes.values() if any(METHOD in a.members for a in facts.index.lineage(c))]
+    made = facts.values.get(attribute, ())
+    if len(models) == len(classes) == len(made) == 1 and isinstance(made[0], ast.Call):
+        return Delegate(attribute, Facts(facts.index, models[0], f"{facts.prefix}.{attribute}"), calls, question)
+    return None
+
+
+def _calls(body: Body) -> tuple[str, tuple[Statement, ...]]:
+    """The statements that a method may consist of, ``if question: return ...`` and ``return ...``."""
+    statements = body.statements
+    match [statement.tree for statement in statements]:
+        case [ast.Return()]:
+            return "", statements
+        case [ast.If(body=[ast.Return()], orelse=[]), ast.Return()]:
+            question, first, _ = arms(statements[0])
+            return question, (*first, statements[1])
+        case [ast.If(body=[ast.Return()], orelse=[ast.Return()])]:
+            question, first, second = arms(statements[0])
+            return question, (*first, *second)
+    return "", ()
+
+
+def _is_settled(facts: Facts, question: ast.expr) -> bool:
+    """Whether the answer is the same before and after an inner model runs, whatever objects the two share."""
+    match question:
+        case ast.BoolOp(values=parts):
+            return all(_is_settled(facts, part) for part in parts)
+        case ast.UnaryOp(op=ast.Not(), operand=operand):
+            return _is_settled(facts, operand)
+        case ast.Compare(left=ast.Attribute(attr=attr) as left, comparators=[value]):
+            constants = value.elts if isinstance(value, ast.Tuple) else [value]
+            own = facts.is_attribute(left) and attr in facts.values and attr not in facts.methods
+            return own and not any(facts.constructors(attr)) and all(isinstance(c, ast.Constant) for c in constants)
+    return False
+
+
+def _called_method(facts: Facts, statement: Statement) -> tuple[str, str] | None:
+    """The attribute and its method that a statement calls: ``return self.encoder(x)`` calls its ``forward``."""
+    match statement.tree:
+        case ast.Return(value=ast.Call(func=ast.Attribute() as function)) if facts.is_attribute(function):
+            return function.attr, "forward"
+        case ast.Return(value=ast.Call(func=ast.Attribute(value=ast.Attribute() as model, attr=attr))) if (
+            attr == METHOD and facts.is_attribute(model)
+        ):
+            return model.attr, METHOD
+    return None
+
+
+def inline(facts: Facts, delegate: Delegate, parameters: Collection[str]) -> list[tuple[Statement, ...]]:
+    """For each call the statements of the inner model's method, in the outer model's terms.
+
+    Args:
+        facts: The outer model's class.
+        delegate: The inner model.
+        parameters: Parameters of the outer model's method.
+
+    Raises:
+        Refused: If the call passes its arguments in a way that cannot be written out.
+    """
+    written = []
+    for statement in delegate.calls:
+        assert isinstance(statement.tree, ast.Return)
+        assert isinstance(statement.tree.value, ast.Call)
+        call = statement.tree.value
+        called = _called_method(facts, statement)
+        assert called is not None
+        statements = _called(delegate.facts, called[1], call, statement)
+        if called[1] != METHOD:
+            statements = _with_features(delegate.facts, statements)
+        given = {name.id for name in ast.walk(call) if isinstance(name, ast.Name)}
+        captured = flow([s.tree for s in statements], given).needs & set(parameters)
+        if captured:
+            raise Refused(statement.place, f"`{min(captured)}` is a parameter here and a global in the inner model")
+        written.append(statements)
+    return written
+
+
+def joined(delegate: Delegate, written: Sequence[tuple[Statement, ...]]) -> tuple[Statement, ...]:
+    """The statements of all calls as one body."""
+    first, *others = written
+    for other in others:
+        return (conditional(delegate.question, first, other, delegate.calls[0].place),)
+    return first
+
+
+def find_delegate_cut(delegate: Delegate, written: Sequence[tuple[Statement, ...]], images: str) -> Cut:
+    """Cut the body of each call; what they have in common is the embedding.
+
+    Raises:
+        Refused: If one of them cannot be cut, or if what they run before the boundary is not the same.
+    """
+    first, *others = (find_cut(delegate.facts, statements, images) for statements in written)
+    for other in others:
+        if [s.code for s in first.embed] != [s.code for s in other.embed] or first.tokens != other.tokens:
+            raise Refused(
+                delegate.calls[0].place, f"`{delegate.attribute}` is called in two ways that begin differently"
+            )
+        line = delegate.calls[0].place.line
+        boundary = replace(
+            first.boundary,
+            reasons=(
+                f"line {line} is one of two calls of `{delegate.attribute}`, which begin alike",
+                *first.boundary.reasons,
+            ),
+            lines=(*first.boundary.lines, *other.boundary.lines),
+            ends=(*first.boundary.ends, *other.boundary.ends),
+        )
+        stages = conditional(delegate.question, first.stages, other.stages, delegate.calls[0].place)
+        return replace(first, stages=(stages,), boundary=boundary)
+    return first
+
+
+def _with_features(facts: Facts, statements: tuple[Statement, ...]) -> tuple[Statement, ...]:
+    """Write the inner model's ``forward_features`` out in its ``forward``."""
+    for number, inner in enumerate(statements):
+        match inner.tree:
+            case ast.Assign(targets=[ast.Name(id=target)], value=ast.Call(func=function) as call) if (
+                dotted(function) == f"{facts.prefix}.{METHOD}"
+            ):
+                features = _called(facts, METHOD, call, inner)
+                rest = statements[number + 1 :]
+                _require_apart(inner, features, [*statements[:number], *rest], target)
+                return (*statements[:number], *_without_return(features, target), *rest)
+    return statements
+
+
+def _called(facts: Facts, name: str, call: ast.Call, statement: Statement) -> tuple[Statement, ...]:
+    """The body of a method with the names that a call gives to its parameters."""
+    found = facts.method(name)
+    if found is None:
+        raise Refused(statement.place, f"`{facts.prefix}` has no method `{name}` that can be read")
+    owner, node = found
+    if owner.module is not facts.cls.module:
+        raise Refused(statement.place, f"`{name}` of `{facts.prefix}` stands in another module than its class")
+    function = check_method(node)
+    body = read_method(owner.module.text, function, owner.module.path)
+    parameters = [parameter.name for parameter in body.parameters]
+    starred = any(parameter.kind in ("*", "**") for parameter in body.parameters)
+    given = [*zip(parameters, call.args, strict=False), *((keyword.arg, keyword.value) for keyword in call.keywords)]
+    same = all(isinstance(value, ast.Name) and value.id == name for name, value in given)
+    if not same or starred or len(call.args) > len(parameters) or {name for name, _ in given} != set(parameters):
+        raise Refused(statement.place, f"the call of `{facts.prefix}` does not pass each parameter under its own name")
+    return tuple(substitute(inner, {body.receiver: facts.prefix}) for inner in body.statements)
+
+
+def _require_apart(statement: Statement, inner: Sequence[Statement], outer: Sequence[Statement], target: str) -> None:
+    """Two bodies that become one may share no local name, but for what the call takes and gives."""
+    inside, outside = flow([s.tree for s in inner]), flow([s.tree for s in outer])
+    used = {n.id for s in outer for n in ast.walk(s.tree) if isinstance(n, ast.Name)} | outside.may_bind
+    given = {n.id for n in ast.walk(statement.tree) if isinstance(n, ast.Name)}
+    mixed = ((inside.may_bind - {target}) & used) | ((inside.needs - given) & outside.may_bind)
+    if mixed:
+        raise Refused(statement.place, f"`{min(mixed)}` means one thing before the call and another inside it")
+
+
+def _without_return(statements: Sequence[Statement], target: str) -> tuple[Statement, ...]:
+    *body, last = statements
+    if any(returns(s.tree) for s in body) or not isinstance(last.tree, ast.Return) or last.tree.value is None:
+        raise Refused(last.place, "a method that is written out in another must return once, at its end")
+    return (*body, assign_return(last, target))

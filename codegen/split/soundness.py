@@ -1,0 +1,208 @@
+"""Constructs that a method may not hold if its statements are to live in another class, in two halves."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import re
+from collections.abc import Collection, Iterator, Sequence
+
+from codegen.source.index import METHOD, Class, Index, Module
+from codegen.syntax.dataflow import BUILTINS, CONSUMERS, Flow, Unsound, escaping_scopes, signature_names
+
+_PATCHED = re.compile(rf"\.{METHOD}\s*=(?!=)|setattr\([^\n#]*[\"']{METHOD}[\"']")
+_PLAIN_BASES = frozenset({"nn.Module", "torch.nn.Module", "Module", "object", "ABC", "abc.ABC"})
+
+# Builtins that see the frame or the class they are called from.
+_FRAME = frozenset({"locals", "vars", "dir", "globals", "eval", "exec", "super", "__class__", "breakpoint"})
+# Builtins that the analysis takes at their word.
+_TRUSTED = CONSUMERS | {"len", "isinstance", "getattr", "hasattr", "type", "print", "range", "enumerate", "zip"}
+
+
+def check_method(function: ast.stmt) -> ast.FunctionDef:
+    """Refuse a method whose statements mean something else in a subclass, or that is not a plain method.
+
+    Raises:
+        Unsound: With the construct and why.
+    """
+    if not isinstance(function, ast.FunctionDef):
+        raise Unsound(function, "it is not a plain method")
+    if function.decorator_list:
+        name = ast.unparse(function.decorator_list[0])
+        raise Unsound(function.decorator_list[0], f"it is decorated with `@{name}`, which may change what it does")
+    receiver, *_ = [arg.arg for arg in (*function.args.posonlyargs, *function.args.args)] or [""]
+    if receiver != "self":
+        raise Unsound(function, "its first parameter is not `self`")
+    for node in ast.walk(function):
+        match node:
+            case ast.Yield() | ast.YieldFrom() | ast.Await():
+                raise Unsound(node, "it suspends")
+            case ast.Global() | ast.Nonlocal():
+                raise Unsound(node, f"it declares {', '.join(node.names)} {type(node).__name__.lower()}")
+            case ast.Name(id=name) if name in _FRAME:
+                raise Unsound(node, f"`{name}` sees the frame or the class that it stands in")
+            case ast.Name(id=name) if name.startswith("__") and name.endswith("__") and name != "__debug__":
+                raise Unsound(node, f"`{name}` is another one in another module")
+            case ast.Attribute(attr="__class__") | ast.Call(func=ast.Name("type"), args=[ast.Name("self")]):
+                raise Unsound(node, "it asks for the class of self, which a split changes")
+            case ast.Attribute(attr=name) | ast.Name(id=name) if _is_private(name):
+                raise Unsound(node, f"Python rewrites the private name `{name}` with the name of the class")
+            case ast.arg(arg=name) | ast.keyword(arg=str(name)) if _is_private(name):
+                raise Unsound(node, f"Python rewrites the private name `{name}` with the name of the class")
+            case ast.Name("self", ast.Store() | ast.Del()):
+                raise Unsound(node, "`self` is rebound")
+            case ast.arg("self") if node is not (*function.args.posonlyargs, *function.args.args)[0]:
+                raise Unsound(node, "`self` is rebound")
+            case ast.alias() if (node.asname or node.name.partition(".")[0]) == "self":
+                raise Unsound(node, "`self` is rebound")
+    for default in [*function.args.defaults, *function.args.kw_defaults]:
+        for node in ast.walk(default) if default is not None else ():
+            if isinstance(node, ast.Call):
+                raise Unsound(node, "a default value is the result of a call, which would be made again")
+    return function
+
+
+def _is_private(name: str) -> bool:
+    return name.startswith("__") and not name.endswith("__")
+
+
+def check_scope(module: Module, cls: ast.ClassDef, function: ast.FunctionDef, flow: Flow) -> None:
+    """Refuse a method whose names are not what they seem: other things in its class, or builtins of another kind.
+
+    Args:
+        module: The file.
+        cls: The class in which the method stands.
+        function: The method.
+        flow: What its body reads and binds.
+
+    Raises:
+        Unsound: With the name and why.
+    """
+    shadowed = _TRUSTED & (flow.may_bind | module.bindings.keys())
+    if shadowed:
+        raise Unsound(function, f"`{min(shadowed)}` is not the builtin of that name")
+    if "*" in module.bindings and BUILTINS & flow.needs:
+        raise Unsound(function, f"`{min(BUILTINS & flow.needs)}` may be what the module gets from `import *`")
+    # defaults and annotations are evaluated in the scope of the class
+    inside = {name for statement in cls.body for name in _binds(statement)}
+    outside = signature_names(function)
+    if inside & outside:
+        raise Unsound(function, f"its signature takes `{min(inside & outside)}` from the body of the class")
+
+
+def _binds(statement: ast.stmt) -> Iterator[str]:
+    """Names that a statement may bind in the scope in which it stands."""
+    if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        yield statement.name
+        return
+    for node in ast.walk(statement):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.id
+        elif isinstance(node, ast.alias):
+            yield node.asname or node.name.partition(".")[0]
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            yield node.name
+
+
+def check_class(index: Index, cls: Class, owner: Class) -> None:
+    """Refuse a class that may get its ``forward_features`` from elsewhere than from the class that seems to define it.
+
+    Args:
+        index: The release.
+        cls: The class.
+        owner: The first class in its lineage that defines the method.
+
+    Raises:
+        Unsound: With the construct and why.
+    """
+    lineage = index.lineage(cls)
+    for cls in lineage[: lineage.index(owner) + 1]:
+        node = cls.node
+        if node.decorator_list or node.keywords:
+            raise Unsound(node, "a decorator or a metaclass may change what the class is")
+        for statement in node.body:
+            nested = isinstance(statement, ast.If | ast.Try | ast.With | ast.For | ast.While)
+            if nested and METHOD in _binds(statement):
+                raise Unsound(statement, f"the class defines `{METHOD}` under a condition")
+        if _PATCHED.search(cls.module.text):
+            raise Unsound(node, f"its module assigns to `{METHOD}` of something")
+        if cls is not owner:
+            for base in node.bases:
+                name = ast.unparse(base)
+                if name not in _PLAIN_BASES and index.resolve(cls.module, name) is None:
+                    raise Unsound(base, f"its base `{name}` is unknown, and may have a `{METHOD}` of its own")
+
+
+def check_imports(index: Index, module: Module, names: Collection[str]) -> None:
+    """Refuse names that another module cannot import in place of reading them in theirs.
+
+    Args:
+        index: The release.
+        module: The module at whose top level the names are defined.
+        names: The names.
+
+    Raises:
+        Unsound: With the name and why.
+    """
+    certain = _surely_defined(module)
+    for name in sorted(names):
+        node = module.bindings[name][-1] if name in module.bindings else module.tree
+        if name not in module.bindings:
+            if name not in BUILTINS:
+                raise Unsound(node, f"`{name}` is not defined at the top level of its module")
+            continue
+        if name not in certain:
+            raise Unsound(node, f"its module defines `{name}` under a condition, and perhaps not at all")
+        origin = module.import_of(name)
+        source = index.module(origin.module) if origin is not None else None
+        if name in module.rebound or (source is not None and origin is not None and origin.name in source.rebound):
+            raise Unsound(node, f"`{name}` is a global that its module rebinds while it runs")
+
+
+@functools.lru_cache(maxsize=1)  # a module's classes come one after the other
+def _surely_defined(module: Module) -> frozenset[str]:
+    return _surely_bound(module.tree.body)
+
+
+def _surely_bound(statements: Sequence[ast.stmt]) -> frozenset[str]:
+    """Names that the top level of a module binds whichever way it goes."""
+    bound: frozenset[str] = frozenset()
+    for node in statements:
+        match node:
+            case ast.If(body=body, orelse=orelse):
+                bound |= _surely_bound(body) & _surely_bound(orelse)
+            case ast.Try(body=body, handlers=handlers, orelse=orelse, finalbody=finalbody):
+                after = _surely_bound([*body, *orelse])
+                for handler in handlers:
+                    if not isinstance(handler.body[-1], ast.Raise):
+                        after &= _surely_bound(handler.body)
+                bound |= after | _surely_bound(finalbody)
+            case ast.With(body=body):
+                bound |= _surely_bound(body)
+            case ast.For() | ast.While():
+                pass
+            case ast.Delete():
+                bound -= {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
+            case ast.Assign(targets=targets):  # the values at the top level of a model file are its largest part
+                bound |= {n.id for t in targets for n in ast.walk(t) if isinstance(n, ast.Name)}
+            case ast.Expr():
+                pass
+            case _:
+                bound |= set(_binds(node))
+    return bound
+
+
+def check_embed(statements: Sequence[ast.stmt]) -> None:
+    """Refuse statements that cannot be a method of their own, before a boundary.
+
+    Raises:
+        Unsound: With the construct and why.
+    """
+    for scope in escaping_scopes(statements):
+        raise Unsound(scope, "a function made before the boundary may see names that change after it")
+    for statement in statements:
+        for node in ast.walk(statement):
+            if isinstance(node, ast.Return):
+                raise Unsound(node, "the method returns before the embedding is complete")
+            if isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Del):
+                raise Unsound(node, "`del` before the boundary")

@@ -1,0 +1,234 @@
+"""From a model class to its split, or to the reason why there is none."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from codegen.model.annotations import TENSOR, annotate
+from codegen.model.facts import Facts, Role
+from codegen.model.layout import token_layout
+from codegen.model.state import check_state
+from codegen.source.index import METHOD, Class, Import, Index, Module
+from codegen.split.boundary import Refused, find_cut
+from codegen.split.crossing import cross
+from codegen.split.delegate import find_delegate, find_delegate_cut, inline, joined
+from codegen.split.patches import gives_position, split_patches
+from codegen.split.soundness import check_class, check_embed, check_imports, check_method, check_scope
+from codegen.syntax.dataflow import Unsound, flow, signature_names
+from codegen.syntax.statements import Statement, read_method, source_lines
+from codegen.types import (
+    Absence,
+    Boundary,
+    Delegate,
+    Field,
+    Imported,
+    Inherited,
+    Method,
+    Outcome,
+    Patches,
+    Place,
+    Refusal,
+    Split,
+)
+
+NEW_METHODS = ("embed", "forward_stages")
+PATCH_METHODS = ("embed_patches", "embed_positions")  # only where an embedding can be cut in two
+
+
+def split_release(index: Index, models: Mapping[str, Sequence[tuple[str, str]]]) -> Iterator[Outcome]:
+    """Split every model class of a release.
+
+    Args:
+        index: The release.
+        models: Registered names, each with the (module, class) that it builds.
+    """
+    names: dict[tuple[str, str], list[str]] = {}
+    for name, classes in models.items():
+        for key in classes:
+            names.setdefault(key, []).append(name)
+    done: dict[str, Outcome] = {}
+    pending = list(index.models())
+    for cls, owner in pending:
+        if cls.path in done:
+            continue
+        outcome = _outcome(index, cls, owner, done)
+        outcome = replace(outcome, models=tuple(sorted(names.get((cls.module.name, cls.name), ()))))
+        done[cls.path] = outcome
+        # the classes of timm that somebody's own models are split with
+        pending += [(other, index.owner(other) or other) for path in _needed(outcome) if (other := index.find(path))]
+    yield from done.values()
+
+
+def _needed(outcome: Outcome) -> Iterator[str]:
+    """Full names of the classes whose splits the split of a class needs."""
+    if isinstance(outcome.result, Inherited):
+        yield outcome.result.parent
+    elif isinstance(outcome.result, Split) and outcome.result.delegate is not None:
+        yield outcome.result.delegate.path
+
+
+def _outcome(index: Index, cls: Class, owner: Class, done: Mapping[str, Outcome]) -> Outcome:
+    method = owner.members[METHOD]
+    lines = source_lines(owner.module.text)[method.lineno - 1 : method.end_lineno]
+    digest = hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    place = Place(cls.module.path, method.lineno if cls is owner else cls.node.lineno)
+    result: Split | Inherited | Refusal
+    try:
+        doubt = cls.module.doubt(cls.name)
+        if doubt is not None:
+            raise Refused(doubt, f"the class `{cls.name}` is defined more than once, or under a condition")
+        facts = Facts(index, cls)
+        for name in NEW_METHODS:
+            if _has(facts, name):
+                raise Refused(place, f"the class has a `{name}` of its own")
+        check_class(index, cls, owner)
+        if cls is owner:
+            result = split_class(facts, owner, method)
+            if result.delegate is not None:
+                result = _share_embedding(result, done.get(result.delegate.path))
+        else:
+            parent = done.get(owner.path) or _outcome(index, owner, owner, done)
+            if isinstance(parent.result, Refusal):
+                raise Refused(parent.result.place, f"it inherits from {owner.name}: {parent.result.reason}")
+            mine = split_class(facts, owner, method)
+            # one that changes what its parent is split by is split by itself
+            result = Inherited(owner.path) if mine == parent.result else _renamed(mine, cls.name)
+    except Refused as refused:
+        result = Refusal(refused.place, refused.reason)
+    except Unsound as unsound:
+        result = Refusal(Place(owner.module.path, getattr(unsound.node, "lineno", method.lineno)), unsound.reason)
+    return Outcome(cls.module.name, cls.name, place, digest, result)
+
+
+def _has(facts: Facts, name: str) -> bool:
+    return name in facts.values or any(name in ancestor.members for ancestor in facts.lineage)
+
+
+def _renamed(split: Split, name: str) -> Split:
+    """The split of a class that inherits its method, but is split by itself."""
+    patches = split.patches
+    if isinstance(patches, Patches) and patches.record:
+        patches = replace(patches, record=f"{name}Patches")
+    return replace(split, embedding=f"{name}Embedding" if split.embedding else "", patches=patches)
+
+
+def _share_embedding(split: Split, inner: Outcome | None) -> Split:
+    """Give a delegating class the tuples of its inner model, where the two are the same."""
+    if inner is None or not isinstance(inner.result, Split):
+        return split
+    mine, its = split.patches, inner.result.patches
+    if isinstance(mine, Patches) and isinstance(its, Patches) and mine.fields == its.fields:
+        split = replace(split, patches=replace(mine, record=its.record))
+    return replace(split, embedding=inner.result.embedding) if inner.result.fields == split.fields else split
+
+
+def split_class(facts: Facts, cls: Class, method: ast.stmt) -> Split:
+    """Split one ``forward_features``.
+
+    Args:
+        facts: The model class.
+        cls: The class in which the method stands: the model class, or one that it inherits from.
+        method: The method.
+
+    Raises:
+        Refused: If it has no boundary.
+        Unsound: If it cannot be cut there.
+    """
+    function = check_method(method)
+    body = read_method(cls.module.text, function, cls.module.path)
+    if not body.statements:
+        raise Refused(Place(cls.module.path, function.lineno), "the method has no statements")
+    if not body.parameters:
+        raise Refused(Place(cls.module.path, function.lineno), "the method takes no images")
+    images = body.parameters[0]
+    if images.kind not in ("positional", "positional-only"):
+        raise Refused(Place(cls.module.path, function.lineno), "its first parameter is not the images")
+    delegate = find_delegate(facts, body)
+    if delegate is None:
+        statements, inner = body.statements, facts
+    else:
+        written = inline(facts, delegate, [p.name for p in body.parameters])
+        statements, inner = joined(delegate, written), delegate.facts
+    whole = flow([s.tree for s in statements], [body.receiver, *(p.name for p in body.parameters)])
+    check_scope(cls.module, cls.node, function, whole)
+    if delegate is None:
+        cut = find_cut(inner, statements, images.name)
+    else:
+        cut = find_delegate_cut(delegate, written, images.name)
+    if not any(inner.role(a) in (Role.BLOCK, Role.BOTH) for s in cut.stages for a in inner.runs(s.tree)):
+        raise Refused(statements[-1].place, "no statement runs the blocks of the model, as far as can be told")
+    crossing = cross(inner, cut.embed, cut.stages, body.parameters, cut.tokens)
+    check_embed([s.tree for s in crossing.embed])
+    check_state(inner, [s.tree for s in crossing.embed], [s.tree for s in crossing.stages])
+    annotations = _annotations(function)
+    kinds = annotate(inner, [s.tree for s in cut.embed], annotations)
+    fields = tuple(Field(name, kinds.get(name, TENSOR)) for name in crossing.fields)
+    # a delegate's statements read the names of the delegate's module
+    imports = _imports(facts.index, cls.module, signature_names(function) | (whole.needs & cls.module.bindings.keys()))
+    imports |= _imports(facts.index, inner.cls.module if delegate else cls.module, whole.needs)
+    if len({imported.name for imported in imports}) < len(imports):
+        raise Unsound(function, "a name means one thing in its module and another in that of the inner model")
+    given = {"torch": Imported("torch", "torch"), "NamedTuple": Imported("NamedTuple", "typing", "NamedTuple")}
+    for name, origin in {**given, f"{cls.name}Embedding": None, f"{cls.name}Split": None}.items():
+        if any(imported.name == name and imported != origin for imported in imports):
+            raise Unsound(function, f"`{name}` is another thing in its module than in the generated one")
+    parameters = {p.name: p for p in body.parameters}
+    embed = Method(tuple(parameters[n] for n in crossing.embed_parameters), _texts(crossing.embed))
+    own = next((name for name in PATCH_METHODS if _has(facts, name)), "")
+    record = f"{cls.name}Patches"
+    patches: Patches | Absence
+    if own:
+        patches = Absence(f"the class has a `{own}` of its own")
+    elif any(imported.name == record for imported in imports):
+        patches = Absence(f"`{record}` is another thing in its module")
+    else:
+        patches = split_patches(inner, record, crossing, embed.parameters, annotations)
+    return Split(
+        boundary=replace(cut.boundary, statement=_as_written(facts.index, cut.boundary)),
+        embed=embed,
+        forward_stages=Method(tuple(parameters[n] for n in crossing.stages_parameters), _texts(crossing.stages)),
+        forward_features=body.parameters,
+        returns=body.returns,
+        tokens=cut.tokens,
+        layout=token_layout(inner, [s.tree for s in cut.embed], images.name, cut.tokens),
+        fields=fields,
+        embedding=f"{cls.name}Embedding" if len(fields) > 1 else "",
+        recomputed=crossing.recomputed,
+        imports=tuple(sorted(imports, key=lambda imported: imported.name)),
+        postponed=cls.module.postponed_annotations,
+        delegate=None if delegate is None else Delegate(delegate.attribute, inner.cls.path),
+        passages=crossing.passages,
+        position=gives_position(inner, crossing.embed, images.name),
+        patches=patches,
+    )
+
+
+def _as_written(index: Index, boundary: Boundary) -> str:
+    """The first line of the statement at a boundary; what is generated there may have other names."""
+    place = boundary.place
+    first = next((first for first, last in boundary.lines if last == place.line), place.line)
+    return index.release.files[place.file].splitlines()[first - 1].strip()
+
+
+def _texts(statements: Sequence[Statement]) -> tuple[str, ...]:
+    return tuple(statement.text for statement in statements)
+
+
+def _annotations(function: ast.FunctionDef) -> Mapping[str, ast.expr | None]:
+    args = function.args
+    every = [*args.posonlyargs, *args.args, *args.kwonlyargs]
+    return {arg.arg: arg.annotation for arg in every[1:]}
+
+
+def _imports(index: Index, module: Module, names: Collection[str]) -> frozenset[Imported]:
+    """Where the names come from that code takes from its module."""
+    check_imports(index, module, names)
+    found = []
+    for name in set(names) & module.bindings.keys():
+        origin = None if "*" in module.bindings else module.import_of(name)  # `import *` may have rebound it
+        origin = origin or Import(module.name, name)
+        found.append(Imported(name, origin.module, origin.name))
+    return frozenset(found)

@@ -1,0 +1,294 @@
+"""A method as text that can be cut: its statements one by one, with their comments, and a few exact rewrites.
+
+libcst lives here alone: text comes in, text goes out. What a statement *means* is for :mod:`codegen.syntax.dataflow`,
+which reads the ``ast`` of the same text.
+"""
+
+from __future__ import annotations
+
+import ast
+import io
+import re
+import textwrap
+import tokenize
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import libcst as cst
+
+from codegen.syntax.dataflow import Unsound
+from codegen.types import Parameter, Place
+
+_LINE_END = re.compile(r"\r\n|\r|\n")
+# What str.splitlines takes for the end of a line, beyond what Python does.
+_SEPARATORS = "\v\f\x1c\x1d\x1e\x85\u2028\u2029"
+
+_Line = cst.SimpleStatementLine | cst.BaseCompoundStatement
+
+
+@dataclass(frozen=True)
+class Statement:
+    """One statement, its leading comments included, dedented.
+
+    Attributes:
+        text: The source, ending without a newline.
+        place: Where timm has it: the line of the statement proper, not of its comments.
+    """
+
+    text: str
+    place: Place
+
+    @cached_property
+    def raw(self) -> ast.stmt:
+        """The statement, with line numbers that count from the start of its text."""
+        return ast.parse(self.text).body[0]
+
+    @cached_property
+    def tree(self) -> ast.stmt:
+        """The statement, with the line numbers of the file that it comes from."""
+        return ast.increment_lineno(ast.parse(self.text), self.place.line - self.raw.lineno).body[0]
+
+    @property
+    def code(self) -> str:
+        """The text without the comments above it."""
+        return self.text[_offset(self.text, self.raw.lineno) :]
+
+    @property
+    def last(self) -> Place:
+        """The line on which the statement ends."""
+        return Place(self.place.file, self.tree.end_lineno or self.place.line)
+
+
+@dataclass(frozen=True)
+class Body:
+    """A method taken apart."""
+
+    receiver: str
+    parameters: tuple[Parameter, ...]
+    returns: str
+    statements: tuple[Statement, ...]
+
+
+def read_method(text: str, node: ast.FunctionDef, file: str) -> Body:
+    """Take a method of a parsed file apart.
+
+    Args:
+        text: The whole file.
+        node: The method in it.
+        file: Its path, for the places of the statements.
+
+    Raises:
+        Unsound: If the text holds what cannot be cut into lines, or is beyond libcst.
+    """
+    source = "\n".join(source_lines(text)[node.lineno - 1 : node.end_lineno])
+    odd = next((character for character in source if character in _SEPARATORS), "")
+    if odd:
+        raise Unsound(node, f"it holds the character {odd!a}, which ends a line for editors but not for Python")
+    try:
+        module = cst.parse_module(f"class _:\n{source}\n")  # in a class, lines keep the indentation that they have
+    except cst.ParserSyntaxError as error:
+        raise Unsound(node, f"libcst cannot parse it: {error.message}") from error
+    function = cst.ensure_type(cst.ensure_type(module.body[0], cst.ClassDef).body.body[0], cst.FunctionDef)
+    places = [Place(file, inner.lineno) for inner in node.body]
+    statements = _statements(module, _lines(function.body), places)
+    for statement in statements:
+        _check_strings(statement)
+    if ast.get_docstring(node) is not None:
+        statements = statements[1:]
+    first, *parameters = _parameters(module, function.params) or [Parameter("", "")]
+    returns = module.code_for_node(function.returns.annotation) if function.returns else ""
+    return Body(first.name, tuple(parameters), returns, statements)
+
+
+def source_lines(text: str) -> list[str]:
+    """The lines of a file as Python counts them, without their ends."""
+    return _LINE_END.split(text)
+
+
+def _parameters(module: cst.Module, params: cst.Parameters) -> list[Parameter]:
+    found: list[Parameter] = []
+
+    def add(param: cst.Param, kind: str) -> None:
+        bare = param.with_changes(
+            star="", comma=cst.MaybeSentinel.DEFAULT, whitespace_after_param=cst.SimpleWhitespace("")
+        )
+        found.append(Parameter(param.name.value, module.code_for_node(bare).strip(), kind))
+
+    for param in params.posonly_params:
+        add(param, "positional-only")
+    for param in params.params:
+        add(param, "positional")
+    if isinstance(params.star_arg, cst.Param):
+        add(params.star_arg, "*")
+    for param in params.kwonly_params:
+        add(param, "keyword")
+    if params.star_kwarg is not None:
+        add(params.star_kwarg, "**")
+    return found
+
+
+def _check_strings(statement: Statement) -> None:
+    """Refuse a string whose text would change with the indentation of its lines. A string that is no value may."""
+    if statement.tree.lineno == statement.tree.end_lineno:
+        return
+    comments = {id(node.value) for node in ast.walk(statement.tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(statement.tree):
+        if not isinstance(node, ast.JoinedStr | ast.Constant) or id(node) in comments:
+            continue
+        if node.end_lineno != node.lineno:  # perhaps several strings in a row
+            for token in tokenize.generate_tokens(io.StringIO(statement.text).readline):
+                if "STRING" in tokenize.tok_name[token.type] and token.start[0] != token.end[0]:
+                    raise Unsound(node, "a string over several lines would change with its indentation")
+
+
+def _lines(suite: cst.BaseSuite) -> list[_Line]:
+    """The statements of a block, each on a line of its own."""
+    lines: list[_Line] = []
+    for line in suite.body:
+        if isinstance(line, cst.BaseSmallStatement):  # if a: b; c
+            lines.append(cst.SimpleStatementLine([_alone(line)]))
+        elif isinstance(line, cst.SimpleStatementLine) and len(line.body) > 1:  # a; b  # comment
+            first, *others = (line.with_changes(body=[_alone(small)]) for small in line.body)
+            lines += [first, *(other.with_changes(leading_lines=[]) for other in others)]
+        else:
+            assert isinstance(line, cst.SimpleStatementLine | cst.BaseCompoundStatement)
+            lines.append(line)
+    return lines
+
+
+def _alone(small: cst.BaseSmallStatement) -> cst.BaseSmallStatement:
+    return small.with_changes(semicolon=cst.MaybeSentinel.DEFAULT)
+
+
+def _statements(module: cst.Module, lines: Sequence[_Line], places: Sequence[Place]) -> tuple[Statement, ...]:
+    texts = [module.code_for_node(line).rstrip("\n") for line in lines]
+    texts[0] = texts[0].lstrip("\n")
+    return tuple(Statement(text, place) for text, place in zip(texts, places, strict=True))
+
+
+def _offset(text: str, line: int) -> int:
+    return sum(len(part) for part in text.splitlines(keepends=True)[: line - 1])
+
+
+def rewrite(statement: Statement, text: str) -> Statement:
+    """The same place with other text."""
+    return Statement(text.strip("\n"), statement.place)
+
+
+def substitute(statement: Statement, replacements: Mapping[str, str]) -> Statement:
+    """Replace reads of local names by expressions: ``embed(x)`` becomes ``self.patch_embeds[0](x)``.
+
+    Raises:
+        Unsound: If the statement prints the text of an expression, ``f"{x=}"``.
+    """
+    transformer = _Substitute({name: cst.parse_expression(text) for name, text in replacements.items()})
+    changed = rewrite(statement, cst.parse_module(statement.text + "\n").visit(transformer).code)
+    if transformer.echoes:
+        raise Unsound(statement.tree, "an f-string prints the names that are in it")
+    return changed
+
+
+def assign_return(statement: Statement, target: str) -> Statement:
+    """Turn ``return value`` into ``target = value``."""
+    assert isinstance(statement.raw, ast.Return)
+    assert statement.raw.value is not None
+    code = statement.code
+    comments = statement.text[: len(statement.text) - len(code)]
+    return Statement(f"{comments}{target} = {code.removeprefix('return').lstrip()}", statement.place)
+
+
+def arms(statement: Statement) -> tuple[str, tuple[Statement, ...], tuple[Statement, ...]]:
+    """The test of an ``if``, and the statements of its two arms."""
+    tree = statement.raw
+    assert isinstance(tree, ast.If)
+    module = cst.parse_module(statement.text + "\n")
+    node = cst.ensure_type(module.body[0], cst.If)
+    body = _block(module, node.body, tree.body, statement)
+    orelse: tuple[Statement, ...] = ()
+    if isinstance(node.orelse, cst.Else):
+        orelse = _block(module, node.orelse.body, tree.orelse, statement)
+    elif isinstance(node.orelse, cst.If):
+        text = module.code_for_node(node.orelse).lstrip()
+        orelse = (Statement(text.removeprefix("el").rstrip("\n"), _at(statement, tree.orelse[0])),)
+    return module.code_for_node(node.test), body, orelse
+
+
+def loop_body(statement: Statement) -> tuple[Statement, ...]:
+    """The statements in the body of a ``for``."""
+    tree = statement.raw
+    assert isinstance(tree, ast.For)
+    module = cst.parse_module(statement.text + "\n")
+    return _block(module, cst.ensure_type(module.body[0], cst.For).body, tree.body, statement)
+
+
+def guard_loop_head(statement: Statement, length: int, test: str) -> Statement:
+    """Put the first statements of a loop's body under a condition."""
+    module = cst.parse_module(statement.text + "\n")
+    node = cst.ensure_type(module.body[0], cst.For)
+    lines = _lines(node.body)
+    head = cst.If(test=cst.parse_expression(test), body=cst.IndentedBlock(lines[:length]))
+    block = node.body if isinstance(node.body, cst.IndentedBlock) else cst.IndentedBlock([])
+    changed = node.with_changes(body=block.with_changes(body=[head, *lines[length:]]))
+    return rewrite(statement, module.with_changes(body=[changed]).code)
+
+
+def count_rounds(statement: Statement, index: str) -> Statement:
+    """Number the rounds of a loop: ``for x in y`` becomes ``for index, x in enumerate(y)``."""
+    module = cst.parse_module(statement.text + "\n")
+    node = cst.ensure_type(module.body[0], cst.For)
+    inner = node.target
+    if isinstance(inner, cst.Tuple) and not inner.lpar:
+        inner = inner.with_changes(lpar=[cst.LeftParen()], rpar=[cst.RightParen()])
+    target = cst.Tuple([cst.Element(cst.Name(index)), cst.Element(inner)], lpar=[], rpar=[])
+    changed = node.with_changes(target=target, iter=cst.Call(cst.Name("enumerate"), [cst.Arg(node.iter)]))
+    return rewrite(statement, module.with_changes(body=[changed]).code)
+
+
+def conditional(test: str, body: Sequence[Statement], orelse: Sequence[Statement], place: Place) -> Statement:
+    """An ``if`` of two arms, either of which may be empty."""
+
+    def indented(statements: Sequence[Statement]) -> str:
+        return textwrap.indent("\n".join(s.text for s in statements) or "pass", "    ")
+
+    if not body:
+        return Statement(f"if not ({test}):\n{indented(orelse)}", place)
+    text = f"if {test}:\n{indented(body)}"
+    return Statement(text + (f"\nelse:\n{indented(orelse)}" if orelse else ""), place)
+
+
+def _block(
+    module: cst.Module, suite: cst.BaseSuite, nodes: Sequence[ast.stmt], statement: Statement
+) -> tuple[Statement, ...]:
+    return _statements(module, _lines(suite), [_at(statement, node) for node in nodes])
+
+
+def _at(statement: Statement, node: ast.stmt) -> Place:
+    return Place(statement.place.file, statement.place.line + node.lineno - statement.raw.lineno)
+
+
+class _Substitute(cst.CSTTransformer):
+    """Replace names where they are values: not attribute names, keyword names or parameters."""
+
+    def __init__(self, values: Mapping[str, cst.BaseExpression]) -> None:
+        super().__init__()
+        self.values = values
+        self.echoes = False
+
+    def visit_FormattedStringExpression(self, node: cst.FormattedStringExpression) -> None:
+        self.echoes |= node.equal is not None
+
+    def leave_Name(self, original_node: cst.Name, updated_node: cst.Name) -> cst.BaseExpression:
+        return self.values.get(original_node.value, updated_node)
+
+    def visit_Attribute_attr(self, node: cst.Attribute) -> None:
+        self.values, self._saved = {}, self.values
+
+    def leave_Attribute_attr(self, node: cst.Attribute) -> None:
+        self.values = self._saved
+
+    def visit_Arg_keyword(self, node: cst.Arg) -> None:
+        self.values, self._saved = {}, self.values
+
+    def leave_Arg_keyword(self, node: cst.Arg) -> None:
+        self.values = self._saved

@@ -1,0 +1,64 @@
+import json
+import sys
+
+import pytest
+
+from codegen.errors import TimmSplitError, UsageError
+from codegen.proof import generated_package as packages
+
+from .conftest import VIT, manifest
+
+
+def test_the_manifest_says_what_each_name_is_and_what_is_refused(package):
+    found = packages.find(package)
+    assert found.classes["test_vit"] == VIT
+    assert found.refused == {"timm.models.resnet.ResNet": "it has no stem"}
+
+
+def test_the_package_here_is_the_default(package, monkeypatch):
+    package.rename(package.parent / "generated")
+    monkeypatch.chdir(package.parent)
+    assert packages.find(None).directory == package.parent / "generated"
+
+
+def test_a_package_is_imported_by_its_path_under_its_name(package, monkeypatch):
+    (package / "part.py").write_text("value = 7\n")
+    (package / "__init__.py").write_text("from handmade.part import value\nfrom . import part\n")
+    (package.parent / "json.py").write_text("raise SystemExit\n")  # what lies beside a package hides nothing
+    path = list(sys.path)
+    module = packages.load(package)
+    for name in ("handmade", "handmade.part"):
+        monkeypatch.delitem(sys.modules, name)
+    assert module.__name__ == "handmade"
+    assert module.value == 7
+    assert sys.path == path
+
+
+def test_a_package_that_cannot_be_imported_is_a_failure_in_one_line(package):
+    (package / "__init__.py").write_text("raise ImportError('made for another timm')\n")
+    with pytest.raises(TimmSplitError, match="made for another timm") as error:
+        packages.load(package)
+    assert error.value.exit_code == 1
+    assert "handmade" not in sys.modules
+
+
+def test_a_directory_without_a_manifest_is_not_a_package(package):
+    (package / "manifest.json").unlink()
+    with pytest.raises(UsageError, match="is not a package that timm-split made"):
+        packages.find(package)
+    with pytest.raises(UsageError, match="is not a package that timm-split made"):
+        packages.find(package / "missing")
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"timm_version": "1.0.31", "classes": {"a": {}}}'])
+def test_a_damaged_manifest_is_told(package, text):
+    (package / "manifest.json").write_text(text)
+    with pytest.raises(UsageError, match=r"manifest\.json is damaged"):
+        packages.find(package)
+
+
+def test_a_package_for_another_timm_is_refused_with_the_command_that_regenerates(package):
+    (package / "manifest.json").write_text(json.dumps(manifest(timm_version="0.0.1")))
+    with pytest.raises(UsageError, match=r"made for timm 0\.0\.1.*timm-split generate --timm-version 1\.") as error:
+        packages.find(package)
+    assert f"--output {package}" in str(error.value)
