@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from codegen.errors import TimmSplitError, UsageError
+from codegen.manifest import GENERATOR
 from codegen.types import Inherited, Outcome, Refusal, Release
 
 
@@ -28,7 +29,7 @@ class _Group(click.Group):
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(package_name="timm-split")
+@click.version_option(package_name=GENERATOR)
 def main() -> None:
     """Give every timm backbone an explicit embed() and forward_stages().
 
@@ -74,7 +75,7 @@ def generate(timm_version: str | None, source: Path | None, output: Path | None,
     """Write the package of split classes for a timm release, or for models of your own.
 
     The source is read, never imported. Each class whose forward_features can be cut where its embedding ends gets a
-    subclass; each other class is reported with the line that stands in the way, and recorded in manifest.json.
+    subclass; each other class is reported with the line that stands in the way, and recorded in the manifest.
 
     \b
     Models of your own: timm-split generate --source my_model.py --output my_splits
@@ -237,7 +238,7 @@ def _analysed(timm_version: str | None, source: Path | None) -> tuple[Release, S
 @main.command("list")
 @click.argument("patterns", nargs=-1, metavar="[PATTERN]...")
 @_release_options
-@click.option("--json", "as_json", is_flag=True, help="Print JSON: codegen.reports.listing.to_json says what is in it.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON: docs/manifest.md says what is in it.")
 def list_(patterns: tuple[str, ...], timm_version: str | None, source: Path | None, as_json: bool) -> None:
     """List the model classes of a release.
 
@@ -260,7 +261,7 @@ def list_(patterns: tuple[str, ...], timm_version: str | None, source: Path | No
 @main.command()
 @click.argument("name", metavar="CLASS")
 @_release_options
-@click.option("--json", "as_json", is_flag=True, help="Print JSON: codegen.reports.showing.to_json says what is in it.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON: docs/manifest.md says what is in it.")
 def show(name: str, timm_version: str | None, source: Path | None, as_json: bool) -> None:
     """Show where a class is split, and why.
 
@@ -284,9 +285,7 @@ def show(name: str, timm_version: str | None, source: Path | None, as_json: bool
 @main.command()
 @click.argument("old", metavar="V1")
 @click.argument("new", metavar="V2")
-@click.option(
-    "--json", "as_json", is_flag=True, help="Print JSON: codegen.reports.comparison.to_json says what is in it."
-)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON: docs/manifest.md says what is in it.")
 @click.option("--markdown", is_flag=True, help="Print Markdown, for the body of a pull request.")
 @click.option("--exit-code", is_flag=True, help="Exit with 1 if there are differences.")
 def diff(old: str, new: str, as_json: bool, markdown: bool, exit_code: bool) -> None:

@@ -110,14 +110,14 @@ class Passage:
 
     Attributes:
         name: The name.
-        way: ``crosses`` as a field of the embedding, ``made again`` by a statement of ``Split.recomputed``, or
+        way: ``crosses`` as a field of the embedding, ``recomputed`` by a statement of ``Split.recomputed``, or
             ``moved`` to the stages with its statement.
         lines: The lines before the boundary whose statements bind it; none where only the caller does.
         reason: Why this way.
     """
 
     name: str
-    way: Literal["crosses", "made again", "moved"]
+    way: Literal["crosses", "recomputed", "moved"]
     lines: tuple[int, ...]
     reason: str
 

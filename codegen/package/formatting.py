@@ -10,12 +10,13 @@ from pathlib import Path
 from ruff.__main__ import find_ruff_bin
 
 from codegen.errors import TimmSplitError
+from codegen.manifest import GENERATOR
 
 
 def format_files(files: Mapping[str, str]) -> dict[str, str]:
     """Sort imports and lay the code out, so that whoever reads it finds the formatting that he is used to."""
     try:
-        with tempfile.TemporaryDirectory(prefix="timm-split-") as folder:
+        with tempfile.TemporaryDirectory(prefix=f"{GENERATOR}-") as folder:
             return _format_in(Path(folder), files)
     except OSError as error:
         raise TimmSplitError(f"cannot format what was generated: {error}: TMPDIR may name another place") from error

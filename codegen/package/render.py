@@ -11,9 +11,10 @@ from pathlib import Path
 import jinja2
 
 from codegen.errors import TimmSplitError
+from codegen.manifest import MANIFEST
 from codegen.model.layout import SHAPES
+from codegen.package.entries import manifest_text
 from codegen.package.formatting import format_files
-from codegen.package.manifest import manifest_text
 from codegen.package.naming import module_names
 from codegen.package.signatures import arguments, declarations, entry_parameter, later_arguments
 from codegen.types import (
@@ -39,7 +40,7 @@ def render(version: str, outcomes: Sequence[Outcome], *, own: str = "") -> Mappi
         own: Name of the file or directory that holds somebody's own models; empty for a release of timm.
 
     Returns:
-        The text of each file by its path in the package, ``manifest.json`` among them.
+        The text of each file by its path in the package, the manifest among them.
 
     Raises:
         TimmSplitError: If the formatter fails, which would mean that a rendered file is not Python.
@@ -70,8 +71,8 @@ def render(version: str, outcomes: Sequence[Outcome], *, own: str = "") -> Mappi
         )
     files = format_files(files)
     files["py.typed"] = ""
-    names = sorted([*files, "manifest.json"])
-    files["manifest.json"] = manifest_text(version, outcomes, by_path, generated, names)
+    names = sorted([*files, MANIFEST])
+    files[MANIFEST] = manifest_text(version, outcomes, names)
     return {name: files[name] for name in names}
 
 

@@ -12,7 +12,6 @@ import ctypes
 import difflib
 import errno
 import io
-import json
 import os
 import secrets
 import shutil
@@ -21,12 +20,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from codegen.errors import TimmSplitError, UsageError
+from codegen.manifest import GENERATOR, MANIFEST, read_header
 
 if sys.platform != "win32":
     import fcntl
-
-MANIFEST = "manifest.json"
-GENERATOR = "timm-split"
 
 
 def write_package(output: Path, files: Mapping[str, str], *, force: bool = False) -> None:
@@ -34,9 +31,8 @@ def write_package(output: Path, files: Mapping[str, str], *, force: bool = False
 
     Args:
         output: The package directory: missing, empty, or written by this function before. A symlink is followed.
-        files: Text of each file by its posix path in the package. One is ``manifest.json``, a JSON object whose
-            ``"generator"`` is ``"timm-split"`` and whose ``"files"`` lists all of them: it tells a later run that these
-            may be replaced.
+        files: Text of each file by its posix path in the package. One is the manifest, which names all of them: it
+            tells a later run that these may be replaced.
         force: Replace the directory even if it holds files of others.
 
     Raises:
@@ -117,14 +113,9 @@ def _names(directory: Path) -> list[str]:
 
 def _foreign(directory: Path) -> list[str]:
     """Files that the manifest in their directory does not name."""
-    ours = {MANIFEST}
-    try:
-        manifest = json.loads((directory / MANIFEST).read_bytes())
-        if manifest["generator"] != GENERATOR:
-            return _names(directory)
-        ours.update(manifest["files"])
-    except (OSError, ValueError, LookupError, TypeError, RecursionError):  # no manifest, or none of ours
-        return _names(directory)
+    ours: set[str] = set()
+    with contextlib.suppress(UsageError):  # no manifest, or none of ours: then all files are foreign
+        ours = {MANIFEST, *read_header(directory).files}
     return [name for name in _names(directory) if name not in ours]
 
 
@@ -155,7 +146,7 @@ def _alone_in(directory: Path) -> Iterator[None]:
 
 
 def _beside(target: Path, purpose: str) -> Path:
-    return target.with_name(f".{target.name}.timm-split-{purpose}")
+    return target.with_name(f".{target.name}.{GENERATOR}-{purpose}")
 
 
 def _tidy(target: Path) -> None:

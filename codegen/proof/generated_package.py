@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -12,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 
 from codegen.errors import TimmSplitError, UsageError
+from codegen.manifest import read_manifest
 
 _DEFAULT = "generated"
 
@@ -43,14 +43,20 @@ def find(directory: Path | None) -> Package:
         UsageError: There is none, its manifest cannot be read, or it was made for another timm.
     """
     directory = (directory or _default()).resolve()
-    package = _read(directory)
+    manifest = read_manifest(directory)
     installed = _importable_timm()
-    if package.timm_version != installed:
+    if manifest.timm_version != installed:
+        made_for = f"timm {manifest.timm_version}" if manifest.timm_version else "models that need no timm"
         raise UsageError(
-            f"{directory} was made for timm {package.timm_version}, and timm {installed} is installed: "
+            f"{directory} was made for {made_for}, and timm {installed} is installed: "
             f"run `timm-split generate --timm-version {installed} --output {directory}`"
         )
-    return package
+    return Package(
+        directory,
+        installed,
+        {model: path for path, entry in manifest.classes.items() for model in entry.models},
+        {path: entry.refused.reason for path, entry in manifest.classes.items() if entry.refused},
+    )
 
 
 _SMALL = re.compile(r"test|pico|nano|femto|atto|micro|mini|tiny|small|(^|_)(x*s|t|n)\d*(_|$)")
@@ -109,23 +115,3 @@ def _default() -> Path:
             f"there is no package `{_DEFAULT}` to verify: run `timm-split generate`, or name its --package"
         )
     return Path(spec.origin).parent
-
-
-def _read(directory: Path) -> Package:
-    path = directory / "manifest.json"
-    hint = "name the directory that `timm-split generate` wrote with --package"
-    if not (directory / "__init__.py").is_file() or not path.is_file():
-        raise UsageError(f"{directory} is not a package that timm-split made: {hint}")
-    try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-        classes = manifest["classes"]
-        return Package(
-            directory,
-            manifest["timm_version"],
-            {model: path for path, entry in classes.items() for model in entry["models"]},
-            {path: entry["refused"]["reason"] for path, entry in classes.items() if "refused" in entry},
-        )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UsageError(
-            f"{path} is damaged ({type(error).__name__}: {error}): run `timm-split generate` again"
-        ) from None

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from codegen.errors import UsageError
 from codegen.generate import generate
+from codegen.manifest import GENERATOR
 from codegen.package.writer import write_package
 from codegen.types import Release
 
@@ -35,7 +36,7 @@ def verify_release(release: Release, arguments: Sequence[str]) -> int:
     if release.own:
         raise UsageError("verify proves names that timm registers, and models of your own have none")
     root = import_root(release)
-    with tempfile.TemporaryDirectory(prefix="timm-split-") as folder:
+    with tempfile.TemporaryDirectory(prefix=f"{GENERATOR}-") as folder:
         package = Path(folder, "generated")
         write_package(package, generate(release).files)
         ours = Path(__file__).parents[2]

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import ast
 import difflib
-import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -19,6 +18,7 @@ from packaging.version import InvalidVersion, Version
 from rich.console import Console
 from rich.text import Text
 
+from codegen import manifest
 from codegen.reports.listing import resolved, returned, title
 from codegen.syntax.statements import source_lines
 from codegen.types import Inherited, Outcome, Parameter, Place, Refusal, Release, Split
@@ -80,21 +80,21 @@ class Change:
         path: The class.
         old: What the first release has, ``None`` if nothing.
         new: What the second has.
-        models: Under how many names timm registers the class, in the second release if that has it.
-        heirs: Classes that inherit the method, and so the change.
+        models: The names under which timm registers the class, in the second release if that has it.
+        heirs: Full names of the classes that inherit the method, and so the change.
     """
 
     kind: Kind
     path: str
     old: Side | None
     new: Side | None
-    models: int
+    models: tuple[str, ...]
     heirs: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
         """The class without its module."""
-        return self.path.rpartition(".")[2]
+        return _name(self.path)
 
 
 @dataclass(frozen=True)
@@ -111,6 +111,46 @@ class Comparison:
 
 
 @dataclass(frozen=True)
+class LineEntry:
+    """A line of a source file, without its indentation."""
+
+    number: int
+    text: str
+
+
+@dataclass(frozen=True)
+class SideEntry:
+    """What one release has: the line that says it, the lines that matter, and what follows from them, in words."""
+
+    file: str
+    line: int
+    lines: tuple[LineEntry, ...]
+    what: str
+
+
+@dataclass(frozen=True)
+class ChangeEntry:
+    """One difference, as :class:`Change` has it."""
+
+    kind: str
+    path: str
+    models: tuple[str, ...]
+    heirs: tuple[str, ...]
+    old: SideEntry | None
+    new: SideEntry | None
+
+
+@dataclass(frozen=True)
+class DiffDocument:
+    """What ``timm-split diff --json`` prints: the number of the manifest's format, both releases, what differs."""
+
+    format: int
+    old: str
+    new: str
+    changes: tuple[ChangeEntry, ...]
+
+
+@dataclass(frozen=True)
 class _State:
     """A release and what became of its classes."""
 
@@ -122,7 +162,7 @@ class _State:
 
     def heirs(self, path: str) -> set[str]:
         results = ((outcome, outcome.result) for outcome in self.by_path.values())
-        return {o.name for o, result in results if isinstance(result, Inherited) and result.parent == path}
+        return {o.path for o, result in results if isinstance(result, Inherited) and result.parent == path}
 
     def at_method(self, outcome: Outcome, what: str) -> Side:
         """The line of the method, or of the class if that inherits it."""
@@ -186,7 +226,7 @@ def _changes(path: str, before: _State, after: _State) -> Iterator[Change]:
         new = None if now is None else after.fate(now)
         there = now or was
         assert there is not None
-        yield Change("added" if was is None else "removed", path, old, new, len(there.models))
+        yield Change("added" if was is None else "removed", path, old, new, there.models)
         return
     if isinstance(was.result, Inherited) and was.result == now.result:
         return  # what changed is told of the class from which it inherits
@@ -204,7 +244,7 @@ def _changes(path: str, before: _State, after: _State) -> Iterator[Change]:
     else:
         found = [("refused" if new_split is None else "split", before.fate(was), after.fate(now))]
     for kind, old, new in found:
-        yield Change(kind, path, old, new, len(now.models), heirs)
+        yield Change(kind, path, old, new, now.models, heirs)
 
 
 def _between(old: Split, before: _State, new: Split, after: _State) -> Iterator[tuple[Kind, Side, Side]]:
@@ -276,36 +316,19 @@ def _unlike(old: Mapping[int, str], new: Mapping[int, str]) -> tuple[dict[int, s
 
 
 def to_json(comparison: Comparison) -> str:
-    """The comparison for machines.
+    """The comparison for machines, as docs/manifest.md says."""
+    changes = (
+        ChangeEntry(c.kind, c.path, c.models, c.heirs, _side_entry(c.old), _side_entry(c.new))
+        for c in comparison.changes
+    )
+    return manifest.to_json(DiffDocument(manifest.FORMAT, comparison.old, comparison.new, tuple(changes)))
 
-    An object with ``old`` and ``new``, such as ``timm 1.0.31``, and ``changes``, a list of objects, each with
 
-    - ``kind``: ``added``, ``removed``, ``refused``, ``split`` (refused before), ``reason`` (of a refusal),
-      ``boundary``, ``returns``, ``parameters``, ``embedding`` or ``body``, see :data:`TITLES`;
-    - ``class``: its full name; ``models``: under how many names timm registers it;
-      ``heirs``: names of the classes that inherit the method and the change;
-    - ``old`` and ``new``: what each release has, or ``null``: ``file`` and ``line``, ``lines`` (a list of ``number``
-      and ``text``) and ``what``, a string that may be empty.
-    """
-
-    def side(side: Side | None) -> dict[str, object] | None:
-        if side is None:
-            return None
-        lines = [{"number": number, "text": text} for number, text in side.lines.items()]
-        return {**asdict(side.place), "lines": lines, "what": side.what}
-
-    changes = [
-        {
-            "kind": change.kind,
-            "class": change.path,
-            "models": change.models,
-            "heirs": list(change.heirs),
-            "old": side(change.old),
-            "new": side(change.new),
-        }
-        for change in comparison.changes
-    ]
-    return json.dumps({"old": comparison.old, "new": comparison.new, "changes": changes}, indent=1)
+def _side_entry(side: Side | None) -> SideEntry | None:
+    if side is None:
+        return None
+    lines = tuple(LineEntry(number, text) for number, text in side.lines.items())
+    return SideEntry(side.place.file, side.place.line, lines, side.what)
 
 
 def to_markdown(comparison: Comparison) -> str:
@@ -350,12 +373,17 @@ def _summary(comparison: Comparison) -> str:
 
 
 def _title(change: Change) -> str:
-    return change.name + (f" (and {', '.join(change.heirs)})" if change.heirs else "")
+    return change.name + (f" (and {', '.join(sorted(map(_name, change.heirs)))})" if change.heirs else "")
 
 
 def _models(change: Change) -> str:
     module = change.path.rpartition(".")[0]
-    return f"{module}, {change.models} model{'' if change.models == 1 else 's'}"
+    return f"{module}, {len(change.models)} model{'' if len(change.models) == 1 else 's'}"
+
+
+def _name(path: str) -> str:
+    """A class without its module."""
+    return path.rpartition(".")[2]
 
 
 def _diff(change: Change) -> Iterator[str]:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from codegen import manifest
 from codegen.errors import UsageError
-from codegen.package.manifest import patches_entry
-from codegen.package.naming import module_name, module_names
+from codegen.manifest import ClassEntry
+from codegen.package.entries import class_entries
+from codegen.package.naming import module_name
 from codegen.types import Inherited, Outcome, Patches, Place, Refusal, Release, Split
 
 _COLUMNS = ("module", "class", "models", "boundary", "embed returns")
@@ -26,12 +27,14 @@ class Row:
     Attributes:
         outcome: What became of it.
         split: Its split, or that of the class from which it inherits one; ``None`` if it is refused.
+        entry: What the manifest says of it.
         generated: Where its split class is: ``generated.eva.EvaSplit``, or ``.my_model.TinySplit`` of one's own models,
             in the package that ``--output`` names; empty if it is refused.
     """
 
     outcome: Outcome
     split: Split | None
+    entry: ClassEntry
     generated: str
 
     @property
@@ -70,6 +73,23 @@ class Listing:
     version: str
     origin: str
     rows: tuple[Row, ...]
+
+
+@dataclass(frozen=True)
+class ListDocument:
+    """What ``timm-split list --json`` prints.
+
+    Attributes:
+        format: Number of the manifest's format.
+        timm_version: The timm release, ``None`` for user models that need none.
+        origin: Where its source was read.
+        classes: The entry of each class in the manifest, by the full name of the class.
+    """
+
+    format: int
+    timm_version: str | None
+    origin: str
+    classes: Mapping[str, ClassEntry]
 
 
 def returned(made: Split | Patches) -> str:
@@ -111,8 +131,8 @@ def list_classes(release: Release, outcomes: Sequence[Outcome], patterns: Sequen
             hint = "timm-split list shows them all" if "*" in pattern else f"try '*{pattern}*'"
             raise UsageError(f"{title(release)} has no class or model that matches {pattern!r}: {hint}")
         chosen |= found
-    rows = tuple(row_of(release, outcome, outcomes) for outcome in outcomes if outcome.path in chosen)
-    return Listing(title(release), release.version, release.origin, tuple(sorted(rows, key=lambda r: r.outcome.path)))
+    rows = tuple(row for path, row in rows_of(release, outcomes).items() if path in chosen)
+    return Listing(title(release), release.version, release.origin, rows)
 
 
 def title(release: Release) -> str:
@@ -120,13 +140,15 @@ def title(release: Release) -> str:
     return release.origin if release.own else f"timm {release.version}"
 
 
-def row_of(release: Release, outcome: Outcome, outcomes: Sequence[Outcome]) -> Row:
-    """The row of one class among all of its release."""
-    split = resolved(outcome, {other.path: other for other in outcomes})
-    if split is None:
-        return Row(outcome, None, "")
+def rows_of(release: Release, outcomes: Sequence[Outcome]) -> Mapping[str, Row]:
+    """The row of each class of a release by its full name, in the order of these names."""
+    by_path = {outcome.path: outcome for outcome in outcomes}
     package = "" if release.own else "generated"
-    return Row(outcome, split, f"{package}.{module_names(outcomes)[outcome.module]}.{outcome.name}Split")
+    rows = {}
+    for path, entry in class_entries(outcomes).items():
+        generated = f"{package}.{entry.split.module}.{entry.split.class_}" if entry.split else ""
+        rows[path] = Row(by_path[path], resolved(by_path[path], by_path), entry, generated)
+    return rows
 
 
 def _matches(pattern: str, outcome: Outcome) -> bool:
@@ -136,48 +158,9 @@ def _matches(pattern: str, outcome: Outcome) -> bool:
 
 
 def to_json(listing: Listing) -> str:
-    """The listing for machines.
-
-    An object with ``timm_version`` (or ``null``), ``origin`` and ``classes``, a list of objects, each with
-
-    - ``class``, ``module``: strings; ``models``: the names under which timm registers it, a list of strings;
-    - ``generated``: the import path of the split class, ``null`` if it is refused;
-    - ``inherits``: the full name of the class whose split it inherits, or ``null``;
-    - ``embed``: ``null`` if it is refused, else ``returns`` (the ``NamedTuple``, or ``null`` for the tokens alone),
-      ``fields`` (a list of ``name`` and ``annotation``; the first holds the tokens) and ``layout`` (of the tokens,
-      ``NLC``, ``NHWC`` or ``NCHW``, or ``null``);
-    - ``boundary``: ``null`` if it is refused, else ``file``, ``line`` and ``statement``;
-    - ``position``: whether ``embed`` gives the tokens a position, ``null`` if it is refused;
-    - ``patches``: ``null`` if it is refused, else what :func:`codegen.package.manifest.patches_entry` says;
-    - ``refused``: ``null`` if it is split, else ``file``, ``line`` and ``reason``.
-    """
-    classes = [row_as_json(row) for row in listing.rows]
-    return json.dumps({"timm_version": listing.version or None, "origin": listing.origin, "classes": classes}, indent=1)
-
-
-def row_as_json(row: Row) -> dict[str, object]:
-    """One class, as :func:`to_json` has it."""
-    outcome, split = row.outcome, row.split
-    result = outcome.result
-    refused = {**asdict(result.place), "reason": result.reason} if isinstance(result, Refusal) else None
-    embed: dict[str, object] | None = None
-    boundary: dict[str, object] | None = None
-    if split is not None:
-        fields = [asdict(field) for field in split.fields]
-        embed = {"returns": split.embedding or None, "fields": fields, "layout": split.layout or None}
-        boundary = {**asdict(split.boundary.place), "statement": split.boundary.statement}
-    return {
-        "class": outcome.name,
-        "module": outcome.module,
-        "models": list(outcome.models),
-        "generated": row.generated or None,
-        "inherits": result.parent if isinstance(result, Inherited) else None,
-        "embed": embed,
-        "boundary": boundary,
-        "position": None if split is None else split.position,
-        "patches": None if split is None else patches_entry(split.patches),
-        "refused": refused,
-    }
+    """The listing for machines, as docs/manifest.md says."""
+    classes = {row.outcome.path: row.entry for row in listing.rows}
+    return manifest.to_json(ListDocument(manifest.FORMAT, listing.version or None, listing.origin, classes))
 
 
 def print_listing(listing: Listing, out: Console) -> None:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import ast
 import difflib
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Literal
 
 from rich.console import Console
 from rich.text import Text
 
+from codegen import manifest
 from codegen.errors import UsageError
 from codegen.package.naming import module_names
 from codegen.package.render import render
-from codegen.reports.listing import Row, parent_name, returned, row_as_json, row_of, title
+from codegen.reports.listing import ListDocument, Row, parent_name, returned, rows_of, title
 from codegen.reports.terminal import highlight
 from codegen.source.index import METHOD
 from codegen.syntax.statements import source_lines
@@ -33,7 +33,7 @@ class Line:
 
     number: int
     text: str
-    part: Part = ""
+    part: Part
 
 
 @dataclass(frozen=True)
@@ -43,16 +43,16 @@ class Excerpt:
     Attributes:
         file: The file.
         lines: They.
-        ends: Numbers of the lines after which the embedding is complete.
-        patches: Number of the line after which its patches are complete, if it can be cut there.
-        marked: Number of the line that stands in the way of a split, if one does.
+        embed_ends: Numbers of the lines after which the embedding is complete.
+        patches_end: Number of the line after which its patches are complete, if it can be cut there.
+        refused: Number of the line that stands in the way of a split, if one does.
     """
 
     file: str
     lines: tuple[Line, ...]
-    ends: tuple[int, ...] = ()
-    marked: int | None = None
-    patches: int | None = None
+    embed_ends: tuple[int, ...]
+    patches_end: int | None
+    refused: int | None
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,7 @@ class Showing:
     Attributes:
         title: The release, or one's own models.
         version: The timm release, empty for one's own models that need none.
+        origin: Where its source was read.
         row: The class, and its split.
         shown: The class whose method is shown: itself, or the one from which it inherits its split.
         excerpts: The source.
@@ -72,11 +73,58 @@ class Showing:
 
     title: str
     version: str
+    origin: str
     row: Row
     shown: Outcome
     excerpts: tuple[Excerpt, ...]
     reads: Mapping[str, int]
     straight: bool
+    code: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class PassageEntry:
+    """How the stages get a name that the statements before the boundary bind.
+
+    Attributes:
+        name: The name.
+        way: ``crosses``, ``recomputed`` or ``moved``.
+        lines: The lines before the boundary that bind it.
+        reason: Why this way.
+        read: The first line of the stages that reads it, ``None`` where none does.
+    """
+
+    name: str
+    way: str
+    lines: tuple[int, ...]
+    reason: str
+    read: int | None
+
+
+@dataclass(frozen=True)
+class ParametersEntry:
+    """The names that each method takes: ``embed`` the images first, ``forward_stages`` besides the embedding."""
+
+    embed: tuple[str, ...]
+    forward_stages: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ShowDocument(ListDocument):
+    """What ``timm-split show --json`` prints: what ``list --json`` does, of one class, and why it is split there.
+
+    Attributes:
+        source: The source.
+        straight: Whether the boundary lies between two statements of the method, as it stands.
+        passages: The names that the stages take from before the boundary.
+        parameters: What the methods take; ``None`` if the class is refused.
+        code: Of a split that is not straight, the text of each generated method.
+    """
+
+    source: tuple[Excerpt, ...]
+    straight: bool
+    passages: tuple[PassageEntry, ...]
+    parameters: ParametersEntry | None
     code: Mapping[str, str]
 
 
@@ -113,10 +161,11 @@ def show_class(release: Release, outcomes: Sequence[Outcome], name: str) -> Show
     """
     outcome = find_class(release, outcomes, name)
     by_path = {other.path: other for other in outcomes}
-    row = row_of(release, outcome, outcomes)
+    row = rows_of(release, outcomes)[outcome.path]
+    about = title(release), release.version, release.origin, row
     shown = by_path[outcome.result.parent] if isinstance(outcome.result, Inherited) else outcome
     if row.split is None:
-        return Showing(title(release), release.version, row, shown, tuple(_refused(release, outcome)), {}, True, {})
+        return Showing(*about, shown, tuple(_refused(release, outcome)), {}, True, {})
     split = row.split
     source = _Source(release, split.boundary.place.file)
     function = source.method(split.boundary.place.line)
@@ -125,7 +174,7 @@ def show_class(release: Release, outcomes: Sequence[Outcome], name: str) -> Show
     excerpts = [*_delegating(release, shown, source, function), source.cut(function, split)]
     code = {} if straight else _generated(release, shown)
     reads = dict(_reads(function, split))
-    return Showing(title(release), release.version, row, shown, tuple(excerpts), reads, straight, code)
+    return Showing(*about, shown, tuple(excerpts), reads, straight, code)
 
 
 class _Source:
@@ -146,14 +195,14 @@ class _Source:
         methods = next(list(_methods(cls)) for cls in self.classes if function in cls.body)
         return next((method for method in methods if method.name == name), None)
 
-    def excerpt(self, first: int, last: int, marked: int | None = None) -> Excerpt:
+    def excerpt(self, first: int, last: int, refused: int | None = None) -> Excerpt:
         """Lines without a part."""
         numbers = range(max(first, 1), min(last, len(self.text)) + 1)
-        return Excerpt(self.file, tuple(Line(n, self.text[n - 1]) for n in numbers), marked=marked)
+        return Excerpt(self.file, tuple(Line(n, self.text[n - 1], "") for n in numbers), (), None, refused)
 
-    def of(self, function: ast.FunctionDef, marked: int | None = None) -> Excerpt:
+    def of(self, function: ast.FunctionDef, refused: int | None = None) -> Excerpt:
         """A method, as it stands."""
-        return self.excerpt(function.lineno, function.end_lineno or function.lineno, marked)
+        return self.excerpt(function.lineno, function.end_lineno or function.lineno, refused)
 
     def cut(self, function: ast.FunctionDef, split: Split) -> Excerpt:
         """A method with the part of each line."""
@@ -169,7 +218,7 @@ class _Source:
             following = parts.setdefault(number, following)  # a comment belongs to the statement below it
         lines = tuple(Line(line.number, line.text, parts.get(line.number, "")) for line in self.of(function).lines)
         patches = split.patches.place.line if isinstance(split.patches, Patches) else None
-        return Excerpt(self.file, lines, split.boundary.ends, patches=patches)
+        return Excerpt(self.file, lines, split.boundary.ends, patches, None)
 
     def _parts(self, statements: Iterable[ast.stmt], embed: set[int]) -> Iterator[tuple[int, Part]]:
         for statement in statements:
@@ -238,41 +287,29 @@ def _generated(release: Release, outcome: Outcome) -> dict[str, str]:
 
 
 def to_json(showing: Showing) -> str:
-    """What is shown, for machines.
-
-    An object with ``timm_version`` (or ``null``), and all that ``timm-split list --json`` says of a class, and
-
-    - ``source``: a list of excerpts, each with ``file``, ``lines`` (a list of ``number``, ``text`` and ``part``: the
-      generated method that gets it, ``embed``, ``stages``, ``both``, or empty), ``ends`` (numbers of the lines after
-      which the embedding is complete), ``patches`` (the number of the line after which its patches are, or ``null``)
-      and ``marked`` (the number of the line that stands in the way, or ``null``);
-    - ``straight``: whether the boundary lies between two statements of the method as it stands;
-    - ``reasons``: the rules that put the boundary where it is, a list of strings;
-    - ``passages``: a list of the names that the stages take from before the boundary, each with ``name``, ``way``
-      (``crosses``, ``made again`` or ``moved``), ``lines`` (that bind it), ``reason`` and ``read`` (the first line that
-      reads it, or ``null``);
-    - ``parameters``: the names that ``embed`` and ``forward_stages`` take besides the embedding;
-    - ``code``: the new methods as generated if the split is not straight, else empty.
-    """
+    """What is shown, for machines, as docs/manifest.md says."""
     split = showing.row.split
-    passages = [] if split is None else [{**asdict(p), "read": showing.reads.get(p.name)} for p in split.passages]
-    parameters = None if split is None else {"embed": _names(split, "embed"), "forward_stages": _names(split, "stages")}
-    content = {
-        "timm_version": showing.version or None,
-        **row_as_json(showing.row),
-        "source": [asdict(excerpt) for excerpt in showing.excerpts],
-        "straight": showing.straight,
-        "reasons": [] if split is None else list(split.boundary.reasons),
-        "passages": passages,
-        "parameters": parameters,
-        "code": dict(showing.code),
-    }
-    return json.dumps(content, indent=1)
+    document = ShowDocument(
+        format=manifest.FORMAT,
+        timm_version=showing.version or None,
+        origin=showing.origin,
+        classes={showing.row.outcome.path: showing.row.entry},
+        source=showing.excerpts,
+        straight=showing.straight,
+        passages=_passages(split, showing.reads) if split else (),
+        parameters=ParametersEntry(_names(split, "embed"), _names(split, "stages")) if split else None,
+        code=showing.code,
+    )
+    return manifest.to_json(document)
 
 
-def _names(split: Split, part: Part) -> list[str]:
+def _passages(split: Split, reads: Mapping[str, int]) -> tuple[PassageEntry, ...]:
+    return tuple(PassageEntry(p.name, p.way, p.lines, p.reason, reads.get(p.name)) for p in split.passages)
+
+
+def _names(split: Split, part: Part) -> tuple[str, ...]:
     method = split.embed if part == "embed" else split.forward_stages
-    return [parameter.name for parameter in method.parameters]
+    return tuple(parameter.name for parameter in method.parameters)
 
 
 def print_showing(showing: Showing, out: Console) -> None:
@@ -299,18 +336,18 @@ def _print_excerpt(excerpt: Excerpt, outcome: Outcome, out: Console) -> None:
         code = highlight([line.text for line in excerpt.lines])
     labels = any(line.part for line in excerpt.lines)
     for line, text in zip(excerpt.lines, code, strict=True):
-        marked = line.number == excerpt.marked
+        marked = line.number == excerpt.refused
         label = f" {line.part if line.text.strip() else '':6}" if labels else (" >" if marked else "  ")
         gutter = (f"{line.number:>{width}}{label} {bar} ", "bold red" if marked else _STYLES[line.part])
         row = Text.assemble(gutter, text)
         row.rstrip()
         out.print(row, soft_wrap=True)
         indent = " " * (width + len(label) + 1)
-        if line.number == excerpt.patches:
+        if line.number == excerpt.patches_end:
             out.print(
                 Text(f"{indent}{rule} embed_patches ends, embed_positions begins {rule}", "yellow"), soft_wrap=True
             )
-        if line.number in excerpt.ends:
+        if line.number in excerpt.embed_ends:
             out.print(Text(f"{indent}{rule} embed ends, stages begin {rule}", "bold yellow"), soft_wrap=True)
         if marked and isinstance(outcome.result, Refusal):
             out.print(Text(f"{indent}{rule} refused: {outcome.result.reason}", "bold red"), soft_wrap=True)
@@ -370,7 +407,7 @@ def _sentence(passage: Passage, kinds: Mapping[str, str], again: Mapping[str, st
     """``torch.Tensor, crosses: it is made of `x`; bound on line 12, read on line 20``."""
     what = {
         "crosses": f"{kinds.get(passage.name, '')}, crosses",
-        "made again": f"made again in forward_stages by `{again.get(passage.name, '')}`",
+        "recomputed": f"recomputed in forward_stages by `{again.get(passage.name, '')}`",
         "moved": "moved to forward_stages",
     }[passage.way]
     lines = ", ".join(map(str, passage.lines))

@@ -35,6 +35,7 @@ from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 from packaging.version import InvalidVersion, Version
 
 from codegen.errors import TimmSplitError, UsageError
+from codegen.manifest import GENERATOR
 from codegen.source.encoding import decode
 from codegen.source.user_models import OwnModels, holds_own_models, read_own_models
 from codegen.types import Release
@@ -182,7 +183,7 @@ def _installed() -> dict[Version, Path]:
 
 
 def _cache_directory() -> Path:
-    return Path(platformdirs.user_cache_dir("timm-split", appauthor=False))
+    return Path(platformdirs.user_cache_dir(GENERATOR, appauthor=False))
 
 
 def _cached() -> dict[Version, Path]:

@@ -7,7 +7,6 @@ base class or a patch embedding may stand there.
 from __future__ import annotations
 
 import ast
-import json
 import os
 import re
 import stat
@@ -16,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from codegen.errors import TimmSplitError, UsageError
+from codegen.manifest import read_header
 from codegen.source.encoding import decode
 from codegen.source.index import parse_source
 
@@ -105,9 +105,10 @@ def _python_files(directory: Path) -> Iterator[Path]:
 
 def _is_generated(directory: Path) -> bool:
     try:
-        return bool(json.loads((directory / "manifest.json").read_bytes())["generator"] == "timm-split")
-    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        read_header(directory)
+    except UsageError:
         return False
+    return True
 
 
 def _read(file: Path) -> str:

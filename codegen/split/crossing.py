@@ -129,7 +129,7 @@ def cross(
             definition, text = again
             size = batch_size(definition.tree)
             why = "it looks at self alone" if size is None else "the batch size, which the tokens have, too"
-            passages.append(Passage(name, "made again", lines, why))
+            passages.append(Passage(name, "recomputed", lines, why))
             recomputed.setdefault(text, text)
             made = set(assigned(definition.tree))
             # B, C, H, W = x.shape asserts that there are four dimensions: that stays where it is

@@ -22,7 +22,7 @@ PYTHONPATH = os.pathsep.join([str(Path(codegen.__file__).parents[1]), *filter(No
 
 def package(body: str, names: tuple[str, ...] = ("__init__.py", "vit.py")) -> dict[str, str]:
     files = {name: f"{body} = '{name}'\n" for name in names}
-    manifest = {"generator": "timm-split", "files": [*names, "manifest.json"]}
+    manifest = {"generator": "timm-split", "format": 1, "timm_version": None, "files": [*names, "manifest.json"]}
     return files | {"manifest.json": json.dumps(manifest)}
 
 
@@ -143,11 +143,11 @@ def test_a_directory_with_a_foreign_file_is_refused_unless_forced(tmp_path, fore
         "{",
         "[" * 100_000,
         '{"files": ["vit.py"]}',
-        '{"generator": "other", "files": ["vit.py"]}',
+        '{"generator": "other", "format": 2, "timm_version": null, "files": ["vit.py"]}',
         '{"generator": "timm-split"}',
-        '{"generator": "timm-split", "files": 3}',
-        '{"generator": "timm-split", "files": [{}]}',
-        '{"generator": "timm-split", "files": ["../vit.py"]}',
+        '{"generator": "timm-split", "format": 2, "timm_version": null, "files": 3}',
+        '{"generator": "timm-split", "format": 2, "timm_version": null, "files": [{}]}',
+        '{"generator": "timm-split", "format": 2, "timm_version": null, "files": ["../vit.py"]}',
     ],
 )
 def test_a_directory_without_a_manifest_of_ours_is_refused(tmp_path, manifest):

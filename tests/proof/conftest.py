@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 import timm
 
+import generated
+
 INIT = '''
 from timm.models.vision_transformer import VisionTransformer
 
@@ -35,17 +37,22 @@ def split(model):
 '''
 
 VIT = "timm.models.vision_transformer.VisionTransformer"
+COMMITTED = json.loads((Path(generated.__file__).parent / "manifest.json").read_text(encoding="utf-8"))["classes"]
 
 
 def manifest(**changes):
+    """A manifest with the entry that the package here has for a class, and one with a refusal."""
+    names = ["test_vit", "test_vit2", "test_vit4", "vit_tiny_patch16_224"]
+    resnet = {key: value for key, value in COMMITTED["timm.models.resnet.ResNet"].items() if key != "split"}
+    refused = {"file": resnet["file"], "line": resnet["line"], "reason": "it has no stem"}
     return {
         "generator": "timm-split",
         "format": 2,
         "timm_version": timm.__version__,
         "files": [],
         "classes": {
-            VIT: {"models": ["test_vit", "test_vit2", "test_vit4", "vit_tiny_patch16_224"], "split": {}},
-            "timm.models.resnet.ResNet": {"models": ["test_resnet"], "refused": {"reason": "it has no stem"}},
+            VIT: {**COMMITTED[VIT], "models": names},
+            "timm.models.resnet.ResNet": {**resnet, "models": ["test_resnet"], "refused": refused},
         },
         **changes,
     }

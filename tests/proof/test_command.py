@@ -64,7 +64,7 @@ def test_what_holds_exits_with_zero_and_plain_lines(package):
     ("arguments", "message"),
     [
         (["test_vitt", "--package", "handmade"], "did you mean test_vit"),
-        (["test_vit", "--package", "elsewhere"], "is not a package that timm-split made"),
+        (["test_vit", "--package", "elsewhere"], "is not a package that timm-split generated"),
         (["test_vit", "--package", "handmade", "--json", "missing/out.json"], "is not a directory"),
     ],
 )

@@ -123,7 +123,7 @@ def test_a_body_that_changed_after_the_boundary_alone_is_named():
 
 def test_what_heirs_inherit_is_told_once():
     change = only(MODEL + HEIR, (MODEL + HEIR).replace("return x", "return x * 2"))
-    assert (change.name, change.heirs) == ("Tiny", ("Heir",))
+    assert (change.name, change.heirs) == ("Tiny", ("timm.models.tiny.Heir",))
 
 
 def test_a_class_that_stops_inheriting_is_told_only_if_its_split_changes():
@@ -195,7 +195,7 @@ def test_json_has_both_sides(releases):
     content = json.loads(run(*releases, "--json"))
     assert (content["old"], content["new"]) == ("timm 1.2.3", "timm 1.2.4")
     (refused,) = [change for change in content["changes"] if change["kind"] == "refused"]
-    assert refused["class"] == "timm.models.tiny.Tiny"
+    assert refused["path"] == "timm.models.tiny.Tiny"
     assert refused["old"]["lines"] == [{"number": 11, "text": "x = x + self.pos_embed"}]
     assert refused["new"]["what"].startswith("refused: ")
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 from click.testing import CliRunner
-from sources import release_of, timm_release, write_timm
+from sources import release_of, write_timm
 
 from codegen.cli import main
 from codegen.errors import UsageError
@@ -74,10 +74,9 @@ def test_machines_are_told_of_the_patches_or_why_there_are_none():
     positioned = MODELS.replace("return self.blocks(x)", "x = x + self.pos_embed\n        return self.blocks(x)", 1)
     release = release_of(positioned)
     classes = json.loads(to_json(list_classes(release, analyse(release))))["classes"]
-    _, roped, tiny, whole = classes
+    roped, tiny = (classes[f"timm.models.tiny.{name}"]["split"] for name in ("Roped", "Tiny"))
     assert (tiny["position"], tiny["patches"]["boundary"]["statement"]) == (True, "x = self.patch_embed(x)")
     assert (roped["position"], list(roped["patches"])) == (False, ["absent"])
-    assert whole["position"] is whole["patches"] is None
 
 
 def test_every_class_is_listed_in_order_of_module_and_name():
@@ -128,40 +127,57 @@ def test_a_terminal_gets_a_table_and_the_counts(timm, monkeypatch):
 
 def test_json_says_all_of_a_class_that_is_split(timm):
     content = json.loads(run("Heir", "--source", timm, "--json"))
+    digest = content["classes"]["timm.models.tiny.Heir"].pop("digest")
+    assert len(digest) == 64
     assert content == {
+        "format": 2,
         "timm_version": "1.2.3",
         "origin": str(timm),
-        "classes": [
-            {
-                "class": "Heir",
+        "classes": {
+            "timm.models.tiny.Heir": {
                 "module": "timm.models.tiny",
+                "class": "Heir",
+                "file": "timm/models/tiny.py",
+                "line": 21,
                 "models": [],
-                "generated": "generated.tiny.HeirSplit",
-                "inherits": "timm.models.tiny.Roped",
-                "embed": {
-                    "returns": "RopedEmbedding",
-                    "fields": [
-                        {"name": "x", "annotation": "torch.Tensor"},
-                        {"name": "rope", "annotation": "torch.Tensor"},
-                    ],
-                    "layout": None,
+                "split": {
+                    "module": "tiny",
+                    "class": "HeirSplit",
+                    "boundary": {
+                        "file": "timm/models/tiny.py",
+                        "line": 17,
+                        "statement": "x, rope = self.patch_embed(x)",
+                        "reasons": [
+                            "line 17 runs the stem, `patch_embed`",
+                            "no positional encoding comes before the blocks",
+                            "line 18 runs the first blocks, `blocks`",
+                        ],
+                        "stem": ["patch_embed"],
+                        "blocks": ["blocks"],
+                    },
+                    "embedding": {
+                        "class": "RopedEmbedding",
+                        "tokens": "x",
+                        "layout": None,
+                        "fields": [
+                            {"name": "x", "annotation": "torch.Tensor"},
+                            {"name": "rope", "annotation": "torch.Tensor"},
+                        ],
+                        "recomputed": [],
+                    },
+                    "position": False,
+                    "patches": {"absent": NO_NEED},
+                    "inherits": "timm.models.tiny.Roped",
+                    "delegate": None,
                 },
-                "boundary": {
-                    "file": "timm/models/tiny.py",
-                    "line": 17,
-                    "statement": "x, rope = self.patch_embed(x)",
-                },
-                "position": False,
-                "patches": {"absent": NO_NEED},
-                "refused": None,
             }
-        ],
+        },
     }
 
 
 def test_json_says_why_a_class_is_refused(timm):
-    (whole,) = json.loads(run("Whole", "--source", timm, "--json"))["classes"]
-    assert whole["generated"] is whole["embed"] is whole["boundary"] is None
+    whole = json.loads(run("Whole", "--source", timm, "--json"))["classes"]["timm.models.tiny.Whole"]
+    assert "split" not in whole
     assert whole["refused"]["line"] == 30
     assert "before any patch embedding" in whole["refused"]["reason"]
 
@@ -179,18 +195,5 @@ def test_models_of_ones_own_are_listed_without_a_version(tmp_path):
     )
     content = json.loads(run("--source", source, "--json"))
     assert content["timm_version"] is None
-    assert [entry["generated"] for entry in content["classes"]] == [".mine.MineSplit"]
-
-
-def test_the_list_of_timm_has_what_the_manifest_has():
-    release = timm_release()
-    content = json.loads(to_json(list_classes(release, analyse(release))))
-    by_name = {entry["class"]: entry for entry in content["classes"]}
-    assert by_name["VisionTransformer"]["embed"] == {
-        "returns": None,
-        "fields": [{"name": "x", "annotation": "torch.Tensor"}],
-        "layout": "NLC",
-    }
-    assert by_name["VisionTransformerDistilled"]["inherits"] == "timm.models.vision_transformer.VisionTransformer"
-    assert [field["name"] for field in by_name["Eva"]["embed"]["fields"]] == ["x", "rot_pos_embed"]
-    assert "`features`" in by_name["DenseNet"]["refused"]["reason"]
+    split = content["classes"]["mine.Mine"]["split"]
+    assert (split["module"], split["class"]) == ("mine", "MineSplit")

@@ -101,7 +101,7 @@ def parts(shown: Showing) -> list[tuple[str, str]]:
 
 def ends(shown: Showing) -> list[str]:
     excerpt = shown.excerpts[-1]
-    return [line.text.strip() for line in excerpt.lines if line.number in excerpt.ends]
+    return [line.text.strip() for line in excerpt.lines if line.number in excerpt.embed_ends]
 
 
 def run(*arguments: object, code: int = 0) -> str:
@@ -151,7 +151,7 @@ def test_a_split_says_how_each_name_gets_to_the_stages_and_why():
     passages = {p.name: (p.way, p.reason) for p in shown.row.split.passages}
     assert passages == {
         "B": ("crosses", "a size of the images that the tokens may not have"),
-        "depth": ("made again", "it looks at self alone"),
+        "depth": ("recomputed", "it looks at self alone"),
         "rope": ("crosses", "it is made of `x`"),
         "x": ("crosses", "the tokens, which one masks"),
     }
@@ -196,7 +196,7 @@ def test_an_if_with_a_stem_in_each_arm_is_ruled_twice():
 def test_a_refused_class_has_the_line_marked_that_is_in_the_way():
     shown = showing(WHOLE)
     (excerpt,) = shown.excerpts
-    (marked,) = [line.text.strip() for line in excerpt.lines if line.number == excerpt.marked]
+    (marked,) = [line.text.strip() for line in excerpt.lines if line.number == excerpt.refused]
     assert marked == "return self.blocks(x)"
 
 
@@ -204,7 +204,7 @@ def test_a_refusal_for_a_line_outside_of_the_method_shows_what_is_around_it():
     shown = showing(STRAIGHT.replace("class Tiny:", "@decorated\nclass Tiny:"))
     (excerpt,) = shown.excerpts
     assert "class Tiny:" in [line.text for line in excerpt.lines]
-    assert excerpt.marked is not None
+    assert excerpt.refused is not None
 
 
 def test_a_class_that_inherits_shows_the_method_of_its_parent():
@@ -250,7 +250,7 @@ def test_the_command_prints_the_source_the_rule_and_the_reasons(tmp_path):
     assert "  line 13 runs the stem, `patch_embed`\n" in after
     assert "embed returns TinyEmbedding(x, B, rope)" in after
     assert (
-        "depth  made again in forward_stages by `depth = self.depth`: it looks at self alone; bound on line 12" in after
+        "depth  recomputed in forward_stages by `depth = self.depth`: it looks at self alone; bound on line 12" in after
     )
     assert "  to embed alone: x\n  to forward_stages alone: attn_mask\n" in after
     assert out.endswith("Generated as generated.tiny.TinySplit\n")
@@ -285,14 +285,16 @@ def test_json_has_the_parts_the_reasons_and_the_parameters(tmp_path):
     (rope,) = [passage for passage in content["passages"] if passage["name"] == "rope"]
     assert rope == {"name": "rope", "way": "crosses", "lines": [13], "reason": "it is made of `x`", "read": 20}
     (excerpt,) = content["source"]
-    assert excerpt["ends"] == [content["boundary"]["line"]] == [16]
+    split = content["classes"]["timm.models.tiny.Tiny"]["split"]
+    assert excerpt["embed_ends"] == [split["boundary"]["line"]] == [16]
     assert {"number": 16, "text": "        x = x + self.pos_embed", "part": "embed"} in excerpt["lines"]
 
 
 def test_json_of_a_refusal_has_the_line(tmp_path):
     content = json.loads(run("Tiny", "--source", write_timm(tmp_path, WHOLE), "--json"))
-    assert content["source"][0]["marked"] == content["refused"]["line"] == 7
-    assert content["reasons"] == content["passages"] == []
+    refused = content["classes"]["timm.models.tiny.Tiny"]["refused"]
+    assert content["source"][0]["refused"] == refused["line"] == 7
+    assert (content["passages"], content["parameters"]) == ([], None)
 
 
 def test_an_unknown_class_exits_with_two_and_one_line(tmp_path):
@@ -307,9 +309,9 @@ def test_every_class_of_timm_can_be_shown(outcome):
     shown = timm_showing(outcome.path)
     split = shown.row.split
     if split is None:
-        assert any(excerpt.marked for excerpt in shown.excerpts)
+        assert any(excerpt.refused for excerpt in shown.excerpts)
         return
-    assert ends(shown)[0] in split.boundary.statement or split.boundary.place.line in shown.excerpts[-1].ends
+    assert ends(shown)[0] in split.boundary.statement or split.boundary.place.line in shown.excerpts[-1].embed_ends
     shown_parts = {part for part, _ in parts(shown)}
     assert {"embed", "stages"} <= shown_parts
     crossing = {passage.name for passage in split.passages if passage.way == "crosses"}

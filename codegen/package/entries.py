@@ -1,0 +1,94 @@
+"""What became of each class, in the words of the manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from codegen.manifest import (
+    FORMAT,
+    GENERATOR,
+    AbsenceEntry,
+    BoundaryEntry,
+    ClassEntry,
+    EmbeddingEntry,
+    Manifest,
+    PatchesEntry,
+    RefusalEntry,
+    SplitEntry,
+    StatementEntry,
+    to_json,
+)
+from codegen.package.naming import module_names
+from codegen.types import Absence, Inherited, Outcome, Patches, Refusal, Split
+
+
+def manifest_text(version: str, outcomes: Sequence[Outcome], files: Sequence[str]) -> str:
+    """The manifest of a package: of a timm release, of what became of its classes, of the files of the package."""
+    return to_json(Manifest(GENERATOR, FORMAT, version or None, tuple(files), class_entries(outcomes))) + "\n"
+
+
+def class_entries(outcomes: Sequence[Outcome]) -> Mapping[str, ClassEntry]:
+    """The entry of each class, by its full name, in the order of these names."""
+    by_path = {outcome.path: outcome for outcome in outcomes}
+    modules = module_names(outcomes)
+    return {path: _class_entry(by_path[path], by_path, modules) for path in sorted(by_path)}
+
+
+def _class_entry(outcome: Outcome, by_path: Mapping[str, Outcome], modules: Mapping[str, str]) -> ClassEntry:
+    result = outcome.result
+    refused = RefusalEntry(result.place.file, result.place.line, result.reason) if isinstance(result, Refusal) else None
+    return ClassEntry(
+        module=outcome.module,
+        class_=outcome.name,
+        file=outcome.place.file,
+        line=outcome.place.line,
+        digest=outcome.digest,
+        models=outcome.models,
+        refused=refused,
+        split=None if refused else _split_entry(outcome, by_path, modules[outcome.module]),
+    )
+
+
+def _split_entry(outcome: Outcome, by_path: Mapping[str, Outcome], module: str) -> SplitEntry:
+    result = outcome.result
+    parent = result.parent if isinstance(result, Inherited) else None
+    split = result if parent is None else by_path[parent].result
+    assert isinstance(split, Split)
+    boundary = split.boundary
+    return SplitEntry(
+        module=module,
+        class_=f"{outcome.name}Split",
+        boundary=BoundaryEntry(
+            file=boundary.place.file,
+            line=boundary.place.line,
+            statement=boundary.statement,
+            reasons=boundary.reasons,
+            stem=boundary.stem,
+            blocks=boundary.blocks,
+        ),
+        embedding=EmbeddingEntry(
+            class_=split.embedding or None,
+            tokens=split.tokens,
+            layout=split.layout or None,
+            fields=split.fields,
+            recomputed=split.recomputed,
+        ),
+        position=split.position,
+        patches=_patches_entry(split.patches),
+        inherits=parent,
+        delegate=split.delegate,
+    )
+
+
+def _patches_entry(patches: Patches | Absence) -> PatchesEntry | AbsenceEntry:
+    if isinstance(patches, Absence):
+        return AbsenceEntry(patches.reason)
+    return PatchesEntry(
+        class_=patches.record or None,
+        tokens=patches.tokens,
+        layout=patches.layout or None,
+        fields=patches.fields,
+        recomputed=patches.recomputed,
+        boundary=StatementEntry(patches.place.file, patches.place.line, patches.statement),
+        reasons=patches.reasons,
+    )
