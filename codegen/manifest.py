@@ -205,8 +205,8 @@ def _read(directory: Path, kind: type[_Data]) -> _Data:
 
 
 def to_json(data: object) -> str:
-    """The JSON of a dataclass of the format, laid out for readers and for line by line comparison."""
-    return json.dumps(_encode(data), indent=1, ensure_ascii=False)
+    """The JSON of a dataclass of the format, in ASCII, as a terminal may know nothing else; a line for each value."""
+    return json.dumps(_encode(data), indent=1)
 
 
 def _encode(value: object) -> object:

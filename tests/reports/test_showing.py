@@ -275,6 +275,8 @@ def test_a_narrow_locale_cannot_make_it_fail(tmp_path):
     done = CliRunner(charset="ascii").invoke(main, ["show", "Tiny", "--source", str(source)])
     assert done.exit_code == 0
     assert "---- embed ends, stages begin ----" in done.stdout
+    done = CliRunner(charset="ascii").invoke(main, ["show", "Tiny", "--source", str(source), "--json"])
+    assert "# pösition" in [line["text"].strip() for line in json.loads(done.stdout)["source"][0]["lines"]]
 
 
 def test_json_has_the_parts_the_reasons_and_the_parameters(tmp_path):
