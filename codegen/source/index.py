@@ -10,25 +10,19 @@ import ast
 import re
 import sys
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TypeGuard
 
 from codegen.errors import TimmSplitError
+from codegen.source.imports import Import, imports, source_module
+from codegen.syntax.bindings import bound_names
 from codegen.types import Place, Release
 
 METHOD = "forward_features"
 
 _GLOBAL = re.compile(r"^\s+global\s", re.MULTILINE)
-
-
-@dataclass(frozen=True)
-class Import:
-    """Where a module-level name is imported from: ``from module import name`` or, without a name, ``import module``."""
-
-    module: str
-    name: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +49,7 @@ class Class:
                 found[statement.name] = statement
             elif isinstance(statement, ast.Assign | ast.AnnAssign):
                 targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
-                found.update({node.id: statement for target in targets for node in _names(target)})
+                found.update({name: statement for target in targets for name in bound_names(target)})
         return found
 
     @property
@@ -115,11 +109,11 @@ class Module:
 
     @cached_property
     def _top_level(self) -> tuple[Mapping[str, list[ast.stmt]], Mapping[str, ast.stmt]]:
-        """Every binding of each top-level name, and those of the names bound under a condition."""
+        """Every binding of each top-level name, and the last of those that stand under a condition."""
         bindings: dict[str, list[ast.stmt]] = {}
         conditional: dict[str, ast.stmt] = {}
         for statement, certain in _statements(self.tree.body):
-            for name in _bound(statement):
+            for name in self._bound_by(statement):
                 bindings.setdefault(name, []).append(statement)
                 if not certain:
                     conditional[name] = statement
@@ -128,6 +122,22 @@ class Module:
     @property
     def bindings(self) -> Mapping[str, list[ast.stmt]]:
         return self._top_level[0]
+
+    @property
+    def conditional(self) -> Mapping[str, ast.stmt]:
+        """The last binding under a condition of each name that has one."""
+        return self._top_level[1]
+
+    @cached_property
+    def _binds_in_expressions(self) -> bool:
+        return ":=" in self.text
+
+    def _bound_by(self, statement: ast.stmt) -> Iterator[str]:
+        parts: Sequence[ast.AST] = [statement]
+        if isinstance(statement, ast.Assign) and not self._binds_in_expressions:
+            parts = statement.targets  # the values at the top level of a model file are its largest part
+        for part in parts:
+            yield from bound_names(part, blocks=False)
 
     @cached_property
     def rebound(self) -> frozenset[str]:
@@ -146,27 +156,16 @@ class Module:
     def doubt(self, name: str) -> Place | None:
         """The second or conditional definition of a class, which makes it impossible to say which one runs."""
         nodes = self.bindings[name]
-        if len(nodes) > 1 or name in self._top_level[1]:
+        if len(nodes) > 1 or name in self.conditional:
             return Place(self.path, nodes[-1].lineno)
         return None
 
     def import_of(self, name: str) -> Import | None:
         """The unconditional import that binds a name, ``None`` where it is bound in another way or in several."""
-        nodes = self.bindings.get(name, [])
-        if not nodes or name in self._top_level[1]:
+        if name in self.conditional:
             return None
-        if all(_imports_package(node, name) for node in nodes):  # import torch, import torch.utils.checkpoint
-            return Import(name)
-        if len(nodes) != 1:
-            return None
-        node = nodes[0]
-        if isinstance(node, ast.Import):
-            return next(Import(alias.name) for alias in node.names if alias.asname == name)
-        if isinstance(node, ast.ImportFrom):
-            for alias in node.names:
-                if (alias.asname or alias.name) == name:
-                    return Import(self.absolute(node), alias.name)
-        return None
+        found = {imports(node, self.path).get(name) for node in self.bindings.get(name, [])}
+        return found.pop() if len(found) == 1 else None  # import torch, import torch.utils.checkpoint
 
     @property
     def exported(self) -> frozenset[str] | None:
@@ -175,15 +174,6 @@ class Module:
             case [ast.Assign(value=ast.List(elts=names) | ast.Tuple(elts=names))]:
                 return frozenset(n.value for n in names if isinstance(n, ast.Constant) and isinstance(n.value, str))
         return None
-
-    def absolute(self, node: ast.ImportFrom) -> str:
-        """The module from which a statement imports, relative ones made absolute."""
-        if not node.level:
-            return node.module or ""
-        package = self.name if self.path.endswith("/__init__.py") else self.name.rpartition(".")[0]
-        parents = package.split(".")
-        base = parents[: len(parents) - node.level + 1]
-        return ".".join([*base, *([node.module] if node.module else [])])
 
 
 @dataclass(frozen=True, eq=False)
@@ -264,7 +254,7 @@ class Index:
             return None
         for node in reversed(module.tree.body):
             if isinstance(node, ast.ImportFrom) and node.names[0].name == "*":
-                source = self.module(module.absolute(node))
+                source = self.module(source_module(node, module.path))
                 if source is None:
                     return None  # it may bind any name
                 public = not name.startswith("_") if source.exported is None else name in source.exported
@@ -373,41 +363,18 @@ def _stores_in(function: ast.AST) -> Iterator[ast.AST]:
                 pending.append(value)
 
 
-def _imports_package(node: ast.stmt, name: str) -> bool:
-    """Whether a statement binds a name to the top package of that name and to nothing else."""
-    if not isinstance(node, ast.Import):
-        return False
-    binding = [alias for alias in node.names if (alias.asname or alias.name.split(".")[0]) == name]
-    return all(alias.asname is None for alias in binding)
-
-
-def _names(target: ast.expr) -> Iterator[ast.Name]:
-    """The names that a target binds: of ``Tiny.extra``, none."""
-    return (node for node in ast.walk(target) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store))
-
-
-def _statements(body: list[ast.stmt], certain: bool = True) -> Iterator[tuple[ast.stmt, bool]]:
-    """Statements of a module, with those under ``if``, ``try`` and ``with``, and whether they surely run."""
+def _statements(body: Sequence[ast.stmt], certain: bool = True) -> Iterator[tuple[ast.stmt, bool]]:
+    """Statements of a module, with those inside compound ones, and whether they surely run."""
     for node in body:
         yield node, certain
-        if isinstance(node, ast.If | ast.Try | ast.With):
-            for branch in ("body", "handlers", "orelse", "finalbody"):
-                for inner in getattr(node, branch, []):
-                    if isinstance(inner, ast.ExceptHandler):
-                        yield from _statements(inner.body, False)
-                    else:
-                        yield from _statements([inner], certain and isinstance(node, ast.With))
+        for block in _blocks(node):
+            yield from _statements(block, certain and isinstance(node, ast.With))
 
 
-def _bound(node: ast.stmt) -> Iterator[str]:
-    """The names that one statement binds, its nested statements aside."""
+def _blocks(node: ast.stmt) -> Iterator[Sequence[ast.stmt]]:
+    """The blocks of a compound statement that run in the scope in which it stands."""
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-        yield node.name
-    elif isinstance(node, ast.Import | ast.ImportFrom):
-        for alias in node.names:
-            yield alias.asname or alias.name.split(".")[0]
-    elif isinstance(node, ast.Assign):
-        for target in node.targets:
-            yield from (name.id for name in _names(target))
-    elif isinstance(node, ast.AnnAssign | ast.AugAssign):
-        yield from (name.id for name in _names(node.target))
+        return
+    yield from (getattr(node, name) for name in ("body", "orelse", "finalbody") if hasattr(node, name))
+    for name in ("handlers", "cases"):
+        yield from (inner.body for inner in getattr(node, name, ()))

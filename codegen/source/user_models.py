@@ -17,6 +17,7 @@ from pathlib import Path
 from codegen.errors import TimmSplitError, UsageError
 from codegen.manifest import read_header
 from codegen.source.encoding import decode
+from codegen.source.imports import source_module
 from codegen.source.index import parse_source
 
 # Libraries that one's models are built on, rather than part of them: timm is read as a release, torch not at all.
@@ -149,8 +150,7 @@ def _imported(path: str, text: str) -> Iterator[str]:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            package = path.split("/")[: -node.level] if node.level else []
-            module = ".".join([*package, *([node.module] if node.module else [])])
+            module = source_module(node, path)
             yield from (f"{module}.{alias.name}".strip(".") for alias in node.names if alias.name != "*")
             if module:
                 yield module

@@ -11,7 +11,8 @@ from codegen.model.annotations import TENSOR, annotate
 from codegen.model.facts import Facts, Role
 from codegen.model.layout import token_layout
 from codegen.model.state import check_state
-from codegen.source.index import METHOD, Class, Import, Index, Module
+from codegen.source.imports import Import
+from codegen.source.index import METHOD, Class, Index, Module
 from codegen.split.boundary import Refused, find_cut
 from codegen.split.crossing import cross
 from codegen.split.delegate import find_delegate, find_delegate_cut, inline, joined

@@ -4,7 +4,8 @@ import pytest
 from sources import class_of, index_of, module_of, recorded, release_of, timm_release
 
 from codegen.errors import TimmSplitError
-from codegen.source.index import Import, Index, parse_models
+from codegen.source.imports import Import
+from codegen.source.index import Index, parse_models
 
 MODEL = "class Tiny:\n    def forward_features(self, x):\n        return x\n"
 
@@ -77,6 +78,11 @@ def test_all_models_of_timm_are_found():
         ("if FAST:\n    import torch", "torch", None),
         ("import torch\ntorch = None", "torch", None),
         ("import numpy as torch\nimport torch", "torch", None),
+        ("import torch\nfor torch in libraries:\n    pass", "torch", None),
+        ("import torch\nwith library() as torch:\n    pass", "torch", None),
+        ("import torch\nloaded = (torch := fast(torch))", "torch", None),
+        ("import torch\ndel torch", "torch", None),
+        ("for name in names:\n    import torch", "torch", None),
         ("torch = 1", "torch", None),
         ("", "torch", None),
     ],
