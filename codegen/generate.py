@@ -53,7 +53,7 @@ def analyse(release: Release) -> tuple[Outcome, ...]:
     with _no_garbage():
         index = parse_models(release)
         named = release.own or release.files
-        models = registered_models({module.path: module.tree for module in index.parsed() if module.path in named})
+        models = registered_models(module for module in index.parsed() if module.path in named)
         outcomes = tuple(split_release(index, models))
     if release.own and not outcomes:
         raise UsageError(

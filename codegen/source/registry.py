@@ -15,10 +15,13 @@ from __future__ import annotations
 import ast
 import builtins
 import operator
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any, Final, TypeAlias
+
+from codegen.source.imports import imports
+from codegen.source.index import Module
 
 # A dict, shared by reference. A key of unknown value may be absent; the key `...` says that there may be others.
 _Dict: TypeAlias = dict[Any, Any]
@@ -83,80 +86,40 @@ class _Lazy:
 
 
 @dataclass(frozen=True)
-class _Module:
-    """What a file binds at its top level, None where that depends on a condition."""
+class _Frame:
+    """The names of a call. The frame of a module itself has none: the module is asked for them."""
 
-    name: str
-    package: str
-    bindings: dict[str, ast.AST | _Path | None] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class _Scope:
-    """The names of a call. A module's own scope has none: the module is asked for them."""
-
-    module: _Module
+    module: str
     names: dict[str, object] = field(default_factory=dict)
 
 
-def registered_models(modules: Mapping[str, ast.Module]) -> Mapping[str, tuple[tuple[str, str], ...]]:
+def registered_models(modules: Iterable[Module]) -> Mapping[str, tuple[tuple[str, str], ...]]:
     """Find the names that timm's ``@register_model`` registers, and what they build.
 
     Args:
-        modules: Parsed files of a release by their path from the import root, ``timm/models/eva.py``.
+        modules: The files of a release in which models are registered.
 
     Returns:
         For each name, in alphabetical order, the module and the name of each class that ``create_model(name)`` may
         build: one, or more where the source asks what only a run can tell, or none where that was not found out.
         Deprecated aliases are not names.
     """
-    index: dict[str, _Module] = {}
-    functions: list[tuple[ast.FunctionDef, _Scope]] = []
-    for path, tree in modules.items():
-        name = path.removesuffix(".py").replace("/", ".")
-        module = _Module(name.removesuffix(".__init__"), name.rpartition(".")[0])
-        index[module.name] = module
-        functions += [(node, _Scope(module)) for node in _bind(tree, module) if node.decorator_list]
-    interpreter = _Interpreter(index)
+    interpreter = _Interpreter({module.name: module for module in modules})
     found: dict[str, list[set[tuple[str, str]]]] = {}
-    for node, home in functions:
+    for node, home in _decorated_functions(interpreter.modules.values()):
         ours = [interpreter.registers(decorator, home) for decorator in node.decorator_list]
         if any(ours):
             found.setdefault(node.name, []).append(interpreter.classes(node, home) if all(ours) else set())
-    for module in index.values():  # functions in the scopes that they see are cycles, which would keep all trees alive
-        module.bindings.clear()
+    interpreter.modules.clear()  # functions in the frames that they see are cycles, which would keep all trees alive
     return {name: tuple(sorted(set().union(*built))) if all(built) else () for name, built in sorted(found.items())}
 
 
-def _bind(tree: ast.Module, module: _Module) -> Iterator[ast.FunctionDef]:
-    """Note what a file binds, and give its functions, those under a condition too."""
-    for node in tree.body:
-        conditional = isinstance(node, (ast.If, ast.Try, ast.With, ast.For, ast.While))
-        for inner in ast.walk(node) if conditional else (node,):
-            match inner:
-                case ast.Import() | ast.ImportFrom():
-                    paths = _imports(inner, module)
-                    module.bindings.update(dict.fromkeys(paths) if conditional else paths)
-                case (
-                    ast.FunctionDef(name=name)
-                    | ast.ClassDef(name=name)
-                    | ast.Assign(targets=[ast.Name(id=name)])
-                    | ast.AnnAssign(target=ast.Name(id=name))
-                ):
-                    module.bindings[name] = None if conditional else inner
-                    if isinstance(inner, ast.FunctionDef):
-                        yield inner
-
-
-def _imports(node: ast.Import | ast.ImportFrom, module: _Module) -> dict[str, _Path]:
-    """What an import binds."""
-    if isinstance(node, ast.Import):
-        tops = [alias.name if alias.asname else alias.name.partition(".")[0] for alias in node.names]
-        return {alias.asname or top: _Path(top) for alias, top in zip(node.names, tops, strict=True)}
-    package = module.package.split(".")
-    origin = package[: len(package) + 1 - node.level] if node.level else []
-    origin += [node.module] if node.module else []
-    return {alias.asname or alias.name: _Path(".".join([*origin, alias.name])) for alias in node.names}
+def _decorated_functions(modules: Iterable[Module]) -> Iterator[tuple[ast.FunctionDef, _Frame]]:
+    """The decorated functions of modules, those under a condition too."""
+    for module in modules:
+        home = _Frame(module.name)
+        for nodes in module.bindings.values():
+            yield from ((node, home) for node in nodes if isinstance(node, ast.FunctionDef) and node.decorator_list)
 
 
 def _force(value: object) -> Any:
@@ -250,19 +213,19 @@ def _call_text(method: Callable[..., object], args: Sequence[object], keywords: 
 
 
 class _Interpreter:
-    def __init__(self, modules: Mapping[str, _Module]) -> None:
+    def __init__(self, modules: dict[str, Module]) -> None:
         self.modules = modules
         self.answers: list[bool] = []
         self.asked = 0
         self.pending: list[list[bool]] = []
 
-    def registers(self, decorator: ast.expr, home: _Scope) -> bool:
+    def registers(self, decorator: ast.expr, home: _Frame) -> bool:
         """Whether ``decorator`` is timm's own ``register_model``."""
         value = self.evaluate(decorator, home) if isinstance(decorator, (ast.Name, ast.Attribute)) else None
         module, _, name = value.dotted.rpartition(".") if isinstance(value, _Path) else ("", "", "")
-        return name == "register_model" and module.startswith("timm.") and module != home.module.name
+        return name == "register_model" and module.startswith("timm.") and module != home.module
 
-    def classes(self, node: ast.FunctionDef, home: _Scope) -> set[tuple[str, str]]:
+    def classes(self, node: ast.FunctionDef, home: _Frame) -> set[tuple[str, str]]:
         """What a registered function may build; nothing if that is not known for certain."""
         found = set()
         self.pending = [[]]
@@ -292,27 +255,33 @@ class _Interpreter:
         self.asked += 1
         return self.answers[self.asked - 1]
 
-    def lookup(self, name: str, scope: _Scope) -> object:
-        if name in scope.names:
-            return scope.names[name]
-        if name in scope.module.bindings:
-            return self.member(scope.module, name)
+    def lookup(self, name: str, frame: _Frame) -> object:
+        if name in frame.names:
+            return frame.names[name]
+        module = self.modules[frame.module]
+        if name in module.bindings:
+            return self.member(module, name)
         return _Path(f"builtins.{name}") if hasattr(builtins, name) else _UNKNOWN
 
-    def member(self, module: _Module, name: str) -> object:
-        """What the top level of ``module`` binds to ``name``."""
-        home = _Scope(module)
-        match module.bindings[name]:
+    def member(self, module: Module, name: str) -> object:
+        """What the top level of ``module`` binds to ``name``, by the last of its statements that do."""
+        home, last = _Frame(module.name), module.bindings[name][-1]
+        if last is module.conditional.get(name):
+            return _UNKNOWN
+        match last:
             case ast.FunctionDef(name="register_model" | "build_model_with_cfg"):
                 return _Path(f"{module.name}.{name}")
             case ast.FunctionDef() as node if all(self.registers(decorator, home) for decorator in node.decorator_list):
                 return self.function(node, home)
             case ast.ClassDef():
                 return _Class(module.name, name)
-            case ast.Assign(value=value) | ast.AnnAssign(value=ast.expr() as value):
+            case (
+                ast.Assign(targets=[ast.Name()], value=value)
+                | ast.AnnAssign(target=ast.Name(), value=ast.expr() as value)
+            ):
                 return _Lazy(lambda: self.evaluate(value, home))
-            case _Path(dotted=dotted):
-                return self.resolve(dotted)
+            case ast.Import() | ast.ImportFrom():
+                return self.resolve(imports(last, module.path)[name].path)
         return _UNKNOWN
 
     def resolve(self, dotted: str) -> object:
@@ -320,56 +289,56 @@ class _Interpreter:
         known = owner in self.modules and name in self.modules[owner].bindings
         return self.member(self.modules[owner], name) if known else _Path(dotted)
 
-    def evaluate(self, node: ast.AST, scope: _Scope) -> object:
+    def evaluate(self, node: ast.AST, frame: _Frame) -> object:
         match node:
             case ast.Constant(value=value):
                 return value
             case ast.Name(id=name):
-                return self.lookup(name, scope)
+                return self.lookup(name, frame)
             case ast.Tuple(elts=elements):
-                return tuple([self.evaluate(element, scope) for element in elements])
+                return tuple([self.evaluate(element, frame) for element in elements])
             case ast.Call():
-                return self.evaluate_call(node, scope)
+                return self.evaluate_call(node, frame)
             case ast.Attribute(value=base, attr=name):
-                return _then(self.evaluate(base, scope), lambda owner: self.attribute(owner, name))
+                return _then(self.evaluate(base, frame), lambda owner: self.attribute(owner, name))
             case ast.Dict(keys=keys, values=values):
                 display: _Dict = {}
                 for key, entry in zip(keys, values, strict=True):
                     if key:
-                        _set(display, _force(self.evaluate(key, scope)), self.entry(entry, scope))
+                        _set(display, _force(self.evaluate(key, frame)), self.entry(entry, frame))
                     else:
-                        _update(display, self.evaluate(entry, scope))
+                        _update(display, self.evaluate(entry, frame))
                 return display
             case ast.IfExp(test=test, body=body, orelse=orelse):
-                return self.evaluate(body if self.decide(self.evaluate(test, scope)) else orelse, scope)
+                return self.evaluate(body if self.decide(self.evaluate(test, frame)) else orelse, frame)
             case ast.BoolOp(op=op, values=[*firsts, last]):
                 for first in firsts:
-                    operand = self.evaluate(first, scope)
+                    operand = self.evaluate(first, frame)
                     if self.decide(operand) is isinstance(op, ast.Or):
                         return operand
-                return self.evaluate(last, scope)
+                return self.evaluate(last, frame)
             case ast.UnaryOp(op=ast.Not(), operand=negated):
-                truth = _truth(self.evaluate(negated, scope))
+                truth = _truth(self.evaluate(negated, frame))
                 return _UNKNOWN if truth is None else not truth
             case ast.Compare(left=left, ops=[comparison], comparators=[right]):
                 second = ast.Tuple(right.elts) if isinstance(right, (ast.List, ast.Set)) else right
-                return _compare(comparison, *(_force(self.evaluate(operand, scope)) for operand in (left, second)))
+                return _compare(comparison, *(_force(self.evaluate(operand, frame)) for operand in (left, second)))
             case ast.Subscript(value=base, slice=index):
-                key = _force(self.evaluate(index, scope))
-                return _then(self.evaluate(base, scope), lambda owner: _get(owner, key, _UNKNOWN))
+                key = _force(self.evaluate(index, frame))
+                return _then(self.evaluate(base, frame), lambda owner: _get(owner, key, _UNKNOWN))
             case ast.Lambda():
-                return self.function(node, scope)
+                return self.function(node, frame)
             case ast.NamedExpr():
                 raise _GivenUp
         for generator in getattr(node, "generators", ()):
-            self.assign(generator.target, _UNKNOWN, scope)
+            self.assign(generator.target, _UNKNOWN, frame)
         for child in ast.iter_child_nodes(node):  # for what they do to dictionaries
-            self.evaluate(child, scope)
+            self.evaluate(child, frame)
         return _UNKNOWN
 
-    def entry(self, node: ast.expr, scope: _Scope) -> object:
+    def entry(self, node: ast.expr, frame: _Frame) -> object:
         """A value in a dictionary. Most of the large tables that modules have are never asked for theirs."""
-        return self.evaluate(node, scope) if scope.names else _Lazy(lambda: self.evaluate(node, scope))
+        return self.evaluate(node, frame) if frame.names else _Lazy(lambda: self.evaluate(node, frame))
 
     def attribute(self, owner: object, name: str) -> object:
         match owner:
@@ -381,16 +350,16 @@ class _Interpreter:
                 return partial(_call_text, getattr(owner, name))
         return _UNKNOWN
 
-    def evaluate_call(self, node: ast.Call, scope: _Scope) -> object:
-        callee = _force(self.evaluate(node.func, scope))
-        args = [self.evaluate(arg, scope) for arg in node.args]
+    def evaluate_call(self, node: ast.Call, frame: _Frame) -> object:
+        callee = _force(self.evaluate(node.func, frame))
+        args = [self.evaluate(arg, frame) for arg in node.args]
         unpacked: _Dict = {}
         named: _Dict = {}
         for keyword in node.keywords:
             if keyword.arg:
-                named[keyword.arg] = self.entry(keyword.value, scope)
+                named[keyword.arg] = self.entry(keyword.value, frame)
             else:
-                _update(unpacked, self.evaluate(keyword.value, scope))
+                _update(unpacked, self.evaluate(keyword.value, frame))
         starred = any(isinstance(arg, ast.Starred) for arg in node.args)
         return self.call(_UNKNOWN if starred else callee, args, unpacked | named)
 
@@ -415,7 +384,7 @@ class _Interpreter:
                 _blur(value)
         return _Instance(callee) if isinstance(callee, _Class) else _UNKNOWN
 
-    def function(self, node: _Definition, home: _Scope) -> _Callable:
+    def function(self, node: _Definition, home: _Frame) -> _Callable:
         def call(args: Sequence[object], keywords: _Dict) -> object:
             if home.names or any(isinstance(value, dict) for value in (*args, *keywords.values())):
                 return self.enter(node, home, args, keywords)  # at once, for what it does to the dictionaries
@@ -423,79 +392,79 @@ class _Interpreter:
 
         return call
 
-    def enter(self, node: _Definition, home: _Scope, args: Sequence[object], keywords: _Dict) -> object:
+    def enter(self, node: _Definition, home: _Frame, args: Sequence[object], keywords: _Dict) -> object:
         """What a function returns."""
-        scope, rest, signature = _Scope(home.module, dict(home.names)), dict(keywords), node.args
+        frame, rest, signature = _Frame(home.module, dict(home.names)), dict(keywords), node.args
         positional = [*signature.posonlyargs, *signature.args]
         required = [None] * (len(positional) - len(signature.defaults))
         defaults = [*required, *signature.defaults, *signature.kw_defaults]
         for position, parameter in enumerate([*positional, *signature.kwonlyargs]):
             default, name = defaults[position], parameter.arg
             if position < min(len(args), len(positional)):
-                scope.names[name] = args[position]
+                frame.names[name] = args[position]
             elif default and name not in rest and ... not in rest:
-                scope.names[name] = self.evaluate(default, home)
+                frame.names[name] = self.evaluate(default, home)
             else:
-                scope.names[name] = rest.pop(name, _UNKNOWN)
+                frame.names[name] = rest.pop(name, _UNKNOWN)
         if signature.vararg:
-            scope.names[signature.vararg.arg] = _UNKNOWN
+            frame.names[signature.vararg.arg] = _UNKNOWN
         if signature.kwarg:
-            scope.names[signature.kwarg.arg] = rest
+            frame.names[signature.kwarg.arg] = rest
         if isinstance(node, ast.Lambda):
-            return self.evaluate(node.body, scope)
-        returned = self.execute(node.body, scope)
+            return self.evaluate(node.body, frame)
+        returned = self.execute(node.body, frame)
         return None if returned is _GOES_ON else returned
 
-    def execute(self, body: Sequence[ast.stmt], scope: _Scope) -> object:
+    def execute(self, body: Sequence[ast.stmt], frame: _Frame) -> object:
         """What the ``return`` returns that is reached, else ``_GOES_ON``."""
         for node in body:
             returned: object = _GOES_ON
             match node:
                 case ast.Expr(value=value) | ast.Assert(test=value):
-                    self.evaluate(value, scope)
+                    self.evaluate(value, frame)
                 case (
                     ast.Assign(targets=[target], value=value) | ast.AnnAssign(target=target, value=ast.expr() as value)
                 ):
-                    self.assign(target, self.evaluate(value, scope), scope)
+                    self.assign(target, self.evaluate(value, frame), frame)
                 case ast.Return(value=result):
-                    return self.evaluate(result, scope) if result else None
+                    return self.evaluate(result, frame) if result else None
                 case ast.If(test=test, body=inner, orelse=orelse):
-                    returned = self.execute(inner if self.decide(self.evaluate(test, scope)) else orelse, scope)
+                    returned = self.execute(inner if self.decide(self.evaluate(test, frame)) else orelse, frame)
                 case ast.With(items=items, body=inner):
                     for item in items:
-                        self.blur(item, scope)
-                    returned = self.execute(inner, scope)
+                        self.blur(item, frame)
+                    returned = self.execute(inner, frame)
                 case ast.FunctionDef(name=name, decorator_list=decorators):
-                    scope.names[name] = _UNKNOWN if decorators else self.function(node, scope)
+                    frame.names[name] = _UNKNOWN if decorators else self.function(node, frame)
                 case ast.Import() | ast.ImportFrom():
-                    paths = _imports(node, scope.module)
-                    scope.names.update({name: self.resolve(path.dotted) for name, path in paths.items()})
+                    found = imports(node, self.modules[frame.module].path)
+                    frame.names.update({name: self.resolve(origin.path) for name, origin in found.items()})
                 case ast.Raise():
                     raise _Raised
                 case _:
-                    self.blur(node, scope)
+                    self.blur(node, frame)
             if returned is not _GOES_ON:
                 return returned
         return _GOES_ON
 
-    def assign(self, target: ast.expr, value: object, scope: _Scope) -> None:
+    def assign(self, target: ast.expr, value: object, frame: _Frame) -> None:
         match target:
             case ast.Name(id=name):
-                scope.names[name] = value
+                frame.names[name] = value
             case ast.Tuple(elts=elements) if isinstance(value, tuple) and len(value) == len(elements):
                 for element, item in zip(elements, value, strict=True):
-                    self.assign(element, item, scope)
-            case ast.Subscript(value=base, slice=index) if isinstance(owner := self.evaluate(base, scope), dict):
-                _set(owner, _force(self.evaluate(index, scope)), value)
+                    self.assign(element, item, frame)
+            case ast.Subscript(value=base, slice=index) if isinstance(owner := self.evaluate(base, frame), dict):
+                _set(owner, _force(self.evaluate(index, frame)), value)
             case _:
-                self.blur(target, scope)
+                self.blur(target, frame)
 
-    def blur(self, node: ast.AST, scope: _Scope) -> None:
+    def blur(self, node: ast.AST, frame: _Frame) -> None:
         """Take a loop, or what else is not followed, to do anything to what it mentions."""
         for inner in ast.walk(node):
             if isinstance(inner, (ast.Return, ast.Global, ast.Nonlocal, ast.Import, ast.ImportFrom)):
                 raise _GivenUp
             if isinstance(inner, ast.Name):
-                _blur(self.lookup(inner.id, scope))
+                _blur(self.lookup(inner.id, frame))
                 if not isinstance(inner.ctx, ast.Load):
-                    scope.names[inner.id] = _UNKNOWN
+                    frame.names[inner.id] = _UNKNOWN

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import importlib
 import importlib.util
 import subprocess
@@ -12,7 +11,9 @@ from textwrap import dedent
 
 import pytest
 
+from codegen.source.index import parse_models
 from codegen.source.registry import registered_models
+from codegen.types import Release
 
 A = (("timm.models.net", "A"),)
 B = (("timm.models.net", "B"),)
@@ -40,7 +41,12 @@ vit_tiny_patch16_224 vit_tiny_r_s16_p8_224 vitamin_small_224 xcit_nano_12_p16_22
 def models(source: str, header: str = HEADER, **others: str) -> dict[str, tuple[tuple[str, str], ...]]:
     """Registered models of a release that consists of ``net.py`` and the other modules."""
     files = {"net": header + dedent(source), **{name: dedent(text) for name, text in others.items()}}
-    return dict(registered_models({f"timm/models/{name}.py": ast.parse(text) for name, text in files.items()}))
+    return found_in({f"timm/models/{name}.py": text for name, text in files.items()})
+
+
+def found_in(files: dict[str, str]) -> dict[str, tuple[tuple[str, str], ...]]:
+    """Registered models of a release that consists of these files."""
+    return dict(registered_models(parse_models(Release("1.2.3", "memory", files)).parsed()))
 
 
 def entry(body: str, helpers: str = "") -> tuple[tuple[str, str], ...]:
@@ -339,6 +345,8 @@ def _sizes(definitions): return _decode(definitions).sizes[0]
         "return wrapped('net')",
         "return conditional('net')",
         "return imported('net')",
+        "return build_model_with_cfg(unpacked, 'net')",
+        "return build_model_with_cfg(looped, 'net')",
         "flags = [" + ", ".join(["1 if nn.flag else 2"] * 10) + "]\nreturn build_model_with_cfg(A, 'net')",
     ],
 )
@@ -349,6 +357,10 @@ def wrapped(variant, **kwargs): return build_model_with_cfg(A, variant)
 def conditional(variant): return build_model_with_cfg(A, variant)
 def plain(variant='net', cls=A): return build_model_with_cfg(cls, variant)
 imported = None
+unpacked = A
+unpacked, other = B, A
+looped = A
+for looped in nn.classes: pass
 if nn.flag:
     from .net import plain as imported
     def conditional(variant): return build_model_with_cfg(B, variant)
@@ -377,8 +389,7 @@ def installed() -> dict[str, tuple[tuple[str, str], ...]]:
     assert spec.origin is not None
     package = Path(spec.origin).parent
     files = sorted((package / "models").rglob("*.py"))
-    trees = {file.relative_to(package.parent).as_posix(): ast.parse(file.read_text("utf-8")) for file in files}
-    return dict(registered_models(trees))
+    return found_in({file.relative_to(package.parent).as_posix(): file.read_text("utf-8") for file in files})
 
 
 def test_every_name_of_the_installed_timm_has_one_class_that_exists(
