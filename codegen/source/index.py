@@ -112,32 +112,22 @@ class Module:
         """Every binding of each top-level name, and the last of those that stand under a condition."""
         bindings: dict[str, list[ast.stmt]] = {}
         conditional: dict[str, ast.stmt] = {}
+        named = ":=" in self.text  # else expressions, the largest part of a model file, bind nothing
         for statement, certain in _statements(self.tree.body):
-            for name in self._bound_by(statement):
+            for name in bound_names(statement, blocks=False, expressions=named):
                 bindings.setdefault(name, []).append(statement)
                 if not certain:
                     conditional[name] = statement
         return bindings, conditional
 
-    @property
+    @cached_property
     def bindings(self) -> Mapping[str, list[ast.stmt]]:
         return self._top_level[0]
 
-    @property
+    @cached_property
     def conditional(self) -> Mapping[str, ast.stmt]:
         """The last binding under a condition of each name that has one."""
         return self._top_level[1]
-
-    @cached_property
-    def _binds_in_expressions(self) -> bool:
-        return ":=" in self.text
-
-    def _bound_by(self, statement: ast.stmt) -> Iterator[str]:
-        parts: Sequence[ast.AST] = [statement]
-        if isinstance(statement, ast.Assign) and not self._binds_in_expressions:
-            parts = statement.targets  # the values at the top level of a model file are its largest part
-        for part in parts:
-            yield from bound_names(part, blocks=False)
 
     @cached_property
     def rebound(self) -> frozenset[str]:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Iterator
 
+# What may bind a name without being an expression.
+_HOLDERS = (str, ast.stmt, ast.excepthandler, ast.match_case, ast.pattern, ast.withitem)
 
-def bound_names(code: ast.AST, *, blocks: bool = True) -> Iterator[str]:
+
+def bound_names(code: ast.AST, *, blocks: bool = True, expressions: bool = True) -> Iterator[str]:
     """Names that a statement, an expression or a target may bind, in the order in which they are written.
 
     What Python counts as local is bound: targets, also those of ``del`` and of an annotation without a value, imports,
@@ -17,14 +20,21 @@ def bound_names(code: ast.AST, *, blocks: bool = True) -> Iterator[str]:
     Args:
         code: The code.
         blocks: Whether the statements inside a compound statement count, or its head alone.
+        expressions: Whether to look for ``:=`` in expressions, which takes most of the time.
     """
-    pending: list[ast.AST | str | None] = [code]
+    pending: list[ast.AST | str] = [code]
     while pending:
         part = pending.pop()
         if isinstance(part, str):
             yield part
-        elif part is not None:
-            inner = [child for child in _parts(part) if blocks or not isinstance(child, ast.stmt)]
+        else:
+            inner = [
+                child
+                for child in _parts(part)
+                if child is not None
+                and (blocks or not isinstance(child, ast.stmt))
+                and (expressions or isinstance(child, _HOLDERS) or _is_target(child))
+            ]
             pending += reversed(inner)
 
 
@@ -54,3 +64,7 @@ def _parts(node: ast.AST) -> Iterable[ast.AST | str | None]:
         case ast.MatchMapping(patterns=patterns, rest=name):
             return (*patterns, name)
     return ast.iter_child_nodes(node)
+
+
+def _is_target(node: ast.AST | str) -> bool:
+    return isinstance(getattr(node, "ctx", None), ast.Store | ast.Del)

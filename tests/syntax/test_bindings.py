@@ -93,6 +93,12 @@ def test_the_blocks_of_a_statement_can_be_left_aside(text, names):
     assert list(bound_names(ast.parse(text).body[0], blocks=False)) == names
 
 
+@pytest.mark.parametrize("text", [text for text, _ in STATEMENTS])
+def test_where_no_name_is_bound_inside_an_expression_none_need_be_searched(text):
+    for statement in ast.parse(text.replace(":=", "==")).body:
+        assert list(bound_names(statement, expressions=False)) == list(bound_names(statement))
+
+
 def scopes(table: symtable.SymbolTable) -> Iterator[symtable.SymbolTable]:
     for child in table.get_children():
         if child.get_type() == "function":
