@@ -10,7 +10,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from codegen.model.facts import Facts, Role, names_position
-from codegen.model.tokens import assigned, token_targets
+from codegen.model.tokens import token_targets
+from codegen.syntax.bindings import bound_names
 from codegen.syntax.dataflow import dotted
 from codegen.syntax.statements import Statement
 
@@ -92,7 +93,7 @@ def _step(facts: Facts, statement: Statement, tokens: frozenset[str], derived: d
     roles |= {role for name in read for role in derived.get(name, ())}
     targets = tuple(token_targets(tree, tokens))
     if not targets:  # beside the path: what it makes may join the tokens later
-        derived.update(dict.fromkeys(assigned(tree), frozenset(roles - {Role.STEM, Role.BLOCK, Role.BOTH})))
+        derived.update(dict.fromkeys(bound_names(tree), frozenset(roles - {Role.STEM, Role.BLOCK, Role.BOTH})))
     elif any(_adds_parameter(facts, node) for node in nodes):
         roles.add(Role.POSITION)
     return Step(statement, runs, frozenset(roles), tokens, targets)

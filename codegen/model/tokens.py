@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ast
+import itertools
 from collections.abc import Iterator
+
+from codegen.syntax.bindings import bound_names
 
 _LOOKS = frozenset({"shape", "device", "dtype", "ndim", "is_cuda", "requires_grad"})
 _MEASURES = frozenset({"size", "dim", "numel", "type", "stride"})
@@ -19,7 +22,7 @@ def token_targets(tree: ast.stmt, tokens: frozenset[str]) -> Iterator[str]:
     match tree:
         case ast.Assign(targets=[target, *_], value=value):
             if reads(value, tokens):
-                yield from list(leaves(target))[:1]
+                yield from itertools.islice(bound_names(target), 1)
         case ast.AnnAssign(target=ast.Name(id=name), value=value):
             if value is not None and reads(value, tokens):
                 yield name
@@ -35,15 +38,6 @@ def token_targets(tree: ast.stmt, tokens: frozenset[str]) -> Iterator[str]:
                     for name in token_targets(inner, tokens):
                         tokens |= {name}
                         yield name
-
-
-def leaves(target: ast.expr) -> Iterator[str]:
-    match target:
-        case ast.Name(id=name):
-            yield name
-        case ast.Tuple(elts=elements) | ast.List(elts=elements):
-            for element in elements:
-                yield from leaves(element)
 
 
 def reads(node: ast.AST, tokens: frozenset[str]) -> bool:

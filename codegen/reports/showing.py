@@ -18,6 +18,7 @@ from codegen.package.render import render
 from codegen.reports.listing import ListDocument, Row, parent_name, returned, rows_of, title
 from codegen.reports.terminal import highlight
 from codegen.source.index import METHOD
+from codegen.syntax.bindings import bound_names
 from codegen.syntax.statements import source_lines
 from codegen.types import Inherited, Outcome, Passage, Patches, Refusal, Release, Split
 
@@ -366,7 +367,7 @@ def _print_reasons(showing: Showing, split: Split, out: Console) -> None:
         out.print(Text(f"  {split.patches.reason}"))
     _heading(f"embed returns {returned(split)}", out)
     kinds = {field.name: field.annotation for field in split.fields}
-    again = {name: text for text in split.recomputed for name in _bound(text)}
+    again = {name: text for text in split.recomputed for name in bound_names(ast.parse(text))}
     width = max((len(passage.name) for passage in split.passages), default=0)
     order = {name: number for number, name in enumerate(kinds)}
     for passage in sorted(split.passages, key=lambda passage: order.get(passage.name, len(order))):
@@ -396,11 +397,6 @@ def _print_reasons(showing: Showing, split: Split, out: Console) -> None:
 def _heading(text: str, out: Console) -> None:
     out.print()
     out.print(Text(text, "bold"))
-
-
-def _bound(text: str) -> Iterator[str]:
-    nodes = ast.walk(ast.parse(text))
-    return (node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store))
 
 
 def _sentence(passage: Passage, kinds: Mapping[str, str], again: Mapping[str, str], reads: Mapping[str, int]) -> str:

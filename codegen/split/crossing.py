@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from codegen.model.batch import batch_size, keeps_batch
 from codegen.model.facts import Facts
 from codegen.model.invariant import depends_on_self_alone, is_steady
-from codegen.model.tokens import assigned, token_targets
+from codegen.model.tokens import token_targets
+from codegen.syntax.bindings import bound_names
 from codegen.syntax.dataflow import Unsound, flow
 from codegen.syntax.statements import Statement
 from codegen.types import Parameter, Passage
@@ -90,106 +92,158 @@ def cross(
         Unsound: If a name may be unbound at the boundary, is read before it is bound, or cannot cross.
     """
     parameters = [parameter.name for parameter in declared]
-    given_embed = embed
-    embed, stages = sink(embed, stages)
-    passages = [
-        Passage(name, "moved", (statement.place.line,), "a constant that only the stages read")
-        for statement in given_embed
-        if statement not in embed
-        for name in assigned(statement.tree)
-    ]
+    moved = sink(embed, stages)
+    needed = _needed(*moved, parameters)
+    passed_on = _passed_on(moved[0], declared, needed)
+    ways = {name: _way(facts, moved[0], name, parameters, tokens) for name in needed if name not in passed_on}
+    fields = [name for name, way in ways.items() if isinstance(way, str)]
+    _check_fields(fields, *moved, parameters, tokens)
+    fields.remove(tokens)
+    recomputed = [way for way in ways.values() if isinstance(way, _Recomputation)]
+    kept = _without(moved[0], recomputed, fields)
+    given = flow([s.tree for s in kept])
+    reading = given.needs | (set(fields) - given.bound)  # one that is rebound under a condition is handed on
+    return Crossing(
+        embed=kept,
+        stages=moved[1],
+        fields=(tokens, *fields),
+        recomputed=tuple(dict.fromkeys(way.text for way in recomputed)),
+        embed_parameters=tuple(name for name in parameters if name in reading or name == parameters[0]),
+        stages_parameters=passed_on,
+        passages=(*_sunk(embed, moved[0]), *_passages(moved[0], ways, tokens)),
+    )
+
+
+def _needed(embed: Sequence[Statement], stages: Sequence[Statement], parameters: Sequence[str]) -> tuple[str, ...]:
+    """The names that are live at the boundary, in the order in which they are bound."""
     before = flow([s.tree for s in embed], parameters)
     after = flow([s.tree for s in stages])
     early = before.needs & (before.may_bind | after.may_bind)
     if early:
         raise Unsound(embed[0].tree, f"`{min(early)}` is read before it is assigned")
-    needed = after.needs & (before.may_bind | set(parameters))
-
-    fields: list[str] = []
-    recomputed: dict[str, str] = {}
-    spare: set[Statement] = set()
-    # each method would get a **kwargs of its own, so that one could not see what the other does to it
-    shared = {p.name for p in declared if p.kind != "**" or not any(_mentions(s.tree, p.name) for s in embed)}
-    stages_parameters = [n for n in parameters[1:] if n in needed and n in shared and n not in before.may_bind]
-    order = list(dict.fromkeys([*(name for s in embed for name in _assigned_in_order(s.tree)), *parameters]))
-    lost = needed - set(order)
+    live = after.needs & (before.may_bind | set(parameters))
+    order = Counter([*(name for s in embed for name in bound_names(s.tree)), *parameters])
+    imports = [n for s in embed for n in ast.walk(s.tree) if isinstance(n, ast.Import | ast.ImportFrom)]
+    imported = Counter(name for node in imports for name in bound_names(node))
+    lost = {name for name in live if order[name] <= imported[name]}
     if lost:
         raise Unsound(embed[0].tree, f"`{min(lost)}` is bound by an import before the boundary and read after it")
-    for name in (name for name in order if name in needed and name not in stages_parameters):
-        again = _again(facts, embed, name, parameters, tokens)
-        lines = tuple(s.place.line for s in embed if name in flow([s.tree]).may_bind)
-        if isinstance(again, str):
-            if name not in before.bound:
-                raise Unsound(stages[0].tree, f"`{name}` may be unbound at the boundary")
-            if name.startswith("_"):
-                raise Unsound(stages[0].tree, f"`{name}` would cross, and no field of a NamedTuple begins with `_`")
-            fields.append(name)
-            passages.append(Passage(name, "crosses", lines, "the tokens, which one masks" if name == tokens else again))
-        else:
-            definition, text = again
-            size = batch_size(definition.tree)
-            why = "it looks at self alone" if size is None else "the batch size, which the tokens have, too"
-            passages.append(Passage(name, "recomputed", lines, why))
-            recomputed.setdefault(text, text)
-            made = set(assigned(definition.tree))
-            # B, C, H, W = x.shape asserts that there are four dimensions: that stays where it is
-            asserts = text != definition.code and isinstance(definition.tree, ast.Assign) and made != {name}
-            if not asserts and not any(_mentions(s.tree, o) for o in made for s in embed if s is not definition):
-                spare.add(definition)
+    return tuple(name for name in order if name in live)
+
+
+def _passed_on(embed: Sequence[Statement], declared: Sequence[Parameter], needed: Collection[str]) -> tuple[str, ...]:
+    """The parameters that the stages take from their caller, as the embedding leaves them alone; never the images."""
+    bound = {name for s in embed for name in bound_names(s.tree)}
+    # each method would get a **kwargs of its own, so that one could not see what the other does to it
+    shared = [p.name for p in declared[1:] if p.kind != "**" or not any(_mentions(s.tree, p.name) for s in embed)]
+    return tuple(name for name in shared if name in needed and name not in bound)
+
+
+def _check_fields(
+    fields: Sequence[str],
+    embed: Sequence[Statement],
+    stages: Sequence[Statement],
+    parameters: Sequence[str],
+    tokens: str,
+) -> None:
+    bound = flow([s.tree for s in embed], parameters).bound
+    for name in fields:
+        if name not in bound:
+            raise Unsound(stages[0].tree, f"`{name}` may be unbound at the boundary")
+        if name.startswith("_"):
+            raise Unsound(stages[0].tree, f"`{name}` would cross, and no field of a NamedTuple begins with `_`")
     if tokens not in fields:
         raise Unsound(stages[0].tree, f"nothing after the boundary reads the tokens, `{tokens}`")
-    fields.remove(tokens)
-    kept = tuple(s for s in embed if s not in spare or set(assigned(s.tree)) & set(fields))
-    given = flow([s.tree for s in kept])
-    reading = given.needs | (set(fields) - given.bound)  # one that is rebound under a condition is handed on
-    return Crossing(
-        embed=kept,
-        stages=tuple(stages),
-        fields=(tokens, *fields),
-        recomputed=tuple(recomputed),
-        embed_parameters=tuple(name for name in parameters if name in reading or name == parameters[0]),
-        stages_parameters=tuple(stages_parameters),
-        passages=tuple(passages),
-    )
 
 
-def _assigned_in_order(tree: ast.AST) -> list[str]:
-    stores = (n for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store))
-    return [node.id for node in sorted(stores, key=lambda node: (node.lineno, node.col_offset))]
+def _without(
+    embed: Sequence[Statement], recomputed: Iterable[_Recomputation], fields: Collection[str]
+) -> tuple[Statement, ...]:
+    """The embedding without the statements that it does not need, as the stages make the names for themselves."""
+    spare = {way.definition for way in recomputed if _is_spare(way, embed)}
+    return tuple(s for s in embed if s not in spare or not set(fields).isdisjoint(bound_names(s.tree)))
 
 
-def _again(
+def _is_spare(way: _Recomputation, embed: Sequence[Statement]) -> bool:
+    names = set(bound_names(way.definition.tree))
+    # B, C, H, W = x.shape asserts that there are four dimensions: that stays where it is
+    if way.text != way.definition.code and len(names) > 1:
+        return False
+    return not any(_mentions(s.tree, name) for name in names for s in embed if s is not way.definition)
+
+
+def _sunk(embed: Sequence[Statement], kept: Sequence[Statement]) -> Iterator[Passage]:
+    for statement in embed:
+        if statement not in kept:
+            for name in bound_names(statement.tree):
+                yield Passage(name, "moved", (statement.place.line,), "a constant that only the stages read")
+
+
+def _passages(embed: Sequence[Statement], ways: Mapping[str, _Recomputation | str], tokens: str) -> Iterator[Passage]:
+    for name, way in ways.items():
+        lines = tuple(s.place.line for s in embed if name in bound_names(s.tree))
+        if isinstance(way, _Recomputation):
+            yield Passage(name, "recomputed", lines, way.reason)
+        else:
+            yield Passage(name, "crosses", lines, "the tokens, which one masks" if name == tokens else way)
+
+
+@dataclass(frozen=True)
+class _Recomputation:
+    """How the stages can make a name for themselves.
+
+    Attributes:
+        definition: The one statement of the embedding that binds it.
+        text: What the stages run: that statement, or another that gives the same.
+        reason: Why that is sound.
+    """
+
+    definition: Statement
+    text: str
+    reason: str
+
+
+def _way(
     facts: Facts, embed: Sequence[Statement], name: str, parameters: Sequence[str], tokens: str
-) -> tuple[Statement, str] | str:
-    """The one statement that binds a name, and how the stages can make the name without it; or why they cannot."""
-    binding = [s for s in embed if name in flow([s.tree]).may_bind]
+) -> _Recomputation | str:
+    """How the stages can make a name without it; or why they cannot, so that it crosses."""
+    binding = [s for s in embed if name in bound_names(s.tree)]
     if name in parameters:
         return "a parameter that is bound anew before the boundary" if binding else "a parameter that may have changed"
     if len(binding) != 1 or not isinstance(binding[0].tree, ast.Assign):
         return "what it is depends on the way that the statements took"
     definition = binding[0]
     tree = binding[0].tree
-    later = embed[embed.index(definition) + 1 :]
     size = batch_size(tree)
     if size is not None and size[0] == name:
-        # the tensor must lie on the way from the images to the tokens, and nothing after it may touch its batch
-        path = {parameters[0]}
-        for statement in embed[: embed.index(definition)]:
-            path |= set(token_targets(statement.tree, frozenset(path)))
-        if size[1] in path and tokens in keeps_batch(facts, [s.tree for s in (definition, *later)], size[1]):
-            return definition, f"{name} = {tokens}.shape[0]"
-        return "a size of the images that the tokens may not have"
-    once = all(sum(other in flow([s.tree]).may_bind for s in embed) == 1 for other in assigned(tree))
+        if not _is_batch_of_tokens(facts, embed, definition, size[1], parameters[0], tokens):
+            return "a size of the images that the tokens may not have"
+        text = f"{name} = {tokens}.shape[0]"
+        return _Recomputation(definition, text, "the batch size, which the tokens have, too")
+    counts = Counter(name for s in embed for name in set(bound_names(s.tree)))
+    once = all(counts[other] == 1 for other in bound_names(tree))
     looks = _binds_names_alone(tree) and depends_on_self_alone(facts, tree.value)
     others = [s.tree for s in embed if s is not definition]
-    if once and looks and is_steady(facts, tree.value, others, [s.tree for s in later]):
-        return definition, definition.code
+    later = [s.tree for s in embed[embed.index(definition) + 1 :]]
+    if once and looks and is_steady(facts, tree.value, others, later):
+        return _Recomputation(definition, definition.code, "it looks at self alone")
     if looks:
         return "it looks at self, which may have changed when the stages look"
-    made_of = flow([tree]).needs & {*parameters, *(other for s in embed for other in assigned(s.tree))}
+    made_of = flow([tree]).needs & {*parameters, *counts}
     if made_of:
         return f"it is made of {', '.join(f'`{other}`' for other in sorted(made_of))}"
     return "making it runs more than a look at self"
+
+
+def _is_batch_of_tokens(
+    facts: Facts, embed: Sequence[Statement], definition: Statement, tensor: str, images: str, tokens: str
+) -> bool:
+    """Whether a tensor lies on the way from the images to the tokens, and nothing after it touches its batch."""
+    number = embed.index(definition)
+    path = {images}
+    for statement in embed[:number]:
+        path |= set(token_targets(statement.tree, frozenset(path)))
+    return tensor in path and tokens in keeps_batch(facts, [s.tree for s in embed[number:]], tensor)
 
 
 def _binds_names_alone(tree: ast.Assign) -> bool:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import ast
 import functools
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 
 from codegen.source.index import METHOD, Class, Index, Module
+from codegen.syntax.bindings import bound_names
 from codegen.syntax.dataflow import BUILTINS, CONSUMERS, Flow, Unsound, escaping_scopes, signature_names
 
 _PATCHED = re.compile(rf"\.{METHOD}\s*=(?!=)|setattr\([^\n#]*[\"']{METHOD}[\"']")
@@ -84,24 +85,10 @@ def check_scope(module: Module, cls: ast.ClassDef, function: ast.FunctionDef, fl
     if "*" in module.bindings and BUILTINS & flow.needs:
         raise Unsound(function, f"`{min(BUILTINS & flow.needs)}` may be what the module gets from `import *`")
     # defaults and annotations are evaluated in the scope of the class
-    inside = {name for statement in cls.body for name in _binds(statement)}
+    inside = {name for statement in cls.body for name in bound_names(statement)}
     outside = signature_names(function)
     if inside & outside:
         raise Unsound(function, f"its signature takes `{min(inside & outside)}` from the body of the class")
-
-
-def _binds(statement: ast.stmt) -> Iterator[str]:
-    """Names that a statement may bind in the scope in which it stands."""
-    if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-        yield statement.name
-        return
-    for node in ast.walk(statement):
-        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-            yield node.id
-        elif isinstance(node, ast.alias):
-            yield node.asname or node.name.partition(".")[0]
-        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            yield node.name
 
 
 def check_class(index: Index, cls: Class, owner: Class) -> None:
@@ -122,7 +109,7 @@ def check_class(index: Index, cls: Class, owner: Class) -> None:
             raise Unsound(node, "a decorator or a metaclass may change what the class is")
         for statement in node.body:
             nested = isinstance(statement, ast.If | ast.Try | ast.With | ast.For | ast.While)
-            if nested and METHOD in _binds(statement):
+            if nested and METHOD in bound_names(statement):
                 raise Unsound(statement, f"the class defines `{METHOD}` under a condition")
         if _PATCHED.search(cls.module.text):
             raise Unsound(node, f"its module assigns to `{METHOD}` of something")
@@ -182,13 +169,13 @@ def _surely_bound(statements: Sequence[ast.stmt]) -> frozenset[str]:
             case ast.For() | ast.While():
                 pass
             case ast.Delete():
-                bound -= {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
+                bound -= set(bound_names(node))
             case ast.Assign(targets=targets):  # the values at the top level of a model file are its largest part
-                bound |= {n.id for t in targets for n in ast.walk(t) if isinstance(n, ast.Name)}
+                bound |= {name for target in targets for name in bound_names(target)}
             case ast.Expr():
                 pass
             case _:
-                bound |= set(_binds(node))
+                bound |= set(bound_names(node))
     return bound
 
 

@@ -10,6 +10,8 @@ import builtins
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from codegen.syntax.bindings import bound_names
+
 BUILTINS = frozenset(dir(builtins))
 
 # Context managers of torch that never swallow an exception, so that what their body binds is bound afterwards.
@@ -57,50 +59,100 @@ def flow(statements: Iterable[ast.stmt], bound: Iterable[str] = ()) -> Flow:
     Raises:
         Unsound: If they hold a construct that is not understood.
     """
-    walker = _Walker()
-    before = frozenset(bound)
-    after = walker.block(list(statements), before)
+    block, before = list(statements), frozenset(bound)
+    analysis = _DefiniteAssignment()
+    after = analysis.block(block, before)
     return Flow(
-        frozenset(walker.needs),
-        before if after is None else after,
-        frozenset(walker.may_bind),
-        after is not None,
+        needs=frozenset(analysis.needs),
+        bound=before if after is None else after,
+        may_bind=frozenset(name for statement in block for name in bound_names(statement)),
+        falls_through=after is not None,
     )
 
 
-class _Walker:
-    """Definite assignment, as in a compiler: ``None`` is the state of code that is never reached."""
+class _DefiniteAssignment:
+    """Which names are bound at each place on every path to it, as compilers work it out, and which are read before.
+
+    Methods take the names that are bound before some code and give those that are bound after it; ``None`` is the
+    state of code that is never reached.
+
+    Attributes:
+        needs: Names that may be read before they are bound.
+    """
 
     def __init__(self) -> None:
         self.needs: set[str] = set()
-        self.may_bind: set[str] = set()
 
     def block(self, statements: Sequence[ast.stmt], bound: frozenset[str] | None) -> frozenset[str] | None:
         for statement in statements:
-            if bound is None:  # never reached, yet its names are local to the function all the same
-                self.may_bind |= flow([statement]).may_bind
+            if bound is None:
+                flow([statement])  # never reached, and refused all the same if it is not understood
             else:
                 bound = self.statement(statement, bound)
         return bound
 
-    def read(self, node: ast.AST | None, bound: frozenset[str]) -> None:
-        if node is not None:
-            self.needs |= {name for name in free_names(node) if name not in bound}
-
-    def bind(self, target: ast.expr, bound: frozenset[str]) -> frozenset[str]:
-        names = {node.id for node in ast.walk(target) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
-        for node in ast.walk(target):
-            if isinstance(node, ast.Attribute | ast.Subscript) and isinstance(node.ctx, ast.Store):
-                self.read(node.value, bound)
-                if isinstance(node, ast.Subscript):
-                    self.read(node.slice, bound)
-        self.may_bind |= names
-        return bound | names
-
     def statement(self, node: ast.stmt, bound: frozenset[str]) -> frozenset[str] | None:
         match node:
+            case ast.If(test=test, body=body, orelse=orelse):
+                self.read(test, bound)
+                return _join(self.block(body, bound), self.block(orelse, bound))
+            case ast.For() | ast.While():
+                return self.loop(node, bound)
+            case ast.With():
+                return self.context(node, bound)
+            case ast.Try():
+                return self.attempt(node, bound)
+            case ast.Return(value=value):
+                self.read(value, bound)
+                return None
+            case ast.Raise(exc=exc, cause=cause):
+                self.read(exc, bound)
+                self.read(cause, bound)
+                return None
+            case ast.Break() | ast.Continue():
+                return None  # what follows the loop assumes that its body bound nothing
+        return self.simple(node, bound)
+
+    def loop(self, node: ast.For | ast.While, bound: frozenset[str]) -> frozenset[str] | None:
+        if isinstance(node, ast.For):
+            self.read(node.iter, bound)
+            self.block(node.body, self.bind(node.target, bound))
+        else:
+            self.read(node.test, bound)
+            self.block(node.body, bound)
+        after = self.block(node.orelse, bound)
+        return bound if after is None and _breaks(node.body) else after
+
+    def context(self, node: ast.With, bound: frozenset[str]) -> frozenset[str] | None:
+        for item in node.items:
+            self.read(item.context_expr, bound)
+            if item.optional_vars is not None:
+                bound = self.bind(item.optional_vars, bound)
+        after = self.block(node.body, bound)
+        return after if all(is_transparent(item.context_expr) for item in node.items) else bound
+
+    def attempt(self, node: ast.Try, bound: frozenset[str]) -> frozenset[str] | None:
+        after = self.block(node.orelse, self.block(node.body, bound))
+        for handler in node.handlers:
+            self.read(handler.type, bound)
+            if handler.name:
+                raise Unsound(handler, f"`except ... as {handler.name}` unbinds its name")
+            after = _join(after, self.block(handler.body, bound))
+        if node.finalbody:
+            last = self.block(node.finalbody, bound)
+            after = None if after is None or last is None else after | last
+        return after
+
+    def simple(self, node: ast.stmt, bound: frozenset[str]) -> frozenset[str]:
+        """A statement without blocks of its own, after which the next one runs."""
+        match node:
+            case ast.Pass():
+                pass
             case ast.Expr(value=value):
                 self.read(value, bound)
+            case ast.Assert(test=test, msg=msg):
+                self.read(test, bound)
+                self.read(msg, bound)
             case ast.Assign(targets=targets, value=value):
                 self.read(value, bound)
                 for target in targets:
@@ -115,82 +167,34 @@ class _Walker:
                 self.read(value, bound)
                 declared = self.bind(target, bound)  # without a value, the name is local and remains unbound
                 bound = bound if value is None else declared
-            case ast.Assert(test=test, msg=msg):
-                self.read(test, bound)
-                self.read(msg, bound)
-            case ast.Return(value=value):
-                self.read(value, bound)
-                return None
-            case ast.Raise(exc=exc, cause=cause):
-                self.read(exc, bound)
-                self.read(cause, bound)
-                return None
-            case ast.Pass():
-                pass
-            case ast.Break() | ast.Continue():
-                return None  # what follows the loop assumes that its body bound nothing
-            case ast.If(test=test, body=body, orelse=orelse):
-                self.read(test, bound)
-                return _join(self.block(body, bound), self.block(orelse, bound))
-            case ast.For(target=target, iter=iterable, body=body, orelse=orelse):
-                self.read(iterable, bound)
-                self.block(body, self.bind(target, bound))
-                return self._after_loop(body, orelse, bound)
-            case ast.While(test=test, body=body, orelse=orelse):
-                self.read(test, bound)
-                self.block(body, bound)
-                return self._after_loop(body, orelse, bound)
-            case ast.With(items=items, body=body):
-                inner = bound
-                for item in items:
-                    self.read(item.context_expr, inner)
-                    if item.optional_vars is not None:
-                        inner = self.bind(item.optional_vars, inner)
-                after = self.block(body, inner)
-                if all(_is_transparent(item.context_expr) for item in items):
-                    return after
-                return inner
-            case ast.Try(body=body, handlers=handlers, orelse=orelse, finalbody=finalbody):
-                after = self.block(orelse, self.block(body, bound))
-                for handler in handlers:
-                    self.read(handler.type, bound)
-                    if handler.name:
-                        raise Unsound(handler, f"`except ... as {handler.name}` unbinds its name")
-                    after = _join(after, self.block(handler.body, bound))
-                if finalbody:
-                    last = self.block(finalbody, bound)
-                    after = None if after is None or last is None else after | last
-                return after
-            case ast.Import(names=names) | ast.ImportFrom(names=names):
-                if isinstance(node, ast.ImportFrom) and node.level:
-                    raise Unsound(node, "a relative import would be relative to another package")
-                added = frozenset(alias.asname or alias.name.split(".")[0] for alias in names)
-                if "*" in added:
-                    raise Unsound(node, "`import *` binds names that cannot be known")
-                self.may_bind |= added
-                return bound | added
+            case ast.ImportFrom(level=level) if level:
+                raise Unsound(node, "a relative import would be relative to another package")
+            case ast.ImportFrom(names=[ast.alias(name="*")]):
+                raise Unsound(node, "`import *` binds names that cannot be known")
+            case ast.Import() | ast.ImportFrom():
+                bound = bound.union(bound_names(node))
             case ast.FunctionDef(name=name) | ast.ClassDef(name=name):
                 self.read(node, bound)
-                self.may_bind.add(name)
-                return bound | {name}
+                bound |= {name}
             case ast.Delete(targets=targets):
                 for target in targets:
                     self.read(target, bound)
-                    self.may_bind |= set(_deleted(target))
-                    bound -= set(_deleted(target))
+                    bound = bound.difference(bound_names(target))
             case _:
                 raise Unsound(node, f"`{type(node).__name__.lower()}` is not analysed")
         return bound
 
-    def _after_loop(
-        self, body: Sequence[ast.stmt], orelse: Sequence[ast.stmt], bound: frozenset[str]
-    ) -> frozenset[str] | None:
-        after = self.block(orelse, bound)
-        return bound if after is None and _breaks(body) else after
+    def read(self, node: ast.AST | None, bound: frozenset[str]) -> None:
+        if node is not None:
+            self.needs |= {name for name in free_names(node) if name not in bound}
 
-
-def _deleted(target: ast.expr) -> Iterator[str]:
-    return (node.id for node in ast.walk(target) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Del))
+    def bind(self, target: ast.expr, bound: frozenset[str]) -> frozenset[str]:
+        for node in ast.walk(target):
+            if isinstance(node, ast.Attribute | ast.Subscript) and isinstance(node.ctx, ast.Store):
+                self.read(node.value, bound)
+                if isinstance(node, ast.Subscript):
+                    self.read(node.slice, bound)
+        return bound.union(bound_names(target))
 
 
 def _join(left: frozenset[str] | None, right: frozenset[str] | None) -> frozenset[str] | None:
@@ -213,7 +217,8 @@ def _breaks(body: Sequence[ast.stmt]) -> bool:
     return False
 
 
-def _is_transparent(context: ast.expr) -> bool:
+def is_transparent(context: ast.expr) -> bool:
+    """Whether a context manager never swallows an exception."""
     function = context.func if isinstance(context, ast.Call) else context
     return dotted(function).rpartition(".")[2] in _TRANSPARENT_CONTEXTS
 
