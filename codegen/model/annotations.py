@@ -1,30 +1,46 @@
 """The types of what crosses, for the fields of an embedding.
 
 TorchScript compiles a ``NamedTuple`` by its annotations, and readers go by them. They come from annotations in the
-release where there are some, else from plain inference; what neither tells is a tensor, as it is to TorchScript.
+source where there are some, else from plain inference. What is not known is not annotated.
 """
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import builtins
+import functools
+import re
+from collections.abc import Hashable, Mapping, Sequence
 
+from codegen.model.domain import Domain
 from codegen.model.facts import Facts
-from codegen.source.index import Index, Module
+from codegen.model.interpreter import Scope, interpret
+from codegen.model.library import FUNCTIONAL, TENSOR_FUNCTIONS, TENSOR_METHODS, TENSOR_MODULES
+from codegen.source.index import Module
 from codegen.syntax.dataflow import dotted
 
+UNKNOWN = ""
 TENSOR = "torch.Tensor"
-_ALIASES = {"Tensor": TENSOR}
-_KNOWN = frozenset(
-    {"torch", "Optional", "Union", "List", "Tuple", "Dict", "Any", "Sequence", "Callable"}
-    | {"int", "bool", "float", "str", "None", "list", "tuple", "dict"}
-)
-_INT_CALLS = frozenset({"len", "int", "round"})
+# Types that are told apart here and are spelled `List` in the end: a shape, which TorchScript takes for a list of
+# numbers and which nobody can change, and a list that the method itself makes and may change. A `List` is what an
+# annotation in the source promises to stay.
+_SHAPE = "Shape"
+_OWN_LIST = "OwnList"
+_NEVER = "Never"  # what an empty list holds
+
+_TYPING = frozenset({"Optional", "Union", "List", "Tuple", "Dict", "Any", "Sequence", "Callable"})
+_BUILTIN_TYPES = frozenset({"int", "bool", "float", "str", "None", "list", "tuple", "dict"})
+_PLAIN = frozenset({"int", "float", "bool", "str"})
+_BUILTINS = {"len": "int", "int": "int", "float": "float", "bool": "bool", "str": "str"} | {
+    "isinstance": "bool",
+    "hasattr": "bool",
+}
+# Calls that leave a list as it is.
+_READERS = TENSOR_FUNCTIONS | {"len", "isinstance", "enumerate", "zip", "range", "tuple", "list", "sum", "min", "max"}
 
 
 def annotate(
-    facts: Facts, statements: Sequence[ast.stmt], parameters: Mapping[str, ast.expr | None]
+    facts: Facts, statements: Sequence[ast.stmt], parameters: Mapping[str, ast.expr | None], images: str
 ) -> Mapping[str, str]:
     """Infer the type of every name that statements bind, as source text over ``torch`` and ``typing``.
 
@@ -32,188 +48,310 @@ def annotate(
         facts: The class whose method they are in.
         statements: The statements up to the boundary.
         parameters: The method's parameters and their annotations.
+        images: The parameter that takes the images: a tensor, if it is not annotated.
+
+    Returns:
+        The types by name; empty where one is not known.
     """
-    scope = _Scope(facts.index, facts.cls.module, facts, 0)
-    names = {name: scope.spell(node) if node is not None else TENSOR for name, node in parameters.items()}
-    _run(scope, statements, names)
-    return names
+    types = Types(facts.index.memory.setdefault("annotations", {}))
+    module = facts.cls.module
+    declared = {name: kind for name, node in parameters.items() if (kind := types.declared(node, module))}
+    given = dict.fromkeys(parameters, UNKNOWN) | declared
+    if parameters.get(images) is None:
+        given[images] = TENSOR
+    return {name: _spelled(kind) for name, kind in interpret(types, facts, statements, given, declared).items()}
 
 
-@dataclass(frozen=True)
-class _Scope:
-    index: Index
-    module: Module
-    facts: Facts | None
-    depth: int
+def _spelled(kind: str) -> str:
+    if _NEVER in kind:
+        return UNKNOWN
+    return re.sub(rf"\b{_SHAPE}\b", "List[int]", re.sub(rf"\b{_OWN_LIST}\b", "List", kind))
 
-    def spell(self, node: ast.expr) -> str:
+
+class Types(Domain[str]):
+    """Types, as annotations spell them.
+
+    Args:
+        spelled: Annotations that were read before, to be added to.
+    """
+
+    unknown = UNKNOWN
+    nothing = "None"
+
+    def __init__(self, spelled: dict[Hashable, str | None]) -> None:
+        self._known = spelled
+
+    def join(self, left: str, right: str) -> str:
+        if left == right:
+            return left
+        if not left or not right:
+            return UNKNOWN
+        if "None" in (left, right):
+            other = left if right == "None" else right
+            return other if other.startswith("Optional[") else f"Optional[{other}]"
+        if left.startswith("Optional[") or right.startswith("Optional["):
+            inner = self.join(_present(left), _present(right))
+            return f"Optional[{inner}]" if inner else UNKNOWN
+        if _NEVER in (left, right):
+            return right if left == _NEVER else left
+        head = _head(left)
+        pairs = list(zip(_arguments(left), _arguments(right), strict=False))
+        if head == _head(right) and head in ("Tuple", _OWN_LIST) and len(_arguments(left)) == len(_arguments(right)):
+            joined = [self.join(*pair) for pair in pairs]
+            return f"{head}[{', '.join(joined)}]" if joined and all(joined) else UNKNOWN
+        return UNKNOWN
+
+    # Annotations in the source
+
+    def declared(self, annotation: ast.expr | None, module: Module) -> str | None:
         """An annotation in terms of ``torch`` and ``typing``, aliases of the module written out."""
-        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        if isinstance(annotation, ast.Constant) and isinstance(annotation.value, str):
             try:
-                node = ast.parse(node.value, mode="eval").body
+                annotation = ast.parse(annotation.value, mode="eval").body
             except SyntaxError:
-                return TENSOR  # a remark, not a type
-        text = ast.unparse(_Spell(self.module).visit(ast.parse(ast.unparse(node), mode="eval").body))
-        heads = {n.id for n in ast.walk(ast.parse(text)) if isinstance(n, ast.Name)}
-        return text if heads <= _KNOWN else TENSOR
+                return None  # a remark, not a type
+        if annotation is None:
+            return None
+        key = (module.name, ast.unparse(annotation))
+        if key not in self._known:
+            spell = _Spell(module)
+            spelled = spell.visit(ast.parse(ast.unparse(annotation), mode="eval").body)
+            self._known[key] = None if spell.foreign else ast.unparse(spelled)
+        return self._known[key]
+
+    # Expressions
+
+    def expression(self, node: ast.expr, scope: Scope[str]) -> str:
+        match node:
+            case ast.Constant(value=value):
+                kind = "None" if value is None else type(value).__name__
+                return kind if kind in _PLAIN | {"None"} else UNKNOWN
+            case ast.Compare(ops=ops):
+                if all(isinstance(op, ast.Is | ast.IsNot | ast.In | ast.NotIn) for op in ops):
+                    return "bool"
+                operands = [scope.of(operand) for operand in (node.left, *node.comparators)]
+                if TENSOR in operands:
+                    return TENSOR if len(operands) == 2 else UNKNOWN
+                return "bool" if all(kind in _PLAIN for kind in operands) else UNKNOWN
+            case ast.UnaryOp(op=ast.Not()):
+                return "bool"
+            case ast.UnaryOp(operand=operand):
+                kind = scope.of(operand)
+                return kind if kind in (TENSOR, "int", "float") else UNKNOWN
+            case ast.BoolOp(values=values):
+                kinds = {scope.of(value) for value in values}
+                return kinds.pop() if len(kinds) == 1 else UNKNOWN
+            case ast.BinOp(left=left, right=right, op=op):
+                return _calculated(op, scope.of(left), scope.of(right))
+            case ast.Tuple(elts=elements):
+                parts = [scope.of(element) for element in elements]
+                return f"Tuple[{', '.join(parts)}]" if parts and all(parts) else UNKNOWN
+            case ast.List(elts=[]):
+                return f"{_OWN_LIST}[{_NEVER}]"
+            case ast.List(elts=elements):
+                first, *others = [scope.of(element) for element in elements]
+                return f"{_OWN_LIST}[{first}]" if first and all(kind == first for kind in others) else UNKNOWN
+            case ast.ListComp():
+                return _comprehended(node, scope)
+            case ast.Attribute(value=owner, attr=attr):
+                return self._attribute(node, owner, attr, scope)
+            case ast.Subscript(value=owner, slice=index):
+                return _item(_present(scope.of(owner)), index)
+            case ast.JoinedStr():
+                return "str"
+        return UNKNOWN
+
+    def _attribute(self, node: ast.Attribute, owner: ast.expr, attr: str, scope: Scope[str]) -> str:
+        if name := scope.attribute(node):
+            return "bool" if name == "training" else scope.held(name)
+        kind = _present(scope.of(owner))
+        if kind != TENSOR:
+            return UNKNOWN
+        known = {"shape": _SHAPE, "ndim": "int", "T": TENSOR, "mT": TENSOR, "data": TENSOR}
+        return known.get(attr, f"torch.{attr}" if attr in ("dtype", "device") else UNKNOWN)
+
+    # Calls
+
+    def method(self, owner: str, name: str, call: ast.Call, scope: Scope[str]) -> str:
+        owner = _present(owner)
+        if owner == TENSOR:
+            if name in ("size", "stride"):
+                return "int" if call.args or call.keywords else _SHAPE
+            if name in ("dim", "numel", "ndimension"):
+                return "int"
+            if name in ("max", "min", "median"):  # of all elements
+                return UNKNOWN if call.args or call.keywords else TENSOR
+            if name in ("chunk", "split", "unbind", "tensor_split"):
+                return "List[torch.Tensor]"  # as TorchScript has it; a tuple, which cannot change
+            return TENSOR if name in TENSOR_METHODS or (name.endswith("_") and not name.startswith("_")) else UNKNOWN
+        if _head(owner) == "Dict" and name == "get" and len(_arguments(owner)) == 2:
+            default = scope.of(call.args[1]) if len(call.args) > 1 else "None"
+            return self.join(_arguments(owner)[1], default)
+        if _head(owner) == _OWN_LIST and name == "copy":
+            return owner
+        return UNKNOWN
+
+    def function(self, path: str, call: ast.Call, scope: Scope[str]) -> str:
+        head, _, name = path.rpartition(".")
+        asks_indices = any(keyword.arg == "return_indices" for keyword in call.keywords)
+        if not head:
+            return _BUILTINS.get(name, UNKNOWN)
+        if path == "torch.nn.Parameter" or (head == "torch" and name in TENSOR_FUNCTIONS):
+            return TENSOR
+        if head == "torch.nn.functional" and name in FUNCTIONAL and not asks_indices:
+            return TENSOR
+        return UNKNOWN
+
+    def module(self, kind: str, call: ast.Call, argument: str) -> str:
+        if kind == "Identity":
+            return argument
+        asks_indices = any(keyword.arg == "return_indices" for keyword in call.keywords)
+        return TENSOR if kind in TENSOR_MODULES | {"Conv", "Pool"} and not asks_indices else UNKNOWN
+
+    def unpack(self, value: str, count: int) -> Sequence[str]:
+        value = _present(value)
+        head, arguments = _head(value), _arguments(value)
+        if value == TENSOR:
+            return [TENSOR] * count
+        if value == _SHAPE:
+            return ["int"] * count
+        if head == "Tuple" and len(arguments) == 2 and arguments[1] == "...":
+            return [arguments[0]] * count
+        if head == "Tuple" and len(arguments) == count:
+            return arguments
+        if head in ("List", "Sequence", _OWN_LIST) and len(arguments) == 1:
+            return arguments * count
+        return [UNKNOWN] * count
+
+    def element(self, iterable: ast.expr, scope: Scope[str]) -> str:
+        parts = iterable.args if isinstance(iterable, ast.Call) else []
+        path = scope.path(iterable.func) if isinstance(iterable, ast.Call) else ""
+        if path == "range":
+            return "int"
+        if path in ("enumerate", "zip"):
+            kinds = (["int"] if path == "enumerate" else []) + [self.element(part, scope) for part in parts[:9]]
+            return f"Tuple[{', '.join(kinds)}]" if len(kinds) > 1 and all(kinds) else UNKNOWN
+        value = scope.of(iterable)
+        return UNKNOWN if _head(value) == "Tuple" else self.unpack(value, 1)[0]
+
+    # What changes in place
+
+    def effects(self, nodes: Sequence[ast.AST], scope: Scope[str]) -> None:
+        """Lists hold what is put into them; of a list that code is given which may put in more, nothing is known."""
+        for node in nodes:
+            match node:
+                case ast.Call(func=ast.Attribute(value=ast.Name(name), attr="append"), args=[value]) if (
+                    _head(scope.names.get(name, UNKNOWN)) == _OWN_LIST
+                ):
+                    self._append(name, scope.of(value), scope)
+                case ast.Call(func=ast.Attribute(value=ast.Name(name), attr=attr)) if attr not in ("copy", "index"):
+                    self._forget_lists([name], scope)
+                case ast.AugAssign(target=ast.Name(name)) | ast.Subscript(value=ast.Name(name), ctx=ast.Store()):
+                    self._forget_lists([name], scope)
+            if isinstance(node, ast.Call) and dotted(node.func).rpartition(".")[2] not in _READERS:
+                given = [*node.args, *(keyword.value for keyword in node.keywords)]
+                self._forget_lists([n.id for a in given for n in ast.walk(a) if isinstance(n, ast.Name)], scope)
+
+    def _append(self, name: str, kind: str, scope: Scope[str]) -> None:
+        old = scope.names[name]
+        joined = self.join(_arguments(old)[0], kind) if kind else UNKNOWN
+        for other, found in scope.names.items():  # another name of the same type may mean the same list
+            if found == old:
+                scope.names[other] = f"{_OWN_LIST}[{joined}]" if joined else UNKNOWN
+            elif old in found:
+                scope.names[other] = UNKNOWN
+
+    def _forget_lists(self, names: Sequence[str], scope: Scope[str]) -> None:
+        """Forget all lists if one of them may change: other names may mean the same."""
+        if any(_OWN_LIST in scope.names.get(name, UNKNOWN) for name in names):
+            scope.forget([name for name, kind in scope.names.items() if _OWN_LIST in kind])
+
+
+def _present(kind: str) -> str:
+    """A type where its value is used, which fails if that is ``None``."""
+    return _arguments(kind)[0] if kind.startswith("Optional[") else kind
+
+
+def _calculated(op: ast.operator, left: str, right: str) -> str:
+    left, right = _present(left), _present(right)
+    kinds = {left, right}
+    if TENSOR in kinds:
+        return TENSOR
+    if kinds <= {"int", "bool"} and "int" in kinds:
+        return "float" if isinstance(op, ast.Div) else UNKNOWN if isinstance(op, ast.Pow) else "int"
+    if kinds <= {"int", "float"}:
+        return "float"
+    return left if left == right and _head(left) == _OWN_LIST and isinstance(op, ast.Add) else UNKNOWN
+
+
+def _comprehended(node: ast.ListComp, scope: Scope[str]) -> str:
+    """The type of ``[element for target in iterable]``."""
+    if any(isinstance(inner, ast.NamedExpr) for inner in ast.walk(node)):
+        return UNKNOWN
+    targets = [generator.target for generator in node.generators]
+    inner = scope.nested([n.id for target in targets for n in ast.walk(target) if isinstance(n, ast.Name)])
+    for generator in node.generators:
+        inner.bind(generator.target, scope.domain.element(generator.iter, inner))
+    kind = inner.of(node.elt)
+    return f"{_OWN_LIST}[{kind}]" if kind else UNKNOWN
+
+
+def _item(kind: str, index: ast.expr) -> str:
+    """The type of ``value[index]``."""
+    head, arguments = _head(kind), _arguments(kind)
+    if kind == TENSOR:
+        return TENSOR
+    if isinstance(index, ast.Slice):
+        return kind if head in ("List", "Sequence", _OWN_LIST, _SHAPE) else UNKNOWN
+    if kind == _SHAPE:
+        return "int"
+    if head in ("List", "Sequence", _OWN_LIST) and len(arguments) == 1:
+        return arguments[0]
+    if head == "Dict" and len(arguments) == 2:
+        return arguments[1]
+    number = index.operand if isinstance(index, ast.UnaryOp) and isinstance(index.op, ast.USub) else index
+    if head == "Tuple" and isinstance(number, ast.Constant) and type(number.value) is int and "..." not in arguments:
+        place = number.value if number is index else len(arguments) - number.value
+        return arguments[place] if 0 <= place < len(arguments) else UNKNOWN
+    return UNKNOWN
+
+
+def _head(kind: str) -> str:
+    """``Tuple`` of ``Tuple[int, int]``, and of ``tuple[int, int]``."""
+    head = kind.partition("[")[0]
+    return head.title() if head in ("list", "tuple", "dict") else head
+
+
+@functools.cache
+def _arguments(kind: str) -> list[str]:
+    """``["torch.Tensor", "int"]`` of ``Tuple[torch.Tensor, int]``."""
+    if "[" not in kind:
+        return []
+    tree = ast.parse(kind, mode="eval").body
+    assert isinstance(tree, ast.Subscript)
+    elements = tree.slice.elts if isinstance(tree.slice, ast.Tuple) else [tree.slice]
+    return [ast.unparse(element) for element in elements]
 
 
 class _Spell(ast.NodeTransformer):
+    """Writes aliases of a module out, and notes names that are neither torch's nor those of ``typing``."""
+
     def __init__(self, module: Module, aliases: frozenset[str] = frozenset()) -> None:
         self.module = module
         self.aliases = aliases
+        self.foreign = False
 
     def visit_Name(self, node: ast.Name) -> ast.AST:
-        if node.id in _ALIASES:
-            return ast.parse(_ALIASES[node.id], mode="eval").body
-        bindings = self.module.bindings.get(node.id, [])
-        if node.id not in _KNOWN | self.aliases and len(bindings) == 1 and isinstance(bindings[0], ast.Assign):
-            value = ast.parse(ast.unparse(bindings[0].value), mode="eval").body
-            return ast.Expression(_Spell(self.module, self.aliases | {node.id}).visit(value)).body
+        name = node.id
+        bindings = self.module.bindings.get(name, [])
+        if name not in self.aliases and len(bindings) == 1 and isinstance(bindings[0], ast.Assign):
+            inner = _Spell(self.module, self.aliases | {name})
+            spelled = inner.visit(ast.parse(ast.unparse(bindings[0].value), mode="eval").body)
+            self.foreign |= inner.foreign
+            return ast.Expression(spelled).body
+        origin = self.module.origin(name) if bindings or hasattr(builtins, name) else name
+        if name == "Tensor" and origin in ("Tensor", TENSOR):
+            return ast.parse(TENSOR, mode="eval").body
+        own = {f"typing.{name}", f"collections.abc.{name}", name} if name in _TYPING else {name}
+        self.foreign |= name not in _TYPING | _BUILTIN_TYPES | {"torch"} or origin not in own
         return node
-
-
-def _run(scope: _Scope, statements: Sequence[ast.stmt], names: dict[str, str]) -> None:
-    for statement in statements:
-        match statement:
-            case ast.Assign(targets=targets, value=value):
-                for target in targets:
-                    _bind(target, _infer(scope, value, names), names)
-            case ast.AnnAssign(target=ast.Name(id=name), annotation=annotation):
-                names[name] = scope.spell(annotation)
-            case ast.If(body=body, orelse=orelse):
-                left, right = dict(names), dict(names)
-                _run(scope, body, left)
-                _run(scope, orelse, right)
-                for name in left.keys() | right.keys():
-                    names[name] = _join(left.get(name, ""), right.get(name, ""))
-            case ast.For() | ast.With():
-                _run(scope, statement.body, names)
-
-
-def _bind(target: ast.expr, kind: str, names: dict[str, str]) -> None:
-    match target:
-        case ast.Name(id=name):
-            names[name] = kind
-        case ast.Tuple(elts=elements):
-            parts = _elements(kind, len(elements))
-            for element, part in zip(elements, parts, strict=True):
-                _bind(element, part, names)
-
-
-def _elements(kind: str, count: int) -> Sequence[str]:
-    tree = ast.parse(kind, mode="eval").body
-    match tree:
-        case ast.Subscript(value=ast.Name(id="Tuple" | "tuple"), slice=ast.Tuple(elts=elements)) if (
-            len(elements) == count
-        ):
-            return [ast.unparse(element) for element in elements]
-        case ast.Subscript(value=ast.Name(id="List" | "list" | "Sequence"), slice=inner):
-            return [ast.unparse(inner)] * count
-    return [TENSOR] * count
-
-
-def _join(left: str, right: str) -> str:
-    if left == right or not left or not right:
-        return left or right
-    if "None" in (left, right):
-        other = left if right == "None" else right
-        return other if other.startswith("Optional[") else f"Optional[{other}]"
-    for one, other in ((left, right), (right, left)):
-        if one == f"Optional[{other}]":
-            return one
-    return TENSOR
-
-
-def _infer(scope: _Scope, node: ast.expr, names: Mapping[str, str]) -> str:
-    match node:
-        case ast.Constant(value=value):
-            return "None" if value is None else type(value).__name__
-        case ast.Name(id=name):
-            return names.get(name, TENSOR)
-        case ast.Compare():
-            return "bool"
-        case ast.UnaryOp(op=ast.Not()):
-            return "bool"
-        case ast.BoolOp(values=values):
-            kinds = {_infer(scope, value, names) for value in values}
-            return kinds.pop() if len(kinds) == 1 else TENSOR
-        case ast.UnaryOp(operand=operand):
-            return _infer(scope, operand, names)
-        case ast.BinOp(left=left, right=right, op=op):
-            kinds = {_infer(scope, left, names), _infer(scope, right, names)}
-            if kinds == {"int"}:
-                return "float" if isinstance(op, ast.Div) else "int"
-            return "float" if kinds <= {"int", "float"} else TENSOR
-        case ast.IfExp(body=body, orelse=orelse):
-            return _join(_infer(scope, body, names), _infer(scope, orelse, names))
-        case ast.Tuple(elts=elements):
-            return f"Tuple[{', '.join(_infer(scope, element, names) for element in elements)}]"
-        case ast.List(elts=elements):
-            kinds = {_infer(scope, element, names) for element in elements} or {TENSOR}
-            return f"List[{kinds.pop() if len(kinds) == 1 else TENSOR}]"
-        case ast.ListComp(elt=element):
-            return f"List[{_infer(scope, element, names)}]"
-        case ast.Attribute(attr="shape"):
-            return "List[int]"
-        case ast.Attribute(attr="training"):
-            return "bool"
-        case ast.Subscript(value=value, slice=index):
-            kind = _infer(scope, value, names)
-            if kind.startswith(("Dict[str, ", "List[")) and not (isinstance(index, ast.Slice)):
-                return kind.removeprefix("Dict[str, ").removeprefix("List[")[:-1]
-            return kind
-        case ast.Call(func=function):
-            return _called(scope, node, function, names)
-    return TENSOR
-
-
-def _called(scope: _Scope, node: ast.Call, function: ast.expr, names: Mapping[str, str]) -> str:
-    if isinstance(function, ast.Attribute):
-        if function.attr == "size":
-            return "int" if node.args else "List[int]"
-        receiver = _infer(scope, function.value, names) if not dotted(function).startswith("self.") else ""
-        if function.attr == "get" and receiver.startswith("Dict[str, "):
-            return _join(receiver.removeprefix("Dict[str, ")[:-1], "None")
-    name = dotted(function)
-    if isinstance(function, ast.Subscript) and isinstance(function.slice, ast.Constant):
-        name = f"{dotted(function.value)}.{function.slice.value!s}"
-    if name in _INT_CALLS:
-        return "int"
-    if scope.depth > 4:
-        return TENSOR
-    if scope.facts is not None and name.startswith(f"{scope.facts.prefix}."):
-        return _of_member(scope, scope.facts, name.removeprefix(f"{scope.facts.prefix}."))
-    return TENSOR
-
-
-def _of_member(scope: _Scope, facts: Facts, member: str) -> str:
-    found = facts.method(member)
-    if found is None:
-        for cls in facts.classes(member):
-            inner = Facts(facts.index, cls)
-            forward = inner.method("forward")
-            if forward is not None:
-                return _returned(_Scope(scope.index, forward[0].module, inner, scope.depth + 1), forward[1])
-        return TENSOR
-    inner = Facts(facts.index, facts.cls)
-    return _returned(_Scope(scope.index, found[0].module, inner, scope.depth + 1), found[1])
-
-
-def _returned(scope: _Scope, function: ast.FunctionDef) -> str:
-    if function.returns is not None:
-        return scope.spell(function.returns)
-    arguments = [*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs]
-    names = {a.arg: scope.spell(a.annotation) if a.annotation is not None else TENSOR for a in arguments}
-    _run(scope, function.body, names)
-    kinds = [_infer(scope, value, names) for value in _return_values(function)]
-    result = kinds[0] if kinds else "None"
-    for kind in kinds[1:]:
-        result = _join(result, kind)
-    return result
-
-
-def _return_values(function: ast.FunctionDef) -> Iterator[ast.expr]:
-    for node in ast.walk(function):
-        if isinstance(node, ast.Return) and node.value is not None:
-            yield node.value

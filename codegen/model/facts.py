@@ -130,6 +130,33 @@ class Facts:
         return None
 
     @cached_property
+    def _homes(self) -> Mapping[int, Class]:
+        homes: dict[int, Class] = {}
+        for cls in self.lineage:
+            values = [value for several in cls.attributes.values() for value in several]
+            values += [call for several in cls.appended.values() for call in several]
+            for leaf in (leaf for value in values for leaf in alternatives(value)):
+                homes[id(leaf)] = cls
+                homes |= {id(element): cls for element in _listed(leaf)}
+        return homes
+
+    def home(self, node: ast.expr) -> Class:
+        """The class in the lineage in which an attribute, or an element of one, is made."""
+        return self._homes.get(id(node), self.cls)
+
+    @cached_property
+    def torch_parent(self) -> str:
+        """The class of ``torch.nn`` that the class derives from, ``LayerNorm``; empty if it is plain or not known."""
+        for cls in self.lineage:
+            for base in cls.node.bases:
+                head, _, rest = dotted(base).partition(".")
+                origin = cls.module.origin(head, rest) if head else ""
+                name = origin.rpartition(".")[2]
+                if origin.startswith("torch.nn.") and name != "Module":
+                    return name
+        return ""
+
+    @cached_property
     def methods(self) -> frozenset[str]:
         return frozenset(
             name for cls in self.lineage for name, node in cls.members.items() if isinstance(node, ast.FunctionDef)
@@ -157,12 +184,7 @@ class Facts:
     def elements(self, attribute: str) -> Iterator[ast.Call]:
         """The calls that make the elements of a container: ``ModuleList([X() for ...])``, ``self.a.append(X())``."""
         for call in self.constructors(attribute):
-            for arg in call.args:
-                match arg:
-                    case ast.ListComp(elt=ast.Call() as element):
-                        yield element
-                    case ast.List(elts=elements):
-                        yield from (element for element in elements if isinstance(element, ast.Call))
+            yield from _listed(call)
         for cls in self.lineage:
             yield from cls.appended.get(attribute, ())
 
@@ -358,6 +380,25 @@ class Facts:
                 head, _, name = dotted(call.func).rpartition(".")
                 if head == self.prefix and name in self.methods:
                     yield name
+
+
+def alternatives(value: ast.expr) -> Iterator[ast.expr]:
+    """What an attribute may be set to, by a conditional expression; ``None`` aside."""
+    if isinstance(value, ast.IfExp):
+        yield from alternatives(value.body)
+        yield from alternatives(value.orelse)
+    elif not (isinstance(value, ast.Constant) and value.value is None):
+        yield value
+
+
+def _listed(value: ast.expr) -> Iterator[ast.Call]:
+    """The calls that make the elements of ``ModuleList([...])``."""
+    for argument in value.args if isinstance(value, ast.Call) else ():
+        match argument:
+            case ast.ListComp(elt=ast.Call() as element):
+                yield element
+            case ast.List(elts=elements):
+                yield from (element for element in elements if isinstance(element, ast.Call))
 
 
 def _strings(node: ast.AST) -> tuple[str, ...]:

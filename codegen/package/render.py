@@ -12,7 +12,7 @@ import jinja2
 
 from codegen.errors import TimmSplitError
 from codegen.manifest import MANIFEST
-from codegen.model.layout import SHAPES
+from codegen.model.shape import SHAPES
 from codegen.package.entries import manifest_text
 from codegen.package.formatting import format_files
 from codegen.package.naming import module_names

@@ -7,13 +7,15 @@ again by libcst (:mod:`codegen.syntax.statements`), which keeps comments and for
 from __future__ import annotations
 
 import ast
+import builtins
 import re
 import sys
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
 from codegen.errors import TimmSplitError
 from codegen.source.imports import Import, imports, source_module
@@ -51,6 +53,38 @@ class Class:
                 targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
                 found.update({name: statement for target in targets for name in bound_names(target)})
         return found
+
+    @property
+    def constructor(self) -> ast.FunctionDef | None:
+        """Its own ``__init__``."""
+        found = self.members.get("__init__")
+        return found if isinstance(found, ast.FunctionDef) else None
+
+    @cached_property
+    def constructor_names(self) -> frozenset[str]:
+        """Names that are the constructor's own, so that those of the module are hidden in it."""
+        if self.constructor is None:
+            return frozenset()
+        arguments = self.constructor.args
+        extra = [argument for argument in (arguments.vararg, arguments.kwarg) if argument is not None]
+        parameters = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, *extra]
+        return self.constructor_bound.union(parameter.arg for parameter in parameters)
+
+    @cached_property
+    def constructor_bound(self) -> frozenset[str]:
+        """Names that the statements of the constructor may bind."""
+        statements = self.constructor.body if self.constructor is not None else []
+        return frozenset(name for statement in statements for name in bound_names(statement))
+
+    @cached_property
+    def constructor_mentions(self) -> Counter[str]:
+        """How often the constructor mentions each name, but for ``**name`` in a call."""
+        nodes = list(ast.walk(self.constructor)) if self.constructor is not None else []
+        mentions = Counter(node.id for node in nodes if isinstance(node, ast.Name))
+        calls = (node for node in nodes if isinstance(node, ast.Call))
+        spread = [k.value for call in calls for k in call.keywords if k.arg is None]
+        mentions.subtract(value.id for value in spread if isinstance(value, ast.Name))
+        return mentions
 
     @property
     def attributes(self) -> Mapping[str, tuple[ast.expr, ...]]:
@@ -157,6 +191,24 @@ class Module:
         found = {imports(node, self.path).get(name) for node in self.bindings.get(name, [])}
         return found.pop() if len(found) == 1 else None  # import torch, import torch.utils.checkpoint
 
+    def origin(self, name: str, rest: str = "") -> str:
+        """The full name of what a name of the module means, ``torch.nn.functional.relu`` for ``F`` and ``relu``.
+
+        Args:
+            name: The first part of a dotted name.
+            rest: The other parts.
+
+        Returns:
+            The full name; empty where the name is bound in several ways or may come from a ``from ... import *``.
+        """
+        found = self.import_of(name)
+        if found is not None:
+            return ".".join(filter(None, [found.module, found.name, rest]))
+        if name in self.bindings:
+            return ".".join(filter(None, [self.name, name, rest])) if len(self.bindings[name]) == 1 else ""
+        plain = "*" not in self.bindings and hasattr(builtins, name)
+        return ".".join(filter(None, [name, rest])) if plain else ""
+
     @property
     def exported(self) -> frozenset[str] | None:
         """The names in ``__all__``; ``None`` where there is none that can be read."""
@@ -174,6 +226,8 @@ class Index:
     _parsed: dict[str, Module] = field(default_factory=dict)
     # kept here and not by the modules that they refer to: without cycles, trees go as soon as nobody needs them
     _classes: dict[str, Mapping[str, Class]] = field(default_factory=dict)
+    memory: dict[Hashable, Any] = field(default_factory=dict)
+    """What others worked out about its trees, by a key of their own. It goes with the index."""
 
     def parsed(self) -> tuple[Module, ...]:
         """The files that have been parsed."""
@@ -212,6 +266,10 @@ class Index:
         for _ in range(16):  # longer chains of re-exports are cycles
             if not rest and head in self.classes(module):
                 return self.classes(module)[head]
+            match module.bindings.get(head):
+                case [ast.Assign(value=ast.Name(id=alias))] if alias != head:  # SqueezeExcite = SEModule
+                    head = alias
+                    continue
             origin = module.import_of(head) or self._import_by_star(module, head, frozenset())
             if origin is None:
                 return None

@@ -7,9 +7,9 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from codegen.model.batch import batch_size, keeps_batch
 from codegen.model.facts import Facts
 from codegen.model.invariant import depends_on_self_alone, is_steady
+from codegen.model.shape import batch_size, keeps_batch
 from codegen.model.tokens import token_targets
 from codegen.syntax.bindings import bound_names
 from codegen.syntax.dataflow import Unsound, flow

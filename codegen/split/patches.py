@@ -11,9 +11,9 @@ import ast
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from codegen.model.annotations import TENSOR, annotate
+from codegen.model.annotations import annotate
 from codegen.model.facts import Facts, Role
-from codegen.model.layout import token_layout
+from codegen.model.shape import token_order
 from codegen.model.state import check_state
 from codegen.model.steps import Step, holds_position, quoted, through_views, walk
 from codegen.split.boundary import Refused
@@ -79,8 +79,8 @@ def split_patches(
         line = getattr(unsound.node, "lineno", statements[0].place.line)
         return Absence(f"it cannot be cut after its patches: {unsound.reason} (line {line})")
     trees = [s.tree for s in made]
-    kinds = annotate(facts, trees, annotations)
-    fields = tuple(Field(field, kinds.get(field, TENSOR)) for field in crossing.fields)
+    kinds = annotate(facts, trees, annotations, images)
+    fields = tuple(Field(field, kinds.get(field, "")) for field in crossing.fields)
     declared = {parameter.name: parameter for parameter in parameters}
     last = made[-1]
     return Patches(
@@ -90,7 +90,7 @@ def split_patches(
         embed_patches=Method(tuple(declared[n] for n in crossing.embed_parameters), _texts(crossing.embed)),
         embed_positions=Method(tuple(declared[n] for n in crossing.stages_parameters), _texts(crossing.stages[:-1])),
         tokens=cut.tokens,
-        layout=token_layout(facts, trees, images, cut.tokens),
+        layout=token_order(facts, trees, images, cut.tokens),
         fields=fields,
         record=name if len(fields) > 1 else "",
         recomputed=crossing.recomputed,

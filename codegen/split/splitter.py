@@ -7,9 +7,9 @@ import hashlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from codegen.model.annotations import TENSOR, annotate
+from codegen.model.annotations import annotate
 from codegen.model.facts import Facts, Role
-from codegen.model.layout import token_layout
+from codegen.model.shape import token_order
 from codegen.model.state import check_state
 from codegen.source.imports import Import
 from codegen.source.index import METHOD, Class, Index, Module
@@ -165,8 +165,8 @@ def split_class(facts: Facts, cls: Class, method: ast.stmt) -> Split:
     check_embed([s.tree for s in crossing.embed])
     check_state(inner, [s.tree for s in crossing.embed], [s.tree for s in crossing.stages])
     annotations = _annotations(function)
-    kinds = annotate(inner, [s.tree for s in cut.embed], annotations)
-    fields = tuple(Field(name, kinds.get(name, TENSOR)) for name in crossing.fields)
+    kinds = annotate(inner, [s.tree for s in cut.embed], annotations, images.name)
+    fields = tuple(Field(name, kinds.get(name, "")) for name in crossing.fields)
     # a delegate's statements read the names of the delegate's module
     imports = _imports(facts.index, cls.module, signature_names(function) | (whole.needs & cls.module.bindings.keys()))
     imports |= _imports(facts.index, inner.cls.module if delegate else cls.module, whole.needs)
@@ -194,7 +194,7 @@ def split_class(facts: Facts, cls: Class, method: ast.stmt) -> Split:
         forward_features=body.parameters,
         returns=body.returns,
         tokens=cut.tokens,
-        layout=token_layout(inner, [s.tree for s in cut.embed], images.name, cut.tokens),
+        layout=token_order(inner, [s.tree for s in cut.embed], images.name, cut.tokens),
         fields=fields,
         embedding=f"{cls.name}Embedding" if len(fields) > 1 else "",
         recomputed=crossing.recomputed,

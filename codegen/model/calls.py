@@ -1,0 +1,403 @@
+"""Which code a call runs: a helper method, the ``forward`` of a module that the constructor makes, a function."""
+
+from __future__ import annotations
+
+import ast
+from abc import abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Generic
+
+from codegen.model.construction import Construction, container_parts
+from codegen.model.domain import Code, Domain, Result, Session, Value
+from codegen.model.facts import Facts, alternatives
+from codegen.source.index import Class, Module
+from codegen.syntax.dataflow import dotted
+
+DEPTH = 6  # of calls: deeper ones give what is not known
+_ROUNDS = 6  # of modules one after the other
+# Decorators that leave what a function returns as it is.
+_TRANSPARENT_DECORATORS = frozenset(
+    {"staticmethod", "torch.jit.ignore", "torch.jit.export", "torch.jit.unused", "torch.no_grad", "torch.fx.wrap"}
+    | {"torch.compiler.disable", "timm.layers._fx.register_notrace_function", "timm.layers.register_notrace_function"}
+)
+# Libraries, and functions of Python, that leave the tensors that they are given as they are, but for names with `_`.
+_HARMLESS = ("torch.", "math.")
+_HARMLESS_BUILTINS = frozenset(
+    {"abs", "all", "any", "bool", "dict", "enumerate", "float", "getattr", "hasattr", "id", "int", "isinstance", "len"}
+    | {
+        "list",
+        "max",
+        "min",
+        "print",
+        "range",
+        "repr",
+        "reversed",
+        "round",
+        "set",
+        "sorted",
+        "str",
+        "sum",
+        "tuple",
+        "type",
+    }
+    | {"zip", "super", "callable", "issubclass", "slice", "divmod", "pow"}
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Modules:
+    """The modules that may stand in one place: the expressions that make them, and the class that holds them."""
+
+    facts: Facts
+    made: tuple[ast.expr, ...]
+
+
+@dataclass(frozen=True)
+class Arguments(Generic[Value]):
+    """What a call passes, by position and by name; ``None`` where ``*`` or ``**`` hides it."""
+
+    given: Mapping[int | str, Value] | None
+
+    def first(self, domain: Domain[Value]) -> Value:
+        """The first positional argument."""
+        return (self.given or {}).get(0, domain.unknown)
+
+    def bind(self, domain: Domain[Value], function: ast.FunctionDef, module: Module, skip: int) -> dict[str, Value]:
+        """What is known of each parameter of a function, the first ``skip`` of which are given otherwise."""
+        args = function.args
+        positional = [*args.posonlyargs, *args.args]
+        defaults = dict(zip([p.arg for p in reversed(positional)], reversed(args.defaults), strict=False))
+        defaults |= {p.arg: value for p, value in zip(args.kwonlyargs, args.kw_defaults, strict=True) if value}
+        extra = [p.arg for p in (args.vararg, args.kwarg) if p is not None]
+        values: dict[str, Value] = dict.fromkeys([p.arg for p in positional[:skip]] + extra, domain.unknown)
+        for number, parameter in enumerate([*positional[skip:], *args.kwonlyargs]):
+            name = parameter.arg
+            default = defaults.get(name)
+            declared = domain.declared(parameter.annotation, module)
+            if declared is not None:
+                values[name] = declared
+            elif self.given is None:
+                values[name] = domain.unknown
+            elif name in self.given:
+                values[name] = self.given[name]
+            elif number in self.given and number < len(positional) - skip:
+                values[name] = self.given[number]
+            else:
+                nothing = isinstance(default, ast.Constant) and default.value is None
+                values[name] = domain.nothing if nothing else domain.unknown
+        return values
+
+
+@dataclass(eq=False)
+class Calls(Generic[Value]):
+    """The part of a scope that resolves calls.
+
+    Attributes:
+        session: What the interpretation shares with others.
+        module: Where the function stands.
+        facts: The class whose method it is, if it is one.
+        code: Its text.
+        local: Names that are local to it, bound or not.
+        names: What is known of those that are bound.
+        settings: Constants that are known of ``self``, ``self.flatten``, and of parameters.
+        depth: How many calls deep.
+        modules: Names that stand for a module of ``self`` wherever they are bound.
+        touched: Names whose values code was given that may change them in place and cannot be read.
+    """
+
+    session: Session[Value]
+    module: Module
+    facts: Facts | None
+    code: Code
+    local: frozenset[str]
+    names: dict[str, Value]
+    settings: Mapping[str, object] = field(default_factory=dict)
+    depth: int = 0
+    modules: dict[str, Modules] = field(default_factory=dict)
+    touched: set[str] = field(default_factory=set)
+    _alters: bool = False  # whether a module that is being called may change what it is given
+
+    @property
+    def domain(self) -> Domain[Value]:
+        return self.session.domain
+
+    @abstractmethod
+    def of(self, node: ast.expr) -> Value:
+        """What is known of an expression."""
+
+    @abstractmethod
+    def method_of(self, owner: Value, name: str, call: ast.Call) -> Value:
+        """What a method of a value gives, by the domain."""
+
+    @abstractmethod
+    def function_of(self, path: str, call: ast.Call) -> Value:
+        """What a function gives that is no part of the release, by the domain."""
+
+    @abstractmethod
+    def enter(
+        self,
+        module: Module,
+        function: ast.FunctionDef,
+        facts: Facts | None,
+        arguments: dict[str, Value],
+        settings: Mapping[str, object],
+        modules: dict[str, Modules],
+    ) -> Result[Value]:
+        """Interpret a function in a scope of its own."""
+
+    def attribute(self, node: ast.expr) -> str:
+        """The name of an attribute of ``self``, ``pos_embed``; empty if an expression is none."""
+        return node.attr if isinstance(node, ast.Attribute) and self.facts and self.facts.is_attribute(node) else ""
+
+    def path(self, node: ast.expr) -> str:
+        """The full name of what an expression imports, ``torch.nn.functional.relu`` for ``F.relu``; else empty."""
+        head, _, rest = dotted(node).partition(".")
+        if not head or head in self.local or head in self.names:
+            return ""
+        return self.module.origin(head, rest)
+
+    def _unread(self, call: ast.Call) -> Value:
+        """What is known of a call whose code cannot be read: it may do anything to what it is given."""
+        self._touch(call)
+        return self.domain.unknown
+
+    def _touch(self, call: ast.Call, names: frozenset[str] | None = None) -> None:
+        """Note that a call may change its arguments, all of them or those of some names here."""
+        given = [*call.args, *(keyword.value for keyword in call.keywords)]
+        given += [call.func.value] if isinstance(call.func, ast.Attribute) else []
+        for node in given:
+            # a view of a tensor, x[0], has a shape of its own
+            inner = node.elts if isinstance(node, ast.Tuple | ast.List) else [node]
+            found = {n.id for n in inner if isinstance(n, ast.Name)}
+            self.touched |= found if names is None else found & names
+
+    def call(self, call: ast.Call) -> Value:
+        """What a call gives."""
+        function = call.func
+        if self.facts is not None and dotted(function).startswith(f"{self.facts.prefix}."):
+            return self._member(dotted(function).removeprefix(f"{self.facts.prefix}."), call)
+        if isinstance(function, ast.Subscript) and (name := self.attribute(function.value)):
+            return self._element(name, call)
+        if isinstance(function, ast.Name) and function.id in self.modules:
+            return self._modules(self.modules[function.id], call)
+        if path := self.path(function):
+            return self._named(path, call)
+        if isinstance(function, ast.Attribute):
+            owner = self.of(function.value)
+            if owner == self.domain.unknown:
+                self._touch(call)
+            return self.method_of(owner, function.attr, call)
+        return self._unread(call)
+
+    def _named(self, path: str, call: ast.Call) -> Value:
+        """What a function gives that a name of the module stands for."""
+        found = self.session.index.function(self.module, dotted(call.func))
+        if found is None:
+            harmless = path.startswith(_HARMLESS) and not any(keyword.arg == "out" for keyword in call.keywords)
+            if not (harmless or path in _HARMLESS_BUILTINS):
+                self._touch(call)
+            return self.function_of(path, call)
+        module, function = found
+        # a plain function may be told a setting: nchw_to(x, self.output_fmt)
+        given = _by_parameter(function, call, 0)
+        kept = {name: node for name, node in given.items() if name not in self.session.code(function).bound}
+        settings = {name: self.settings[dotted(n)] for name, n in kept.items() if dotted(n) in self.settings}
+        arguments = self._arguments(call).bind(self.domain, function, module, 0)
+        return self._run(module, function, None, arguments, settings, call, 0)
+
+    def _member(self, name: str, call: ast.Call) -> Value:
+        """What a method of ``self`` gives, or a module that it holds."""
+        assert self.facts is not None
+        found = self.facts.method(name)
+        if found is not None:
+            owner, function = found
+            skip = 0 if any(dotted(decorator) == "staticmethod" for decorator in function.decorator_list) else 1
+            arguments = self._arguments(call).bind(self.domain, function, owner.module, skip)
+            settings = {name: value for name, value in self.settings.items() if name.startswith("self.")}
+            return self._run(owner.module, function, self.at_home(), arguments, settings, call, skip)
+        if "." in name or name not in self.facts.values:
+            return self._unread(call)
+        return self._modules(Modules(self.facts, self._made(name)), call)
+
+    def _element(self, container: str, call: ast.Call) -> Value:
+        """What an element of a container gives, if all that it may hold is in sight."""
+        assert self.facts is not None
+        parts = container_parts(self.facts, container)
+        return self._unread(call) if parts is None else self._modules(Modules(self.facts, tuple(parts)), call)
+
+    def _run(
+        self,
+        module: Module,
+        function: ast.FunctionDef,
+        facts: Facts | None,
+        arguments: dict[str, Value],
+        settings: Mapping[str, object],
+        call: ast.Call,
+        skip: int,
+    ) -> Value:
+        """What a function of the release returns for some arguments."""
+        given = _by_parameter(function, call, skip)
+        bound = self.session.code(function).bound
+        passed = {name: self._module(node) for name, node in given.items() if name not in bound}
+        modules = {name: found for name, found in passed.items() if found is not None and found.made}
+        result = self._result(module, function, facts, arguments, settings, modules)
+        names = {node.id for name, node in given.items() if name in result.touched and isinstance(node, ast.Name)}
+        self._touch(call, frozenset(names))
+        return result.value
+
+    def _result(
+        self,
+        module: Module,
+        function: ast.FunctionDef,
+        facts: Facts | None,
+        arguments: dict[str, Value],
+        settings: Mapping[str, object],
+        modules: dict[str, Modules],
+    ) -> Result[Value]:
+        code = self.session.code(function)
+        unknown = Result(self.domain.unknown, frozenset(code.parameters))
+        transparent = all(_keeps_result(module, decorator) for decorator in function.decorator_list)
+        if code.opaque or not transparent:
+            return unknown
+        declared = self.domain.declared(function.returns, module)
+        if declared is not None:
+            return Result(declared)
+        if self.depth >= DEPTH:
+            return unknown
+        key = (
+            id(function),
+            id(facts and facts.cls),
+            tuple(sorted(settings.items(), key=repr)),
+            tuple((name, tuple(map(id, passed.made))) for name, passed in modules.items()),
+            *arguments.items(),
+        )
+        results = self.session.results
+        if key not in results:
+            results[key] = unknown  # for recursion
+            results[key] = self.enter(module, function, facts, arguments, settings, modules)
+        return results[key]
+
+    def at_home(self) -> Facts | None:
+        """The facts for code of the class itself, in which it is ``self`` whatever holds it."""
+        if self.facts is None or self.facts.prefix == "self":
+            return self.facts
+        return self.session.facts(self.facts.cls)
+
+    def _arguments(self, call: ast.Call) -> Arguments[Value]:
+        starred = any(isinstance(argument, ast.Starred) for argument in call.args)
+        if starred or any(keyword.arg is None for keyword in call.keywords):
+            return Arguments(None)
+        given: dict[int | str, Value] = {number: self.of(value) for number, value in enumerate(call.args)}
+        return Arguments(given | {keyword.arg: self.of(keyword.value) for keyword in call.keywords if keyword.arg})
+
+    # Modules
+
+    def _module(self, node: ast.expr) -> Modules | None:
+        """The modules that an expression may stand for: ``self.proj``, or a name for such."""
+        if isinstance(node, ast.Name):
+            return self.modules.get(node.id)
+        name = self.attribute(node)
+        if not name or self.facts is None or name in self.facts.methods:
+            return None
+        return Modules(self.facts, self._made(name))
+
+    def _made(self, attribute: str) -> tuple[ast.expr, ...]:
+        """The expressions that make what an attribute holds."""
+        assert self.facts is not None
+        return tuple(leaf for value in self.facts.values.get(attribute, ()) for leaf in alternatives(value))
+
+    def name_elements(self, target: ast.expr, iterable: ast.expr) -> None:
+        """Note that the variable of a loop stands for the elements of a container of modules."""
+        match target, iterable:
+            case ast.Tuple(elts=[_, inner]), ast.Call(func=ast.Name(id="enumerate"), args=[container]):
+                self.name_elements(inner, container)
+            case ast.Name(id=name), _ if (attribute := self.attribute(iterable)) and self.facts is not None:
+                parts = container_parts(self.facts, attribute)
+                # only a loop binds the name, or it would stand for something else elsewhere
+                if parts is not None and self.code.bound[name] == 1:
+                    self.modules[name] = Modules(self.facts, tuple(parts))
+
+    def _modules(self, modules: Modules, call: ast.Call) -> Value:
+        """What any of the modules may give that stand in one place."""
+        arguments, facts = self._arguments(call), modules.facts
+        made = [Construction.of(facts, node, facts.home(node)) for node in modules.made]
+        self._alters = not made
+        value = self.session.agreed([self._built(construction, arguments) for construction in made])
+        if self._alters:
+            self._touch(call)
+        return value
+
+    def _built(self, made: Construction | None, arguments: Arguments[Value]) -> Value:
+        """What a module gives, by the call that makes it."""
+        domain = self.domain
+        if made is None or self.depth >= DEPTH or (made.defaulted and not domain.believes_defaults):
+            self._alters = True
+            return domain.unknown
+        if made.torch == "Sequential":
+            return self._sequence(made.parts(), arguments.first(domain))
+        if made.torch:
+            return domain.module(made.torch, made.call, arguments.first(domain))
+        if made.cls is not None:
+            return self._forward(made, made.cls, arguments)
+        inner = made.returned()
+        if inner is not None:  # def conv(...): return nn.Sequential(...)
+            return self._built(inner, arguments)
+        if not made.purpose:
+            self._alters = True
+            return domain.unknown
+        return domain.module(made.purpose, made.call, arguments.first(domain))
+
+    def _sequence(self, parts: Iterable[tuple[Construction | None, bool]], value: Value) -> Value:
+        """What modules give one after the other, some of them any number of times."""
+        for part, repeated in parts:
+            value = self._repeated([part], value) if repeated else self._built(part, Arguments({0: value}))
+        return value
+
+    def _repeated(self, parts: Sequence[Construction | None], value: Value) -> Value:
+        """What any number of modules gives, one after the other in any order."""
+        for _ in range(_ROUNDS):
+            after = self.session.agreed([value, *(self._built(part, Arguments({0: value})) for part in parts)])
+            if after == value:
+                return value
+            value = after
+        return self.domain.unknown
+
+    def _forward(self, made: Construction, cls: Class, arguments: Arguments[Value]) -> Value:
+        facts, domain = self.session.facts(cls), self.domain
+        found = facts.method("forward") if facts.method("__call__") is None else None
+        if found is not None:
+            owner, function = found
+            given = arguments.bind(domain, function, owner.module, 1)
+            settings = made.settings(facts, self.session.options)
+            result = self._result(owner.module, function, facts, given, settings, {})
+            self._alters |= bool(result.touched)
+            return result.value
+        parent = facts.torch_parent
+        if not parent or facts.method("__call__") is not None:
+            self._alters = True
+            return domain.unknown
+        if parent != "Sequential":
+            return domain.module(parent, made.call, arguments.first(domain))
+        self.depth += 1  # it may hold another of its own class
+        try:
+            if facts.method("__init__") is None:
+                return self._sequence(made.parts(), arguments.first(domain))
+            return self._repeated(list(Construction.children(facts)), arguments.first(domain))
+        finally:
+            self.depth -= 1
+
+
+def _by_parameter(function: ast.FunctionDef, call: ast.Call, skip: int) -> dict[str, ast.expr]:
+    """The expressions that a call gives to parameters, as far as they are in sight."""
+    if any(isinstance(argument, ast.Starred) for argument in call.args):
+        return {}
+    parameters = [argument.arg for argument in (*function.args.posonlyargs, *function.args.args)][skip:]
+    named = {keyword.arg: keyword.value for keyword in call.keywords if keyword.arg}
+    return dict(zip(parameters, call.args, strict=False)) | named
+
+
+def _keeps_result(module: Module, decorator: ast.expr) -> bool:
+    """Whether a decorator is known to leave what a function returns as it is."""
+    head, _, rest = dotted(decorator.func if isinstance(decorator, ast.Call) else decorator).partition(".")
+    return module.origin(head, rest) in _TRANSPARENT_DECORATORS

@@ -1,0 +1,374 @@
+"""What is known of a module by the call that makes it: its class, its settings, the parts of a container."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from codegen.model.facts import Facts, alternatives
+from codegen.source.index import Class
+from codegen.syntax.bindings import bound_names
+from codegen.syntax.dataflow import dotted, returns
+
+_TORCH = "torch.nn."
+_ENUMERATION = "Format."
+_WORDS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
+# What an argument or a function of timm makes, by the words in its name, as a kind of module.
+_PURPOSES = {
+    "norm": "Identity",
+    "act": "Identity",
+    "drop": "Identity",
+    "dropout": "Identity",
+    "conv": "Conv",
+    "pool": "Pool",
+    "aa": "Pool",  # anti-aliasing
+}
+
+
+@dataclass(frozen=True)
+class Construction:
+    """A call that makes a module.
+
+    Attributes:
+        facts: The class whose module it makes.
+        call: It; a default of an argument of the constructor stands in the place of the argument.
+        home: The class in whose constructor it stands: that one, or one that it derives from.
+        hidden: Names of the module that mean something else where it stands.
+        defaulted: Whether it does: another class may be given instead.
+    """
+
+    facts: Facts
+    call: ast.Call
+    home: Class
+    hidden: frozenset[str]
+    defaulted: bool = False
+
+    @staticmethod
+    def of(facts: Facts, node: ast.expr, home: Class) -> Construction | None:
+        """What an expression in the constructor of a class makes; ``None`` where it is no call."""
+        if not isinstance(node, ast.Call):
+            return None
+        given = _default(home, node)
+        if given is not None:
+            return Construction(facts, given, home, frozenset(), defaulted=True)
+        return Construction(facts, node, home, home.constructor_names)
+
+    @cached_property
+    def name(self) -> str:
+        """The dotted name of what is called; of ``conv_nd(2)(...)`` that of the inner call."""
+        function = self.call.func
+        return dotted(function.func if isinstance(function, ast.Call) else function)
+
+    @cached_property
+    def is_local(self) -> bool:
+        """Whether the name is one of the constructor's own, so that the module's says nothing."""
+        head = self.name.partition(".")[0]
+        return head in self.hidden
+
+    @cached_property
+    def cls(self) -> Class | None:
+        """Its class, if the release has it."""
+        if not self.name or self.is_local:
+            return None
+        return self.facts.index.resolve(self.home.module, self.name)
+
+    @cached_property
+    def origin(self) -> str:
+        """The full name of what is called, ``torch.nn.Conv2d``."""
+        if not self.name or self.is_local:
+            return ""
+        head, _, rest = self.name.partition(".")
+        return self.home.module.origin(head, rest)
+
+    @property
+    def torch(self) -> str:
+        """Its class in ``torch.nn``, ``Conv2d``; empty if it is none of these."""
+        name = self.origin.removeprefix(_TORCH)
+        return name if self.origin.startswith(_TORCH) and "." not in name else ""
+
+    @property
+    def purpose(self) -> str:
+        """What it does by its name, as a kind of module: ``norm_layer(...)``, ``timm.layers.create_conv2d(...)``.
+
+        Believed are the names of what a constructor is given, and of functions of timm and torch that choose a class.
+        """
+        chosen = self.is_local or self.name.startswith("self.") or self.origin.startswith(("timm.", "torch.nn.utils."))
+        if not chosen:
+            return ""
+        words = [word.lower() for word in _WORDS.findall(self.name.rpartition(".")[2])]
+        return next((_PURPOSES[word] for word in reversed(words) if word in _PURPOSES), "")
+
+    def parts(self) -> Iterator[tuple[Construction | None, bool]]:
+        """The parts of a container by the arguments of its call, and whether there may be any number of such."""
+        yield from _parts(self.facts, self.call.args, self.home)
+        if self.call.keywords:
+            yield None, False
+
+    @staticmethod
+    def children(facts: Facts) -> Iterator[Construction | None]:
+        """What the methods of a ``Sequential`` put into it, in some order; ``None`` for what cannot be read."""
+        for home, member in ((cls, node) for cls in facts.lineage for node in cls.members.values()):
+            for node in ast.walk(member):
+                match node:
+                    case ast.Call(func=ast.Attribute(attr="add_module" | "register_module"), args=[_, part]):
+                        yield Construction.of(facts, part, home)
+                    case ast.Call(
+                        func=ast.Attribute(value=ast.Name("self"), attr="append" | "insert" | "extend"), args=parts
+                    ):
+                        yield Construction.of(facts, parts[-1], home) if parts else None
+                    case ast.Call(func=ast.Attribute(attr="__init__"), args=parts):
+                        yield from (part for part, _ in _parts(facts, parts, home))
+                    case ast.Assign(targets=[ast.Attribute(value=ast.Name("self"))], value=ast.Call() as part):
+                        yield Construction.of(facts, part, home)
+
+    def returned(self) -> Construction | None:
+        """What a plain function makes that is called: ``def conv3x3(...): return nn.Sequential(...)``."""
+        if self.is_local or not self.name:
+            return None
+        found = self.facts.index.function(self.home.module, self.name)
+        if found is None or found[0] is not self.home.module or found[1].decorator_list:
+            return None
+        function, last = found[1], found[1].body[-1]
+        if not isinstance(last, ast.Return) or last.value is None or sum(map(returns, function.body)) > 1:
+            return None
+        local = {
+            *(argument.arg for argument in function.args.args),
+            *(name for statement in function.body for name in bound_names(statement)),
+        }
+        called = {dotted(call.func) for call in ast.walk(last.value) if isinstance(call, ast.Call)}
+        if any(name.partition(".")[0] in local and not name.endswith(("norm_layer", "act_layer")) for name in called):
+            return None
+        made = last.value
+        return Construction(self.facts, made, self.home, frozenset()) if isinstance(made, ast.Call) else None
+
+    def settings(self, made: Facts, options: Options) -> Mapping[str, object]:
+        """Attributes of ``self`` that the constructor of its class sets once, from constants.
+
+        Args:
+            made: Its class.
+            options: What is assumed of the arguments of the constructor that the call stands in.
+        """
+        found = made.method("__init__")
+        if found is None:
+            return {}
+        arguments = found[1].args
+        names = [argument.arg for argument in (*arguments.posonlyargs, *arguments.args)][1:]
+        defaults = dict(zip(reversed(names), reversed(arguments.defaults), strict=False))
+        defaults |= {
+            p.arg: d for p, d in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True) if d is not None
+        }
+        given: dict[str, ast.expr] = {**dict(zip(names, self.call.args, strict=False))}
+        given |= {keyword.arg: keyword.value for keyword in self.call.keywords if keyword.arg}
+        hidden = any(isinstance(argument, ast.Starred) for argument in self.call.args)
+        for spread in (keyword.value for keyword in self.call.keywords if keyword.arg is None):
+            entries = options.entries(self.home, dotted(spread))
+            hidden |= entries is None
+            given |= entries or {}
+        if not hidden:
+            given = {**defaults, **given}  # else what is hidden may set what the call does not
+        rebound = found[0].constructor_bound
+        values: dict[str, object] = {}
+        for name, node in given.items():
+            if isinstance(node, ast.Constant) and name not in rebound:
+                values[name] = node.value
+            elif dotted(node).startswith(_ENUMERATION) and name not in rebound:
+                values[name] = dotted(node).removeprefix(_ENUMERATION)
+        settings: dict[str, object] = {}
+        count: dict[str, int] = {}
+        _apply(found[1].body, values, settings, count)
+        # what another method sets, too, or another branch, is not settled
+        return {
+            name: value
+            for name, value in settings.items()
+            if len(made.values.get(name.removeprefix("self."), ())) == count[name]
+        }
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is assumed of a model's options, the arguments of its constructor that are true or false.
+
+    A constructor may choose by one what its patch embedding is told, ``if dynamic_img_size: embed_args.update(...)``,
+    and the method ask for the same later, ``if self.dynamic_img_size``. The two go together only if one answer is
+    assumed in both.
+
+    Attributes:
+        models: The class of the model, and those that it derives from.
+        assumed: The answers.
+        asked: Options on which something was seen to depend that are not answered.
+    """
+
+    models: tuple[Class, ...]
+    assumed: Mapping[str, bool]
+    asked: set[str]
+    _entries: dict[tuple[int, str], Mapping[str, ast.expr] | None] = field(default_factory=dict)
+
+    def settings(self, facts: Facts) -> Mapping[str, object]:
+        """What the answers say of attributes of ``self`` that keep an option."""
+        found: dict[str, object] = {}
+        for name, values in facts.values.items():
+            match values:
+                case [ast.Name(id=option)] if option in self.assumed:
+                    found[f"self.{name}"] = self.assumed[option]
+        return found
+
+    def entries(self, home: Class, name: str) -> Mapping[str, ast.expr] | None:
+        """What a dictionary of the constructor holds, by the statements that fill it; ``None`` if that is not known."""
+        if (id(home), name) not in self._entries:
+            self._entries[id(home), name] = self._read(home, name)
+        return self._entries[id(home), name]
+
+    def _read(self, home: Class, name: str) -> Mapping[str, ast.expr] | None:
+        function = home.constructor
+        if function is None or not name:
+            return None
+        entries: dict[str, ast.expr] = {}
+        seen = self._fill(home, function.body, name, entries)
+        return entries if seen == home.constructor_mentions[name] else None
+
+    def _fill(self, home: Class, statements: Sequence[ast.stmt], name: str, entries: dict[str, ast.expr]) -> int:
+        """Follow what fills a dictionary, and count how often that mentions it."""
+        seen = 0
+        for statement in statements:
+            filled: Mapping[str, ast.expr] | None = None
+            match statement:
+                case ast.Assign(targets=[ast.Name(id=target)], value=value) if target == name:
+                    filled = _literal(value)
+                    entries.clear()
+                case ast.Assign(
+                    targets=[ast.Subscript(value=ast.Name(id=target), slice=ast.Constant(value=str(key)))], value=value
+                ) if target == name:
+                    filled = {key: value}
+                case ast.Expr(
+                    value=ast.Call(func=ast.Attribute(value=ast.Name(id=target), attr="update"), args=a, keywords=k)
+                ) if target == name:
+                    filled = _literal(ast.Call(ast.Name("dict", ast.Load()), a, k))
+                case ast.If(test=test, body=body, orelse=orelse):
+                    answer = self._answer(home, test) if _mentions([*body, *orelse], name) else None
+                    arms: list[dict[str, ast.expr]] = [dict(entries), dict(entries)]
+                    seen += self._fill(home, body, name, arms[0]) + self._fill(home, orelse, name, arms[1])
+                    same = {key: value for key, value in arms[0].items() if arms[1].get(key) is value}
+                    open_ = dict.fromkeys([*arms[0], *arms[1]], _OPEN) | same
+                    entries.clear()
+                    entries.update(open_ if answer is None else arms[0] if answer else arms[1])
+            if filled is not None:
+                entries.update(filled)
+                seen += 1
+        return seen
+
+    def _answer(self, home: Class, test: ast.expr) -> bool | None:
+        """What is assumed of an option."""
+        if not isinstance(test, ast.Name) or home not in self.models:
+            return None
+        if test.id not in self.assumed:
+            self.asked.add(test.id)
+        return self.assumed.get(test.id)
+
+
+_OPEN = ast.Name("_", ast.Load())  # what an entry may be that is filled under a condition
+
+
+def _mentions(statements: Sequence[ast.stmt], name: str) -> bool:
+    return any(isinstance(n, ast.Name) and n.id == name for s in statements for n in ast.walk(s))
+
+
+def _literal(node: ast.expr) -> Mapping[str, ast.expr] | None:
+    """The entries of a dictionary that is written out: ``dict(a=1)``, ``{'a': 1}``, ``dict({'a': 1}, b=2)``."""
+    match node:
+        case ast.Dict(keys=keys, values=values):
+            names = [key.value for key in keys if isinstance(key, ast.Constant) and isinstance(key.value, str)]
+            return dict(zip(names, values, strict=True)) if len(names) == len(keys) else None
+        case ast.Call(func=ast.Name(id="dict"), args=args, keywords=keywords):
+            parts = [_literal(argument) for argument in args]
+            if any(part is None for part in parts) or any(keyword.arg is None for keyword in keywords):
+                return None
+            entries = {name: value for part in parts for name, value in (part or {}).items()}
+            return entries | {keyword.arg: keyword.value for keyword in keywords if keyword.arg}
+    return None
+
+
+def container_parts(facts: Facts, container: str) -> Sequence[ast.Call] | None:
+    """The calls that make the elements of a container, ``None`` if it may hold others."""
+    for value in facts.values.get(container, ()):
+        for argument in value.args if isinstance(value, ast.Call) else ():
+            known = isinstance(argument, ast.ListComp) and isinstance(argument.elt, ast.Call)
+            listed = isinstance(argument, ast.List) and all(isinstance(e, ast.Call) for e in argument.elts)
+            if not (known or listed):
+                return None
+    for member in (node for cls in facts.lineage for node in cls.members.values()):
+        for call in (node for node in ast.walk(member) if isinstance(node, ast.Call)):
+            match call.func:
+                case ast.Attribute(value=ast.Attribute(attr=attr), attr="append") if attr == container:
+                    if not isinstance(call.args[0], ast.Call):
+                        return None
+                case ast.Attribute(value=ast.Attribute(attr=attr), attr="insert" | "extend") if attr == container:
+                    return None
+    return list(facts.elements(container))
+
+
+def _parts(facts: Facts, arguments: Sequence[ast.expr], home: Class) -> Iterator[tuple[Construction | None, bool]]:
+    for argument in arguments:
+        match argument:
+            case ast.Starred(value=ast.List(elts=elements) | ast.Tuple(elts=elements)):
+                yield from _parts(facts, elements, home)
+            case ast.Starred(
+                value=ast.Call(func=ast.Name("filter"), args=[ast.Constant(None), ast.List(elts=elements)])
+            ):
+                yield from _parts(facts, [leaf for element in elements for leaf in alternatives(element)], home)
+            case ast.Starred(value=ast.ListComp(elt=element) | ast.GeneratorExp(elt=element)):
+                yield Construction.of(facts, element, home), True
+            case _:
+                yield Construction.of(facts, argument, home), False
+
+
+def _default(home: Class, call: ast.Call) -> ast.Call | None:
+    """A call of an argument of the constructor, ``embed_layer(...)``, with what the argument is by default."""
+    if home.constructor is None or not isinstance(call.func, ast.Name):
+        return None
+    names = [argument.arg for argument in home.constructor.args.args]
+    defaults = dict(zip(reversed(names), reversed(home.constructor.args.defaults), strict=False))
+    match defaults.get(call.func.id):
+        case ast.Call(func=ast.Name("partial"), args=[made], keywords=keywords):
+            return ast.Call(made, call.args, [*keywords, *call.keywords])
+        case ast.Name() as made if not call.func.id.endswith(("act_layer", "norm_layer")):
+            return ast.Call(made, call.args, call.keywords)
+    return None
+
+
+def _apply(
+    statements: Sequence[ast.stmt], values: Mapping[str, object], settings: dict[str, object], count: dict[str, int]
+) -> None:
+    """Follow a constructor, noting what it sets and in how many places.
+
+    A statement that is not understood leaves what it sets uncounted, and so unsettled.
+    """
+    for statement in statements:
+        match statement:
+            case ast.Assign(targets=[ast.Attribute(value=ast.Name(id="self"), attr=attr)], value=value):
+                name = f"self.{attr}"
+                settings.pop(name, None)
+                count[name] = count.get(name, 0) + 1
+                match value:
+                    case ast.Constant(value=constant):
+                        settings[name] = constant
+                    case ast.Name(id=given) | ast.Call(func=ast.Name("Format"), args=[ast.Name(id=given)]) if (
+                        given in values
+                    ):
+                        settings[name] = values[given]
+                    case ast.Attribute() if dotted(value).startswith(_ENUMERATION):
+                        settings[name] = value.attr
+            case ast.If(
+                test=ast.Compare(left=ast.Name(id=given), ops=[ast.IsNot()], comparators=[ast.Constant(None)]),
+                body=body,
+                orelse=orelse,
+            ) if given in values:
+                taken, other = (orelse, body) if values[given] is None else (body, orelse)
+                _apply(taken, values, settings, count)
+                _apply(other, {}, {}, count)
+            case ast.If(test=ast.Name(id=given), body=body, orelse=orelse) if given in values:
+                taken, other = (body, orelse) if values[given] else (orelse, body)
+                _apply(taken, values, settings, count)
+                _apply(other, {}, {}, count)

@@ -1,0 +1,195 @@
+"""What an interpretation of a model is about, and what it has worked out so far."""
+
+from __future__ import annotations
+
+import ast
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from codegen.model.construction import Options
+from codegen.model.facts import Facts
+from codegen.source.index import Class, Index, Module
+from codegen.syntax.bindings import bound_names
+
+if TYPE_CHECKING:
+    from codegen.model.interpreter import Scope
+
+Value = TypeVar("Value", bound=Hashable)
+
+
+class Domain(ABC, Generic[Value]):
+    """What is known of values: a join-semilattice whose top is ``unknown``, and what operations do in it.
+
+    Attributes:
+        unknown: Nothing is known.
+        nothing: ``None``, which a function gives that returns no value.
+        believes_defaults: Whether an argument of a constructor that chooses a class, ``embed_layer=PatchEmbed``, is
+            taken to be what it is by default.
+    """
+
+    unknown: Value
+    nothing: Value
+    believes_defaults: bool = True
+
+    @abstractmethod
+    def join(self, left: Value, right: Value) -> Value:
+        """What is true of both."""
+
+    @abstractmethod
+    def expression(self, node: ast.expr, scope: Scope[Value]) -> Value:
+        """What an expression gives that is no name, no conditional, no call."""
+
+    @abstractmethod
+    def method(self, owner: Value, name: str, call: ast.Call, scope: Scope[Value]) -> Value:
+        """What a method of a value gives."""
+
+    @abstractmethod
+    def function(self, path: str, call: ast.Call, scope: Scope[Value]) -> Value:
+        """What a function gives that is no part of the release, by its full name: ``torch.cat``, ``len``."""
+
+    @abstractmethod
+    def module(self, kind: str, call: ast.Call, argument: Value) -> Value:
+        """What a module of torch gives for its first argument.
+
+        Args:
+            kind: Name of its class in ``torch.nn``; ``Conv`` or ``Pool`` for one of these that is not known.
+            call: What makes it.
+            argument: What it is given.
+        """
+
+    def unpack(self, value: Value, count: int) -> Sequence[Value]:
+        """The elements of a value that is taken apart into some targets."""
+        return [self.unknown] * count
+
+    def element(self, iterable: ast.expr, scope: Scope[Value]) -> Value:
+        """What a loop over an expression gives in each round."""
+        return self.unknown
+
+    def declared(self, annotation: ast.expr | None, module: Module) -> Value | None:
+        """What an annotation says, if annotations say anything."""
+        return None
+
+    def leave(self, value: Value, depth: int) -> Value:
+        """What is true of a value outside of the function that returns it, ``depth`` calls deep."""
+        return value
+
+    def effects(self, nodes: Sequence[ast.AST], scope: Scope[Value]) -> None:
+        """Forget what the expressions of a statement may change in place."""
+
+    def touched(self, names: Sequence[str], scope: Scope[Value]) -> None:
+        """Forget what code that cannot be read may change in place that is given what these names stand for."""
+
+
+@dataclass(eq=False)
+class Code:
+    """What the text of a function says whatever its values are. Worked out once, for it is asked again and again.
+
+    Attributes:
+        parameters: Names of its parameters.
+        bound: Names that its statements may bind, and in how many places.
+        shared: Names of which others may change the value at any time: ``nonlocal``, ``global``.
+        opaque: Whether it does something else than to run and to return.
+    """
+
+    parameters: tuple[str, ...]
+    bound: Counter[str]
+    shared: frozenset[str]
+    opaque: bool
+    _heads: dict[int, Sequence[ast.AST]] = field(default_factory=dict)
+    _bound_by: dict[int, Sequence[str]] = field(default_factory=dict)
+
+    @staticmethod
+    def of(statements: Sequence[ast.stmt], arguments: ast.arguments | None = None) -> Code:
+        """The text of some statements."""
+        nodes = [node for statement in statements for node in ast.walk(statement)]
+        captured = [name for n in nodes if isinstance(n, ast.Nonlocal | ast.Global) for name in n.names]
+        opaque = any(isinstance(n, ast.Yield | ast.YieldFrom | ast.Await | ast.Global) for n in nodes)
+        names = (name for statement in statements for name in bound_names(statement))
+        return Code(tuple(_parameters(arguments)), Counter(names), frozenset(captured), opaque)
+
+    def head(self, node: ast.stmt) -> Sequence[ast.AST]:
+        """The nodes of a statement, those of the statements inside it aside."""
+        if id(node) not in self._heads:
+            pending: list[ast.AST] = [node]
+            for inner in pending:  # it grows while it is read
+                pending += [child for child in ast.iter_child_nodes(inner) if not isinstance(child, _BLOCKS)]
+            self._heads[id(node)] = pending
+        return self._heads[id(node)]
+
+    def bound_by(self, node: ast.stmt) -> Sequence[str]:
+        """Names that a statement and those inside it may bind."""
+        if id(node) not in self._bound_by:
+            self._bound_by[id(node)] = tuple(bound_names(node))
+        return self._bound_by[id(node)]
+
+
+_BLOCKS = (ast.stmt, ast.ExceptHandler, ast.match_case)
+
+
+def _parameters(arguments: ast.arguments | None) -> Iterator[str]:
+    if arguments is not None:
+        extra = [argument for argument in (arguments.vararg, arguments.kwarg) if argument is not None]
+        for argument in [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, *extra]:
+            yield argument.arg
+
+
+@dataclass(frozen=True)
+class Result(Generic[Value]):
+    """What a function gives for some arguments.
+
+    Attributes:
+        value: What it returns.
+        touched: Parameters of which it may change the value in place in a way that cannot be read.
+    """
+
+    value: Value
+    touched: frozenset[str] = frozenset()
+
+
+@dataclass(eq=False)
+class Session(Generic[Value]):
+    """What the interpretations of one method have in common.
+
+    Attributes:
+        domain: What is asked.
+        options: What is assumed of the model.
+        index: The release.
+        results: Of the functions that were interpreted, by their arguments.
+        held: What attributes of classes hold.
+        open: Those of them that are being found out.
+    """
+
+    domain: Domain[Value]
+    options: Options
+    index: Index
+    results: dict[Hashable, Result[Value]] = field(default_factory=dict)
+    held: dict[Hashable, Value] = field(default_factory=dict)
+    open: set[Hashable] = field(default_factory=set)
+
+    def code(self, function: ast.FunctionDef) -> Code:
+        """The text of a function of the release."""
+        key, memory = ("code", id(function)), self.index.memory
+        if key not in memory:
+            memory[key] = Code.of(function.body, function.args)
+        found: Code = memory[key]
+        return found
+
+    def facts(self, cls: Class) -> Facts:
+        """What is known of a class of the release."""
+        key, memory = ("facts", id(cls)), self.index.memory
+        if key not in memory:
+            memory[key] = Facts(self.index, cls)
+        found: Facts = memory[key]
+        return found
+
+    def agreed(self, values: Sequence[Value]) -> Value:
+        """What is true of all of some values."""
+        if not values:
+            return self.domain.unknown
+        joined, *others = values
+        for value in others:
+            joined = self.domain.join(joined, value)
+        return joined
