@@ -159,8 +159,14 @@ class Header:
 
 @dataclass(frozen=True)
 class Manifest(Header):
-    """A whole manifest: the entry of each model class by the full name of the class."""
+    """A whole manifest.
 
+    Attributes:
+        user_source: Name of the file or directory of user models that the package is for; ``None`` for timm's.
+        classes: The entry of each model class by the full name of the class.
+    """
+
+    user_source: str | None
     classes: Mapping[str, ClassEntry]
 
 

@@ -53,7 +53,7 @@ def save(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, **state
 def load(path: Path) -> dict[str, Any]:
     """Read a checkpoint, onto the CPU."""
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         missing = {"model", "optimizer", "random"} - set(state)
     except Exception as error:  # a damaged file fails anywhere in the zip or pickle reader
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -77,7 +77,9 @@ def restore(state: dict[str, Any], model: nn.Module, optimizer: torch.optim.Opti
 
 def _random_state() -> dict[str, Any]:
     """The states of all random number generators, as tensors and plain values."""
-    name, key, *rest = np.random.get_state()
+    numpy = np.random.get_state()
+    assert isinstance(numpy, tuple)  # a dict is what legacy=False gives
+    name, key, *rest = numpy
     return {
         "python": random.getstate(),
         "numpy": (name, torch.from_numpy(key.astype(np.int64)), *rest),

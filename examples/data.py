@@ -89,6 +89,18 @@ class Views(Dataset[Tensor]):
             torch.manual_seed(seed_of(self.seed, self.epoch, index))
             return self.transform(self.images[index])
 
+    def __getitems__(self, indices: Sequence[int]) -> list[Tensor] | InputError:
+        """The views of a batch, or what is wrong with one: of an error that it raises a worker keeps the text alone."""
+        try:
+            return [self[index] for index in indices]
+        except InputError as error:
+            return error
+
+
+def collate(views: list[Tensor] | InputError) -> Tensor | InputError:
+    """One tensor of a batch, (B, 3, size, size), or what is wrong with it."""
+    return views if isinstance(views, InputError) else torch.stack(views)
+
 
 def seed_of(*numbers: int) -> int:
     """One seed out of several numbers, such as those of a run and of a step."""

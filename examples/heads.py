@@ -12,6 +12,7 @@ from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from generated import SplitModel
 from generated.masking import MaskedImageModel, TokenLayout
 
 
@@ -29,7 +30,7 @@ class FeatureGrid:
 
     @classmethod
     @torch.no_grad()
-    def of(cls, backbone: nn.Module, layout: TokenLayout, images: Tensor) -> FeatureGrid:
+    def of(cls, backbone: SplitModel, layout: TokenLayout, images: Tensor) -> FeatureGrid:
         """Probe a split model with images, (B, 3, H, W)."""
         features = backbone.forward_stages(backbone.embed(images))
         if not isinstance(features, Tensor) or features.ndim not in (3, 4):
@@ -67,7 +68,7 @@ class FeatureGrid:
 
     def pool(self, mask: Tensor) -> Tensor:
         """Turn a mask of tokens, (B, N), into one of positions, (B, L). All tokens of a position share its fate."""
-        return mask.unflatten(1, (self.rows, self.unit, self.columns, self.unit))[:, :, 0, :, 0].flatten(1)
+        return torch.unflatten(mask, 1, (self.rows, self.unit, self.columns, self.unit))[:, :, 0, :, 0].flatten(1)
 
     def patchify(self, images: Tensor) -> Tensor:
         """Cut images, (B, 3, H, W), into the pixels of each position, (B, L, P)."""
@@ -89,11 +90,14 @@ class SimMIMHead(nn.Module):
 
     def forward(self, features: Tensor, mask: Tensor) -> Tensor:
         """Features, (B, prefix + L, C), to pixels, (B, L, P)."""
-        return self.proj(features[:, self.grid.prefix :])
+        pixels: Tensor = self.proj(features[:, self.grid.prefix :])
+        return pixels
 
 
 class MAEDecoder(nn.Module):
     """Predicts the pixels of all positions from the features of the visible ones, as MAE does (arXiv 2111.06377)."""
+
+    pos_embed: Tensor
 
     def __init__(self, grid: FeatureGrid, pixels: int, dim: int, depth: int, num_heads: int) -> None:
         super().__init__()
@@ -122,7 +126,8 @@ class MAEDecoder(nn.Module):
         else:
             x = torch.where(mask[..., None], token, visible)
         x = self.blocks(torch.cat([prefix, x + self.pos_embed], dim=1))
-        return self.proj(self.norm(x[:, self.grid.prefix :]))
+        pixels: Tensor = self.proj(self.norm(x[:, self.grid.prefix :]))
+        return pixels
 
 
 class Pretraining(nn.Module):
@@ -139,7 +144,7 @@ class Pretraining(nn.Module):
 
     def __init__(
         self,
-        backbone: nn.Module,
+        backbone: SplitModel,
         images: Tensor,
         *,
         method: str,
@@ -197,7 +202,7 @@ class Pretraining(nn.Module):
     def no_weight_decay(self) -> set[str]:
         """The names that timm's optimizer factory exempts from weight decay: the backbone's own, and mask tokens."""
         names = {name for name, _ in self.named_parameters() if name.endswith("mask_token")}
-        own = getattr(self.masked.backbone, "no_weight_decay", set)()
+        own: set[str] = getattr(self.masked.backbone, "no_weight_decay", set)()
         return names | {f"masked.backbone.{name}" for name in own}
 
     def freeze_unused(self, images: Tensor, mask: Tensor) -> None:

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import checkpoint
 import click
@@ -28,7 +28,7 @@ import safetensors.torch
 import timm.data
 import torch
 import torch.distributed as dist
-from data import FolderImages, InputError, MadeImages, Views, seed_of, training_transform
+from data import FolderImages, InputError, MadeImages, Views, collate, seed_of, training_transform
 from heads import Pretraining
 from rich.progress import Progress
 from timm.optim import create_optimizer_v2
@@ -40,7 +40,7 @@ from torch.utils.data import DataLoader, DistributedSampler
 from torchvision.utils import save_image
 
 import generated
-from generated.masking import random_mask
+from generated.masking import WholeGridError, random_mask
 
 
 @dataclass(frozen=True)
@@ -131,23 +131,26 @@ class Run:
         settings = self.settings
         if len(self.views) < settings.batch_size:
             raise InputError(f"{len(self.views)} images are fewer than --batch-size {settings.batch_size}.")
-        sampler = DistributedSampler(self.views, seed=settings.seed, drop_last=True)
+        sampler: DistributedSampler[Tensor] = DistributedSampler(self.views, seed=settings.seed, drop_last=True)
         return DataLoader(
             self.views,
             batch_size=settings.batch_size // self.processes,
             sampler=sampler,
             num_workers=settings.workers,
+            collate_fn=collate,
             pin_memory=self.device.type == "cuda",
             drop_last=True,
         )
 
-    def create_model(self, backbone: nn.Module, images: Tensor) -> Pretraining:
+    def create_model(self, backbone: generated.SplitModel, images: Tensor) -> Pretraining:
         """The model to train; trying it shows what its features look like, and whether it takes the images at all."""
         settings = self.settings
         norm_pix = settings.method == "mae" if settings.norm_pix is None else settings.norm_pix
         decoder = {"dim": settings.decoder_dim, "depth": settings.decoder_depth, "num_heads": settings.decoder_heads}
         try:
-            strategy = "drop" if settings.method == "mae" and not settings.replace else "replace"
+            strategy: Literal["drop", "replace"] = (
+                "drop" if settings.method == "mae" and not settings.replace else "replace"
+            )
             model = Pretraining(
                 backbone, images, method=settings.method, strategy=strategy, norm_pix=norm_pix, decoder=decoder
             )
@@ -156,7 +159,7 @@ class Run:
             model.freeze_unused(images, mask)
         except Exception as error:  # models refuse images in many ways, assertions among them
             size = "x".join(map(str, images.shape[-2:]))
-            hint = ". Choose --method simmim, or --replace" if "strategy='replace'" in str(error) else ""
+            hint = ". Choose --method simmim, or --replace" if isinstance(error, WholeGridError) else ""
             raise InputError(
                 f"{settings.model} cannot be trained so on {size} images: {first_line(error)}{hint}."
             ) from error
@@ -167,7 +170,7 @@ class Run:
             )
         return model.to(self.device)
 
-    def parallelize(self) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    def parallelize(self) -> Callable[..., tuple[Tensor, Tensor]]:
         """Compile the model and spread it over the processes, as asked for."""
         if self.settings.compile:
             self.model.compile()
@@ -175,7 +178,8 @@ class Run:
             for name, module in self.model.named_modules():
                 if name.rpartition(".")[0].endswith("blocks"):
                     fully_shard(module)
-            return fully_shard(self.model)
+            fully_shard(self.model)
+            return self.model
         return DistributedDataParallel(self.model) if self.processes > 1 else self.model
 
     def global_mask(self, seed: int) -> Tensor:
@@ -189,6 +193,8 @@ class Run:
         self.loader.sampler.set_epoch(self.epoch)  # type: ignore[attr-defined]
         self.model.train()
         for step, images in enumerate(self.loader, start=self.epoch * len(self.loader)):
+            if isinstance(images, InputError):
+                raise images
             whole_mask = self.global_mask(seed_of(self.settings.seed, step))
             images = images.to(self.device, non_blocking=True)
             error, _ = self.forward(images, whole_mask[self.rank :: self.processes])
@@ -257,7 +263,7 @@ class Run:
         self.epoch = state["epoch"]
 
 
-def create_backbone(settings: Settings) -> tuple[nn.Module, int]:
+def create_backbone(settings: Settings) -> tuple[generated.SplitModel, int]:
     """The split model, and the side of the images that it is to be trained with."""
     kwargs = dict(settings.model_kwarg)
     if settings.image_size:
@@ -265,10 +271,10 @@ def create_backbone(settings: Settings) -> tuple[nn.Module, int]:
     try:
         try:
             backbone = generated.create_model(settings.model, **kwargs)
-        except TypeError as error:
-            if "img_size" not in str(error):
+        except TypeError:
+            if not settings.image_size:
                 raise
-            del kwargs["img_size"]  # a model that takes images of any size
+            del kwargs["img_size"]  # it takes images of any size; or it fails once more, for another reason
             backbone = generated.create_model(settings.model, **kwargs)
     except Exception as error:  # an unknown name, one that cannot be split, or arguments that do not go together
         close = difflib.get_close_matches(settings.model, generated.list_models())
@@ -294,8 +300,11 @@ def process_group(device: str) -> Iterator[None]:
     if device == "cuda":
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
     backend = "cpu:gloo,cuda:nccl" if device == "cuda" else "gloo"
-    alone = {} if dist.is_torchelastic_launched() else {"store": dist.HashStore(), "rank": 0, "world_size": 1}
-    dist.init_process_group(backend, **alone)
+    if dist.is_torchelastic_launched():
+        dist.init_process_group(backend)
+    else:
+        store = dist.HashStore()  # type: ignore[attr-defined]  # torch exports it without saying so
+        dist.init_process_group(backend, store=store, rank=0, world_size=1)
     try:
         yield
     finally:
@@ -438,8 +447,7 @@ def main(**options: Any) -> None:
         with process_group(settings.device):
             pretrain(settings)
     except InputError as error:
-        # a worker process of the loader puts its traceback before the message
-        raise click.ClickException(str(error).rpartition("InputError: ")[2].strip()) from error
+        raise click.ClickException(str(error)) from error
 
 
 if __name__ == "__main__":

@@ -14,19 +14,16 @@ Every model class ``C`` that could be split has a subclass ``CSplit`` in the mod
 
 import timm
 
+from . import _manifest
+from ._factory import create_model, list_models
+from ._split import SplitModel, split
+
+__all__ = ["__timm_version__", "SplitModel", "create_model", "list_models", "split"]
+
 __timm_version__ = "1.0.31"
 
 if timm.__version__ != __timm_version__:
-    raise ImportError(
-        f"{__name__} was generated from timm {__timm_version__}, and timm {timm.__version__} is installed. "
-        f"Generate it again: timm-split generate --timm-version {timm.__version__}; "
-        f'or install the release for your timm: pip install "timm-split=={timm.__version__}.*"'
-    )
-
-from ._factory import create_model, list_models
-from ._split import split
-
-__all__ = ["__timm_version__", "create_model", "list_models", "split"]
+    raise ImportError(_manifest.version_mismatch(__timm_version__, timm.__version__))
 
 
 def __dir__() -> list[str]:

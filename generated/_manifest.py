@@ -1,4 +1,4 @@
-"""What ``manifest.json`` says of timm's model classes. Read when it is first asked for."""
+"""What ``manifest.json`` says of the package and of its model classes. Read when it is first asked for."""
 
 from __future__ import annotations
 
@@ -12,10 +12,41 @@ Entry = Mapping[str, Any]
 
 
 @functools.cache
+def _read() -> Mapping[str, Any]:
+    text = resources.files(__package__).joinpath("manifest.json").read_text(encoding="utf-8")
+    manifest: Mapping[str, Any] = json.loads(text)
+    return manifest
+
+
+def user_source() -> str | None:
+    """The file or directory of user models that the package was generated from; None if it was a release of timm."""
+    source: str | None = _read()["user_source"]
+    return source
+
+
+def kind() -> str:
+    """What ``split`` takes, for messages."""
+    return "timm model" if user_source() is None else f"model of {user_source()}"
+
+
+def version_mismatch(generated_from: str, installed: str) -> str:
+    """What is wrong under another timm than the package was generated from, and how to put it right."""
+    if user_source() is None:
+        command = (
+            f"timm-split generate --timm-version {installed}; "
+            f'or install the release for your timm: pip install "timm-split=={installed}.*"'
+        )
+    else:
+        command = f"timm-split generate --source {user_source()} --output {__package__}"
+    return (
+        f"{__package__} was generated from timm {generated_from}, and timm {installed} is installed. "
+        f"Generate it again: {command}"
+    )
+
+
 def by_class() -> Mapping[str, Entry]:
     """The entry of each class, split or refused, by its full name: ``timm.models.eva.Eva``."""
-    text = resources.files(__package__).joinpath("manifest.json").read_text(encoding="utf-8")
-    entries: Mapping[str, Entry] = json.loads(text)["classes"]
+    entries: Mapping[str, Entry] = _read()["classes"]
     return entries
 
 
@@ -36,7 +67,5 @@ def refusal(entry: Entry) -> str | None:
     refused = entry.get("refused")
     if refused is None:
         return None
-    return (
-        f"{entry['class']} has no split: {refused['reason']} ({refused['file']}:{refused['line']}). "
-        "timm.create_model gives timm's own model."
-    )
+    reason = f"{entry['class']} has no split: {refused['reason']} ({refused['file']}:{refused['line']})."
+    return f"{reason} timm.create_model gives timm's own model." if user_source() is None else reason

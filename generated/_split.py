@@ -5,16 +5,22 @@ from __future__ import annotations
 import copyreg
 import importlib
 import operator
-from typing import TYPE_CHECKING, Any, SupportsIndex
+from typing import TYPE_CHECKING, Any, SupportsIndex, TypeVar, overload
 
 from torch import nn
 
 from . import _manifest
 
-if TYPE_CHECKING:
 
-    class SplitModel(nn.Module):
-        """A timm model with its forward pass in two parts. For annotations: no model has it as a base."""
+class SplitModel(nn.Module):
+    """A model with its forward pass in two methods: the base of every split class, which declares and does nothing.
+
+    ``forward_stages(embed(images))`` gives what ``forward_features(images)`` gives. Where the patch embedding is a
+    statement of its own, ``embed(images)`` is ``embed_positions(embed_patches(images))``; other classes lack these
+    two, and the manifest says why. Each class has its own methods, parameters and types.
+    """
+
+    if TYPE_CHECKING:
 
         def embed(self, *args: Any, **kwargs: Any) -> Any:
             """Images, (B, C, H, W), to the embedding: the tokens, or a tuple of which they are the first field."""
@@ -23,7 +29,7 @@ if TYPE_CHECKING:
             """An embedding to what ``forward_features`` gives for its images."""
 
         def embed_patches(self, *args: Any, **kwargs: Any) -> Any:
-            """Images to patches without position and prefix tokens. Not of every class: the manifest says of which."""
+            """Images to patches without position and prefix tokens."""
 
         def embed_positions(self, *args: Any, **kwargs: Any) -> Any:
             """Patches to the embedding: ``embed`` is this after ``embed_patches``."""
@@ -51,14 +57,25 @@ _WRAPPERS = {
 }
 
 
-def split(model: nn.Module) -> SplitModel:
-    """Give a timm model that exists already the methods ``embed`` and ``forward_stages``, in place.
+AlreadySplit = TypeVar("AlreadySplit", bound=SplitModel)
+
+
+@overload
+def split(model: AlreadySplit) -> AlreadySplit: ...
+
+
+@overload
+def split(model: nn.Module) -> SplitModel: ...
+
+
+def split(model: nn.Module) -> nn.Module:
+    """Give a model that exists already the methods ``embed`` and ``forward_stages``, in place.
 
     The model changes its class to the split class, which only adds methods: it remains the same object, with the
     same weights, hooks, training mode and optimizers.
 
     Args:
-        model: A model of one of timm's classes, or of your own subclass that inherits ``forward_features``.
+        model: A model of a class in the manifest, or of your own subclass that inherits ``forward_features``.
 
     Returns:
         The model itself. One that is split already is returned as it is.
@@ -70,7 +87,7 @@ def split(model: nn.Module) -> SplitModel:
     """
     for module, split_class in _plan(model, "the model"):
         module.__class__ = split_class
-    return model  # type: ignore[return-value]
+    return model
 
 
 def _plan(model: nn.Module, where: str) -> list[tuple[nn.Module, type[nn.Module]]]:
@@ -87,7 +104,7 @@ def _plan(model: nn.Module, where: str) -> list[tuple[nn.Module, type[nn.Module]
         TypeError: As ``split`` says.
     """
     if not isinstance(model, nn.Module):
-        raise TypeError(f"split() takes a timm model, and {where} is of type {type(model).__name__}.")
+        raise TypeError(f"split() takes a {_manifest.kind()}, and {where} is of type {type(model).__name__}.")
     cls = type(model)
     timm_class = _timm_class(cls)
     entry = _manifest.by_class()[_full_name(timm_class)] if timm_class else {}
@@ -98,12 +115,13 @@ def _plan(model: nn.Module, where: str) -> list[tuple[nn.Module, type[nn.Module]
     for base in cls.__mro__:
         if base.__name__ in _WRAPPERS and base.__module__.partition(".")[0] in ("torch", "timm"):
             raise TypeError(
-                f"split() takes a timm model, and {where} is of type {base.__name__}. {_WRAPPERS[base.__name__]}"
+                f"split() takes a {_manifest.kind()}, and {where} is of type {base.__name__}. "
+                f"{_WRAPPERS[base.__name__]}"
             )
     if timm_class is None:
         raise TypeError(
-            f"split() takes a timm model, and {where} is of type {_full_name(cls)}. "
-            "If it holds a timm model, split that one."
+            f"split() takes a {_manifest.kind()}, and {where} is of type {_full_name(cls)}. "
+            f"If it holds a {_manifest.kind()}, split that one."
         )
     if split_class is None:
         raise TypeError(f"split() cannot split {where}: {_manifest.refusal(entry)}")
@@ -207,6 +225,6 @@ def _new(user_class: type[nn.Module]) -> nn.Module:
     """Begin to unpickle a split model of a user's own class."""
     timm_class = _timm_class(user_class)
     if timm_class is None:
-        raise TypeError(f"{_full_name(user_class)} no longer derives from a model class of timm.")
+        raise TypeError(f"{_full_name(user_class)} no longer derives from a class that was split.")
     split_class = _derive(_load(_full_name(timm_class)), user_class)
     return split_class.__new__(split_class)

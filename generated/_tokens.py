@@ -78,8 +78,8 @@ class Stream:
         if self.order == "NLC":
             return torch.cat([tokens[:, : self.prefix], patches], dim=1) if self.prefix else patches
         if self.order == "NCHW":
-            return patches.transpose(1, 2).unflatten(2, tokens.shape[2:]).contiguous()
-        return patches.unflatten(1, tokens.shape[1:3])
+            return torch.unflatten(patches.transpose(1, 2), 2, tokens.shape[2:]).contiguous()
+        return torch.unflatten(patches, 1, tokens.shape[1:3])
 
     def replace(self, tokens: torch.Tensor, mask: torch.Tensor, token: torch.Tensor | float) -> torch.Tensor:
         """Tokens with a mask token, (C,), (B, N, C) or a number, where ``mask``, (B, N), is true."""
@@ -90,7 +90,7 @@ class Stream:
             where = where.unsqueeze(-1)
         else:
             grid = self.grid_of(tokens)
-            where = mask.unflatten(1, grid).unsqueeze(-1 if self.order == "NHWC" else 1)
+            where = torch.unflatten(mask, 1, grid).unsqueeze(-1 if self.order == "NHWC" else 1)
         if not isinstance(token, torch.Tensor):
             return tokens.masked_fill(where, token)
         token = token.to(tokens.dtype)
@@ -154,7 +154,6 @@ class TokenLayout:
     def with_tokens(self, embedding: Any, tokens: Sequence[torch.Tensor]) -> Any:
         """An embedding with other tensors of tokens."""
         first = list(tokens) if self.listed else tokens[0]
-
         return embedding._replace(**{embedding._fields[0]: first}) if has_fields(embedding) else first
 
     def spread(self, mask: torch.Tensor, stream: Stream) -> torch.Tensor:
@@ -166,7 +165,7 @@ class TokenLayout:
             ((torch.arange(size, device=mask.device) * 2 + 1) * full) // (2 * size)
             for size, full in ((stream.grid[0], height), (stream.grid[1], width))
         )
-        return mask.unflatten(1, (height, width))[:, rows[:, None], columns].flatten(1)
+        return torch.unflatten(mask, 1, (height, width))[:, rows[:, None], columns].flatten(1)
 
 
 def has_fields(embedding: Any) -> bool:

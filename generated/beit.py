@@ -7,8 +7,10 @@ import torch
 from timm.models._manipulate import checkpoint
 from timm.models.beit import Beit
 
+from ._split import SplitModel
 
-class BeitSplit(Beit):
+
+class BeitSplit(Beit, SplitModel):
     """Beit with embed() and forward_stages(); all else is timm's."""
 
     def embed_patches(self, x: torch.Tensor) -> torch.Tensor:

@@ -7,8 +7,10 @@ import torch
 from timm.models._manipulate import checkpoint_seq
 from timm.models.byobnet import ByobNet
 
+from ._split import SplitModel
 
-class ByobNetSplit(ByobNet):
+
+class ByobNetSplit(ByobNet, SplitModel):
     """ByobNet with embed() and forward_stages(); all else is timm's."""
 
     def embed(self, x: torch.Tensor) -> torch.Tensor:

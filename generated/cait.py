@@ -7,8 +7,10 @@ import torch
 from timm.models._manipulate import checkpoint_seq
 from timm.models.cait import Cait
 
+from ._split import SplitModel
 
-class CaitSplit(Cait):
+
+class CaitSplit(Cait, SplitModel):
     """Cait with embed() and forward_stages(); all else is timm's."""
 
     def embed_patches(self, x) -> torch.Tensor:

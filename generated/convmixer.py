@@ -7,8 +7,10 @@ import torch
 from timm.models._manipulate import checkpoint_seq
 from timm.models.convmixer import ConvMixer
 
+from ._split import SplitModel
 
-class ConvMixerSplit(ConvMixer):
+
+class ConvMixerSplit(ConvMixer, SplitModel):
     """ConvMixer with embed() and forward_stages(); all else is timm's."""
 
     def embed(self, x) -> torch.Tensor:

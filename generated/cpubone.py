@@ -7,8 +7,10 @@ import torch
 from timm.models._manipulate import checkpoint_seq
 from timm.models.cpubone import CPUBone
 
+from ._split import SplitModel
 
-class CPUBoneSplit(CPUBone):
+
+class CPUBoneSplit(CPUBone, SplitModel):
     """CPUBone with embed() and forward_stages(); all else is timm's."""
 
     def embed(self, x: torch.Tensor) -> torch.Tensor:

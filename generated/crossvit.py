@@ -8,8 +8,10 @@ from typing import List
 import torch
 from timm.models.crossvit import CrossVit
 
+from ._split import SplitModel
 
-class CrossVitSplit(CrossVit):
+
+class CrossVitSplit(CrossVit, SplitModel):
     """CrossVit with embed() and forward_stages(); all else is timm's."""
 
     def embed(self, x) -> List[torch.Tensor]:

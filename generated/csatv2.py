@@ -7,8 +7,10 @@ import torch
 from timm.models._manipulate import checkpoint_seq
 from timm.models.csatv2 import CSATv2
 
+from ._split import SplitModel
 
-class CSATv2Split(CSATv2):
+
+class CSATv2Split(CSATv2, SplitModel):
     """CSATv2 with embed() and forward_stages(); all else is timm's."""
 
     def embed(self, x: torch.Tensor) -> torch.Tensor:

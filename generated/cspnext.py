@@ -7,8 +7,10 @@ import torch
 from timm.models._manipulate import checkpoint_seq
 from timm.models.cspnext import CspNext
 
+from ._split import SplitModel
 
-class CspNextSplit(CspNext):
+
+class CspNextSplit(CspNext, SplitModel):
     """CspNext with embed() and forward_stages(); all else is timm's."""
 
     def embed(self, x: torch.Tensor) -> torch.Tensor:

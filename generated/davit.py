@@ -7,8 +7,10 @@ import torch
 from timm.models._manipulate import checkpoint_seq
 from timm.models.davit import DaVit
 
+from ._split import SplitModel
 
-class DaVitSplit(DaVit):
+
+class DaVitSplit(DaVit, SplitModel):
     """DaVit with embed() and forward_stages(); all else is timm's."""
 
     def embed(self, x) -> torch.Tensor:

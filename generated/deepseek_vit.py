@@ -9,6 +9,8 @@ import torch
 from timm.models._manipulate import checkpoint
 from timm.models.deepseek_vit import DeepseekVitClassifier, DeepseekVitEncoder
 
+from ._split import SplitModel
+
 
 class DeepseekVitEncoderEmbedding(NamedTuple):
     """What enters the stages. Mask the tokens, (B, N, C), with `embedding._replace(x=masked)`."""
@@ -19,7 +21,7 @@ class DeepseekVitEncoderEmbedding(NamedTuple):
     rope: torch.Tensor
 
 
-class DeepseekVitEncoderSplit(DeepseekVitEncoder):
+class DeepseekVitEncoderSplit(DeepseekVitEncoder, SplitModel):
     """DeepseekVitEncoder with embed() and forward_stages(); all else is timm's."""
 
     def embed_patches(self, x: torch.Tensor) -> torch.Tensor:
@@ -61,7 +63,7 @@ class DeepseekVitEncoderSplit(DeepseekVitEncoder):
         return self.forward_stages(self.embed(x))
 
 
-class DeepseekVitClassifierSplit(DeepseekVitClassifier):
+class DeepseekVitClassifierSplit(DeepseekVitClassifier, SplitModel):
     """DeepseekVitClassifier with embed() and forward_stages(); all else is timm's."""
 
     def embed_patches(self, x: torch.Tensor) -> torch.Tensor:

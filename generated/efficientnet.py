@@ -7,8 +7,10 @@ import torch
 from timm.models._manipulate import checkpoint_seq
 from timm.models.efficientnet import EfficientNet
 
+from ._split import SplitModel
 
-class EfficientNetSplit(EfficientNet):
+
+class EfficientNetSplit(EfficientNet, SplitModel):
     """EfficientNet with embed() and forward_stages(); all else is timm's."""
 
     def embed(self, x: torch.Tensor) -> torch.Tensor:

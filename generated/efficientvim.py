@@ -8,8 +8,10 @@ from typing import List
 import torch
 from timm.models.efficientvim import EfficientViM, EfficientViMDistilled
 
+from ._split import SplitModel
 
-class EfficientViMSplit(EfficientViM):
+
+class EfficientViMSplit(EfficientViM, SplitModel):
     """EfficientViM with embed() and forward_stages(); all else is timm's."""
 
     def embed(self, x: torch.Tensor) -> torch.Tensor:

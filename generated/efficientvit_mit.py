@@ -7,8 +7,10 @@ import torch
 from timm.models._manipulate import checkpoint_seq
 from timm.models.efficientvit_mit import EfficientVit, EfficientVitLarge
 
+from ._split import SplitModel
 
-class EfficientVitSplit(EfficientVit):
+
+class EfficientVitSplit(EfficientVit, SplitModel):
     """EfficientVit with embed() and forward_stages(); all else is timm's."""
 
     def embed(self, x) -> torch.Tensor:
@@ -33,7 +35,7 @@ class EfficientVitSplit(EfficientVit):
         return self.forward_stages(self.embed(x))
 
 
-class EfficientVitLargeSplit(EfficientVitLarge):
+class EfficientVitLargeSplit(EfficientVitLarge, SplitModel):
     """EfficientVitLarge with embed() and forward_stages(); all else is timm's."""
 
     def embed(self, x) -> torch.Tensor:

@@ -7,8 +7,10 @@ import torch
 from timm.models._manipulate import checkpoint_seq
 from timm.models.efficientvit_msra import EfficientVitMsra
 
+from ._split import SplitModel
 
-class EfficientVitMsraSplit(EfficientVitMsra):
+
+class EfficientVitMsraSplit(EfficientVitMsra, SplitModel):
     """EfficientVitMsra with embed() and forward_stages(); all else is timm's."""
 
     def embed(self, x) -> torch.Tensor:

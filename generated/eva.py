@@ -9,6 +9,8 @@ import torch
 from timm.models._manipulate import checkpoint
 from timm.models.eva import Eva
 
+from ._split import SplitModel
+
 
 class EvaEmbedding(NamedTuple):
     """What enters the stages. Mask the tokens, (B, N, C), with `embedding._replace(x=masked)`."""
@@ -17,7 +19,7 @@ class EvaEmbedding(NamedTuple):
     rot_pos_embed: Optional[torch.Tensor]
 
 
-class EvaSplit(Eva):
+class EvaSplit(Eva, SplitModel):
     """Eva with embed() and forward_stages(); all else is timm's."""
 
     def embed_patches(self, x: torch.Tensor) -> torch.Tensor:

@@ -8,6 +8,8 @@ from typing import Dict, NamedTuple, Optional, Union
 import torch
 from timm.models.gemma4_vit import Gemma4VitClassifier, Gemma4VitEncoder
 
+from ._split import SplitModel
+
 
 class Gemma4VitEncoderEmbedding(NamedTuple):
     """What enters the stages. Mask the tokens with `embedding._replace(x=masked)`."""
@@ -17,7 +19,7 @@ class Gemma4VitEncoderEmbedding(NamedTuple):
     padding_positions: Optional[torch.Tensor]
 
 
-class Gemma4VitEncoderSplit(Gemma4VitEncoder):
+class Gemma4VitEncoderSplit(Gemma4VitEncoder, SplitModel):
     """Gemma4VitEncoder with embed() and forward_stages(); all else is timm's."""
 
     def embed(
@@ -50,7 +52,7 @@ class Gemma4VitEncoderSplit(Gemma4VitEncoder):
         return self.forward_stages(self.embed(x, patch_coord=patch_coord, patch_valid=patch_valid))
 
 
-class Gemma4VitClassifierSplit(Gemma4VitClassifier):
+class Gemma4VitClassifierSplit(Gemma4VitClassifier, SplitModel):
     """Gemma4VitClassifier with embed() and forward_stages(); all else is timm's."""
 
     def embed(

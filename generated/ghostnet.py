@@ -7,8 +7,10 @@ import torch
 from timm.models._manipulate import checkpoint_seq
 from timm.models.ghostnet import GhostNet
 
+from ._split import SplitModel
 
-class GhostNetSplit(GhostNet):
+
+class GhostNetSplit(GhostNet, SplitModel):
     """GhostNet with embed() and forward_stages(); all else is timm's."""
 
     def embed(self, x: torch.Tensor) -> torch.Tensor:

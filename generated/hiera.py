@@ -9,6 +9,8 @@ import torch
 from timm.models._manipulate import checkpoint
 from timm.models.hiera import Hiera
 
+from ._split import SplitModel
+
 
 class HieraPatches(NamedTuple):
     """What embed_positions() takes. Replace patches, (B, N, C), with `patches._replace(x=replaced)`."""
@@ -24,7 +26,7 @@ class HieraEmbedding(NamedTuple):
     mask: Optional[torch.Tensor]
 
 
-class HieraSplit(Hiera):
+class HieraSplit(Hiera, SplitModel):
     """Hiera with embed() and forward_stages(); all else is timm's."""
 
     def embed_patches(self, x: torch.Tensor, mask: Optional[torch.Tensor] = None) -> HieraPatches:

@@ -7,8 +7,10 @@ import torch
 from timm.models._manipulate import checkpoint
 from timm.models.hieradet_sam2 import HieraDet
 
+from ._split import SplitModel
 
-class HieraDetSplit(HieraDet):
+
+class HieraDetSplit(HieraDet, SplitModel):
     """HieraDet with embed() and forward_stages(); all else is timm's."""
 
     def embed_patches(self, x: torch.Tensor) -> torch.Tensor:

@@ -7,8 +7,10 @@ import torch
 import torch.nn as nn
 from timm.models.hrnet import HighResolutionNet
 
+from ._split import SplitModel
 
-class HighResolutionNetSplit(HighResolutionNet):
+
+class HighResolutionNetSplit(HighResolutionNet, SplitModel):
     """HighResolutionNet with embed() and forward_stages(); all else is timm's."""
 
     def embed(self, x) -> torch.Tensor:

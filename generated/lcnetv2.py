@@ -7,8 +7,10 @@ import torch
 from timm.models._manipulate import checkpoint_seq
 from timm.models.lcnetv2 import LCNetV2
 
+from ._split import SplitModel
 
-class LCNetV2Split(LCNetV2):
+
+class LCNetV2Split(LCNetV2, SplitModel):
     """LCNetV2 with embed() and forward_stages(); all else is timm's."""
 
     def embed(self, x: torch.Tensor) -> torch.Tensor:

@@ -7,8 +7,10 @@ import torch
 from timm.models._manipulate import checkpoint_seq
 from timm.models.levit import Levit, LevitDistilled
 
+from ._split import SplitModel
 
-class LevitSplit(Levit):
+
+class LevitSplit(Levit, SplitModel):
     """Levit with embed() and forward_stages(); all else is timm's."""
 
     def embed(self, x) -> torch.Tensor:

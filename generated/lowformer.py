@@ -7,8 +7,10 @@ import torch
 from timm.models._manipulate import checkpoint_seq
 from timm.models.lowformer import LowFormer
 
+from ._split import SplitModel
 
-class LowFormerSplit(LowFormer):
+
+class LowFormerSplit(LowFormer, SplitModel):
     """LowFormer with embed() and forward_stages(); all else is timm's."""
 
     def embed(self, x: torch.Tensor) -> torch.Tensor:

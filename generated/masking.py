@@ -1,13 +1,14 @@
-"""Masked image modelling on timm's split models: masks, replacing and dropping patches, and a model that does it all.
+"""Masked image modelling on split models: masks, replacing and dropping patches, and a model that does it all.
 
 In all of it a mask is boolean, (B, N) over the patches in row-major order, and **True where a patch is masked**::
 
-    model = MaskedImageModel("vit_base_patch16_224", mask_ratio=0.75, strategy="drop")  # MAE
+    model = MaskedImageModel(backbone, mask_ratio=0.75, strategy="drop")  # MAE
     features, mask, restore = model(images)
 """
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
@@ -16,7 +17,6 @@ from torch import nn
 
 from . import _manifest
 from ._drop import Dropped, keep, visible_first
-from ._factory import create_model
 from ._layout import patch_layout, token_layout, why_no_patches
 from ._masks import TargetMasks, block_mask, complementary_masks, masked_count, random_mask, target_masks
 from ._split import split
@@ -29,6 +29,7 @@ __all__ = [
     "Stream",
     "TargetMasks",
     "TokenLayout",
+    "WholeGridError",
     "block_mask",
     "complementary_masks",
     "drop",
@@ -44,6 +45,10 @@ Sampler = Callable[..., torch.Tensor]
 """Makes masks, called as :func:`random_mask` is: ``sampler(batch, grid, ratio, unit=, generator=, device=)``."""
 
 _SAMPLERS: dict[str, Sampler] = {"random": random_mask, "block": block_mask}
+
+
+class WholeGridError(ValueError):
+    """The stages of a model need every patch: none can be dropped, but patches can be replaced."""
 
 
 def replace(layout: TokenLayout, embedding: Any, mask: torch.Tensor, token: Any = 0.0) -> Any:
@@ -91,8 +96,8 @@ def drop(layout: TokenLayout, embedding: Any, mask: torch.Tensor) -> Dropped:
 
     Raises:
         TypeError: The mask is not boolean.
-        ValueError: The mask is not for these patches, on another device, or masks different numbers of them; or the
-            stages of the model need the whole grid.
+        WholeGridError: The stages of the model need the whole grid.
+        ValueError: The mask is not for these patches, on another device, or masks different numbers of them.
     """
     _check_droppable(layout)
     if layout.unit:
@@ -126,7 +131,7 @@ def repeat(layout: TokenLayout, embedding: Any, times: int) -> Any:
 
     def again(name: str, x: torch.Tensor) -> torch.Tensor:
         if name in layout.content:  # (B * N, ...), by image
-            return x.unflatten(0, (batch, -1)).repeat_interleave(times, dim=0).flatten(0, 1)
+            return torch.unflatten(x, 0, (batch, -1)).repeat_interleave(times, dim=0).flatten(0, 1)
         batched = layout.is_batched(name, x)
         if batched is None:
             batched = x.ndim > 0 and x.shape[0] == batch
@@ -159,7 +164,7 @@ class MaskedImageModel(nn.Module):
     Decoder, targets and loss are the method's own, and stay with it.
 
     Args:
-        backbone: A split model, a model of timm, which is split in place, or a name that ``timm.create_model`` knows.
+        backbone: A split model, or a model to split in place, or a name that ``timm.create_model`` knows.
         mask_ratio: The part of the patches that is masked, between 0 and 1.
         mask_token: What replaces masked patches, if they are not dropped: ``learnable``, a parameter, or ``zero``.
         strategy: ``replace`` masked patches, or ``drop`` them.
@@ -176,6 +181,7 @@ class MaskedImageModel(nn.Module):
 
     Raises:
         TypeError: The backbone is not split and cannot be, or has no patches.
+        WholeGridError: Patches are to be dropped, and the stages of the backbone need the whole grid.
         ValueError: An argument is out of range; or the backbone cannot be masked so, and why.
     """
 
@@ -199,7 +205,7 @@ class MaskedImageModel(nn.Module):
             _check_choice("sampler", sampler, tuple(_SAMPLERS))
         if not 0 < mask_ratio < 1:
             raise ValueError(f"the mask ratio is {mask_ratio}: it must lie between 0 and 1, as 0.75 does")
-        self.backbone = split(create_model(backbone) if isinstance(backbone, str) else backbone)
+        self.backbone = split(_create(backbone) if isinstance(backbone, str) else backbone)
         self.mask_ratio = mask_ratio
         self.strategy = strategy
         self.sampler = sampler if callable(sampler) else _SAMPLERS[sampler]
@@ -279,7 +285,7 @@ class MaskedImageModel(nn.Module):
         layout = self._early or self.layout
         embedding = self._embed(self.backbone.embed if self._early is None else self.backbone.embed_patches, images)
         if mask is None:
-            mask = self._draw(images, layout.grid_of(embedding, images.shape[2:]), generator)
+            mask = self._draw(images, layout.grid_of(embedding, (images.shape[2], images.shape[3])), generator)
         masked = replace(layout, embedding, mask, 0.0 if self.mask_token is None else self.mask_token)
         return masked if self._early is None else self.backbone.embed_positions(masked), mask, None
 
@@ -332,6 +338,15 @@ class MaskedImageModel(nn.Module):
         return f"mask_ratio={self.mask_ratio}, strategy={self.strategy}, unit={self.unit}"
 
 
+def _create(name: str) -> nn.Module:
+    """A timm model by its name. A package of user models has no factory, as these have no names."""
+    if _manifest.user_source() is not None:
+        raise TypeError(f"{name!r} is a name, and only timm's models have names: give a {_manifest.kind()} itself")
+    factory = importlib.import_module("._factory", __package__)
+    model: nn.Module = factory.create_model(name)
+    return model
+
+
 def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
     if value not in choices:
         raise ValueError(f"{name} is {value!r}: it must be one of {', '.join(choices)}")
@@ -339,7 +354,7 @@ def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
 
 def _check_droppable(layout: TokenLayout) -> None:
     if layout.whole_grid:
-        raise ValueError(
+        raise WholeGridError(
             f"this model's stages need the whole grid of patches: {layout.whole_grid}. "
             "Replace masked patches instead: replace(), or strategy='replace'"
         )

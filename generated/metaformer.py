@@ -8,8 +8,10 @@ from timm.models._manipulate import checkpoint_seq
 from timm.models.metaformer import MetaFormer
 from torch import Tensor
 
+from ._split import SplitModel
 
-class MetaFormerSplit(MetaFormer):
+
+class MetaFormerSplit(MetaFormer, SplitModel):
     """MetaFormer with embed() and forward_stages(); all else is timm's."""
 
     def embed(self, x: Tensor) -> torch.Tensor:

@@ -7,8 +7,10 @@ import torch
 from timm.models._manipulate import checkpoint_seq
 from timm.models.mlp_mixer import MlpMixer
 
+from ._split import SplitModel
 
-class MlpMixerSplit(MlpMixer):
+
+class MlpMixerSplit(MlpMixer, SplitModel):
     """MlpMixer with embed() and forward_stages(); all else is timm's."""
 
     def embed(self, x: torch.Tensor) -> torch.Tensor:

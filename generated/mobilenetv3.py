@@ -7,8 +7,10 @@ import torch
 from timm.models._manipulate import checkpoint_seq
 from timm.models.mobilenetv3 import MobileNetV3
 
+from ._split import SplitModel
 
-class MobileNetV3Split(MobileNetV3):
+
+class MobileNetV3Split(MobileNetV3, SplitModel):
     """MobileNetV3 with embed() and forward_stages(); all else is timm's."""
 
     def embed(self, x: torch.Tensor) -> torch.Tensor:

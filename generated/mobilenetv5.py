@@ -7,8 +7,10 @@ import torch
 from timm.models._manipulate import checkpoint_seq
 from timm.models.mobilenetv5 import MobileNetV5, MobileNetV5Encoder
 
+from ._split import SplitModel
 
-class MobileNetV5Split(MobileNetV5):
+
+class MobileNetV5Split(MobileNetV5, SplitModel):
     """MobileNetV5 with embed() and forward_stages(); all else is timm's."""
 
     def embed(self, x: torch.Tensor) -> torch.Tensor:
@@ -50,7 +52,7 @@ class MobileNetV5Split(MobileNetV5):
         return self.forward_stages(self.embed(x))
 
 
-class MobileNetV5EncoderSplit(MobileNetV5Encoder):
+class MobileNetV5EncoderSplit(MobileNetV5Encoder, SplitModel):
     """MobileNetV5Encoder with embed() and forward_stages(); all else is timm's."""
 
     def embed(self, x: torch.Tensor) -> torch.Tensor:

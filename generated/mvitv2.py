@@ -8,6 +8,8 @@ from typing import List, NamedTuple
 import torch
 from timm.models.mvitv2 import MultiScaleVit
 
+from ._split import SplitModel
+
 
 class MultiScaleVitPatches(NamedTuple):
     """What embed_positions() takes. Replace patches, (B, N, C), with `patches._replace(x=replaced)`."""
@@ -23,7 +25,7 @@ class MultiScaleVitEmbedding(NamedTuple):
     feat_size: List[int]
 
 
-class MultiScaleVitSplit(MultiScaleVit):
+class MultiScaleVitSplit(MultiScaleVit, SplitModel):
     """MultiScaleVit with embed() and forward_stages(); all else is timm's."""
 
     def embed_patches(self, x) -> MultiScaleVitPatches:

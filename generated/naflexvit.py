@@ -10,6 +10,8 @@ from timm.layers import apply_keep_indices_nlc
 from timm.models._manipulate import checkpoint
 from timm.models.naflexvit import NaFlexVit
 
+from ._split import SplitModel
+
 
 class NaFlexVitEmbedding(NamedTuple):
     """What enters the stages. Mask the tokens with `embedding._replace(x=masked)`."""
@@ -22,7 +24,7 @@ class NaFlexVitEmbedding(NamedTuple):
     attn_mask: Optional[torch.Tensor]
 
 
-class NaFlexVitSplit(NaFlexVit):
+class NaFlexVitSplit(NaFlexVit, SplitModel):
     """NaFlexVit with embed() and forward_stages(); all else is timm's."""
 
     def embed(

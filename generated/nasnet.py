@@ -7,8 +7,10 @@ import torch
 import torch.nn.functional as F
 from timm.models.nasnet import NASNetALarge
 
+from ._split import SplitModel
 
-class NASNetALargeSplit(NASNetALarge):
+
+class NASNetALargeSplit(NASNetALarge, SplitModel):
     """NASNetALarge with embed() and forward_stages(); all else is timm's."""
 
     def embed(self, x) -> torch.Tensor:

@@ -7,8 +7,10 @@ import torch
 from timm.models._manipulate import checkpoint_seq
 from timm.models.nextvit import NextViT
 
+from ._split import SplitModel
 
-class NextViTSplit(NextViT):
+
+class NextViTSplit(NextViT, SplitModel):
     """NextViT with embed() and forward_stages(); all else is timm's."""
 
     def embed(self, x) -> torch.Tensor:

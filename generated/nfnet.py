@@ -7,8 +7,10 @@ import torch
 from timm.models._manipulate import checkpoint_seq
 from timm.models.nfnet import NormFreeNet
 
+from ._split import SplitModel
 
-class NormFreeNetSplit(NormFreeNet):
+
+class NormFreeNetSplit(NormFreeNet, SplitModel):
     """NormFreeNet with embed() and forward_stages(); all else is timm's."""
 
     def embed(self, x: torch.Tensor) -> torch.Tensor:

@@ -7,8 +7,10 @@ import torch
 import torch.nn.functional as F
 from timm.models.pnasnet import PNASNet5Large
 
+from ._split import SplitModel
 
-class PNASNet5LargeSplit(PNASNet5Large):
+
+class PNASNet5LargeSplit(PNASNet5Large, SplitModel):
     """PNASNet5Large with embed() and forward_stages(); all else is timm's."""
 
     def embed(self, x) -> torch.Tensor:

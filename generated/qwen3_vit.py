@@ -9,6 +9,8 @@ import torch
 from timm.models._manipulate import checkpoint
 from timm.models.qwen3_vit import Qwen3VitClassifier, Qwen3VitEncoder
 
+from ._split import SplitModel
+
 
 class Qwen3VitEncoderEmbedding(NamedTuple):
     """What enters the stages. Mask the tokens, (B, N, C), with `embedding._replace(x=masked)`."""
@@ -19,7 +21,7 @@ class Qwen3VitEncoderEmbedding(NamedTuple):
     rope: torch.Tensor
 
 
-class Qwen3VitEncoderSplit(Qwen3VitEncoder):
+class Qwen3VitEncoderSplit(Qwen3VitEncoder, SplitModel):
     """Qwen3VitEncoder with embed() and forward_stages(); all else is timm's."""
 
     def embed_patches(self, x: torch.Tensor) -> torch.Tensor:
@@ -61,7 +63,7 @@ class Qwen3VitEncoderSplit(Qwen3VitEncoder):
         return self.forward_stages(self.embed(x))
 
 
-class Qwen3VitClassifierSplit(Qwen3VitClassifier):
+class Qwen3VitClassifierSplit(Qwen3VitClassifier, SplitModel):
     """Qwen3VitClassifier with embed() and forward_stages(); all else is timm's."""
 
     def embed_patches(self, x: torch.Tensor) -> torch.Tensor:

@@ -7,8 +7,10 @@ import torch
 from timm.models._manipulate import checkpoint_seq
 from timm.models.rdnet import RDNet
 
+from ._split import SplitModel
 
-class RDNetSplit(RDNet):
+
+class RDNetSplit(RDNet, SplitModel):
     """RDNet with embed() and forward_stages(); all else is timm's."""
 
     def embed(self, x) -> torch.Tensor:

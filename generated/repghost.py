@@ -7,8 +7,10 @@ import torch
 from timm.models._manipulate import checkpoint_seq
 from timm.models.repghost import RepGhostNet
 
+from ._split import SplitModel
 
-class RepGhostNetSplit(RepGhostNet):
+
+class RepGhostNetSplit(RepGhostNet, SplitModel):
     """RepGhostNet with embed() and forward_stages(); all else is timm's."""
 
     def embed(self, x) -> torch.Tensor:

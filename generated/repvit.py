@@ -7,8 +7,10 @@ import torch
 from timm.models._manipulate import checkpoint_seq
 from timm.models.repvit import RepVit
 
+from ._split import SplitModel
 
-class RepVitSplit(RepVit):
+
+class RepVitSplit(RepVit, SplitModel):
     """RepVit with embed() and forward_stages(); all else is timm's."""
 
     def embed(self, x) -> torch.Tensor:

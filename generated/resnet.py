@@ -7,8 +7,10 @@ import torch
 from timm.models._manipulate import checkpoint_seq
 from timm.models.resnet import ResNet
 
+from ._split import SplitModel
 
-class ResNetSplit(ResNet):
+
+class ResNetSplit(ResNet, SplitModel):
     """ResNet with embed() and forward_stages(); all else is timm's."""
 
     def embed(self, x: torch.Tensor) -> torch.Tensor:

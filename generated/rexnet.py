@@ -7,8 +7,10 @@ import torch
 from timm.models._manipulate import checkpoint_seq
 from timm.models.rexnet import RexNet
 
+from ._split import SplitModel
 
-class RexNetSplit(RexNet):
+
+class RexNetSplit(RexNet, SplitModel):
     """RexNet with embed() and forward_stages(); all else is timm's."""
 
     def embed(self, x: torch.Tensor) -> torch.Tensor:

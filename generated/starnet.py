@@ -7,8 +7,10 @@ import torch
 from timm.models._manipulate import checkpoint_seq
 from timm.models.starnet import StarNet
 
+from ._split import SplitModel
 
-class StarNetSplit(StarNet):
+
+class StarNetSplit(StarNet, SplitModel):
     """StarNet with embed() and forward_stages(); all else is timm's."""
 
     def embed(self, x: torch.Tensor) -> torch.Tensor:

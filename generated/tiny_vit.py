@@ -7,8 +7,10 @@ import torch
 from timm.models._manipulate import checkpoint_seq
 from timm.models.tiny_vit import TinyVit
 
+from ._split import SplitModel
 
-class TinyVitSplit(TinyVit):
+
+class TinyVitSplit(TinyVit, SplitModel):
     """TinyVit with embed() and forward_stages(); all else is timm's."""
 
     def embed(self, x) -> torch.Tensor:

@@ -9,6 +9,8 @@ import torch
 from timm.models._manipulate import checkpoint
 from timm.models.tnt import TNT
 
+from ._split import SplitModel
+
 
 class TNTEmbedding(NamedTuple):
     """What enters the stages. Mask the tokens, (B, N, C), with `embedding._replace(patch_embed=masked)`."""
@@ -17,7 +19,7 @@ class TNTEmbedding(NamedTuple):
     pixel_embed: torch.Tensor
 
 
-class TNTSplit(TNT):
+class TNTSplit(TNT, SplitModel):
     """TNT with embed() and forward_stages(); all else is timm's."""
 
     def embed(self, x) -> TNTEmbedding:

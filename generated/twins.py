@@ -8,6 +8,8 @@ from typing import NamedTuple, Tuple
 import torch
 from timm.models.twins import Twins
 
+from ._split import SplitModel
+
 
 class TwinsEmbedding(NamedTuple):
     """What enters the stages. Mask the tokens, (B, N, C), with `embedding._replace(x=masked)`."""
@@ -16,7 +18,7 @@ class TwinsEmbedding(NamedTuple):
     size: Tuple[int, int]
 
 
-class TwinsSplit(Twins):
+class TwinsSplit(Twins, SplitModel):
     """Twins with embed() and forward_stages(); all else is timm's."""
 
     def embed(self, x) -> TwinsEmbedding:

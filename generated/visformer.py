@@ -7,8 +7,10 @@ import torch
 from timm.models._manipulate import checkpoint_seq
 from timm.models.visformer import Visformer
 
+from ._split import SplitModel
 
-class VisformerSplit(Visformer):
+
+class VisformerSplit(Visformer, SplitModel):
     """Visformer with embed() and forward_stages(); all else is timm's."""
 
     def embed_patches(self, x) -> torch.Tensor:

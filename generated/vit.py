@@ -9,8 +9,10 @@ import torch
 from timm.models._manipulate import checkpoint_seq
 from timm.models.vision_transformer import VisionTransformer
 
+from ._split import SplitModel
 
-class VisionTransformerSplit(VisionTransformer):
+
+class VisionTransformerSplit(VisionTransformer, SplitModel):
     """VisionTransformer with embed() and forward_stages(); all else is timm's."""
 
     def embed_patches(self, x: torch.Tensor) -> torch.Tensor:

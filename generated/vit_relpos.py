@@ -7,8 +7,10 @@ import torch
 from timm.models._manipulate import checkpoint
 from timm.models.vision_transformer_relpos import VisionTransformerRelPos
 
+from ._split import SplitModel
 
-class VisionTransformerRelPosSplit(VisionTransformerRelPos):
+
+class VisionTransformerRelPosSplit(VisionTransformerRelPos, SplitModel):
     """VisionTransformerRelPos with embed() and forward_stages(); all else is timm's."""
 
     def embed_patches(self, x) -> torch.Tensor:

@@ -8,8 +8,10 @@ from timm.layers import resample_abs_pos_embed_nhwc
 from timm.models._manipulate import checkpoint_seq
 from timm.models.vision_transformer_sam import VisionTransformerSAM
 
+from ._split import SplitModel
 
-class VisionTransformerSAMSplit(VisionTransformerSAM):
+
+class VisionTransformerSAMSplit(VisionTransformerSAM, SplitModel):
     """VisionTransformerSAM with embed() and forward_stages(); all else is timm's."""
 
     def embed_patches(self, x) -> torch.Tensor:

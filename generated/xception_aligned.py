@@ -7,8 +7,10 @@ import torch
 from timm.models._manipulate import checkpoint_seq
 from timm.models.xception_aligned import XceptionAligned
 
+from ._split import SplitModel
 
-class XceptionAlignedSplit(XceptionAligned):
+
+class XceptionAlignedSplit(XceptionAligned, SplitModel):
     """XceptionAligned with embed() and forward_stages(); all else is timm's."""
 
     def embed(self, x) -> torch.Tensor:

@@ -9,6 +9,8 @@ import torch
 from timm.models._manipulate import checkpoint
 from timm.models.xcit import Xcit
 
+from ._split import SplitModel
+
 
 class XcitPatches(NamedTuple):
     """What embed_positions() takes. Replace patches, (B, N, C), with `patches._replace(x=replaced)`."""
@@ -26,7 +28,7 @@ class XcitEmbedding(NamedTuple):
     Wp: int
 
 
-class XcitSplit(Xcit):
+class XcitSplit(Xcit, SplitModel):
     """Xcit with embed() and forward_stages(); all else is timm's."""
 
     def embed_patches(self, x) -> XcitPatches:

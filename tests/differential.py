@@ -121,6 +121,7 @@ class _Tools(types.ModuleType):
 
 _TOOLS = _Tools("torch")
 _TOOLS.nn = _TOOLS
+_SPLIT = types.SimpleNamespace(SplitModel=type("SplitModel", (), {}))
 
 
 def execute(text: str, modules: dict[str, Any]) -> dict[str, Any]:
@@ -131,6 +132,8 @@ def execute(text: str, modules: dict[str, Any]) -> dict[str, Any]:
             return modules[name]
         if name.partition(".")[0] == "torch":
             return _TOOLS
+        if (level, name) == (1, "_split"):
+            return _SPLIT
         if name in ("typing", "__future__", "math"):
             return builtins.__import__(name, globals, locals, fromlist, level)
         raise ImportError(name)

@@ -243,6 +243,8 @@ def _execute(code: types.CodeType, names: dict[str, Any], world: World, classes:
     module = _Imported(lambda name: classes.get(name) or world.imported(name))
 
     def find(name: str, globals: Any = None, locals: Any = None, fromlist: Any = (), level: int = 0) -> Any:
+        if (level, name) == (1, "_split"):
+            return types.SimpleNamespace(SplitModel=type("SplitModel", (), {}))
         if name in ("typing", "__future__"):
             return builtins.__import__(name, globals, locals, fromlist, level)
         return module if fromlist else world.imported(name.partition(".")[0])

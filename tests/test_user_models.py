@@ -266,6 +266,12 @@ def test_models_of_ones_own_are_masked_like_timms(splits):
         masking.MaskedImageModel(class_of("rotary.FixedRotaryViT")(), strategy="drop", image_size=IMAGES[2:])
 
 
+def test_a_name_is_no_backbone_where_models_have_none(splits):
+    masking = importlib.import_module("own_splits.masking")
+    with pytest.raises(TypeError, match="'vit_base' is a name, and only timm's models have names"):
+        masking.MaskedImageModel("vit_base")
+
+
 # The generated package
 
 
@@ -288,6 +294,12 @@ def test_a_split_class_can_be_built_and_has_the_same_weights(splits):
     assert list(LateTokenViTSplit().state_dict()) == names
 
 
+def test_a_class_that_is_named_as_the_base_of_split_classes_is_refused(tmp_path):
+    write_files(tmp_path, {"my_model.py": PLAIN.replace("Plain", "SplitModel")})
+    (outcome,) = generate(find_release(None, tmp_path / "my_model.py")).outcomes
+    assert outcome.result.reason == "`SplitModel` is the base of every split class: rename this one"
+
+
 def test_a_class_that_inherits_brings_the_split_of_its_parent_in_timm(splits):
     from own_splits.derived import SmallViTSplit
     from own_splits.vit import VisionTransformerSplit
@@ -298,7 +310,7 @@ def test_a_class_that_inherits_brings_the_split_of_its_parent_in_timm(splits):
 
 def test_the_package_holds_what_it_needs_and_no_factory(package, splits):
     assert "_factory.py" not in package.files
-    assert dir(splits) == ["__timm_version__", "split"]
+    assert dir(splits) == ["SplitModel", "__timm_version__", "split"]
     assert splits.__timm_version__ == timm.__version__
 
 
@@ -323,7 +335,7 @@ model, images = my_model.Plain(), torch.randn(2, 3, 8, 8)
 expected = model.forward_features(images)
 split = my_splits.split(model)
 assert torch.equal(split.forward_stages(split.embed(images)), expected)
-assert my_splits.__all__ == ["split"]
+assert my_splits.__all__ == ["SplitModel", "split"]
 """
     subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=True)
 

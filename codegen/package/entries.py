@@ -22,9 +22,17 @@ from codegen.package.naming import module_names
 from codegen.types import Absence, Inherited, Outcome, Patches, Refusal, Split
 
 
-def manifest_text(version: str, outcomes: Sequence[Outcome], files: Sequence[str]) -> str:
-    """The manifest of a package: of a timm release, of what became of its classes, of the files of the package."""
-    return to_json(Manifest(GENERATOR, FORMAT, version or None, tuple(files), class_entries(outcomes))) + "\n"
+def manifest_text(version: str, user_source: str, outcomes: Sequence[Outcome], files: Sequence[str]) -> str:
+    """The manifest of a package.
+
+    Args:
+        version: The timm release that it is for, empty if it needs none.
+        user_source: Name of the file or directory of user models that it is for; empty for a release of timm.
+        outcomes: What became of each class.
+        files: The files of the package.
+    """
+    manifest = Manifest(GENERATOR, FORMAT, version or None, tuple(files), user_source or None, class_entries(outcomes))
+    return to_json(manifest) + "\n"
 
 
 def class_entries(outcomes: Sequence[Outcome]) -> Mapping[str, ClassEntry]:

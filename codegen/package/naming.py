@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from codegen.package import templates
 from codegen.types import Outcome
-
-_RESERVED = frozenset(
-    {"__init__", "_drop", "_factory", "_layout", "_manifest", "_masks", "_split", "_tokens", "masking"}
-)
 
 
 def module_name(module: str) -> str:
@@ -21,10 +18,11 @@ def module_name(module: str) -> str:
 def module_names(outcomes: Sequence[Outcome]) -> Mapping[str, str]:
     """The generated module of each module. Somebody's own ``vit.py`` comes before timm's, which makes way."""
     modules = sorted({outcome.module for outcome in outcomes}, key=lambda name: (name.startswith("timm."), name))
+    reserved = {"__init__", *(name.removesuffix(".py") for name in templates.runtime_modules())}
     names: dict[str, str] = {}
     for module in modules:
         name = module_name(module)
-        while name in _RESERVED or name in names.values():
+        while name in reserved or name in names.values():
             name += "_"
         names[module] = name
     return names

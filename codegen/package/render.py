@@ -6,13 +6,12 @@ import re
 import textwrap
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import jinja2
 
-from codegen.errors import TimmSplitError
 from codegen.manifest import MANIFEST
 from codegen.model.shape import SHAPES
+from codegen.package import templates
 from codegen.package.entries import manifest_text
 from codegen.package.formatting import format_files
 from codegen.package.naming import module_names
@@ -46,7 +45,7 @@ def render(version: str, outcomes: Sequence[Outcome], *, own: str = "") -> Mappi
         TimmSplitError: If the formatter fails, which would mean that a rendered file is not Python.
     """
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_templates()),
+        loader=jinja2.FileSystemLoader(templates.folder()),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -64,25 +63,17 @@ def render(version: str, outcomes: Sequence[Outcome], *, own: str = "") -> Mappi
     for module, members in modules.items():
         page = _page(module, members, by_path, generated)
         files[f"{generated[module]}.py"] = environment.get_template("model.py.j2").render(page=page, version=version)
-    left_out = {"model.py.j2", *(["runtime/_factory.py.j2"] if own else [])}  # timm's factory makes timm's models
-    for template in environment.list_templates(filter_func=lambda name: name not in left_out):
-        files[template.removesuffix(".j2").removeprefix("runtime/")] = environment.get_template(template).render(
-            timm_version=version, own=own
-        )
+    exported = ["SplitModel", "split"] if own else ["SplitModel", "create_model", "list_models", "split"]
+    exported[:0] = ["__timm_version__"] if version else []
+    files["__init__.py"] = environment.get_template("__init__.py.j2").render(
+        timm_version=version, own=own, exported=exported
+    )
     files = format_files(files)
+    files |= templates.runtime_modules(factory=not own)  # timm's factory makes timm's models
     files["py.typed"] = ""
     names = sorted([*files, MANIFEST])
-    files[MANIFEST] = manifest_text(version, outcomes, names)
+    files[MANIFEST] = manifest_text(version, own, outcomes, names)
     return {name: files[name] for name in names}
-
-
-def _templates() -> Path:
-    """The templates: beside the generator in a wheel, at the top of a checkout."""
-    generator = Path(__file__).parents[1]
-    for folder in (generator / "templates", generator.parent / "templates"):
-        if folder.is_dir():
-            return folder
-    raise TimmSplitError("the templates are missing from this installation: install timm-split again")
 
 
 @dataclass(frozen=True)
@@ -152,6 +143,7 @@ def _page(
             classes.append(_inheriting(outcome, parent))
         elif isinstance(outcome.result, Split):
             split = outcome.result
+            imports.add("from ._split import SplitModel")
             imports |= {_import(imported) for imported in split.imports}
             kinds = " ".join(field.annotation for field in (*split.fields, *_patch_fields(split)))
             imports |= {f"from typing import {name}" for name in _TYPING if re.search(rf"\b{name}\b", kinds)}
@@ -205,7 +197,7 @@ def _splitting(outcome: Outcome, split: Split, declared: Collection[str]) -> _Cl
         embed_body = (f"return self.embed_positions({', '.join([call, *later])})",)
     return _Class(
         name=outcome.name,
-        bases=outcome.name,
+        bases=f"{outcome.name}, SplitModel",
         parent="",
         embedding=split.embedding if split.embedding not in declared else "",
         fields=_pairs(split.fields),

@@ -155,7 +155,7 @@ def _run(model: nn.Module, forward: Callable[[Any, torch.Tensor], Any], images: 
     weights = torch.Generator().manual_seed(_SEED)
     loss = sum((out * torch.randn(out.shape, generator=weights)).sum() for out in outputs.values() if out.requires_grad)
     if isinstance(loss, torch.Tensor):
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
     computed: dict[str, torch.Tensor | None] = {name: out.detach() for name, out in outputs.items()}
     computed["gradient of the images"] = x.grad
     computed |= {f"gradient of {name}": parameter.grad for name, parameter in model.named_parameters()}

@@ -84,7 +84,7 @@ def nowhere(name: str, module: bool) -> bool:
     return False
 
 
-class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class Recorder(TorchDispatchMode):
     """Records the pass that runs under it. Use :func:`record`.
 
     Args:

@@ -36,6 +36,7 @@ from codegen.types import (
 )
 
 NEW_METHODS = ("embed", "forward_stages")
+SPLIT_MODEL = "SplitModel"  # the base of every split class
 PATCH_METHODS = ("embed_patches", "embed_positions")  # only where an embedding can be cut in two
 
 
@@ -82,6 +83,8 @@ def _outcome(index: Index, cls: Class, owner: Class, done: Mapping[str, Outcome]
         if doubt is not None:
             raise Refused(doubt, f"the class `{cls.name}` is defined more than once, or under a condition")
         facts = Facts(index, cls)
+        if cls.name == SPLIT_MODEL:
+            raise Refused(place, f"`{SPLIT_MODEL}` is the base of every split class: rename this one")
         for name in NEW_METHODS:
             if _has(facts, name):
                 raise Refused(place, f"the class has a `{name}` of its own")
@@ -173,7 +176,8 @@ def split_class(facts: Facts, cls: Class, method: ast.stmt) -> Split:
     if len({imported.name for imported in imports}) < len(imports):
         raise Unsound(function, "a name means one thing in its module and another in that of the inner model")
     given = {"torch": Imported("torch", "torch"), "NamedTuple": Imported("NamedTuple", "typing", "NamedTuple")}
-    for name, origin in {**given, f"{cls.name}Embedding": None, f"{cls.name}Split": None}.items():
+    declared = dict.fromkeys((f"{cls.name}Embedding", f"{cls.name}Split", SPLIT_MODEL))
+    for name, origin in {**given, **declared}.items():
         if any(imported.name == name and imported != origin for imported in imports):
             raise Unsound(function, f"`{name}` is another thing in its module than in the generated one")
     parameters = {p.name: p for p in body.parameters}

@@ -158,8 +158,15 @@ def test_package_works_from_an_archive(
     assert type(package.split(vit())).__name__ == "VisionTransformerSplit"
 
 
+def test_every_split_class_is_a_split_model() -> None:
+    assert issubclass(VisionTransformerSplit, generated.SplitModel)
+    assert isinstance(generated.split(vit(Doubled)), generated.SplitModel)
+    assert not isinstance(vit(), generated.SplitModel)
+    assert not any(callable(value) for value in vars(generated.SplitModel).values()), "its methods are for checkers"
+
+
 def test_it_shows_its_interface_and_no_more() -> None:
-    assert dir(generated) == ["__timm_version__", "create_model", "list_models", "split"]
+    assert dir(generated) == ["SplitModel", "__timm_version__", "create_model", "list_models", "split"]
     assert set(generated.__all__) == set(dir(generated))
     assert generated.__timm_version__ == timm.__version__
     assert (PACKAGE / "py.typed").is_file()

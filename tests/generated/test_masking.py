@@ -13,6 +13,7 @@ import generated
 from generated.masking import (
     MaskedImageModel,
     TokenLayout,
+    WholeGridError,
     block_mask,
     drop,
     patch_layout,
@@ -231,7 +232,7 @@ def test_stages_that_need_the_whole_grid_are_said_to_replace_instead(kind):
     model = build(kind)
     layout = layout_of(model)
     mask = random_mask(2, layout.streams[0].grid, 0.5)
-    with pytest.raises(ValueError, match=r"need the whole grid of patches: .*Replace masked patches instead"):
+    with pytest.raises(WholeGridError, match=r"need the whole grid of patches: .*Replace masked patches instead"):
         drop(layout, model.embed(images_for(model)), mask)
     with pytest.raises(ValueError, match="strategy='replace'"):
         MaskedImageModel(model, strategy="drop")

@@ -60,11 +60,14 @@ def run(text: str, source: str, *arguments: object, **keywords: object) -> tuple
     exec(source, original.__dict__)
     tensors = types.ModuleType("torch")
     tensors.Tensor = object
+    base = types.ModuleType("splits._split")
+    base.SplitModel = type("SplitModel", (), {})
     modules = {"timm": types.ModuleType("timm"), "timm.models": package, "timm.models.tiny": original, "torch": tensors}
+    modules |= {"splits": types.ModuleType("splits"), "splits._split": base}
     with pytest.MonkeyPatch.context() as patch:
         for name, module in modules.items():
             patch.setitem(sys.modules, name, module)
-        split: dict = {}
+        split: dict = {"__package__": "splits"}
         exec(text, split)
     return (
         original.Tiny().forward_features(*arguments, **keywords),
@@ -145,12 +148,12 @@ def test_a_name_that_is_bound_in_more_than_one_way_is_taken_from_timms_module_as
 def test_submodules_that_are_imported_beside_their_package_leave_one_import():
     header = "import torch\nimport torch.nn.functional\nimport torch.utils.checkpoint"
     text = page(model(BODY.replace("self.blocks(x)", "self.blocks(torch.relu(x))"), header))
-    assert imports(text) == ["import torch", "from timm.models.tiny import Tiny"]
+    assert imports(text) == ["import torch", "from timm.models.tiny import Tiny", "from ._split import SplitModel"]
 
 
 def test_imports_that_no_statement_uses_are_not_made():
     text = page(model(header="import math\nfrom timm.layers import pad\nfrom typing import Optional"))
-    assert imports(text) == ["import torch", "from timm.models.tiny import Tiny"]
+    assert imports(text) == ["import torch", "from timm.models.tiny import Tiny", "from ._split import SplitModel"]
 
 
 def test_names_in_defaults_and_annotations_are_imported_too():

@@ -258,5 +258,5 @@ def _enlarge(mask: torch.Tensor, units: Grid, unit: int) -> torch.Tensor:
     """A mask of units, (..., units), as one of patches, (..., N)."""
     if unit == 1:
         return mask
-    patches = mask.unflatten(-1, units).repeat_interleave(unit, dim=-1).repeat_interleave(unit, dim=-2)
+    patches = torch.unflatten(mask, -1, units).repeat_interleave(unit, dim=-1).repeat_interleave(unit, dim=-2)
     return patches.flatten(-2)

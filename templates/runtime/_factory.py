@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import timm
+from torch import nn
 
 from . import _manifest
-from ._split import split
-
-if TYPE_CHECKING:
-    from ._split import SplitModel
+from ._split import SplitModel, split
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -52,7 +50,8 @@ def create_model(model_name: str, *args: Any, **kwargs: Any) -> SplitModel:
     reason = _manifest.refusal(entry) if entry else None
     if reason:
         raise TypeError(f"{model_name}: {reason}")
-    return split(timm.create_model(model_name, *args, **kwargs))
+    model: nn.Module = timm.create_model(model_name, *args, **kwargs)
+    return split(model)
 
 
 @_with_parameters_of(timm.list_models)

@@ -32,9 +32,10 @@ def token_layout(model: nn.Module, image_size: tuple[int, int] | None = None) ->
         TypeError: It is not split, or what ``embed`` returns has no patches.
         ValueError: It does not take images of that size.
     """
-    if not callable(getattr(model, "embed", None)) or not callable(getattr(model, "forward_stages", None)):
+    embed, stages = getattr(model, "embed", None), getattr(model, "forward_stages", None)
+    if not callable(embed) or not callable(stages):
         raise TypeError(f"a {type(model).__name__} is not split: give it to {__package__}.split() first")
-    return _look(model, model.embed, image_size, stages=True)
+    return _look(model, embed, stages, image_size)
 
 
 def patch_layout(model: nn.Module, image_size: tuple[int, int] | None = None) -> TokenLayout:
@@ -44,9 +45,10 @@ def patch_layout(model: nn.Module, image_size: tuple[int, int] | None = None) ->
         TypeError: The model is not split, or its patch embedding cannot be told from its positional encoding.
         ValueError: It does not take images of that size.
     """
-    if not callable(getattr(model, "embed_patches", None)):
+    embed_patches = getattr(model, "embed_patches", None)
+    if not callable(embed_patches):
         raise TypeError(f"a {type(model).__name__} has no embed_patches(): {why_no_patches(model)}")
-    return _look(model, model.embed_patches, image_size, stages=False)
+    return _look(model, embed_patches, None, image_size)
 
 
 def why_no_patches(model: nn.Module) -> str:
@@ -57,7 +59,10 @@ def why_no_patches(model: nn.Module) -> str:
 
 
 def _look(
-    model: nn.Module, embed: Callable[[torch.Tensor], Any], image_size: tuple[int, int] | None, *, stages: bool
+    model: nn.Module,
+    embed: Callable[[torch.Tensor], Any],
+    stages: Callable[[Any], Any] | None,
+    image_size: tuple[int, int] | None,
 ) -> TokenLayout:
     with _quietly(model):
         embedding, maps, size = _try(model, embed, image_size)
@@ -72,8 +77,8 @@ def _look(
         count = streams[0].count(first[0] if listed else first)
         content = tuple(n for n, x in others.items() if batched[n, x.ndim] and len(x) == _BATCH * count)
         layout = TokenLayout(streams, listed, batched, content, unit=_own_unit(model, embedding, streams[0]))
-        if stages and not layout.unit:
-            layout = replace(layout, whole_grid=_why_whole_grid(model, layout, embedding))
+        if stages is not None and not layout.unit:
+            layout = replace(layout, whole_grid=_why_whole_grid(stages, layout, embedding))
         return layout
 
 
@@ -168,9 +173,7 @@ def _layout_said(model: nn.Module) -> Literal["NHWC", "NCHW"] | None:
     return layout if layout in ("NHWC", "NCHW") else None
 
 
-def _sequence(
-    model: nn.Module, tokens: torch.Tensor, maps: Sequence[tuple[int, ...]], size: tuple[int, int]
-) -> Stream:
+def _sequence(model: nn.Module, tokens: torch.Tensor, maps: Sequence[tuple[int, ...]], size: tuple[int, int]) -> Stream:
     """Tell prefix tokens from patches: the patches are the largest feature map of the stem that they can be."""
     length, channels = tokens.shape[1:]
     fitting = [(h * w, (h, w)) for _, h, w in maps if length // 2 < h * w <= length]
@@ -186,7 +189,7 @@ def _sequence(
     raise TypeError(f"the {length} tokens of {type(model).__name__} are no grid of patches behind prefix tokens")
 
 
-def _why_whole_grid(model: nn.Module, layout: TokenLayout, embedding: Any) -> str:
+def _why_whole_grid(stages: Callable[[Any], Any], layout: TokenLayout, embedding: Any) -> str:
     """Why the stages of a model need every patch: empty if they do not.
 
     They do not if they take any number of patches, in any order, and do the same to each. That is tried on a few.
@@ -205,10 +208,12 @@ def _why_whole_grid(model: nn.Module, layout: TokenLayout, embedding: Any) -> st
     some = torch.linspace(0, total - 1, count, device=device).long()
     order = torch.arange(count - 1, -1, -1, device=device).roll(2)
     try:
-        straight = model.forward_stages(keep(layout, embedding, some.expand(batch, -1)))
-        shuffled = model.forward_stages(keep(layout, embedding, some[order].expand(batch, -1)))
+        straight = stages(keep(layout, embedding, some.expand(batch, -1)))
+        shuffled = stages(keep(layout, embedding, some[order].expand(batch, -1)))
     except Exception as error:  # whatever its own code raises where the grid is not whole
-        return f"its stages fail without it ({type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''})"
+        return (
+            f"its stages fail without it ({type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''})"
+        )
     if isinstance(straight, dict):
         straight, shuffled = straight["patches"], shuffled["patches"]
     if not isinstance(straight, torch.Tensor) or straight.ndim != 3 or straight.shape[1] < count:
@@ -217,6 +222,6 @@ def _why_whole_grid(model: nn.Module, layout: TokenLayout, embedding: Any) -> st
     expected = torch.cat([straight[:, :prefix], straight[:, prefix:][:, order]], dim=1)
     if device.type == "meta":
         return ""
-    error = (expected.float() - shuffled.float()).abs().max() / straight.float().std().clamp(min=1e-12)
+    difference = (expected.float() - shuffled.float()).abs().max() / straight.float().std().clamp(min=1e-12)
     limit = 1e-3 if tokens.dtype == torch.float32 else 1e-1
-    return "" if bool(error < limit) else "its stages look at the place of patches in the grid"
+    return "" if bool(difference < limit) else "its stages look at the place of patches in the grid"
