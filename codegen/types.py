@@ -80,11 +80,13 @@ class Parameter:
         name: Its name.
         declaration: Name, annotation and default, ``attn_mask: Optional[torch.Tensor] = None``.
         kind: ``positional``, ``keyword``, ``positional-only``, ``*`` or ``**``.
+        texts: What docstrings say of it, entries (``x: Input tensor.``) and paragraphs. It decides nothing.
     """
 
     name: str
     declaration: str
     kind: str = "positional"
+    texts: tuple[str, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True)
@@ -187,6 +189,8 @@ class Split:
         passages: For each name that the stages take from before the boundary, how and why.
         position: Whether the embedding gives the tokens a position, absolute or rotary.
         patches: The embedding in two, or why it is in one piece.
+        image_batch: Whether the first parameter is known to be an image batch, (B, C, H, W), and nothing else.
+        docstring: That of ``forward_features``, without its indentation; empty if it has none.
     """
 
     boundary: Boundary
@@ -205,6 +209,8 @@ class Split:
     passages: tuple[Passage, ...] = ()
     position: bool = False
     patches: Patches | Absence = Absence("")
+    image_batch: bool = False
+    docstring: str = ""
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from codegen.model.annotations import TENSOR, annotate
 from codegen.model.facts import Facts, Role
+from codegen.model.inputs import described, is_image_batch
 from codegen.model.layout import token_layout
 from codegen.model.state import check_state
 from codegen.source.index import METHOD, Class, Import, Index, Module
@@ -175,7 +176,10 @@ def split_class(facts: Facts, cls: Class, method: ast.stmt) -> Split:
     for name, origin in {**given, f"{cls.name}Embedding": None, f"{cls.name}Split": None}.items():
         if any(imported.name == name and imported != origin for imported in imports):
             raise Unsound(function, f"`{name}` is another thing in its module than in the generated one")
+    image_batch = is_image_batch(cls.module.name, images.name, annotations[images.name])
+    told = [p for p in body.parameters if p is not images or not image_batch]  # an image batch needs no text
     parameters = {p.name: p for p in body.parameters}
+    parameters |= {p.name: described(inner, [s.tree for s in cut.embed], p) for p in told}
     embed = Method(tuple(parameters[n] for n in crossing.embed_parameters), _texts(crossing.embed))
     own = next((name for name in PATCH_METHODS if _has(facts, name)), "")
     record = f"{cls.name}Patches"
@@ -190,7 +194,7 @@ def split_class(facts: Facts, cls: Class, method: ast.stmt) -> Split:
         boundary=replace(cut.boundary, statement=_as_written(facts.index, cut.boundary)),
         embed=embed,
         forward_stages=Method(tuple(parameters[n] for n in crossing.stages_parameters), _texts(crossing.stages)),
-        forward_features=body.parameters,
+        forward_features=tuple(parameters.values()),
         returns=body.returns,
         tokens=cut.tokens,
         layout=token_layout(inner, [s.tree for s in cut.embed], images.name, cut.tokens),
@@ -203,6 +207,8 @@ def split_class(facts: Facts, cls: Class, method: ast.stmt) -> Split:
         passages=crossing.passages,
         position=gives_position(inner, crossing.embed, images.name),
         patches=patches,
+        image_batch=image_batch,
+        docstring=body.docstring,
     )
 
 
