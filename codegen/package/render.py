@@ -62,7 +62,7 @@ def render(version: str, outcomes: Sequence[Outcome], *, own: str = "") -> Mappi
     files = {}
     for module, members in modules.items():
         page = _page(module, members, by_path, generated)
-        files[f"{generated[module]}.py"] = environment.get_template("model.py.j2").render(page=page, version=version)
+        files[f"{generated[module]}.py"] = environment.get_template("model.py.j2").render(page=page)
     left_out = {"model.py.j2", *(["runtime/_factory.py.j2"] if own else [])}  # timm's factory makes timm's models
     for template in environment.list_templates(filter_func=lambda name: name not in left_out):
         files[template.removesuffix(".j2").removeprefix("runtime/")] = environment.get_template(template).render(
