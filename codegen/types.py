@@ -43,10 +43,15 @@ class Place:
 
 @dataclass(frozen=True)
 class Field:
-    """One name that crosses the boundary, and its type as generated code spells it."""
+    """One name that crosses the boundary, and its type as generated code spells it: ``Any`` where it is not known."""
 
     name: str
     annotation: str
+
+    @property
+    def is_typed(self) -> bool:
+        """Whether its type is known."""
+        return self.annotation != "Any"
 
 
 @dataclass(frozen=True)
@@ -80,11 +85,13 @@ class Parameter:
         name: Its name.
         declaration: Name, annotation and default, ``attn_mask: Optional[torch.Tensor] = None``.
         kind: ``positional``, ``keyword``, ``positional-only``, ``*`` or ``**``.
+        texts: What docstrings say of it, entries (``x: Input tensor.``) and paragraphs. It decides nothing.
     """
 
     name: str
     declaration: str
     kind: str = "positional"
+    texts: tuple[str, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True)
@@ -187,6 +194,8 @@ class Split:
         passages: For each name that the stages take from before the boundary, how and why.
         position: Whether the embedding gives the tokens a position, absolute or rotary.
         patches: The embedding in two, or why it is in one piece.
+        image_batch: Whether the first parameter is known to be an image batch, (B, C, H, W), and nothing else.
+        docstring: That of ``forward_features``, without its indentation; empty if it has none.
     """
 
     boundary: Boundary
@@ -205,6 +214,8 @@ class Split:
     passages: tuple[Passage, ...] = ()
     position: bool = False
     patches: Patches | Absence = Absence("")
+    image_batch: bool = False
+    docstring: str = ""
 
 
 @dataclass(frozen=True)

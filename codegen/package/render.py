@@ -10,19 +10,17 @@ from dataclasses import dataclass
 import jinja2
 
 from codegen.manifest import MANIFEST
-from codegen.model.shape import SHAPES
-from codegen.package import templates
+from codegen.package import docstrings, templates
 from codegen.package.entries import manifest_text
 from codegen.package.formatting import format_files
 from codegen.package.naming import module_names
-from codegen.package.signatures import arguments, declarations, entry_parameter, later_arguments
+from codegen.package.signatures import arguments, declarations, entry_parameter, later_arguments, returned_type
 from codegen.types import (
     Field,
     Imported,
     Inherited,
     Outcome,
     Patches,
-    Place,
     Refusal,
     Split,
 )
@@ -62,7 +60,7 @@ def render(version: str, outcomes: Sequence[Outcome], *, own: str = "") -> Mappi
     files = {}
     for module, members in modules.items():
         page = _page(module, members, by_path, generated)
-        files[f"{generated[module]}.py"] = environment.get_template("model.py.j2").render(page=page, version=version)
+        files[f"{generated[module]}.py"] = environment.get_template("model.py.j2").render(page=page)
     exported = ["SplitModel", "split"] if own else ["SplitModel", "create_model", "list_models", "split"]
     exported[:0] = ["__timm_version__"] if version else []
     files["__init__.py"] = environment.get_template("__init__.py.j2").render(
@@ -81,15 +79,13 @@ class _Halves:
     """The two methods of an embedding that is cut where its patches are complete, ready to lay out."""
 
     record: str
+    record_docstring: str
     fields: tuple[tuple[str, str], ...]
-    tokens: str
-    shape: str
-    made: str
-    adds: str
-    why: str
     patches_signature: str
+    patches_docstring: str
     patches_body: str
     positions_signature: str
+    positions_docstring: str
     positions_body: str
 
 
@@ -101,17 +97,16 @@ class _Class:
     bases: str
     parent: str
     embedding: str
+    embedding_docstring: str
     fields: tuple[tuple[str, str], ...]
-    tokens: str
-    shape: str
-    made: str
-    taken: str
-    why: str
     embed_signature: str
+    embed_docstring: str
     embed_body: str
     stages_signature: str
+    stages_docstring: str
     stages_body: str
     features_signature: str
+    features_docstring: str
     stages_call: str
     inherits: bool
     halves: _Halves | None
@@ -183,8 +178,6 @@ def _inheriting(outcome: Outcome, parent: Outcome) -> _Class:
 
 def _splitting(outcome: Outcome, split: Split, declared: Collection[str]) -> _Class:
     """Lay a class out, with those of its tuples that are not declared yet."""
-    shape = _shape(split.layout)
-    returned = split.embedding or split.fields[0].annotation
     whole, first = entry_parameter("embedding", split.embedding, split.fields, split.forward_stages)
     returns = _packed(split.embedding, split.fields)
     arrow = f" -> {split.returns}" if split.returns else ""
@@ -200,17 +193,16 @@ def _splitting(outcome: Outcome, split: Split, declared: Collection[str]) -> _Cl
         bases=f"{outcome.name}, SplitModel",
         parent="",
         embedding=split.embedding if split.embedding not in declared else "",
+        embedding_docstring=docstrings.literal(docstrings.of_embedding(split)),
         fields=_pairs(split.fields),
-        tokens=split.tokens,
-        shape=shape,
-        made=f"the tokens{shape} that enter the stages" + (", and what goes with them" if split.embedding else ""),
-        taken="an embedding" if split.embedding else f"tokens{shape}",
-        why=_story(split.boundary.place, split.boundary.reasons),
-        embed_signature=f"self, {declarations(split.embed.parameters)}) -> {returned}",
+        embed_signature=f"self, {declarations(split.embed.parameters)}){returned_type(split.embedding, split.fields)}",
+        embed_docstring=docstrings.literal(docstrings.of_embed(split)),
         embed_body=_block(embed_body),
         stages_signature=f"self, {declarations((whole, *split.forward_stages.parameters))}){arrow}",
+        stages_docstring=docstrings.literal(docstrings.of_forward_stages(split, whole)),
         stages_body=_block((*first, *split.recomputed, *split.forward_stages.body)),
         features_signature=f"self, {declarations(split.forward_features)}){arrow}",
+        features_docstring=docstrings.literal(docstrings.of_forward_features(split, outcome.name)),
         stages_call=", ".join(
             [f"self.embed({arguments(split.embed.parameters)})", *later_arguments(split.forward_stages.parameters)]
         ),
@@ -220,35 +212,21 @@ def _splitting(outcome: Outcome, split: Split, declared: Collection[str]) -> _Cl
 
 
 def _halve(split: Split, patches: Patches, declared: Collection[str]) -> _Halves:
-    shape = _shape(patches.layout)
     whole, first = entry_parameter("patches", patches.record, patches.fields, patches.embed_positions)
     made, added = patches.embed_patches, patches.embed_positions
     returned = f"return {_packed(split.embedding, split.fields)}"
     return _Halves(
         record=patches.record if patches.record not in declared else "",
+        record_docstring=docstrings.literal(docstrings.of_patches(patches)),
         fields=_pairs(patches.fields),
-        tokens=patches.tokens,
-        shape=shape,
-        made=f"bare patches{shape.rstrip(',')}" + (", and what goes with them" if patches.record else ""),
-        adds="their position, and the prefix tokens if there are any" if split.position else "the prefix tokens",
-        why=_story(patches.place, patches.reasons, "They have neither position nor prefix tokens yet. "),
-        patches_signature=f"self, {declarations(made.parameters)}) -> {patches.record or patches.fields[0].annotation}",
+        patches_signature=f"self, {declarations(made.parameters)}){returned_type(patches.record, patches.fields)}",
+        patches_docstring=docstrings.literal(docstrings.of_embed_patches(split, patches)),
         patches_body=_block((*made.body, f"return {_packed(patches.record, patches.fields)}")),
-        positions_signature=f"self, {declarations((whole, *added.parameters))}) -> "
-        + (split.embedding or split.fields[0].annotation),
+        positions_signature=f"self, {declarations((whole, *added.parameters))})"
+        + returned_type(split.embedding, split.fields),
+        positions_docstring=docstrings.literal(docstrings.of_embed_positions(split, patches, whole)),
         positions_body=_block((*first, *patches.recomputed, *added.body, returned)),
     )
-
-
-def _shape(layout: str) -> str:
-    return f", {SHAPES[layout]}," if layout else ""
-
-
-def _story(place: Place, reasons: Sequence[str], before: str = "") -> str:
-    """Where a boundary is and why, as the second paragraph of a method's docstring."""
-    why = "; ".join(reasons)
-    story = f"{before}The boundary is {place}. {why[0].upper()}{why[1:]}."
-    return textwrap.indent(textwrap.fill(story, 112, break_on_hyphens=False), " " * 8).strip()
 
 
 def _pairs(fields: Sequence[Field]) -> tuple[tuple[str, str], ...]:

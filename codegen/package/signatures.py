@@ -14,7 +14,8 @@ def entry_parameter(
     """The first parameter of a method that takes what another returns, and the statement that unpacks it, if any."""
     if not record:
         (tokens,) = fields
-        return Parameter(tokens.name, f"{tokens.name}: {tokens.annotation}"), ()
+        declaration = f"{tokens.name}: {tokens.annotation}" if tokens.is_typed else tokens.name
+        return Parameter(tokens.name, declaration), ()
     whole = _free(name, method)
     return Parameter(whole, f"{whole}: {record}"), (f"{', '.join(field.name for field in fields)} = {whole}",)
 
@@ -25,6 +26,11 @@ def _free(name: str, method: Method) -> str:
     while re.search(rf"\b{name}\b", text):
         name += "_"
     return name
+
+
+def returned_type(record: str, fields: Sequence[Field]) -> str:
+    """The annotation of what a method returns, with its arrow; empty where its type is not known."""
+    return f" -> {record or fields[0].annotation}" if record or fields[0].is_typed else ""
 
 
 def arguments(parameters: Sequence[Parameter]) -> str:

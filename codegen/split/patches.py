@@ -80,7 +80,7 @@ def split_patches(
         return Absence(f"it cannot be cut after its patches: {unsound.reason} (line {line})")
     trees = [s.tree for s in made]
     kinds = annotate(facts, trees, annotations, images)
-    fields = tuple(Field(field, kinds.get(field, "")) for field in crossing.fields)
+    fields = tuple(Field(field, kinds.get(field) or "Any") for field in crossing.fields)
     declared = {parameter.name: parameter for parameter in parameters}
     last = made[-1]
     return Patches(

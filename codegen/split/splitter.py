@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from codegen.model.annotations import annotate
 from codegen.model.facts import Facts, Role
+from codegen.model.inputs import described, is_image_batch
 from codegen.model.shape import token_order
 from codegen.model.state import check_state
 from codegen.source.imports import Import
@@ -169,7 +170,7 @@ def split_class(facts: Facts, cls: Class, method: ast.stmt) -> Split:
     check_state(inner, [s.tree for s in crossing.embed], [s.tree for s in crossing.stages])
     annotations = _annotations(function)
     kinds = annotate(inner, [s.tree for s in cut.embed], annotations, images.name)
-    fields = tuple(Field(name, kinds.get(name, "")) for name in crossing.fields)
+    fields = tuple(Field(name, kinds.get(name) or "Any") for name in crossing.fields)
     # a delegate's statements read the names of the delegate's module
     imports = _imports(facts.index, cls.module, signature_names(function) | (whole.needs & cls.module.bindings.keys()))
     imports |= _imports(facts.index, inner.cls.module if delegate else cls.module, whole.needs)
@@ -180,7 +181,10 @@ def split_class(facts: Facts, cls: Class, method: ast.stmt) -> Split:
     for name, origin in {**given, **declared}.items():
         if any(imported.name == name and imported != origin for imported in imports):
             raise Unsound(function, f"`{name}` is another thing in its module than in the generated one")
+    image_batch = is_image_batch(cls.module.name, images.name, annotations[images.name])
+    told = [p for p in body.parameters if p is not images or not image_batch]  # an image batch needs no text
     parameters = {p.name: p for p in body.parameters}
+    parameters |= {p.name: described(inner, [s.tree for s in cut.embed], p) for p in told}
     embed = Method(tuple(parameters[n] for n in crossing.embed_parameters), _texts(crossing.embed))
     own = next((name for name in PATCH_METHODS if _has(facts, name)), "")
     record = f"{cls.name}Patches"
@@ -195,7 +199,7 @@ def split_class(facts: Facts, cls: Class, method: ast.stmt) -> Split:
         boundary=replace(cut.boundary, statement=_as_written(facts.index, cut.boundary)),
         embed=embed,
         forward_stages=Method(tuple(parameters[n] for n in crossing.stages_parameters), _texts(crossing.stages)),
-        forward_features=body.parameters,
+        forward_features=tuple(parameters.values()),
         returns=body.returns,
         tokens=cut.tokens,
         layout=token_order(inner, [s.tree for s in cut.embed], images.name, cut.tokens),
@@ -208,6 +212,8 @@ def split_class(facts: Facts, cls: Class, method: ast.stmt) -> Split:
         passages=crossing.passages,
         position=gives_position(inner, crossing.embed, images.name),
         patches=patches,
+        image_batch=image_batch,
+        docstring=body.docstring,
     )
 
 

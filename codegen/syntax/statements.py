@@ -12,12 +12,13 @@ import re
 import textwrap
 import tokenize
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import libcst as cst
 
 from codegen.syntax.dataflow import Unsound
+from codegen.syntax.documentation import parameter_texts
 from codegen.types import Parameter, Place
 
 _LINE_END = re.compile(r"\r\n|\r|\n")
@@ -62,12 +63,21 @@ class Statement:
 
 @dataclass(frozen=True)
 class Body:
-    """A method taken apart."""
+    """A method taken apart.
+
+    Attributes:
+        receiver: What it calls ``self``.
+        parameters: The others, with what the docstring says of them.
+        returns: The return annotation, empty if it has none.
+        statements: Without the docstring.
+        docstring: Without its indentation; empty if there is none.
+    """
 
     receiver: str
     parameters: tuple[Parameter, ...]
     returns: str
     statements: tuple[Statement, ...]
+    docstring: str
 
 
 def read_method(text: str, node: ast.FunctionDef, file: str) -> Body:
@@ -96,9 +106,12 @@ def read_method(text: str, node: ast.FunctionDef, file: str) -> Body:
         _check_strings(statement)
     if ast.get_docstring(node) is not None:
         statements = statements[1:]
+    docstring = (ast.get_docstring(node) or "").strip()
     first, *parameters = _parameters(module, function.params) or [Parameter("", "")]
+    texts = parameter_texts(docstring, {parameter.name for parameter in parameters})
+    described = tuple(replace(parameter, texts=texts.get(parameter.name, ())) for parameter in parameters)
     returns = module.code_for_node(function.returns.annotation) if function.returns else ""
-    return Body(first.name, tuple(parameters), returns, statements)
+    return Body(first.name, described, returns, statements, docstring)
 
 
 def source_lines(text: str) -> list[str]:

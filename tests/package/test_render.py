@@ -271,7 +271,6 @@ def test_embed_is_one_half_after_the_other():
     ]
     assert "        return self.embed_positions(self.embed_patches(x))\n" in text
     assert text.count("x = self.patch_embed(x)") == text.count("x = x + self.pos_embed") == 1
-    assert "They have neither position nor prefix tokens yet. The boundary is timm/models/tiny.py:9." in text
 
 
 def test_an_embedding_without_position_stays_in_one_piece():
@@ -366,12 +365,6 @@ def test_comments_and_blank_lines_between_statements_are_kept():
     text = page(model(body))
     assert "        # patches\n        x = self.patch_embed(x)  # B, N, C\n        return x\n" in text
     assert "        # transformer\n        x = self.blocks(x)\n\n        return x\n" in text
-
-
-def test_the_docstring_says_where_the_boundary_is_and_why():
-    text = page(model())
-    assert "The boundary is timm/models/tiny.py:9. Line 9 runs the stem, `patch_embed`;" in text
-    assert max(map(len, text.splitlines())) <= 120
 
 
 def test_rendering_twice_gives_the_same_text():
