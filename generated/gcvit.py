@@ -13,12 +13,12 @@ class GlobalContextVitSplit(GlobalContextVit, SplitModel):
     """GlobalContextVit with embed() and forward_stages(); everything else is timm's."""
 
     def embed(self, x: torch.Tensor) -> torch.Tensor:
-        """Turn images (B, C, H, W) into the stem features that enter the stages."""
+        """Turn images (B, C, H, W) into the stem features (B, C', H', W') that enter the stages."""
         x = self.stem(x)
         return x
 
     def forward_stages(self, x: torch.Tensor) -> torch.Tensor:
-        """Run the stages on the stem features that embed() returns."""
+        """Run the stages on the stem features (B, C', H', W') that embed() returns."""
         x = self.stages(x)
         return x
 

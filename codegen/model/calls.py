@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Generic
 
@@ -103,7 +103,7 @@ class Calls(Generic[Value]):
         settings: Constants that are known of ``self``, ``self.flatten``, and of parameters.
         depth: How many calls deep.
         modules: Names that stand for a module of ``self`` wherever they are bound.
-        touched: Names whose values code was given that may change them in place and cannot be read.
+        touched: Parameters whose values code was given that may change them in place and cannot be read.
     """
 
     session: Session[Value]
@@ -133,6 +133,10 @@ class Calls(Generic[Value]):
     @abstractmethod
     def function_of(self, path: str, call: ast.Call) -> Value:
         """What a function gives that is no part of the release, by the domain."""
+
+    @abstractmethod
+    def touch(self, names: Set[str]) -> None:
+        """Forget what code may change in place that is given what these names stand for."""
 
     @abstractmethod
     def enter(
@@ -170,7 +174,7 @@ class Calls(Generic[Value]):
             # a view of a tensor, x[0], has a shape of its own
             inner = node.elts if isinstance(node, ast.Tuple | ast.List) else [node]
             found = {n.id for n in inner if isinstance(n, ast.Name)}
-            self.touched |= found if names is None else found & names
+            self.touch(found if names is None else found & names)
 
     def call(self, call: ast.Call) -> Value:
         """What a call gives."""
@@ -216,7 +220,10 @@ class Calls(Generic[Value]):
             arguments = self._arguments(call).bind(self.domain, function, owner.module, skip)
             settings = {name: value for name, value in self.settings.items() if name.startswith("self.")}
             return self._run(owner.module, function, self.at_home(), arguments, settings, call, skip)
-        if "." in name or name not in self.facts.values:
+        if isinstance(call.func, ast.Attribute) and "." in name:  # self.cls_token.expand(...)
+            held = self.of(call.func.value)
+            return self._unread(call) if held == self.domain.unknown else self.method_of(held, call.func.attr, call)
+        if name not in self.facts.values:
             return self._unread(call)
         return self._modules(Modules(self.facts, self._made(name)), call)
 

@@ -223,7 +223,7 @@ class Options:
 
     def _read(self, home: Class, name: str) -> Mapping[str, ast.expr] | None:
         function = home.constructor
-        if function is None or not name:
+        if function is None or name not in home.constructor_bound or name in home.constructor_parameters:
             return None
         entries: dict[str, ast.expr] = {}
         seen = self._fill(home, function.body, name, entries)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence, Set
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic, TypeVar
 
@@ -79,8 +79,9 @@ class Domain(ABC, Generic[Value]):
     def effects(self, nodes: Sequence[ast.AST], scope: Scope[Value]) -> None:
         """Forget what the expressions of a statement may change in place."""
 
-    def touched(self, names: Sequence[str], scope: Scope[Value]) -> None:
-        """Forget what code that cannot be read may change in place that is given what these names stand for."""
+    def touched(self, names: Set[str], scope: Scope[Value]) -> Set[str]:
+        """The names of what code may change in place, and cannot be read, that is given what some names stand for."""
+        return frozenset()
 
 
 @dataclass(eq=False)

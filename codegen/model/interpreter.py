@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Generic
 
@@ -75,6 +75,7 @@ class Scope(Calls[Value]):
     returned: list[Value] = field(default_factory=list)
     declared: dict[str, Value] = field(default_factory=dict)
     _loops: list[_Loop[Value]] = field(default_factory=list)
+    _forgotten: set[str] = field(default_factory=set)  # because the statement that is being read may change them
 
     @property
     def is_model(self) -> bool:
@@ -188,10 +189,20 @@ class Scope(Calls[Value]):
 
     def _settle(self, node: ast.stmt) -> None:
         """Forget what a statement may have changed in place."""
-        self.domain.effects(self.code.head(node), self)
-        if self.touched:
-            self.domain.touched([name for name in self.names if name in self.touched], self)
-            self.touched &= frozenset(self.code.parameters)  # for whoever called
+        head = self.code.head(node)
+        self.domain.effects(head, self)
+        if self._forgotten:
+            # read twice: the other time it may have been what it was before, or after
+            reads = Counter(n.id for n in head if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load))
+            if any(reads[name] > 1 for name in self._forgotten):
+                self.forget(bound_names(node, blocks=False))
+            self._forgotten.clear()
+
+    def touch(self, names: Set[str]) -> None:
+        forgotten = self.domain.touched(names & self.names.keys(), self) if names else ()
+        self.forget(forgotten)
+        self._forgotten.update(forgotten)
+        self.touched |= names & frozenset(self.code.parameters)
 
     def _branch(self, branches: Sequence[Sequence[ast.stmt]]) -> bool:
         """Interpret branches of which one runs."""
@@ -318,7 +329,9 @@ class Scope(Calls[Value]):
         code = self.session.code(function)
         local = frozenset([*code.bound, *code.parameters])
         inner = Scope(self.session, module, facts, code, local, dict(arguments), settings, self.depth + 1, modules)
-        inner.declared = {a.arg: arguments[a.arg] for a in function.args.args if a.annotation and a.arg in arguments}
+        annotated = {argument.arg: argument.annotation for argument in function.args.args}
+        types = {name: self.domain.declared(annotation, module) for name, annotation in annotated.items()}
+        inner.declared = {name: kind for name, kind in types.items() if kind is not None}
         inner.forget(code.shared & local)
         if inner.run(function.body):
             inner.returned.append(self.domain.nothing)

@@ -10,7 +10,7 @@ Code is believed only as far as it can be read: what a call into the unknown giv
 from __future__ import annotations
 
 import ast
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
@@ -395,11 +395,11 @@ class Shape(Domain[Value]):
             match node:
                 case ast.Call(func=ast.Attribute(attr=name)) if name.endswith("_") and not name.endswith("__"):
                     if name not in IN_PLACE_METHODS:  # other names may mean the same tensor: x.squeeze_(0)
-                        self.touched(list(scope.names), scope)
-                        scope.touched.update(scope.names)
+                        scope.touch(scope.names.keys())
+                        scope.forget(list(scope.names))
                 case ast.Attribute(ctx=ast.Store(), attr="data" | "shape"):
-                    self.touched(list(scope.names), scope)
-                    scope.touched.update(scope.names)
+                    scope.touch(scope.names.keys())
+                    scope.forget(list(scope.names))
                 case ast.Call(func=ast.Attribute(value=ast.Name(name))) if _is_mutable(scope.names.get(name)):
                     self._forget_lists(scope)  # sizes.append(x)
                 case ast.AugAssign(target=ast.Name(name)) if _is_mutable(scope.names.get(name)):
@@ -408,13 +408,11 @@ class Shape(Domain[Value]):
                     if _is_mutable(scope.names.get(name)):
                         self._forget_lists(scope)
 
-    def touched(self, names: Sequence[str], scope: Scope[Value]) -> None:
-        if any(_is_mutable(scope.names[name]) for name in names):
-            self._forget_lists(scope)
-        # two names may mean the same tensor, or one a list that holds it
-        values = [scope.names[name] for name in names]
-        scope.forget([n for n, value in scope.names.items() if value in values and not isinstance(value, Size)])
-        scope.forget([n for n, value in scope.names.items() if values and isinstance(value, Items) and value.mutable])
+    def touched(self, names: Set[str], scope: Scope[Value]) -> Set[str]:
+        # two names may mean the same tensor, and a list may hold it
+        values = [scope.names[name] for name in names if not isinstance(scope.names[name], Size | Nothing | None)]
+        lists = {name for name, value in scope.names.items() if _is_mutable(value)} if values else set()
+        return lists | {name for name, value in scope.names.items() if value in values}
 
     def _forget_lists(self, scope: Scope[Value]) -> None:
         """Forget every list: another name may mean the one that changes."""

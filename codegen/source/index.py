@@ -61,14 +61,18 @@ class Class:
         return found if isinstance(found, ast.FunctionDef) else None
 
     @cached_property
-    def constructor_names(self) -> frozenset[str]:
-        """Names that are the constructor's own, so that those of the module are hidden in it."""
+    def constructor_parameters(self) -> frozenset[str]:
+        """The names of its parameters."""
         if self.constructor is None:
             return frozenset()
         arguments = self.constructor.args
         extra = [argument for argument in (arguments.vararg, arguments.kwarg) if argument is not None]
-        parameters = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, *extra]
-        return self.constructor_bound.union(parameter.arg for parameter in parameters)
+        return frozenset(a.arg for a in [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, *extra])
+
+    @property
+    def constructor_names(self) -> frozenset[str]:
+        """Names that are the constructor's own, so that those of the module are hidden in it."""
+        return self.constructor_bound | self.constructor_parameters
 
     @cached_property
     def constructor_bound(self) -> frozenset[str]:

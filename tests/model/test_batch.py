@@ -6,7 +6,7 @@ import pytest
 import torch
 from sources import facts_of
 
-from codegen.model.batch import keeps_batch
+from codegen.model.shape import keeps_batch
 
 LAYERS = """
 import torch

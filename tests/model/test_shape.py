@@ -1,15 +1,17 @@
-"""The layout of tokens, followed through code; what cannot be read is not claimed."""
+"""The order in which tokens lie, followed through code; what cannot be read is not claimed."""
 
 import ast
 
 import pytest
 from sources import facts_of
 
-from codegen.model.layout import token_layout
+from codegen.model.shape import token_order
 
 LAYERS = """
 import torch
 import torch.nn as nn
+import torch.nn.functional as F
+from functools import partial
 
 class Flat(nn.Module):
     def __init__(self, flatten=True, output_fmt=None):
@@ -82,7 +84,7 @@ def layout(code: str, init: str = "pass", tokens: str = "x", methods: str = "") 
         f"{made}{methods}"
         "    def forward_features(self, x):\n        pass\n"
     )
-    return token_layout(facts_of(source), ast.parse(code).body, "x", tokens)
+    return token_order(facts_of(source), ast.parse(code).body, "x", tokens)
 
 
 @pytest.mark.parametrize(
@@ -93,7 +95,10 @@ def layout(code: str, init: str = "pass", tokens: str = "x", methods: str = "") 
         ("x = self.conv(x).flatten(2)", ""),
         ("x = self.conv(x).permute(0, 2, 3, 1)", "NHWC"),
         ("x = self.conv(x).permute(0, 2, 3, 1).contiguous().to(dtype)", "NHWC"),
-        ("x = self.conv(x).permute(0, 2, 3, 1).reshape(B, N, C)", "NLC"),
+        ("x = self.conv(x).permute(0, 2, 3, 1).reshape(B, N, C)", ""),
+        ("x = self.conv(x).permute(0, 2, 3, 1)\nB, H, W, C = x.shape\nx = x.reshape(B, H * W, C)", "NLC"),
+        ("x = self.conv(x).permute(0, 2, 3, 1)\nx = x.reshape(x.shape[0], -1, x.shape[-1])", "NLC"),
+        ("x = self.conv(x)\nB, C, H, W = x.shape\nx = x.reshape(B, H * W, C)", ""),
         ("x = self.conv(x)\nx = x.reshape(x.shape[0], x.shape[1], -1).transpose(2, 1)", "NLC"),
         ("x = self.conv(x).reshape(B, N, C)", ""),
         ("x = self.conv(x).permute(0, 2, 3, 1).flatten(1, 2)", "NLC"),
@@ -140,7 +145,8 @@ def test_statements_are_followed(code, expected):
         ("StarredRow()", ""),
         ("AppendedRow()", ""),
         ("PlainRow(nn.Conv2d(3, 8, 4), Flat())", "NLC"),
-        ("conv_nd(2)(3, 8, 4)", "NCHW"),
+        ("conv_nd(2)(3, 8, 4)", ""),
+        ("Contract()", ""),
         ("given()", "NLC"),
         ("partly_given(flatten=True)", "NHWC"),
         ("partly_given(output_fmt='NLC')", "NLC"),
@@ -152,11 +158,31 @@ def test_settings_of_a_module_decide_what_it_returns(made, expected):
     assert layout("x = self.stem(x)", init) == expected
 
 
-def test_keywords_that_are_filled_later_decide_nothing_and_contradict_nothing():
-    init = "options = {}\nself.stem = Flat(**options)"
+@pytest.mark.parametrize(
+    ("filled", "expected"),
+    [
+        ("options = {}", "NLC"),
+        ("options = dict(flatten=False)", "NCHW"),
+        ("options = {}\noptions['output_fmt'] = 'NHWC'", "NHWC"),
+        ("options = {}\noptions.update(output_fmt='NHWC')", "NHWC"),
+        ("options = {}\nif FLAG:\n    options.update(output_fmt='NHWC')", ""),
+        ("options = {}\nif FLAG:\n    options['norm_layer'] = None", "NLC"),
+        ("options = {}\nfill(options)", ""),
+        ("pass", ""),
+    ],
+)
+def test_keywords_in_a_dictionary_are_followed_as_far_as_they_are_in_sight(filled, expected):
+    assert layout("x = self.stem(x)", f"{filled}\nself.stem = Flat(**options)") == expected
+
+
+def test_an_option_that_decides_the_stem_and_is_asked_for_later_is_the_same_option():
+    init = (
+        "self.dynamic = dynamic\noptions = {}\nif dynamic:\n    options.update(output_fmt='NHWC')\n"
+        "self.stem = Flat(**options)"
+    )
+    code = "x = self.stem(x)\nif self.dynamic:\n    x = x.flatten(1, 2)"
     assert layout("x = self.stem(x)", init) == ""
-    assert layout("x = self.stem(x)\nx = torch.cat((cls, x), dim=1)", init) == "NLC"
-    assert layout("x = self.stem(x)\nif FLAG:\n    x = torch.cat((cls, x), dim=1)", init) == "NLC"
+    assert layout(code, init) == "NLC"
 
 
 def test_of_a_tuple_the_tokens_are_the_first():
@@ -175,10 +201,20 @@ def test_helper_methods_are_entered():
 
 
 def test_prefix_tokens_and_a_position_of_three_dimensions_tell_a_sequence():
-    init = "self.stem = embed_layer()\nself.pos_embed = nn.Parameter(torch.zeros(1, 5, 8))"
-    assert layout("x = self.stem(x)\nx = torch.cat((cls, x), dim=1)", init) == "NLC"
-    assert layout("x = self.stem(x)\nx = x + self.pos_embed", init) == "NLC"
-    assert layout("x = self.stem(x)\nx = x + self.other", init) == ""
+    init = (
+        "self.stem = nn.Linear(3, 8)\nself.cls_token = nn.Parameter(torch.zeros(1, 1, embed_dim))\n"
+        "self.pos_embed = nn.Parameter(torch.zeros(1, 5, embed_dim))\n"
+        "self.columns = nn.Parameter(torch.zeros(1, embed_dim, 5))\n"
+        "self.views = nn.Parameter(torch.zeros(4, 1, 5, embed_dim))"
+    )
+    sequence = "x = self.unknown(x).reshape(B, 5, 8)\n"
+    assert layout(sequence, init) == ""
+    assert layout(sequence + "x = torch.cat((self.cls_token.expand(B, -1, -1), x), dim=1)", init) == "NLC"
+    assert layout(sequence + "x = x + self.pos_embed", init) == "NLC"
+    assert layout(sequence + "x = x + self.columns", init) == ""
+    assert layout(sequence + "x = x + self.views", init) == ""
+    assert layout(sequence + "x = x + self.other", init) == ""
+    assert layout("x = self.unknown(x)\nx = x + self.pos_embed", init) == ""
 
 
 def test_arms_that_disagree_or_are_not_known_make_no_claim():
