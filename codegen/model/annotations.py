@@ -12,9 +12,9 @@ import functools
 import re
 from collections.abc import Hashable, Mapping, Sequence
 
-from codegen.model.domain import Domain
+from codegen.model.domain import Domain, Scope
 from codegen.model.facts import Facts
-from codegen.model.interpreter import Scope, interpret
+from codegen.model.interpreter import interpret
 from codegen.model.library import FUNCTIONAL, TENSOR_FUNCTIONS, TENSOR_METHODS, TENSOR_MODULES
 from codegen.source.index import Module
 from codegen.syntax.dataflow import dotted

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import ast
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic
 
 from codegen.model.construction import Construction, container_parts
-from codegen.model.domain import Code, Domain, Result, Session, Value
+from codegen.model.domain import Domain, Result, Scope, Value
 from codegen.model.facts import Facts, alternatives
 from codegen.source.index import Class, Module
 from codegen.syntax.dataflow import dotted
@@ -90,53 +90,17 @@ class Arguments(Generic[Value]):
 
 
 @dataclass(eq=False)
-class Calls(Generic[Value]):
+class Calls(Scope[Value]):
     """The part of a scope that resolves calls.
 
     Attributes:
-        session: What the interpretation shares with others.
-        module: Where the function stands.
-        facts: The class whose method it is, if it is one.
-        code: Its text.
-        local: Names that are local to it, bound or not.
-        names: What is known of those that are bound.
-        settings: Constants that are known of ``self``, ``self.flatten``, and of parameters.
-        depth: How many calls deep.
         modules: Names that stand for a module of ``self`` wherever they are bound.
         touched: Parameters whose values code was given that may change them in place and cannot be read.
     """
 
-    session: Session[Value]
-    module: Module
-    facts: Facts | None
-    code: Code
-    local: frozenset[str]
-    names: dict[str, Value]
-    settings: Mapping[str, object] = field(default_factory=dict)
-    depth: int = 0
     modules: dict[str, Modules] = field(default_factory=dict)
     touched: set[str] = field(default_factory=set)
     _alters: bool = False  # whether a module that is being called may change what it is given
-
-    @property
-    def domain(self) -> Domain[Value]:
-        return self.session.domain
-
-    @abstractmethod
-    def of(self, node: ast.expr) -> Value:
-        """What is known of an expression."""
-
-    @abstractmethod
-    def method_of(self, owner: Value, name: str, call: ast.Call) -> Value:
-        """What a method of a value gives, by the domain."""
-
-    @abstractmethod
-    def function_of(self, path: str, call: ast.Call) -> Value:
-        """What a function gives that is no part of the release, by the domain."""
-
-    @abstractmethod
-    def touch(self, names: Set[str]) -> None:
-        """Forget what code may change in place that is given what these names stand for."""
 
     @abstractmethod
     def enter(
@@ -149,17 +113,6 @@ class Calls(Generic[Value]):
         modules: dict[str, Modules],
     ) -> Result[Value]:
         """Interpret a function in a scope of its own."""
-
-    def attribute(self, node: ast.expr) -> str:
-        """The name of an attribute of ``self``, ``pos_embed``; empty if an expression is none."""
-        return node.attr if isinstance(node, ast.Attribute) and self.facts and self.facts.is_attribute(node) else ""
-
-    def path(self, node: ast.expr) -> str:
-        """The full name of what an expression imports, ``torch.nn.functional.relu`` for ``F.relu``; else empty."""
-        head, _, rest = dotted(node).partition(".")
-        if not head or head in self.local or head in self.names:
-            return ""
-        return self.module.origin(head, rest)
 
     def _unread(self, call: ast.Call) -> Value:
         """What is known of a call whose code cannot be read: it may do anything to what it is given."""
@@ -191,7 +144,7 @@ class Calls(Generic[Value]):
             owner = self.of(function.value)
             if owner == self.domain.unknown:
                 self._touch(call)
-            return self.method_of(owner, function.attr, call)
+            return self.domain.method(owner, function.attr, call, self)
         return self._unread(call)
 
     def _named(self, path: str, call: ast.Call) -> Value:
@@ -201,7 +154,7 @@ class Calls(Generic[Value]):
             harmless = path.startswith(_HARMLESS) and not any(keyword.arg == "out" for keyword in call.keywords)
             if not (harmless or path in _HARMLESS_BUILTINS):
                 self._touch(call)
-            return self.function_of(path, call)
+            return self.domain.function(path, call, self)
         module, function = found
         # a plain function may be told a setting: nchw_to(x, self.output_fmt)
         given = _by_parameter(function, call, 0)
@@ -222,7 +175,11 @@ class Calls(Generic[Value]):
             return self._run(owner.module, function, self.at_home(), arguments, settings, call, skip)
         if isinstance(call.func, ast.Attribute) and "." in name:  # self.cls_token.expand(...)
             held = self.of(call.func.value)
-            return self._unread(call) if held == self.domain.unknown else self.method_of(held, call.func.attr, call)
+            return (
+                self._unread(call)
+                if held == self.domain.unknown
+                else self.domain.method(held, call.func.attr, call, self)
+            )
         if name not in self.facts.values:
             return self._unread(call)
         return self._modules(Modules(self.facts, self._made(name)), call)

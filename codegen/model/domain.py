@@ -5,17 +5,15 @@ from __future__ import annotations
 import ast
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Hashable, Iterator, Sequence, Set
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from codegen.model.construction import Options
 from codegen.model.facts import Facts
 from codegen.source.index import Class, Index, Module
 from codegen.syntax.bindings import bound_names
-
-if TYPE_CHECKING:
-    from codegen.model.interpreter import Scope
+from codegen.syntax.dataflow import dotted
 
 Value = TypeVar("Value", bound=Hashable)
 
@@ -194,3 +192,77 @@ class Session(Generic[Value]):
         for value in others:
             joined = self.domain.join(joined, value)
         return joined
+
+
+@dataclass(eq=False)
+class Scope(ABC, Generic[Value]):
+    """The local names of one function that is interpreted, as a domain sees them.
+
+    Attributes:
+        session: What the interpretation shares with others.
+        module: Where the function stands.
+        facts: The class whose method it is, if it is one.
+        code: Its text.
+        local: Names that are local to it, bound or not.
+        names: What is known of those that are bound.
+        settings: Constants that are known of ``self``, ``self.flatten``, and of parameters.
+        depth: How many calls deep.
+    """
+
+    session: Session[Value]
+    module: Module
+    facts: Facts | None
+    code: Code
+    local: frozenset[str]
+    names: dict[str, Value]
+    settings: Mapping[str, object] = field(default_factory=dict)
+    depth: int = 0
+
+    @property
+    def domain(self) -> Domain[Value]:
+        return self.session.domain
+
+    def attribute(self, node: ast.expr) -> str:
+        """The name of an attribute of ``self``, ``pos_embed``; empty if an expression is none."""
+        return node.attr if isinstance(node, ast.Attribute) and self.facts and self.facts.is_attribute(node) else ""
+
+    def path(self, node: ast.expr) -> str:
+        """The full name of what an expression imports, ``torch.nn.functional.relu`` for ``F.relu``; else empty."""
+        head, _, rest = dotted(node).partition(".")
+        if not head or head in self.local or head in self.names:
+            return ""
+        return self.module.origin(head, rest)
+
+    def bind(self, target: ast.expr, value: Value) -> None:
+        """Bind a target, and the targets inside it."""
+        match target:
+            case ast.Name(id=name):
+                self.names[name] = self.domain.unknown if name in self.code.shared else value
+            case ast.Tuple(elts=elements) | ast.List(elts=elements):
+                plain = not any(isinstance(element, ast.Starred) for element in elements)
+                parts = self.domain.unpack(value, len(elements)) if plain else [self.domain.unknown] * len(elements)
+                for element, part in zip(elements, parts, strict=True):
+                    self.bind(element, part)
+            case ast.Starred(value=inner):
+                self.bind(inner, self.domain.unknown)
+
+    def forget(self, names: Iterable[str]) -> None:
+        """Make names unknown that may be bound to anything."""
+        for name in names:
+            self.names[name] = self.domain.unknown
+
+    @abstractmethod
+    def of(self, node: ast.expr) -> Value:
+        """What is known of an expression."""
+
+    @abstractmethod
+    def held(self, attribute: str) -> Value:
+        """What an attribute of ``self`` holds, by everything that the class ever sets it to."""
+
+    @abstractmethod
+    def touch(self, names: Set[str]) -> None:
+        """Forget what code may change in place that is given what these names stand for."""
+
+    @abstractmethod
+    def nested(self, local: Sequence[str]) -> Scope[Value]:
+        """The scope of a comprehension, which has names of its own."""

@@ -18,7 +18,7 @@ from codegen.model.calls import DEPTH, Calls, Modules
 from codegen.model.construction import Options
 from codegen.model.domain import Code, Domain, Result, Session, Value
 from codegen.model.facts import Facts
-from codegen.source.index import METHOD, Module
+from codegen.source.index import Module
 from codegen.syntax.bindings import bound_names
 from codegen.syntax.dataflow import dotted, is_transparent
 
@@ -46,7 +46,7 @@ def interpret(
     def run(assumed: Mapping[str, bool]) -> tuple[dict[str, Value], set[str]]:
         options = Options(facts.lineage, assumed, set())
         session = Session(domain, options, facts.index)
-        scope = Scope(session, facts.cls.module, facts, code, frozenset([*code.bound, *names]), dict(names))
+        scope = Interpreter(session, facts.cls.module, facts, code, frozenset([*code.bound, *names]), dict(names))
         scope.settings, scope.declared = options.settings(facts), dict(declared or {})
         scope.run(statements)
         return scope.names, options.asked
@@ -64,8 +64,8 @@ class _Circular(Exception):
 
 
 @dataclass(eq=False)
-class Scope(Calls[Value]):
-    """The local names of one function that is interpreted.
+class Interpreter(Calls[Value]):
+    """Interprets one function.
 
     Attributes:
         returned: What the function may return.
@@ -77,29 +77,10 @@ class Scope(Calls[Value]):
     _loops: list[_Loop[Value]] = field(default_factory=list)
     _forgotten: set[str] = field(default_factory=set)  # because the statement that is being read may change them
 
-    @property
-    def is_model(self) -> bool:
-        """Whether the method is one of a model, rather than of a part of one."""
-        return self.facts is not None and METHOD in self.facts.methods
-
     def bind(self, target: ast.expr, value: Value) -> None:
-        """Bind a target, and the targets inside it."""
-        match target:
-            case ast.Name(id=name):
-                value = self.declared.get(name, value) if value == self.domain.unknown else value
-                self.names[name] = self.domain.unknown if name in self.code.shared else value
-            case ast.Tuple(elts=elements) | ast.List(elts=elements):
-                plain = not any(isinstance(element, ast.Starred) for element in elements)
-                parts = self.domain.unpack(value, len(elements)) if plain else [self.domain.unknown] * len(elements)
-                for element, part in zip(elements, parts, strict=True):
-                    self.bind(element, part)
-            case ast.Starred(value=inner):
-                self.bind(inner, self.domain.unknown)
-
-    def forget(self, names: Iterable[str]) -> None:
-        """Make names unknown that may be bound to anything."""
-        for name in names:
-            self.names[name] = self.domain.unknown
+        if isinstance(target, ast.Name) and value == self.domain.unknown:
+            value = self.declared.get(target.id, value)
+        super().bind(target, value)
 
     # Statements
 
@@ -294,7 +275,6 @@ class Scope(Calls[Value]):
     # Expressions
 
     def of(self, node: ast.expr) -> Value:
-        """What is known of an expression."""
         match node:
             case ast.Name(id=name) if name in self.names:
                 return self.names[name]
@@ -311,12 +291,6 @@ class Scope(Calls[Value]):
                 return self.domain.unknown
         return self.domain.expression(node, self)
 
-    def method_of(self, owner: Value, name: str, call: ast.Call) -> Value:
-        return self.domain.method(owner, name, call, self)
-
-    def function_of(self, path: str, call: ast.Call) -> Value:
-        return self.domain.function(path, call, self)
-
     def enter(
         self,
         module: Module,
@@ -328,7 +302,9 @@ class Scope(Calls[Value]):
     ) -> Result[Value]:
         code = self.session.code(function)
         local = frozenset([*code.bound, *code.parameters])
-        inner = Scope(self.session, module, facts, code, local, dict(arguments), settings, self.depth + 1, modules)
+        inner = Interpreter(
+            self.session, module, facts, code, local, dict(arguments), settings, self.depth + 1, modules
+        )
         annotated = {argument.arg: argument.annotation for argument in function.args.args}
         types = {name: self.domain.declared(annotation, module) for name, annotation in annotated.items()}
         inner.declared = {name: kind for name, kind in types.items() if kind is not None}
@@ -339,7 +315,6 @@ class Scope(Calls[Value]):
         return Result(value, frozenset(inner.touched) - ({code.parameters[0]} if facts and code.parameters else set()))
 
     def held(self, attribute: str) -> Value:
-        """What an attribute of ``self`` holds, by everything that the class ever sets it to."""
         assert self.facts is not None
         session, key = self.session, (id(self.facts.cls), attribute)
         if key in session.held:
@@ -367,18 +342,17 @@ class Scope(Calls[Value]):
                 break
         return session.held[key]
 
-    def _outside(self, node: ast.expr) -> Scope[Value]:
+    def _outside(self, node: ast.expr) -> Interpreter[Value]:
         """The scope of what a constructor computes: nothing is known of its own names."""
         assert self.facts is not None
         home = self.facts.home(node)
-        return Scope(
+        return Interpreter(
             self.session, home.module, self.at_home(), _NO_CODE, home.constructor_names, {}, depth=self.depth + 1
         )
 
-    def nested(self, local: Sequence[str]) -> Scope[Value]:
-        """The scope of a comprehension, which has names of its own."""
+    def nested(self, local: Sequence[str]) -> Interpreter[Value]:
         names = {name: value for name, value in self.names.items() if name not in local}
-        return Scope(
+        return Interpreter(
             self.session, self.module, self.facts, self.code, self.local.union(local), names, self.settings, self.depth
         )
 

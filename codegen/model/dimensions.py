@@ -1,0 +1,352 @@
+"""What is known of tensors by their dimensions, and what torch's operations make of them.
+
+A dimension keeps its role (it counts images, channels, rows, columns or patches) as long as an operation keeps it in
+one piece, or joins rows and columns to patches.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, TypeAlias
+
+
+class Dim(NamedTuple):
+    """A dimension of a tensor.
+
+    Attributes:
+        role: What it counts: ``B``, ``C``, ``H``, ``W``, ``N`` for the patches of a flattened grid and any prefix
+            tokens, or empty.
+        size: How many: a number, or whatever names one size alone; ``None`` if it may be any.
+    """
+
+    role: str = ""
+    size: Hashable = None
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """A tensor, by its dimensions; an ``open`` one may have more after them."""
+
+    dims: tuple[Dim, ...]
+    open: bool = False
+
+
+@dataclass(frozen=True)
+class Size:
+    """A number: the size of a dimension."""
+
+    dim: Dim
+
+
+@dataclass(frozen=True)
+class Items:
+    """A tuple or a ``mutable`` list, by its elements; an ``open`` one may have more after them."""
+
+    values: tuple[Known | None, ...]
+    open: bool = False
+    mutable: bool = False
+
+
+@dataclass(frozen=True)
+class Nothing:
+    """``None``. What may be nothing or a tensor is a tensor wherever its shape matters: nothing has none."""
+
+
+Known: TypeAlias = Tensor | Size | Items | Nothing
+Value: TypeAlias = Known | None
+
+ANY = Dim()
+
+
+def first_dims(value: Value, count: int) -> Value:
+    """What is left of a tensor that is only known up to a dimension."""
+    return Tensor(value.dims[:count], open=True) if isinstance(value, Tensor) and value.dims[:count] else None
+
+
+def join_dims(left: Dim, right: Dim) -> Dim:
+    return Dim(left.role if left.role == right.role else "", left.size if left.size == right.size else None)
+
+
+def broadcast(left: Tensor, right: Tensor) -> Value:
+    """The tensor that an elementwise operation makes of two."""
+    if left.open or right.open:
+        if left.open and right.open:
+            return None
+        open_, closed = (left, right) if left.open else (right, left)
+        # dimensions are paired from the last: the first stay what they are if the other surely has fewer
+        return first_dims(open_, len(open_.dims) - len(closed.dims)) if closed.dims else open_
+    rank = max(len(left.dims), len(right.dims))
+    missing = Dim("", 1)
+    pairs = zip(*([missing] * (rank - len(t.dims)) + list(t.dims) for t in (left, right)), strict=True)
+    return Tensor(tuple(_broadcast_dim(one, other) for one, other in pairs))
+
+
+def _broadcast_dim(one: Dim, other: Dim) -> Dim:
+    if one.size == 1 or (one.size is not None and one.size == other.size):
+        return Dim(other.role or one.role, other.size)
+    if other.size == 1:
+        return one
+    if "B" in (one.role, other.role):
+        return ANY  # the other may be larger, or this one be 1
+    return Dim(one.role or other.role if not (one.role and other.role and one.role != other.role) else "")
+
+
+def merged(dims: Sequence[Dim]) -> Dim:
+    """The dimension that several in a row become."""
+    if len(dims) == 1:
+        return dims[0]
+    role = "N" if {dim.role for dim in dims} == {"H", "W"} else ""
+    sizes = tuple(dim.size for dim in dims)
+    return Dim(role, ("product", *sizes) if all(size is not None for size in sizes) else None)
+
+
+def number_of(node: ast.AST | None) -> int | None:
+    try:
+        value = ast.literal_eval(node) if node is not None else None
+    except (ValueError, TypeError, SyntaxError):
+        return None
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def argument_of(call: ast.Call, place: int, *names: str) -> ast.expr | None:
+    """An argument by its place or its name."""
+    named = next((keyword.value for keyword in call.keywords if keyword.arg in names), None)
+    return call.args[place] if place < len(call.args) else named
+
+
+def dimension(tensor: Tensor, node: ast.expr | None) -> int | None:
+    """A dimension that an argument names, counted from the front; ``None`` if it is not known."""
+    number = number_of(node)
+    if number is not None and number < 0:
+        number = None if tensor.open else number + len(tensor.dims)
+    return None if number is None or number < 0 else number
+
+
+def reduced(tensor: Tensor, axes: ast.expr | None, kept: ast.expr | None) -> Value:
+    """What ``mean`` and the like leave."""
+    numbers = [
+        dimension(tensor, axis) for axis in (axes.elts if isinstance(axes, ast.Tuple | ast.List) else [axes]) if axis
+    ]
+    keeps = isinstance(kept, ast.Constant) and kept.value is True
+    if not numbers or not (kept is None or isinstance(kept, ast.Constant)):
+        return None
+    known = [number for number in numbers if number is not None]
+    if len(known) < len(numbers) or max(known) >= len(tensor.dims):
+        return first_dims(tensor, min(known)) if tensor.open and len(known) == len(numbers) else None
+    one = [Dim("", 1)] if keeps else []
+    dims = [new for n, dim in enumerate(tensor.dims) for new in (one if n in known else [dim])]
+    return Tensor(tuple(dims), tensor.open)
+
+
+def resized(value: Tensor, axes: int, call: ast.Call) -> Value:
+    """What a convolution or pooling over some axes gives, 0 for any: other channels and another grid."""
+    if axes and not (value.open or len(value.dims) == axes + 2):
+        return None  # without a batch in front
+    if not value.dims:
+        return None
+    batch, *others = value.dims
+    if axes == 2 and value.open and batch.role == "B":  # it takes no other
+        others = [Dim(role, ("of", id(call), role)) for role in "CHW"]
+        return Tensor((batch, *others))
+    roles = "CHW" if axes == 2 else [dim.role for dim in others]
+    return Tensor((batch, *(changed(dim, role, call) for dim, role in zip(others, roles, strict=True))), value.open)
+
+
+def changed(dim: Dim, role: str, call: ast.Call) -> Dim:
+    """A dimension of another size, which is that of whatever the same code makes of the same."""
+    return Dim(role, None if dim.size is None else (id(call), dim.size))
+
+
+def one_list(call: ast.Call) -> Sequence[ast.expr]:
+    """Arguments that may come as one tuple: ``permute(0, 2, 1)``, ``permute((0, 2, 1))``."""
+    match call.args:
+        case [ast.Tuple(elts=elements) | ast.List(elts=elements)]:
+            return elements
+    return call.args
+
+
+def flattened(value: Tensor, call: ast.Call, start: int = 0) -> Value:
+    first = argument_of(call, 0, "start_dim")
+    last = argument_of(call, 1, "end_dim")
+    begin = start if first is None else dimension(value, first)
+    if begin is None:
+        return None
+    if value.open:
+        return first_dims(value, begin)
+    end = len(value.dims) - 1 if last is None else dimension(value, last)
+    if end is None or begin > end or end >= len(value.dims):
+        return None if begin >= len(value.dims) else first_dims(value, begin)
+    return Tensor((*value.dims[:begin], merged(value.dims[begin : end + 1]), *value.dims[end + 1 :]))
+
+
+def transposed(value: Tensor, numbers: Sequence[int | None]) -> Value:
+    match numbers:
+        case [int(one), int(other)]:
+            if value.open:
+                return first_dims(value, min(one, other))
+            if max(one, other) >= len(value.dims):
+                return None
+            dims = list(value.dims)
+            dims[one], dims[other] = dims[other], dims[one]
+            return Tensor(tuple(dims))
+    return None
+
+
+def permuted(value: Tensor, arguments: Sequence[ast.expr], _: Sequence[int | None]) -> Value:
+    numbers = [dimension(value, argument) for argument in arguments]
+    if not value.open:
+        order = [n for n in numbers if n is not None]
+        complete = sorted(order) == list(range(len(value.dims))) == list(range(len(numbers)))
+        return Tensor(tuple(value.dims[n] for n in order)) if complete else _leading(value, numbers)
+    return _leading(value, numbers)
+
+
+def _leading(value: Tensor, numbers: Sequence[int | None]) -> Value:
+    """What of a permutation is known from its start."""
+    dims = []
+    for number in numbers:
+        if number is None or number >= len(value.dims):
+            break
+        dims.append(value.dims[number])
+    return Tensor(tuple(dims), open=True) if dims else None
+
+
+def reshaped(value: Tensor, sizes: Sequence[Value], call: ast.Call) -> Value:
+    """``reshape``: dimensions keep what they count as long as each new one is made of old ones in their order."""
+    if not are_sizes(call, sizes):
+        first = sizes[0] if sizes else None
+        same = isinstance(first, Size) and value.dims[:1] == (first.dim,) and first.dim.size is not None
+        return first_dims(value, 1) if same else None
+    old, at = value.dims, 0
+    dims: list[Dim] = []
+    for number, size in enumerate(sizes):
+        dim = size.dim if isinstance(size, Size) else ANY
+        length = _consumed(old, at, dim)
+        if number_of(one_list(call)[number]) == -1 and not value.open:
+            length = _free(old[at:], sizes[number + 1 :])
+        if not length:  # from here on, old and new dimensions are not the same
+            dims += [Dim("", s.dim.size) if isinstance(s, Size) else ANY for s in sizes[number:]]
+            break
+        dims.append(merged(old[at : at + length]))
+        at += length
+    return Tensor(tuple(dims))
+
+
+def are_sizes(call: ast.Call, sizes: Sequence[Value]) -> bool:
+    """Whether the arguments of ``reshape`` are one size for each dimension, and not a tuple of them or a type."""
+    starred = any(isinstance(argument, ast.Starred) for argument in one_list(call))
+    listed = len(call.args) > 1 or one_list(call) is not call.args
+    return bool(sizes) and not starred and not call.keywords and (listed or isinstance(sizes[0], Size))
+
+
+def _free(old: Sequence[Dim], later: Sequence[Value]) -> int:
+    """How many dimensions ``-1`` takes, given the sizes after it: all but those that these are."""
+    length = len(old) - len(later)
+    if length < 1:
+        return 0
+    same = [
+        isinstance(size, Size) and size.dim.size is not None and size.dim.size == dim.size
+        for size, dim in zip(later, old[length:], strict=True)
+    ]
+    return length if all(same) else 0
+
+
+def _consumed(old: Sequence[Dim], at: int, wanted: Dim) -> int:
+    """How many dimensions in a row have the size of a new one, 0 if that is not known."""
+    if wanted.size is None:
+        return 0
+    for length in range(1, len(old) - at + 1):
+        if merged(old[at : at + length]).size == wanted.size:
+            return length
+    return 0
+
+
+def expanded(value: Tensor, sizes: Sequence[Value], call: ast.Call, name: str) -> Value:
+    arguments = one_list(call)
+    if any(isinstance(argument, ast.Starred) for argument in arguments) or call.keywords or value.open:
+        return None
+    if len(sizes) < len(value.dims):
+        return None
+    old = [Dim("", 1)] * (len(sizes) - len(value.dims)) + list(value.dims)
+    dims = []
+    for number, (dim, size) in enumerate(zip(old, sizes, strict=True)):
+        keeps = number_of(arguments[number]) == (-1 if name == "expand" else 1)
+        if keeps:
+            dims.append(dim)
+        elif isinstance(size, Size) and dim.size == 1:
+            dims.append(size.dim)
+        else:
+            dims.append(ANY if name == "repeat" or not isinstance(size, Size) else size.dim)
+    return Tensor(tuple(dims))
+
+
+def padded(value: Tensor, call: ast.Call) -> Value:
+    """``F.pad``: it counts dimensions from the last."""
+    match call.args:
+        case [_, ast.Tuple(elts=sides) | ast.List(elts=sides), *_] if len(sides) % 2 == 0:
+            padded = len(sides) // 2
+            if value.open or padded > len(value.dims):
+                return first_dims(value, 1) if padded <= 2 and value.dims and value.open else None
+            kept = len(value.dims) - padded
+            return Tensor((*value.dims[:kept], *(Dim("" if d.role == "B" else d.role) for d in value.dims[kept:])))
+    return None
+
+
+def item(value: Value, index: ast.expr) -> Value:
+    """An element of a tuple, or a part of it."""
+    if not isinstance(value, Items):
+        return None
+    if isinstance(index, ast.Slice):
+        bounds = [index.lower, index.upper, index.step]
+        numbers = [number_of(bound) for bound in bounds]
+        known = all(bound is None or number is not None for bound, number in zip(bounds, numbers, strict=True))
+        from_front = numbers[2] is None and all(number is None or number >= 0 for number in numbers)
+        if not known or (value.open and not from_front):
+            return None
+        # of an open one, the elements up to a known end may still be fewer than that
+        return Items(value.values[slice(*numbers)], value.open, value.mutable)
+    number = number_of(index)
+    if number is None or not -len(value.values) <= number < len(value.values) or (value.open and number < 0):
+        return None
+    return value.values[number]
+
+
+def indexed(value: Tensor, index: ast.expr) -> Value:
+    """What ``x[:, 0]``, ``x[:, 1:]``, ``x[:, None]`` and the like give."""
+    parts = index.elts if isinstance(index, ast.Tuple) else [index]
+    dims: list[Dim] = []
+    at = 0
+    for number, part in enumerate(parts):
+        match part:
+            case ast.Constant(value=None):
+                dims.append(Dim("", 1))
+                continue
+            case ast.Slice(lower=None, upper=None, step=None):
+                pass
+            case ast.Slice():
+                if at < len(value.dims):
+                    role = value.dims[at].role
+                    dims.append(Dim("" if role == "B" else role))
+                    at += 1
+                    continue
+            case _ if number_of(part) is not None:
+                if at < len(value.dims):
+                    at += 1
+                    continue
+            case _:  # an ellipsis, or an array: what comes before it stays, if it is the only one
+                plain = all(
+                    isinstance(p, ast.Slice | ast.Constant) or number_of(p) is not None for p in parts[number + 1 :]
+                )
+                return Tensor(tuple(dims), open=True) if dims and plain else None
+        if at >= len(value.dims):
+            return Tensor(tuple(dims), open=True) if dims else None
+        dims.append(value.dims[at])
+        at += 1
+    return Tensor((*dims, *value.dims[at:]), value.open)
+
+
+def is_mutable(value: Value) -> bool:
+    """Whether a value is a list, or holds one."""
+    return isinstance(value, Items) and (value.mutable or any(map(is_mutable, value.values)))
