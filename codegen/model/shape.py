@@ -305,11 +305,12 @@ class Shape(Domain[Value]):
             case "permute":
                 return dimensions.permuted(owner, dimensions.one_list(call), numbers)
             case "reshape" | "view":
-                return dimensions.reshaped(owner, [scope.of(argument) for argument in dimensions.one_list(call)], call)
+                given = self._one_by_one(call, scope)
+                assert isinstance(call.func, ast.Attribute)
+                again = scope.of(call.func.value)  # x.view(x.shape[0], -1) has asked for its sizes
+                return dimensions.reshaped(again if isinstance(again, Tensor) else owner, given, call)
             case "expand" | "repeat":
-                return dimensions.expanded(
-                    owner, [scope.of(argument) for argument in dimensions.one_list(call)], call, name
-                )
+                return dimensions.expanded(owner, self._one_by_one(call, scope), call, name)
             case "unsqueeze":
                 dim = numbers[0] if len(numbers) == 1 else None
                 if dim is None or dim > len(owner.dims):
