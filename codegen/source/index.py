@@ -146,13 +146,20 @@ class Module:
         return self.path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
 
     @cached_property
+    def _holds_walrus(self) -> bool:
+        return ":=" in self.text
+
+    def bound_names(self, code: ast.AST, *, blocks: bool = True) -> Iterator[str]:
+        """What code of the module binds; expressions, its largest part, are searched only if it has a ``:=``."""
+        return bound_names(code, blocks=blocks, expressions=self._holds_walrus)
+
+    @cached_property
     def _top_level(self) -> tuple[Mapping[str, list[ast.stmt]], Mapping[str, ast.stmt]]:
         """Every binding of each top-level name, and the last of those that stand under a condition."""
         bindings: dict[str, list[ast.stmt]] = {}
         conditional: dict[str, ast.stmt] = {}
-        named = ":=" in self.text  # else expressions, the largest part of a model file, bind nothing
         for statement, certain in _statements(self.tree.body):
-            for name in bound_names(statement, blocks=False, expressions=named):
+            for name in self.bound_names(statement, blocks=False):
                 bindings.setdefault(name, []).append(statement)
                 if not certain:
                     conditional[name] = statement

@@ -85,7 +85,7 @@ def check_scope(module: Module, cls: ast.ClassDef, function: ast.FunctionDef, fl
     if "*" in module.bindings and BUILTINS & flow.needs:
         raise Unsound(function, f"`{min(BUILTINS & flow.needs)}` may be what the module gets from `import *`")
     # defaults and annotations are evaluated in the scope of the class
-    inside = {name for statement in cls.body for name in bound_names(statement)}
+    inside = {name for statement in cls.body for name in module.bound_names(statement)}
     outside = signature_names(function)
     if inside & outside:
         raise Unsound(function, f"its signature takes `{min(inside & outside)}` from the body of the class")
@@ -109,7 +109,7 @@ def check_class(index: Index, cls: Class, owner: Class) -> None:
             raise Unsound(node, "a decorator or a metaclass may change what the class is")
         for statement in node.body:
             nested = isinstance(statement, ast.If | ast.Try | ast.With | ast.For | ast.While)
-            if nested and METHOD in bound_names(statement):
+            if nested and METHOD in cls.module.bound_names(statement):
                 raise Unsound(statement, f"the class defines `{METHOD}` under a condition")
         if _PATCHED.search(cls.module.text):
             raise Unsound(node, f"its module assigns to `{METHOD}` of something")
@@ -148,34 +148,30 @@ def check_imports(index: Index, module: Module, names: Collection[str]) -> None:
 
 @functools.lru_cache(maxsize=1)  # a module's classes come one after the other
 def _surely_defined(module: Module) -> frozenset[str]:
-    return _surely_bound(module.tree.body)
+    return frozenset(_surely_bound(module, module.tree.body))
 
 
-def _surely_bound(statements: Sequence[ast.stmt]) -> frozenset[str]:
+def _surely_bound(module: Module, statements: Sequence[ast.stmt]) -> set[str]:
     """Names that the top level of a module binds whichever way it goes."""
-    bound: frozenset[str] = frozenset()
+    bound: set[str] = set()
     for node in statements:
         match node:
             case ast.If(body=body, orelse=orelse):
-                bound |= _surely_bound(body) & _surely_bound(orelse)
+                bound |= _surely_bound(module, body) & _surely_bound(module, orelse)
             case ast.Try(body=body, handlers=handlers, orelse=orelse, finalbody=finalbody):
-                after = _surely_bound([*body, *orelse])
+                after = _surely_bound(module, [*body, *orelse])
                 for handler in handlers:
                     if not isinstance(handler.body[-1], ast.Raise):
-                        after &= _surely_bound(handler.body)
-                bound |= after | _surely_bound(finalbody)
+                        after &= _surely_bound(module, handler.body)
+                bound |= after | _surely_bound(module, finalbody)
             case ast.With(body=body):
-                bound |= _surely_bound(body)
+                bound |= _surely_bound(module, body)
             case ast.For() | ast.While():
                 pass
             case ast.Delete():
-                bound -= set(bound_names(node))
-            case ast.Assign(targets=targets):  # the values at the top level of a model file are its largest part
-                bound |= {name for target in targets for name in bound_names(target)}
-            case ast.Expr():
-                pass
+                bound.difference_update(bound_names(node))
             case _:
-                bound |= set(bound_names(node))
+                bound.update(module.bound_names(node))
     return bound
 
 

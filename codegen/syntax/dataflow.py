@@ -65,7 +65,7 @@ def flow(statements: Iterable[ast.stmt], bound: Iterable[str] = ()) -> Flow:
     return Flow(
         needs=frozenset(analysis.needs),
         bound=before if after is None else after,
-        may_bind=frozenset(name for statement in block for name in bound_names(statement)),
+        may_bind=frozenset(name for statement in block for name in bound_names(statement, expressions=False)),
         falls_through=after is not None,
     )
 
