@@ -16,13 +16,13 @@ from types import NoneType, UnionType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from codegen.errors import UsageError
-from codegen.types import Delegate, Field
+from codegen.types import Delegate, Field, Masking
 
 GENERATOR = "timm-split"
 """The name of the distribution, and the mark by which a manifest is known as written by it."""
 MANIFEST = "manifest.json"
 """The manifest's path in a package."""
-FORMAT = 2
+FORMAT = 3
 """The number of the format. It grows with every change that a reader has to follow."""
 
 _Data = TypeVar("_Data")
@@ -92,6 +92,7 @@ class SplitEntry:
         embedding: What ``embed`` returns.
         position: Whether ``embed`` gives the tokens a position.
         patches: What ``embed_patches`` returns, or why there is none.
+        masking: What the masking of its tokens has to know.
         inherits: Full name of the model class from which it inherits its split, if it does.
         delegate: The inner model whose statements it has, if it has those of one.
     """
@@ -102,6 +103,7 @@ class SplitEntry:
     embedding: EmbeddingEntry
     position: bool
     patches: PatchesEntry | AbsenceEntry
+    masking: Masking
     inherits: str | None
     delegate: Delegate | None
 

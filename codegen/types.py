@@ -174,6 +174,38 @@ class Absence:
 
 
 @dataclass(frozen=True)
+class UnitMask:
+    """A parameter of ``embed`` by which a model drops patches itself, before its blocks.
+
+    Attributes:
+        parameter: Its name: it takes a boolean mask, (B, units). It is a field of the embedding, too.
+        keeps: Whether it is true where a unit is kept; else it is true where one is dropped.
+        grid: The attribute of the model that holds the height and width of the grid of units, as a path from ``self``;
+            ``None`` where each patch is a unit.
+    """
+
+    parameter: str
+    keeps: bool
+    grid: str | None
+
+
+@dataclass(frozen=True)
+class Masking:
+    """What the masking of tokens has to know of a split.
+
+    Attributes:
+        unit_mask: The parameter by which the model drops patches itself, if it does.
+        attention_masks: Fields of the embedding that are masks of attention, and entries of fields that are
+            dictionaries: their last dimension counts keys.
+        features: The key of the tokens where the stages may return a dictionary.
+    """
+
+    unit_mask: UnitMask | None
+    attention_masks: tuple[str, ...]
+    features: str | None
+
+
+@dataclass(frozen=True)
 class Split:
     """A class whose ``forward_features`` was cut in two.
 
@@ -196,6 +228,7 @@ class Split:
         patches: The embedding in two, or why it is in one piece.
         image_batch: Whether the first parameter is known to be an image batch, (B, C, H, W), and nothing else.
         docstring: That of ``forward_features``, without its indentation; empty if it has none.
+        masking: What the masking of its tokens has to know.
     """
 
     boundary: Boundary
@@ -216,6 +249,7 @@ class Split:
     patches: Patches | Absence = Absence("")
     image_batch: bool = False
     docstring: str = ""
+    masking: Masking = Masking(None, (), None)
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,8 @@ SPLIT = {
     "compact.CompactTransformer": ("x = self.dropout(x)", ""),
     "compact.PlainTransformer": ("x = self.tokenizer(x).transpose(1, 2)", ""),
     "derived.ShiftedViT": ("x = self._pos_embed(x)", ""),
+    "dropping.DroppingViT": ("x = x + self.pos_embed", "dropped"),
+    "dropping.NamedFeaturesViT": ("x = x + self.pos_embed", ""),
     "late_token.LateTokenViT": ("x = self.pos_drop(x + self.pos_embed.view(1, N, C))", ""),
     "mae.MaeViT": ("x = self.pos_drop(x)", ""),
     "masked.BeitViT": ("x = self.pos_drop(x)", ""),
@@ -76,6 +78,8 @@ RUNS = [
     ("compact.PlainTransformer", {}, IMAGES, {}),
     ("derived.ShiftedViT", {}, IMAGES, {}),
     ("derived.SmallViT", {}, IMAGES, {}),
+    ("dropping.DroppingViT", {}, (2, 3, 16, 16), {}),
+    ("dropping.DroppingViT", {}, (2, 3, 16, 16), {"dropped": MASKS[:1].expand(2, -1)}),
     ("late_token.LateTokenViT", {}, IMAGES, {}),
     ("mae.MaeViT", {}, IMAGES, {}),
     ("mae.MaeViT", {"global_pool": True}, IMAGES, {}),
@@ -196,7 +200,15 @@ def test_a_refusal_names_the_statement_that_stands_in_the_way(package, path):
 # those whose patches get position or prefix tokens in statements of their own
 HALVED = {
     *("CompactTransformerSplit", "SmallViTSplit", "ShiftedViTSplit", "LateTokenViTSplit", "MaeViTSplit"),
-    *("BeitViTSplit", "RegisterViTSplit", "RotaryViTSplit", "FoldedVideoSplit", "UnfoldedVideoSplit"),
+    *(
+        "DroppingViTSplit",
+        "NamedFeaturesViTSplit",
+        "BeitViTSplit",
+        "RegisterViTSplit",
+        "RotaryViTSplit",
+        "FoldedVideoSplit",
+        "UnfoldedVideoSplit",
+    ),
     *("SwinLikeSplit", "WindowedViTSplit"),
 }
 
@@ -215,7 +227,8 @@ def test_a_split_computes_exactly_what_the_model_does(splits, path, made_with, s
     taken = {}
     for name in ("embed", "embed_patches", "embed_positions", "forward_stages"):
         code = getattr(getattr(split_class, name, None), "__code__", None)
-        taken[name] = {key: value for key, value in arguments.items() if code and key in code.co_varnames}
+        names = code.co_varnames[: code.co_argcount] if code else ()
+        taken[name] = {key: value for key, value in arguments.items() if key in names}
     torch.manual_seed(1)
     expected = model.forward_features(inputs, **arguments)
     torch.manual_seed(1)
@@ -264,6 +277,32 @@ def test_models_of_ones_own_are_masked_like_timms(splits):
     # the angles that its stages hold are those of all patches
     with pytest.raises(ValueError, match="need the whole grid"):
         masking.MaskedImageModel(class_of("rotary.FixedRotaryViT")(), strategy="drop", image_size=IMAGES[2:])
+
+
+def test_a_model_that_drops_units_of_patches_itself_is_given_them(splits):
+    masking = importlib.import_module("own_splits.masking")
+    torch.manual_seed(0)
+    model = masking.MaskedImageModel(
+        class_of("dropping.DroppingViT")(), strategy="drop", mask_ratio=0.25, image_size=(16, 16)
+    ).eval()
+    images = torch.randn(2, 3, 16, 16)
+    features, mask, _ = model(images)
+    assert model.unit == 2
+    assert mask.sum(dim=1).tolist() == [4, 4]
+    patches = model.backbone.embed(images).x[~mask].view(2, 12, 16)
+    for block in model.backbone.blocks:
+        patches = block(patches)
+    torch.testing.assert_close(features, patches)
+    with pytest.raises(ValueError, match=r"embed\(images, dropped=units\), .* True where a unit is dropped"):
+        masking.drop(model.layout, model.backbone.embed(images), mask)
+
+
+def test_patches_are_found_in_the_dictionary_that_stages_return(splits):
+    masking = importlib.import_module("own_splits.masking")
+    backbone = class_of("dropping.NamedFeaturesViT")()
+    model = masking.MaskedImageModel(backbone, strategy="drop", mask_ratio=0.75, image_size=(16, 16))
+    features, _, _ = model(torch.randn(2, 3, 16, 16))
+    assert features["patch_tokens"].shape == (2, 4, 16)
 
 
 def test_a_name_is_no_backbone_where_models_have_none(splits):

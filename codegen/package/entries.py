@@ -83,6 +83,7 @@ def _split_entry(outcome: Outcome, by_path: Mapping[str, Outcome], module: str) 
         ),
         position=split.position,
         patches=_patches_entry(split.patches),
+        masking=split.masking,
         inherits=parent,
         delegate=split.delegate,
     )

@@ -17,6 +17,7 @@ from codegen.source.index import METHOD, Class, Index, Module
 from codegen.split.boundary import Refused, find_cut
 from codegen.split.crossing import cross
 from codegen.split.delegate import find_delegate, find_delegate_cut, inline, joined
+from codegen.split.masking import find_masking
 from codegen.split.patches import gives_position, split_patches
 from codegen.split.soundness import check_class, check_embed, check_imports, check_method, check_scope
 from codegen.syntax.dataflow import Unsound, flow, signature_names
@@ -222,6 +223,13 @@ def split_class(facts: Facts, cls: Class, method: ast.stmt) -> Split:
         patches=patches,
         image_batch=image_batch,
         docstring=body.docstring,
+        masking=find_masking(
+            inner,
+            [s.tree for s in crossing.embed],
+            [s.tree for s in crossing.stages],
+            crossing.fields,
+            crossing.embed_parameters[1:],
+        ),
     )
 
 

@@ -45,7 +45,8 @@ def keep(layout: TokenLayout, embedding: Any, visible: torch.Tensor) -> Any:
     def select(name: str, field: torch.Tensor) -> torch.Tensor:
         if name in layout.content:
             return _content(field, visible, count)
-        return _select(name, field, index, batch, layout.is_batched(name, field))
+        is_mask = name in layout.attention_masks
+        return _select(field, index, batch, layout.is_batched(name, field), is_mask=is_mask)
 
     fields = {name: change_tensors(name, field, select) for name, field in fields_of(embedding).items()}
     return kept._replace(**fields) if fields else kept
@@ -58,16 +59,16 @@ def _content(field: torch.Tensor, visible: torch.Tensor, count: int) -> torch.Te
 
 
 def _select(
-    name: str, field: torch.Tensor, index: dict[int, torch.Tensor], batch: int, batched: bool | None
+    field: torch.Tensor, index: dict[int, torch.Tensor], batch: int, batched: bool | None, *, is_mask: bool
 ) -> torch.Tensor:
     """What remains of something that goes with the tokens, if only some of these remain.
 
     Args:
-        name: What timm calls it: a ``mask`` of attention has keys for its last dimension, others have channels there.
         field: Its next to last dimension may count patches, or tokens.
         index: By the number of patches or tokens which of them remain, (B, n).
         batch: B.
         batched: Whether the first dimension of the tensor is the batch; ``None`` if that shows in its size.
+        is_mask: Whether it is a mask of attention, whose last dimension counts keys; that of others counts channels.
     """
     if field.ndim < 2:
         return field
@@ -87,7 +88,7 @@ def _select(
         field = field.gather(-2, at.expand(*field.shape[:-2], rows.shape[1], field.shape[-1]))
         batched = batched or field.ndim == 4
     columns = index.get(field.shape[-1])
-    if columns is not None and "mask" in name:  # (B, heads, queries, keys)
+    if columns is not None and is_mask:  # (B, heads, queries, keys)
         at = columns.view(batch, *[1] * (field.ndim - 2), -1)
         field = field.gather(-1, at.expand(*field.shape[:-1], columns.shape[1]))
     return field

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator, Sequence
+import operator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -53,8 +54,7 @@ def patch_layout(model: nn.Module, image_size: tuple[int, int] | None = None) ->
 
 def why_no_patches(model: nn.Module) -> str:
     """Why a model has no ``embed_patches``."""
-    entry = _manifest.entry_of(type(model)) or {}
-    absent: str | None = entry.get("split", {}).get("patches", {}).get("absent")
+    absent: str | None = _split_of(model).get("patches", {}).get("absent")
     return absent or f"give it to {__package__}.split() first"
 
 
@@ -76,17 +76,32 @@ def _look(
             batched = {(name, x.ndim): x.shape != single[name].shape for name, x in others.items()}
         count = streams[0].count(first[0] if listed else first)
         content = tuple(n for n, x in others.items() if batched[n, x.ndim] and len(x) == _BATCH * count)
-        layout = TokenLayout(streams, listed, batched, content, unit=_own_unit(model, embedding, streams[0]))
-        if stages is not None and not layout.unit:
-            layout = replace(layout, whole_grid=_why_whole_grid(stages, layout, embedding))
+        declared = _split_of(model).get("masking", {})
+        layout = TokenLayout(
+            streams, listed, batched, content, attention_masks=tuple(declared.get("attention_masks", ()))
+        )
+        unit_mask = declared.get("unit_mask")
+        unit = _side_of_units(model, streams[0], unit_mask) if unit_mask else 0
+        if unit:
+            return replace(layout, unit=unit, unit_mask=unit_mask["parameter"], unit_mask_keeps=unit_mask["keeps"])
+        if stages is not None:
+            why = _why_whole_grid(stages, layout, embedding, declared.get("features"))
+            layout = replace(layout, whole_grid=why)
         return layout
 
 
-def _own_unit(model: nn.Module, embedding: Any, stream: Stream) -> int:
-    """The side of the mask units of a model that drops these itself, by a ``mask`` that goes through its embedding."""
-    units = getattr(model, "mask_spatial_shape", None)
-    if not units or "mask" not in fields_of(embedding):
-        return 0
+def _split_of(model: nn.Module) -> Mapping[str, Any]:
+    """What the manifest says of a split; nothing of one that was not generated with it."""
+    entry = _manifest.entry_of(type(model)) or {}
+    split: Mapping[str, Any] = entry.get("split", {})
+    return split
+
+
+def _side_of_units(model: nn.Module, stream: Stream, unit_mask: Mapping[str, Any]) -> int:
+    """The side, in patches, of the units that a model drops itself; 0 if they are not square."""
+    if unit_mask["grid"] is None:
+        return 1
+    units = operator.attrgetter(unit_mask["grid"])(model)
     sides = {patches // count for patches, count in zip(stream.grid, units)}  # noqa: B905
     return sides.pop() if len(sides) == 1 else 0
 
@@ -168,8 +183,7 @@ def _stream(model: nn.Module, tokens: Any, maps: Sequence[tuple[int, ...]], size
 
 def _layout_said(model: nn.Module) -> Literal["NHWC", "NCHW"] | None:
     """The order of four-dimensional tokens that the source tells."""
-    entry = _manifest.entry_of(type(model)) or {}
-    layout = entry.get("split", {}).get("embedding", {}).get("layout")
+    layout = _split_of(model).get("embedding", {}).get("layout")
     return layout if layout in ("NHWC", "NCHW") else None
 
 
@@ -189,7 +203,7 @@ def _sequence(model: nn.Module, tokens: torch.Tensor, maps: Sequence[tuple[int, 
     raise TypeError(f"the {length} tokens of {type(model).__name__} are no grid of patches behind prefix tokens")
 
 
-def _why_whole_grid(stages: Callable[[Any], Any], layout: TokenLayout, embedding: Any) -> str:
+def _why_whole_grid(stages: Callable[[Any], Any], layout: TokenLayout, embedding: Any, features: str | None) -> str:
     """Why the stages of a model need every patch: empty if they do not.
 
     They do not if they take any number of patches, in any order, and do the same to each. That is tried on a few.
@@ -215,7 +229,9 @@ def _why_whole_grid(stages: Callable[[Any], Any], layout: TokenLayout, embedding
             f"its stages fail without it ({type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''})"
         )
     if isinstance(straight, dict):
-        straight, shuffled = straight["patches"], shuffled["patches"]
+        if features not in straight:
+            return "its stages return a dictionary, and which entry of it holds the patches cannot be told"
+        straight, shuffled = straight[features], shuffled[features]
     if not isinstance(straight, torch.Tensor) or straight.ndim != 3 or straight.shape[1] < count:
         return "its stages merge patches"
     prefix = straight.shape[1] - count

@@ -111,6 +111,10 @@ class TokenLayout:
         content: Fields of the embedding that hold more of what the images show in each patch, ``(B * N, ...)``.
         whole_grid: Why no patch can be left out: what the stages do where patches are missing. Empty if they can.
         unit: Side of the square of patches that the model itself drops at once; 0 where it does no such thing.
+        unit_mask: The parameter of ``embed`` that says which units it drops, (B, units); empty where it drops none.
+        unit_mask_keeps: Whether that is true where a unit is kept; else it is true where one is dropped.
+        attention_masks: Fields of the embedding that are masks of attention, and entries of fields that are
+            dictionaries: their last dimension counts keys.
     """
 
     streams: tuple[Stream, ...]
@@ -119,6 +123,9 @@ class TokenLayout:
     content: tuple[str, ...] = ()
     whole_grid: str = ""
     unit: int = 0
+    unit_mask: str = ""
+    unit_mask_keeps: bool = True
+    attention_masks: tuple[str, ...] = ()
 
     def grid(self, image_size: tuple[int, int]) -> Grid:
         """Height and width, in patches, of images of some height and width; the first grid where there are several."""

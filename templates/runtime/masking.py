@@ -103,7 +103,8 @@ def drop(layout: TokenLayout, embedding: Any, mask: torch.Tensor) -> Dropped:
     if layout.unit:
         raise ValueError(
             f"this model drops whole units of {layout.unit} x {layout.unit} patches itself, before it embeds them: "
-            f"model.embed(images, mask=units), where units is (B, units) and True where a unit is kept"
+            f"model.embed(images, {layout.unit_mask}=units), where units is (B, units) and True where a unit is "
+            f"{'kept' if layout.unit_mask_keeps else 'dropped'}"
         )
     (tokens,) = layout.tokens(embedding)
     _check_mask(mask, tokens, layout.streams[0].count(tokens))
@@ -310,7 +311,8 @@ class MaskedImageModel(nn.Module):
             return keep(self.layout, embedding, visible), mask, restore
         units = self._units(mask, grid)
         _, restore = visible_first(units, units.shape[1] - count // self.layout.unit**2)
-        return self._embed(lambda x: self.backbone.embed(x, mask=~units), images), mask, restore
+        given = {self.layout.unit_mask: ~units if self.layout.unit_mask_keeps else units}
+        return self._embed(lambda x: self.backbone.embed(x, **given), images), mask, restore
 
     def _units(self, mask: torch.Tensor, grid: tuple[int, int]) -> torch.Tensor:
         """(B, units), True where masked, of a mask of patches."""

@@ -47,9 +47,10 @@ def manifest(**changes):
     refused = {"file": resnet["file"], "line": resnet["line"], "reason": "it has no stem"}
     return {
         "generator": "timm-split",
-        "format": 2,
+        "format": 3,
         "timm_version": timm.__version__,
         "files": [],
+        "user_source": None,
         "classes": {
             VIT: {**COMMITTED[VIT], "models": names},
             "timm.models.resnet.ResNet": {**resnet, "models": ["test_resnet"], "refused": refused},

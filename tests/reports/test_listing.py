@@ -130,7 +130,7 @@ def test_json_says_all_of_a_class_that_is_split(timm):
     digest = content["classes"]["timm.models.tiny.Heir"].pop("digest")
     assert len(digest) == 64
     assert content == {
-        "format": 2,
+        "format": 3,
         "timm_version": "1.2.3",
         "origin": str(timm),
         "classes": {
@@ -167,6 +167,7 @@ def test_json_says_all_of_a_class_that_is_split(timm):
                     },
                     "position": False,
                     "patches": {"absent": NO_NEED},
+                    "masking": {"unit_mask": None, "attention_masks": [], "features": None},
                     "inherits": "timm.models.tiny.Roped",
                     "delegate": None,
                 },
