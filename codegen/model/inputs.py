@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from codegen.model.facts import Facts
-from codegen.model.tokens import assigned
+from codegen.syntax.bindings import bound_names
 from codegen.syntax.dataflow import dotted
 from codegen.syntax.documentation import is_entry, parameter_texts
 from codegen.types import Parameter
@@ -64,7 +64,7 @@ def _texts_inside(facts: Facts, statements: Sequence[ast.stmt], name: str, depth
                     yield from (
                         text.replace(taken, name, 1) for text in _texts_inside(inner, function.body, taken, depth + 1)
                     )
-        if name in assigned(statement):
+        if name in bound_names(statement):
             return
 
 

@@ -12,11 +12,6 @@ _LOOKS = frozenset({"shape", "device", "dtype", "ndim", "is_cuda", "requires_gra
 _MEASURES = frozenset({"size", "dim", "numel", "type", "stride"})
 
 
-def assigned(tree: ast.AST) -> Iterator[str]:
-    """Names that a statement stores to, at any depth."""
-    return (n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store))
-
-
 def token_targets(tree: ast.stmt, tokens: frozenset[str]) -> Iterator[str]:
     """Variables that a statement makes from the tokens: of a tuple the first, which is where timm puts them."""
     match tree:

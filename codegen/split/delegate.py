@@ -20,8 +20,8 @@ from codegen.syntax.statements import Body, Statement, arms, assign_return, cond
 
 
 @dataclass(frozen=True, eq=False)
-class Delegate:
-    """The inner model.
+class Delegation:
+    """How a method hands everything to an inner model.
 
     Attributes:
         attribute: Where the outer model keeps it, ``encoder``.
@@ -36,8 +36,8 @@ class Delegate:
     question: str = ""
 
 
-def find_delegate(facts: Facts, body: Body) -> Delegate | None:
-    """The inner model, if all that a method does is to call it."""
+def find_delegation(facts: Facts, body: Body) -> Delegation | None:
+    """The inner model and its calls, if these are all that a method does."""
     question, calls = _calls(body)
     attributes = {called[0] if (called := _called_method(facts, call)) else "" for call in calls}
     if len(attributes) != 1 or "" in attributes:
@@ -49,7 +49,7 @@ def find_delegate(facts: Facts, body: Body) -> Delegate | None:
     models = [c for c in classes.values() if any(METHOD in a.members for a in facts.index.lineage(c))]
     made = facts.values.get(attribute, ())
     if len(models) == len(classes) == len(made) == 1 and isinstance(made[0], ast.Call):
-        return Delegate(attribute, Facts(facts.index, models[0], f"{facts.prefix}.{attribute}"), calls, question)
+        return Delegation(attribute, Facts(facts.index, models[0], f"{facts.prefix}.{attribute}"), calls, question)
     return None
 
 
@@ -94,27 +94,27 @@ def _called_method(facts: Facts, statement: Statement) -> tuple[str, str] | None
     return None
 
 
-def inline(facts: Facts, delegate: Delegate, parameters: Collection[str]) -> list[tuple[Statement, ...]]:
+def inline(facts: Facts, delegation: Delegation, parameters: Collection[str]) -> list[tuple[Statement, ...]]:
     """For each call the statements of the inner model's method, in the outer model's terms.
 
     Args:
         facts: The outer model's class.
-        delegate: The inner model.
+        delegation: The inner model, and how it is called.
         parameters: Parameters of the outer model's method.
 
     Raises:
         Refused: If the call passes its arguments in a way that cannot be written out.
     """
     written = []
-    for statement in delegate.calls:
+    for statement in delegation.calls:
         assert isinstance(statement.tree, ast.Return)
         assert isinstance(statement.tree.value, ast.Call)
         call = statement.tree.value
         called = _called_method(facts, statement)
         assert called is not None
-        statements = _called(delegate.facts, called[1], call, statement)
+        statements = _called(delegation.facts, called[1], call, statement)
         if called[1] != METHOD:
-            statements = _with_features(delegate.facts, statements)
+            statements = _with_features(delegation.facts, statements)
         given = {name.id for name in ast.walk(call) if isinstance(name, ast.Name)}
         captured = flow([s.tree for s in statements], given).needs & set(parameters)
         if captured:
@@ -123,37 +123,37 @@ def inline(facts: Facts, delegate: Delegate, parameters: Collection[str]) -> lis
     return written
 
 
-def joined(delegate: Delegate, written: Sequence[tuple[Statement, ...]]) -> tuple[Statement, ...]:
+def joined(delegation: Delegation, written: Sequence[tuple[Statement, ...]]) -> tuple[Statement, ...]:
     """The statements of all calls as one body."""
     first, *others = written
     for other in others:
-        return (conditional(delegate.question, first, other, delegate.calls[0].place),)
+        return (conditional(delegation.question, first, other, delegation.calls[0].place),)
     return first
 
 
-def find_delegate_cut(delegate: Delegate, written: Sequence[tuple[Statement, ...]], images: str) -> Cut:
+def find_delegate_cut(delegation: Delegation, written: Sequence[tuple[Statement, ...]], images: str) -> Cut:
     """Cut the body of each call; what they have in common is the embedding.
 
     Raises:
         Refused: If one of them cannot be cut, or if what they run before the boundary is not the same.
     """
-    first, *others = (find_cut(delegate.facts, statements, images) for statements in written)
+    first, *others = (find_cut(delegation.facts, statements, images) for statements in written)
     for other in others:
         if [s.code for s in first.embed] != [s.code for s in other.embed] or first.tokens != other.tokens:
             raise Refused(
-                delegate.calls[0].place, f"`{delegate.attribute}` is called in two ways that begin differently"
+                delegation.calls[0].place, f"`{delegation.attribute}` is called in two ways that begin differently"
             )
-        line = delegate.calls[0].place.line
+        line = delegation.calls[0].place.line
         boundary = replace(
             first.boundary,
             reasons=(
-                f"line {line} is one of two calls of `{delegate.attribute}`, which begin alike",
+                f"line {line} is one of two calls of `{delegation.attribute}`, which begin alike",
                 *first.boundary.reasons,
             ),
             lines=(*first.boundary.lines, *other.boundary.lines),
             ends=(*first.boundary.ends, *other.boundary.ends),
         )
-        stages = conditional(delegate.question, first.stages, other.stages, delegate.calls[0].place)
+        stages = conditional(delegation.question, first.stages, other.stages, delegation.calls[0].place)
         return replace(first, stages=(stages,), boundary=boundary)
     return first
 

@@ -26,7 +26,7 @@ NO_NEED = "neither position nor prefix tokens follow the patch embedding: replac
 
 
 @dataclass(frozen=True)
-class _Cut:
+class _PatchCut:
     """An embedding in two: its first statements, up to number ``length``, make the patches, in ``tokens``."""
 
     length: int
@@ -101,7 +101,7 @@ def _texts(statements: Sequence[Statement]) -> tuple[str, ...]:
     return tuple(statement.text for statement in statements)
 
 
-def _find_cut(facts: Facts, statements: Sequence[Statement], images: str) -> _Cut:
+def _find_cut(facts: Facts, statements: Sequence[Statement], images: str) -> _PatchCut:
     """Find the last statement that makes the patches.
 
     Raises:
@@ -129,7 +129,7 @@ def _find_cut(facts: Facts, statements: Sequence[Statement], images: str) -> _Cu
     position = next((step for step in steps if step.is_position), None)
     if position is not None:
         reasons.append(f"line {position.statement.place.line} gives them their position")
-    return _Cut(last + 1, tokens, tuple(reasons))
+    return _PatchCut(last + 1, tokens, tuple(reasons))
 
 
 def _adds(step: Step) -> bool:

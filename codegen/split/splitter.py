@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import hashlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from codegen.model.annotations import annotate
 from codegen.model.facts import Facts, Role
@@ -14,14 +14,14 @@ from codegen.model.shape import token_order
 from codegen.model.state import check_state
 from codegen.source.imports import Import
 from codegen.source.index import METHOD, Class, Index, Module
-from codegen.split.boundary import Refused, find_cut
+from codegen.split.boundary import Cut, Refused, find_cut
 from codegen.split.crossing import cross
-from codegen.split.delegate import find_delegate, find_delegate_cut, inline, joined
+from codegen.split.delegate import Delegation, find_delegate_cut, find_delegation, inline, joined
 from codegen.split.masking import find_masking
 from codegen.split.patches import gives_position, split_patches
 from codegen.split.soundness import check_class, check_embed, check_imports, check_method, check_scope
-from codegen.syntax.dataflow import Unsound, flow, signature_names
-from codegen.syntax.statements import Statement, read_method, source_lines
+from codegen.syntax.dataflow import Flow, Unsound, flow, signature_names
+from codegen.syntax.statements import Body, Statement, read_method, source_lines
 from codegen.types import (
     Absence,
     Boundary,
@@ -152,58 +152,27 @@ def split_class(facts: Facts, cls: Class, method: ast.stmt) -> Split:
         Unsound: If it cannot be cut there.
     """
     function = check_method(method)
-    body = read_method(cls.module.text, function, cls.module.path)
-    if not body.statements:
-        raise Refused(Place(cls.module.path, function.lineno), "the method has no statements")
-    if not body.parameters:
-        raise Refused(Place(cls.module.path, function.lineno), "the method takes no images")
+    body = _read_body(cls, function)
     images = body.parameters[0]
-    if images.kind not in ("positional", "positional-only"):
-        raise Refused(Place(cls.module.path, function.lineno), "its first parameter is not the images")
-    delegate = find_delegate(facts, body)
-    if delegate is None:
-        statements, inner = body.statements, facts
-    else:
-        written = inline(facts, delegate, [p.name for p in body.parameters])
-        statements, inner = joined(delegate, written), delegate.facts
-    whole = flow([s.tree for s in statements], [body.receiver, *(p.name for p in body.parameters)])
+    code = _code_of(facts, body)
+    whole = flow([s.tree for s in code.statements], [body.receiver, *(p.name for p in body.parameters)])
     check_scope(cls.module, cls.node, function, whole)
-    if delegate is None:
-        cut = find_cut(inner, statements, images.name)
-    else:
-        cut = find_delegate_cut(delegate, written, images.name)
-    if not any(inner.role(a) in (Role.BLOCK, Role.BOTH) for s in cut.stages for a in inner.runs(s.tree)):
-        raise Refused(statements[-1].place, "no statement runs the blocks of the model, as far as can be told")
-    crossing = cross(inner, cut.embed, cut.stages, body.parameters, cut.tokens)
+    cut = code.cut(images.name)
+    made = [s.tree for s in cut.embed]
+    crossing = cross(code.facts, cut.embed, cut.stages, body.parameters, cut.tokens)
     check_embed([s.tree for s in crossing.embed])
-    check_state(inner, [s.tree for s in crossing.embed], [s.tree for s in crossing.stages])
+    check_state(code.facts, [s.tree for s in crossing.embed], [s.tree for s in crossing.stages])
     annotations = _annotations(function)
-    kinds = annotate(inner, [s.tree for s in cut.embed], annotations, images.name)
+    kinds = annotate(code.facts, made, annotations, images.name)
     fields = tuple(Field(name, kinds.get(name) or "Any") for name in crossing.fields)
-    # a delegate's statements read the names of the delegate's module
-    imports = _imports(facts.index, cls.module, signature_names(function) | (whole.needs & cls.module.bindings.keys()))
-    imports |= _imports(facts.index, inner.cls.module if delegate else cls.module, whole.needs)
-    if len({imported.name for imported in imports}) < len(imports):
-        raise Unsound(function, "a name means one thing in its module and another in that of the inner model")
-    given = {"torch": Imported("torch", "torch"), "NamedTuple": Imported("NamedTuple", "typing", "NamedTuple")}
-    declared = dict.fromkeys((f"{cls.name}Embedding", f"{cls.name}Split", SPLIT_MODEL))
-    for name, origin in {**given, **declared}.items():
-        if any(imported.name == name and imported != origin for imported in imports):
-            raise Unsound(function, f"`{name}` is another thing in its module than in the generated one")
+    imports = _imports(facts, cls, function, code, whole)
     image_batch = is_image_batch(cls.module.name, images.name, annotations[images.name])
     told = [p for p in body.parameters if p is not images or not image_batch]  # an image batch needs no text
     parameters = {p.name: p for p in body.parameters}
-    parameters |= {p.name: described(inner, [s.tree for s in cut.embed], p) for p in told}
+    parameters |= {p.name: described(code.facts, made, p) for p in told}
     embed = Method(tuple(parameters[n] for n in crossing.embed_parameters), _texts(crossing.embed))
-    own = next((name for name in PATCH_METHODS if _has(facts, name)), "")
     record = f"{cls.name}Patches"
-    patches: Patches | Absence
-    if own:
-        patches = Absence(f"the class has a `{own}` of its own")
-    elif any(imported.name == record for imported in imports):
-        patches = Absence(f"`{record}` is another thing in its module")
-    else:
-        patches = split_patches(inner, record, crossing, embed.parameters, annotations)
+    why_none = _why_no_patches(facts, record, imports)
     return Split(
         boundary=replace(cut.boundary, statement=_as_written(facts.index, cut.boundary)),
         embed=embed,
@@ -211,26 +180,94 @@ def split_class(facts: Facts, cls: Class, method: ast.stmt) -> Split:
         forward_features=tuple(parameters.values()),
         returns=body.returns,
         tokens=cut.tokens,
-        layout=token_order(inner, [s.tree for s in cut.embed], images.name, cut.tokens),
+        layout=token_order(code.facts, made, images.name, cut.tokens),
         fields=fields,
         embedding=f"{cls.name}Embedding" if len(fields) > 1 else "",
         recomputed=crossing.recomputed,
         imports=tuple(sorted(imports, key=lambda imported: imported.name)),
         postponed=cls.module.postponed_annotations,
-        delegate=None if delegate is None else Delegate(delegate.attribute, inner.cls.path),
+        delegate=code.delegate,
         passages=crossing.passages,
-        position=gives_position(inner, crossing.embed, images.name),
-        patches=patches,
+        position=gives_position(code.facts, crossing.embed, images.name),
+        patches=why_none or split_patches(code.facts, record, crossing, embed.parameters, annotations),
         image_batch=image_batch,
         docstring=body.docstring,
         masking=find_masking(
-            inner,
+            code.facts,
             [s.tree for s in crossing.embed],
             [s.tree for s in crossing.stages],
             crossing.fields,
             crossing.embed_parameters[1:],
         ),
     )
+
+
+def _read_body(cls: Class, function: ast.FunctionDef) -> Body:
+    """The statements and parameters of a method, of which the first takes the images."""
+    body = read_method(cls.module.text, function, cls.module.path)
+    place = Place(cls.module.path, function.lineno)
+    if not body.statements:
+        raise Refused(place, "the method has no statements")
+    if not body.parameters:
+        raise Refused(place, "the method takes no images")
+    if body.parameters[0].kind not in ("positional", "positional-only"):
+        raise Refused(place, "its first parameter is not the images")
+    return body
+
+
+@dataclass(frozen=True, eq=False)
+class _Code:
+    """What is cut: the statements of the method, or those of the inner model that it delegates to.
+
+    Attributes:
+        facts: The class whose attributes they read.
+        statements: All of them.
+        delegation: The inner model, if any.
+        written: What each call of it stands for.
+    """
+
+    facts: Facts
+    statements: tuple[Statement, ...]
+    delegation: Delegation | None = None
+    written: Sequence[tuple[Statement, ...]] = ()
+
+    @property
+    def delegate(self) -> Delegate | None:
+        return None if self.delegation is None else Delegate(self.delegation.attribute, self.facts.cls.path)
+
+    def cut(self, images: str) -> Cut:
+        """The statements before the boundary and those after it, which run the blocks.
+
+        Raises:
+            Refused: If there is no boundary.
+        """
+        if self.delegation is None:
+            cut = find_cut(self.facts, self.statements, images)
+        else:
+            cut = find_delegate_cut(self.delegation, self.written, images)
+        run = (attribute for statement in cut.stages for attribute in self.facts.runs(statement.tree))
+        if not any(self.facts.role(attribute) in (Role.BLOCK, Role.BOTH) for attribute in run):
+            place = self.statements[-1].place
+            raise Refused(place, "no statement runs the blocks of the model, as far as can be told")
+        return cut
+
+
+def _code_of(facts: Facts, body: Body) -> _Code:
+    delegation = find_delegation(facts, body)
+    if delegation is None:
+        return _Code(facts, body.statements)
+    written = inline(facts, delegation, [p.name for p in body.parameters])
+    return _Code(delegation.facts, joined(delegation, written), delegation, written)
+
+
+def _why_no_patches(facts: Facts, record: str, imports: Collection[Imported]) -> Absence | None:
+    """What stands in the way of an ``embed_patches``, before its statements are looked at."""
+    own = next((name for name in PATCH_METHODS if _has(facts, name)), "")
+    if own:
+        return Absence(f"the class has a `{own}` of its own")
+    if any(imported.name == record for imported in imports):
+        return Absence(f"`{record}` is another thing in its module")
+    return None
 
 
 def _as_written(index: Index, boundary: Boundary) -> str:
@@ -250,7 +287,27 @@ def _annotations(function: ast.FunctionDef) -> Mapping[str, ast.expr | None]:
     return {arg.arg: arg.annotation for arg in every[1:]}
 
 
-def _imports(index: Index, module: Module, names: Collection[str]) -> frozenset[Imported]:
+def _imports(facts: Facts, cls: Class, function: ast.FunctionDef, code: _Code, whole: Flow) -> frozenset[Imported]:
+    """Where all the names come from that a split class needs.
+
+    Raises:
+        Unsound: If one of them means two things, or another thing than in the generated module.
+    """
+    # the statements of an inner model read the names of its module
+    module = code.facts.cls.module if code.delegation is not None else cls.module
+    own = signature_names(function) | (whole.needs & cls.module.bindings.keys())
+    imports = _imported(facts.index, cls.module, own) | _imported(facts.index, module, whole.needs)
+    if len({imported.name for imported in imports}) < len(imports):
+        raise Unsound(function, "a name means one thing in its module and another in that of the inner model")
+    given = {"torch": Imported("torch", "torch"), "NamedTuple": Imported("NamedTuple", "typing", "NamedTuple")}
+    declared = dict.fromkeys((f"{cls.name}Embedding", f"{cls.name}Split", SPLIT_MODEL))
+    for name, origin in {**given, **declared}.items():
+        if any(imported.name == name and imported != origin for imported in imports):
+            raise Unsound(function, f"`{name}` is another thing in its module than in the generated one")
+    return imports
+
+
+def _imported(index: Index, module: Module, names: Collection[str]) -> frozenset[Imported]:
     """Where the names come from that code takes from its module."""
     check_imports(index, module, names)
     found = []
