@@ -28,8 +28,8 @@ def _no_garbage() -> Iterator[None]:
 
 
 @dataclass(frozen=True)
-class Package:
-    """A generated package that is not written yet.
+class RenderedPackage:
+    """The text of a package, which is not written yet.
 
     Attributes:
         version: The timm release that it is for, empty if it needs none.
@@ -63,7 +63,7 @@ def analyse(release: Release) -> tuple[Outcome, ...]:
     return outcomes
 
 
-def generate(release: Release) -> Package:
+def generate(release: Release) -> RenderedPackage:
     """Generate the package for a release.
 
     Raises:
@@ -74,7 +74,7 @@ def generate(release: Release) -> Package:
         return _generate(release)
 
 
-def _generate(release: Release) -> Package:
+def _generate(release: Release) -> RenderedPackage:
     outcomes = analyse(release)
     name = os.path.basename(os.path.abspath(release.origin)) if release.own else ""
-    return Package(release.version, outcomes, render(release.version, outcomes, own=name))
+    return RenderedPackage(release.version, outcomes, render(release.version, outcomes, own=name))

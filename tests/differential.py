@@ -16,7 +16,7 @@ from unittest.mock import patch
 
 from sources import release_of
 
-from codegen.generate import Package, generate
+from codegen.generate import RenderedPackage, generate
 from codegen.types import Refusal
 
 MODULE = "timm.models.tiny"
@@ -143,7 +143,7 @@ def execute(text: str, modules: dict[str, Any]) -> dict[str, Any]:
     return names
 
 
-def package_of(source: str) -> Package:
+def package_of(source: str) -> RenderedPackage:
     """The package for a release of one file. Its files are as rendered: the formatter takes most of the time."""
     with patch("codegen.package.render.format_files", dict):
         return generate(release_of(source))

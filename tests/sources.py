@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import codegen
-from codegen.generate import Package, generate
+from codegen.generate import RenderedPackage, generate
 from codegen.model.facts import Facts
 from codegen.source.index import Class, Index, Module
 from codegen.source.release import find_release
@@ -84,7 +84,7 @@ def timm_release() -> Release:
 
 
 @functools.cache
-def timm_package() -> Package:
+def timm_package() -> RenderedPackage:
     return generate(timm_release())
 
 

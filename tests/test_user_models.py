@@ -19,7 +19,7 @@ from click.testing import CliRunner
 import codegen
 from codegen.cli import main
 from codegen.errors import TimmSplitError, UsageError
-from codegen.generate import Package, generate
+from codegen.generate import RenderedPackage, generate
 from codegen.package.writer import write_package
 from codegen.source import release, user_models
 from codegen.source.release import find_release
@@ -135,7 +135,7 @@ def write_files(root: Path, files: dict[str, str]) -> Path:
     return root
 
 
-def paths_of(package: Package) -> list[str]:
+def paths_of(package: RenderedPackage) -> list[str]:
     return [outcome.path for outcome in package.outcomes]
 
 

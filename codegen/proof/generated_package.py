@@ -17,7 +17,7 @@ _DEFAULT = "generated"
 
 
 @dataclass(frozen=True)
-class Package:
+class GeneratedPackage:
     """A generated package, and the little of its manifest that the proof may lean on.
 
     Attributes:
@@ -33,7 +33,7 @@ class Package:
     refused: Mapping[str, str]
 
 
-def find(directory: Path | None) -> Package:
+def find(directory: Path | None) -> GeneratedPackage:
     """Find the package to prove and read its manifest. Nothing of it is imported.
 
     Args:
@@ -51,7 +51,7 @@ def find(directory: Path | None) -> Package:
             f"{directory} was made for {made_for}, and timm {installed} is installed: "
             f"run `timm-split generate --timm-version {installed} --output {directory}`"
         )
-    return Package(
+    return GeneratedPackage(
         directory,
         installed,
         {model: path for path, entry in manifest.classes.items() for model in entry.models},
@@ -62,7 +62,7 @@ def find(directory: Path | None) -> Package:
 _SMALL = re.compile(r"test|pico|nano|femto|atto|micro|mini|tiny|small|(^|_)(x*s|t|n)\d*(_|$)")
 
 
-def one_of_each(package: Package, names: Sequence[str]) -> list[str]:
+def one_of_each(package: GeneratedPackage, names: Sequence[str]) -> list[str]:
     """One name of each class, one that sounds small where there is a choice."""
     chosen: dict[str, str] = {}
     for name in sorted(names, key=lambda name: (_SMALL.search(name) is None, len(name), name)):

@@ -13,7 +13,7 @@ from torch import nn
 from torch.utils._pytree import tree_flatten
 
 from codegen.proof.models import BATCH, Size, build, in_words, input_size, quicker, runs
-from codegen.proof.operations import Split, describe, rates, split_in_place
+from codegen.proof.operations import Splitter, describe, rates, split_in_place
 from codegen.proof.results import Check, NameResult
 
 CHECKS = ("eval", "train", "checkpointing")
@@ -33,7 +33,7 @@ class _Pass:
     state: Mapping[str, torch.Tensor]
 
 
-def check_numbers(name: str, model_class: str, split: Split) -> NameResult:
+def check_numbers(name: str, model_class: str, split: Splitter) -> NameResult:
     """Compare timm's ``forward_features`` with ``embed`` and ``forward_stages`` on random weights on the CPU.
 
     Outputs, gradients of the images and of all parameters, buffers and the state of the random number generator must

@@ -15,7 +15,7 @@ from codegen.proof.placement import Parts, Unjudged, judge, until_entry
 from codegen.proof.results import Check, NameResult
 from codegen.proof.trace import Look, Recorder, Trace, nowhere, record
 
-Split = Callable[[nn.Module], nn.Module]
+Splitter = Callable[[nn.Module], nn.Module]
 """``generated.split``."""
 
 CHECKS = ("ops", "boundary", "patches", "training")
@@ -56,7 +56,7 @@ class _Bench:
         return Check(name, "fails", difference) if difference else Check(name, "holds", how)
 
 
-def check_ops(name: str, model_class: str, split: Split, device: str = "meta") -> NameResult:
+def check_ops(name: str, model_class: str, split: Splitter, device: str = "meta") -> NameResult:
     """Compare timm's ``forward_features`` with the split class's ``embed`` and ``forward_stages``, op for op.
 
     Args:
@@ -111,7 +111,7 @@ def _on_cpu(name: str, model: nn.Module) -> _Bench:
     return _Bench(name, "cpu", options, size, f"on the CPU, {in_words(options, size)}")
 
 
-def split_in_place(model: nn.Module, split: Split) -> nn.Module:
+def split_in_place(model: nn.Module, split: Splitter) -> nn.Module:
     """Split a model and hold :func:`split` to its word.
 
     Raises:
@@ -147,7 +147,7 @@ def _check_boundary(bench: _Bench, timm: Trace, cut: Trace, parts: Parts) -> Che
         return Check("boundary", "not run", str(error))
 
 
-def _features_differ(bench: _Bench, timm: Trace, model: nn.Module, split: Split) -> str:
+def _features_differ(bench: _Bench, timm: Trace, model: nn.Module, split: Splitter) -> str:
     """How ``forward_features`` of the split class differs."""
     if not timm.difference(bench.trace(model, _features)):
         return ""
@@ -157,7 +157,7 @@ def _features_differ(bench: _Bench, timm: Trace, model: nn.Module, split: Split)
     return difference and f"forward_features: {difference}"
 
 
-def _check_training(bench: _Bench, timm_class: type, split: Split) -> Check:
+def _check_training(bench: _Bench, timm_class: type, split: Splitter) -> Check:
     """Compare in training mode, with everything dropped that the constructor lets drop.
 
     Less is dropped where timm's own class cannot run so, and the check then says so.

@@ -22,8 +22,8 @@ from codegen.errors import UsageError
 from codegen.proof import generated_package as packages
 from codegen.proof import numeric as by_numbers
 from codegen.proof import operations as by_ops
-from codegen.proof.generated_package import Package
-from codegen.proof.operations import Split, describe
+from codegen.proof.generated_package import GeneratedPackage
+from codegen.proof.operations import Splitter, describe
 from codegen.proof.results import Check, NameResult, Progress, RefusedName, Report
 
 _Job = tuple[str, str]
@@ -51,7 +51,7 @@ def select(patterns: Sequence[str]) -> list[str]:
     return [name for name in names if not patterns or any(fnmatchcase(name, pattern) for pattern in patterns)]
 
 
-def verify(package: Package, names: Sequence[str], jobs: int, numeric: bool, progress: Progress) -> Report:
+def verify(package: GeneratedPackage, names: Sequence[str], jobs: int, numeric: bool, progress: Progress) -> Report:
     """Prove what a package says of ``names``.
 
     Args:
@@ -162,7 +162,7 @@ def _deaf() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-_split: Split
+_split: Splitter
 
 
 def _start(directory: Path) -> None:
