@@ -175,11 +175,9 @@ class Calls(Scope[Value]):
             return self._run(owner.module, function, self.at_home(), arguments, settings, call, skip)
         if isinstance(call.func, ast.Attribute) and "." in name:  # self.cls_token.expand(...)
             held = self.of(call.func.value)
-            return (
-                self._unread(call)
-                if held == self.domain.unknown
-                else self.domain.method(held, call.func.attr, call, self)
-            )
+            if held == self.domain.unknown:
+                self._touch(call)
+            return self.domain.method(held, call.func.attr, call, self)
         if name not in self.facts.values:
             return self._unread(call)
         return self._modules(Modules(self.facts, self._made(name)), call)

@@ -262,6 +262,8 @@ class Shape(Domain[Value]):
     def effects(self, nodes: Sequence[ast.AST], scope: Scope[Value]) -> None:
         for node in nodes:
             match node:
+                case ast.Assign(targets=[ast.Tuple(elts=names)], value=ast.Attribute(ast.Name() as tensor, "shape")):
+                    self._count(tensor, names, scope)
                 case ast.Call(func=ast.Attribute(attr=name)) if name.endswith("_") and not name.endswith("__"):
                     if name not in IN_PLACE_METHODS:  # other names may mean the same tensor: x.squeeze_(0)
                         scope.touch(scope.names.keys())
@@ -276,6 +278,19 @@ class Shape(Domain[Value]):
                 case ast.Subscript(value=ast.Name(name), ctx=ast.Store() | ast.Del()):
                     if dimensions.is_mutable(scope.names.get(name)):
                         self._forget_lists(scope)
+
+    def _count(self, tensor: ast.Name, targets: Sequence[ast.expr], scope: Scope[Value]) -> None:
+        """``B, N, C = x.shape`` only goes well with as many dimensions."""
+        value = scope.names.get(tensor.id)
+        names = [target.id for target in targets if isinstance(target, ast.Name)]
+        if len(names) < len(targets) or tensor.id in names or not (value is None or isinstance(value, Tensor)):
+            return
+        known = value.dims if value is not None else ()
+        if len(known) <= len(names) and (value is None or value.open):
+            scope.names[tensor.id] = Tensor((*known, *[ANY] * (len(names) - len(known))))
+            counted = _named(tensor, scope)
+            assert isinstance(counted, Tensor)
+            scope.names |= {name: Size(dim) for name, dim in zip(names, counted.dims, strict=True)}
 
     def touched(self, names: Set[str], scope: Scope[Value]) -> Set[str]:
         # two names may mean the same tensor, and a list may hold it

@@ -188,6 +188,10 @@ class Module:
             for node in self.tree.body
         )
 
+    def is_settled(self, name: str) -> bool:
+        """Whether a top-level name is bound once, whatever the conditions, and never again."""
+        return len(self.bindings[name]) == 1 and name not in self.conditional and name not in self.rebound
+
     def doubt(self, name: str) -> Place | None:
         """The second or conditional definition of a class, which makes it impossible to say which one runs."""
         nodes = self.bindings[name]
@@ -278,7 +282,9 @@ class Index:
             if not rest and head in self.classes(module):
                 return self.classes(module)[head]
             match module.bindings.get(head):
-                case [ast.Assign(value=ast.Name(id=alias))] if alias != head:  # SqueezeExcite = SEModule
+                case [ast.Assign(value=ast.Name(id=alias))] if alias != head and module.is_settled(
+                    head
+                ):  # SqueezeExcite = SEModule
                     head = alias
                     continue
             origin = module.import_of(head) or self._import_by_star(module, head, frozenset())

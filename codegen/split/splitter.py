@@ -101,20 +101,12 @@ def _outcome(index: Index, cls: Class, owner: Class, done: Mapping[str, Outcome]
                 raise Refused(parent.result.place, f"it inherits from {owner.name}: {parent.result.reason}")
             mine = split_class(facts, owner, method)
             # one that changes what its parent is split by is split by itself
-            result = Inherited(owner.path) if _is_same(mine, parent.result) else _renamed(mine, cls.name)
+            result = Inherited(owner.path) if mine == parent.result else _renamed(mine, cls.name)
     except Refused as refused:
         result = Refusal(refused.place, refused.reason)
     except Unsound as unsound:
         result = Refusal(Place(owner.module.path, getattr(unsound.node, "lineno", method.lineno)), unsound.reason)
     return Outcome(cls.module.name, cls.name, place, digest, result)
-
-
-def _is_same(mine: Split, parent: Split | Inherited) -> bool:
-    """Whether a class is split as the one from which it inherits, but for what is known of the tokens of only one."""
-    if not isinstance(parent, Split):
-        return False
-    layouts = {mine.layout, parent.layout} - {""}
-    return len(layouts) < 2 and mine == replace(parent, layout=mine.layout)
 
 
 def _has(facts: Facts, name: str) -> bool:
