@@ -69,10 +69,10 @@ def test_what_is_said_of_a_parameter_goes_to_the_methods_that_take_it():
         """'''
     found = docstrings(docstring)
     assert found["embed_patches"] == found["embed"].replace(
-        "the tokens (B, N, C') that enter the stages", "patch embeddings without positions"
+        "the tokens that enter the stages", "patch embeddings without positions"
     )
     assert found["embed"] == inspect.cleandoc("""
-        Turn images (B, C, H, W) into the tokens (B, N, C') that enter the stages.
+        Turn images (B, C, H, W) into the tokens that enter the stages.
 
         Args:
             x: Input tensor.
@@ -80,10 +80,10 @@ def test_what_is_said_of_a_parameter_goes_to_the_methods_that_take_it():
         """)
     assert found["embed_positions"] == "Give patch embeddings their positions, and prefix tokens if there are any."
     assert found["forward_stages"] == inspect.cleandoc("""
-        Run the stages on the tokens (B, N, C') that embed() returns.
+        Run the stages on the tokens that embed() returns.
 
         Args:
-            x: The tokens (B, N, C') that embed() returns.
+            x: The tokens that embed() returns.
             mask: 1 is *keep*,
                 0 is *remove*.
 
@@ -103,8 +103,8 @@ def test_what_is_said_of_a_parameter_of_both_halves_goes_to_both():
 def test_a_docstring_of_one_line_stays_with_forward_features():
     found = docstrings('"""Normalized patches."""')
     assert found["forward_features"] == "Normalized patches."
-    assert found["embed"] == "Turn images (B, C, H, W) into the tokens (B, N, C') that enter the stages."
-    assert found["forward_stages"] == "Run the stages on the tokens (B, N, C') that embed() returns."
+    assert found["embed"] == "Turn images (B, C, H, W) into the tokens that enter the stages."
+    assert found["forward_stages"] == "Run the stages on the tokens that embed() returns."
 
 
 @pytest.mark.parametrize("docstring", ["", '""""""', '"""\n        """'])
@@ -186,12 +186,9 @@ def test_the_other_fields_are_mentioned():
     assert found["TinyPatches"] == (
         "What embed_patches() returns. Replace patch embeddings with `patches._replace(x=replaced)`."
     )
-    assert (
-        found["TinyEmbedding"]
-        == "What embed() returns. Mask the tokens (B, N, C') with `embedding._replace(x=masked)`."
-    )
+    assert found["TinyEmbedding"] == "What embed() returns. Mask the tokens with `embedding._replace(x=masked)`."
     assert found["embed_patches"].endswith("into patch embeddings without positions, and the other fields.")
-    assert found["embed"].endswith("into the tokens (B, N, C') that enter the stages, and the other fields.")
+    assert found["embed"].endswith("into the tokens that enter the stages, and the other fields.")
     assert found["forward_stages"] == "Run the stages on what embed() returns."
 
 
@@ -199,5 +196,5 @@ def test_the_other_fields_are_mentioned():
 def test_what_may_be_no_image_batch_is_not_called_one(parameters):
     name = parameters.split(",")[0].split(":")[0]
     found = docstrings(body=POSITIONED.replace("embed(x", f"embed({name}"), parameters=parameters)
-    assert found["embed"] == f"Turn `{name}` into the tokens (B, N, C') that enter the stages."
+    assert found["embed"] == f"Turn `{name}` into the tokens that enter the stages."
     assert found["forward_features"] == f"Turn `{name}` into features, as Tiny does."
