@@ -30,6 +30,11 @@ PLAIN = [path for path in DEFINING if path not in {*DELEGATING, TWINS, MOBILENET
 parse = functools.cache(ast.parse)
 
 
+def normal(text: str) -> str:
+    """Statements as this Python writes them: 3.10 puts the targets of an assignment in parentheses."""
+    return ast.unparse(ast.parse(text))
+
+
 def method(text: str, class_name: str, name: str) -> list[str]:
     """The statements of a method, one by one, without its docstring, in normal form."""
     cls = next(n for n in parse(text).body if isinstance(n, ast.ClassDef) and n.name == class_name)
@@ -60,8 +65,8 @@ def joined(first: list[str], second: list[str], crossing: dict, whole: str, *, k
     names = ", ".join(field["name"] for field in crossing["fields"])
     assert first.pop() == (f"return {crossing['class']}({names})" if crossing["class"] else f"return {names}")
     if crossing["class"]:
-        assert second.pop(0) == f"{names} = {whole}"
-    again = [ast.unparse(ast.parse(line)) for line in crossing["recomputed"]]
+        assert second.pop(0) == normal(f"{names} = {whole}")
+    again = [normal(line) for line in crossing["recomputed"]]
     assert second[: len(again)] == again
     return [*(first if keep else []), *second[len(again) :]]
 
@@ -120,10 +125,9 @@ def test_a_delegating_class_has_the_statements_of_its_inner_model():
 
 def test_twins_has_the_head_of_its_first_round_in_embed_and_of_the_others_in_the_stages():
     embed, (loop, *stages) = of_split(TWINS)
-    assert embed == ["x, size = self.patch_embeds[0](x)", "x = self.pos_drops[0](x)"]
-    original = loop.replace(
-        "    if i > 0:\n        x, size = embed(x)\n        x = drop(x)\n", "    x, size = embed(x)\n    x = drop(x)\n"
-    )
+    assert embed == [normal("x, size = self.patch_embeds[0](x)"), "x = self.pos_drops[0](x)"]
+    first = normal("x, size = embed(x)")
+    original = loop.replace(f"    if i > 0:\n        {first}\n        x = drop(x)\n", f"    {first}\n    x = drop(x)\n")
     assert ["B = x.shape[0]", original, *stages] == of_timm(TWINS)
 
 
@@ -132,7 +136,7 @@ def test_mobilenet_v5_has_its_stem_out_of_both_arms():
     (original, *after) = of_timm(MOBILENET_V5)
     assert embed == ["x = self.conv_stem(x)"]
     assert original.count("    x = self.conv_stem(x)\n") == 2
-    without_stem = ast.unparse(ast.parse(original.replace("    x = self.conv_stem(x)\n", "")))
+    without_stem = normal(original.replace("    x = self.conv_stem(x)\n", ""))
     assert [arms, *rest] == [without_stem, *after]
 
 
