@@ -38,7 +38,7 @@ def main() -> None:
     timm-split verify                           prove it, op for op, on every model that timm registers
     timm-split list                             the classes of a release, and where each is split
     timm-split show Eva                         timm's source with the boundary in it, and why it is there
-    timm-split diff 1.0.30 1.0.31               what changes for who upgrades
+    timm-split diff 1.0.30 1.0.31               what an upgrade changes
 
     Exit codes: 0 all is well, 1 something failed or does not hold, 2 the arguments ask for what cannot be done.
     """
@@ -91,7 +91,7 @@ def generate(timm_version: str | None, source: Path | None, output: Path | None,
     from codegen.source.release import find_release
 
     release = find_release(timm_version, source, announce=lambda message: click.echo(message, err=True))
-    if release.own and output is None:
+    if release.user_files and output is None:
         raise UsageError("models of your own need a package of their own: name its directory with --output")
     output = output or Path("generated")
     package = generate_package(release)
@@ -99,9 +99,9 @@ def generate(timm_version: str | None, source: Path | None, output: Path | None,
         _check(output, package.files, release.version)
         return
     write_package(output, package.files, force=force)
-    if release.own:
+    if release.user_files:
         click.echo(f"{release.origin}{f', on timm {release.version}' if release.version else ''} -> {output}/")
-        _report_own(package.outcomes)
+        _report_user_models(package.outcomes)
         return
     click.echo(f"timm {release.version} from {release.origin} -> {output}/")
     _report(package.outcomes)
@@ -140,8 +140,8 @@ def _report(outcomes: Sequence[Outcome]) -> None:
         click.echo(f"            {outcome.result.reason}")
 
 
-def _report_own(outcomes: Sequence[Outcome]) -> None:
-    """Print what became of each of somebody's own models, and of what they inherit from timm."""
+def _report_user_models(outcomes: Sequence[Outcome]) -> None:
+    """Print what became of each user model, and of the timm classes that they inherit from."""
     for outcome in outcomes:
         result = outcome.result
         if isinstance(result, Refusal):
@@ -289,7 +289,7 @@ def show(name: str, timm_version: str | None, source: Path | None, as_json: bool
 @click.option("--markdown", is_flag=True, help="Print Markdown, for the body of a pull request.")
 @click.option("--exit-code", is_flag=True, help="Exit with 1 if there are differences.")
 def diff(old: str, new: str, as_json: bool, markdown: bool, exit_code: bool) -> None:
-    """Say what changes for who upgrades from one timm to another.
+    """Show what an upgrade from one timm to another changes.
 
     Classes that came and went, boundaries that moved, what embed returns, parameters, refusals that appeared or went:
     each with the lines of both sources. Bodies that changed after the boundary alone are named. Methods that

@@ -46,16 +46,16 @@ def analyse(release: Release) -> tuple[Outcome, ...]:
     """What becomes of each model class of a release; no text is rendered.
 
     Raises:
-        UsageError: If somebody's own files hold no model.
+        UsageError: If the files of user models hold no model.
         TimmSplitError: If its source does not parse.
     """
     # the trees of a release are millions of objects, and none of them is garbage before the end
     with _no_garbage():
         index = parse_models(release)
-        named = release.own or release.files
+        named = release.user_files or release.files
         models = registered_models(module for module in index.parsed() if module.path in named)
         outcomes = tuple(split_release(index, models))
-    if release.own and not outcomes:
+    if release.user_files and not outcomes:
         raise UsageError(
             f"--source {release.origin} holds no class that has a forward_features, of its own or from a class that "
             "can be read: name the file that defines it"
@@ -67,7 +67,7 @@ def generate(release: Release) -> RenderedPackage:
     """Generate the package for a release.
 
     Raises:
-        UsageError: If somebody's own files hold no model.
+        UsageError: If the files of user models hold no model.
         TimmSplitError: If its source does not parse.
     """
     with _no_garbage():
@@ -76,5 +76,5 @@ def generate(release: Release) -> RenderedPackage:
 
 def _generate(release: Release) -> RenderedPackage:
     outcomes = analyse(release)
-    name = os.path.basename(os.path.abspath(release.origin)) if release.own else ""
-    return RenderedPackage(release.version, outcomes, render(release.version, outcomes, own=name))
+    user_source = os.path.basename(os.path.abspath(release.origin)) if release.user_files else ""
+    return RenderedPackage(release.version, outcomes, render(release.version, outcomes, user_source=user_source))

@@ -1,4 +1,4 @@
-"""The values that the stages of the pipeline hand to each other. All frozen, none holds a syntax tree.
+"""The values that the steps of the pipeline hand to each other. All are frozen, none holds a syntax tree.
 
 Vocabulary: the *embedding* of a model is what enters its transformer stages; the *boundary* is the statement of
 ``forward_features`` after which it is complete; a name *crosses* when the statements after the boundary read what
@@ -14,20 +14,20 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Release:
-    """The source of one timm release, or of somebody's own models, as text.
+    """The source of one timm release, or of user models, as text.
 
     Attributes:
-        version: Version of timm that the source declares, such as ``1.0.31``; of one's own models, that of the timm
-            with which they are read, and empty if they import none.
+        version: Version of timm that the source declares, such as ``1.0.31``; of user models, that of the timm
+            that they import, and empty if they import none.
         origin: Where it was read, for people: a directory or an archive.
         files: Text of each Python file by its path from the import root, ``timm/models/eva.py``, in sorted order.
-        own: Those of the files whose classes are somebody's own models, to be split; empty for a release of timm.
+        user_files: Those of the files whose classes are user models, to be split; empty for a release of timm.
     """
 
     version: str
     origin: str
     files: Mapping[str, str]
-    own: tuple[str, ...] = ()
+    user_files: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ class Passage:
 
 @dataclass(frozen=True)
 class Delegate:
-    """The inner model to which a class leaves everything: the attribute that holds it, and its class."""
+    """The inner model to which a class delegates: the attribute that holds it, and its class."""
 
     attribute: str
     path: str
@@ -151,7 +151,7 @@ class Patches:
         layout: Of the patches, as in :class:`Split`.
         fields: What crosses. One field: ``embed_patches`` returns it bare. More: a ``NamedTuple`` of them.
         record: Name of that ``NamedTuple``, empty where ``embed_patches`` returns the patches alone.
-        recomputed: Statements that ``embed_positions`` starts with: what needs no crossing, made again.
+        recomputed: Statements that ``embed_positions`` starts with, for names that are recomputed and do not cross.
     """
 
     place: Place
@@ -219,7 +219,7 @@ class Split:
         layout: Of the tokens, ``NLC``, ``NHWC`` or ``NCHW``; empty where the code does not tell.
         fields: What crosses. One field: ``embed`` returns it bare. More: a ``NamedTuple`` of them.
         embedding: Name of that ``NamedTuple``, empty where ``embed`` returns the tokens alone.
-        recomputed: Statements that ``forward_stages`` starts with: what needs no crossing, made again.
+        recomputed: Statements that ``forward_stages`` starts with, for names that are recomputed and do not cross.
         imports: Names that the bodies and annotations read from the module.
         postponed: Whether the module postpones the evaluation of annotations.
         delegate: The inner model whose statements these are, if any.

@@ -78,8 +78,8 @@ class Settings:
     workers: int
     log_every: int
 
-    def of_the_result(self) -> dict[str, Any]:
-        """Those that the result depends on."""
+    def affecting_the_result(self) -> dict[str, Any]:
+        """The options that the result depends on."""
         elsewhere = ("data", "output", "stop_after", "resume", "device", "parallel", "compile", "workers", "log_every")
         return {name: value for name, value in asdict(self).items() if name not in elsewhere}
 
@@ -247,7 +247,7 @@ class Run:
 
     def identity(self) -> dict[str, Any]:
         """What a run that goes on from this one's checkpoint has to share with it."""
-        return self.settings.of_the_result() | {"images": len(self.views)}
+        return self.settings.affecting_the_result() | {"images": len(self.views)}
 
     def resume(self, path: Path) -> None:
         """Go on where a checkpoint was written."""

@@ -155,15 +155,15 @@ def package():
 def splits(package, tmp_path_factory):
     """The generated package, imported."""
     root = tmp_path_factory.mktemp("own")
-    write_package(root / "own_splits", package.files)
+    write_package(root / "user_splits", package.files)
     before = set(sys.modules)
     sys.path[:0] = [str(root), str(MODELS)]
     try:
-        yield importlib.import_module("own_splits")
+        yield importlib.import_module("user_splits")
     finally:
         del sys.path[:2]
         for name in set(sys.modules) - before:
-            if name.partition(".")[0] in {"own_splits", *(path.stem for path in MODELS.glob("*.py"))}:
+            if name.partition(".")[0] in {"user_splits", *(path.stem for path in MODELS.glob("*.py"))}:
                 del sys.modules[name]
 
 
@@ -222,8 +222,8 @@ def test_a_split_computes_exactly_what_the_model_does(splits, path, made_with, s
     twin = splits.split(copy.deepcopy(model))
     assert type(twin).__name__ == f"{type(model).__name__}Split"
 
-    entry = importlib.import_module("own_splits._manifest").by_class()[path]["split"]
-    split_class = getattr(importlib.import_module(f"own_splits.{entry['module']}"), entry["class"])
+    entry = importlib.import_module("user_splits._manifest").by_class()[path]["split"]
+    split_class = getattr(importlib.import_module(f"user_splits.{entry['module']}"), entry["class"])
     taken = {}
     for name in ("embed", "embed_patches", "embed_positions", "forward_stages"):
         code = getattr(getattr(split_class, name, None), "__code__", None)
@@ -269,7 +269,7 @@ def test_the_number_of_clips_is_never_read_from_frames_that_are_folded_into_the_
 
 
 def test_models_of_ones_own_are_masked_like_timms(splits):
-    masking = importlib.import_module("own_splits.masking")
+    masking = importlib.import_module("user_splits.masking")
     model = masking.MaskedImageModel(class_of("rotary.RotaryViT")(), mask_ratio=0.5, image_size=IMAGES[2:])
     features, mask, _ = model(torch.randn(IMAGES))
     assert mask.sum(dim=1).tolist() == [mask.shape[1] // 2] * 2
@@ -280,7 +280,7 @@ def test_models_of_ones_own_are_masked_like_timms(splits):
 
 
 def test_a_model_that_drops_units_of_patches_itself_is_given_them(splits):
-    masking = importlib.import_module("own_splits.masking")
+    masking = importlib.import_module("user_splits.masking")
     torch.manual_seed(0)
     model = masking.MaskedImageModel(
         class_of("dropping.DroppingViT")(), strategy="drop", mask_ratio=0.25, image_size=(16, 16)
@@ -298,7 +298,7 @@ def test_a_model_that_drops_units_of_patches_itself_is_given_them(splits):
 
 
 def test_patches_are_found_in_the_dictionary_that_stages_return(splits):
-    masking = importlib.import_module("own_splits.masking")
+    masking = importlib.import_module("user_splits.masking")
     backbone = class_of("dropping.NamedFeaturesViT")()
     model = masking.MaskedImageModel(backbone, strategy="drop", mask_ratio=0.75, image_size=(16, 16))
     features, _, _ = model(torch.randn(2, 3, 16, 16))
@@ -306,7 +306,7 @@ def test_patches_are_found_in_the_dictionary_that_stages_return(splits):
 
 
 def test_a_name_is_no_backbone_where_models_have_none(splits):
-    masking = importlib.import_module("own_splits.masking")
+    masking = importlib.import_module("user_splits.masking")
     with pytest.raises(TypeError, match="'vit_base' is a name, and only timm's models have names"):
         masking.MaskedImageModel("vit_base")
 
@@ -327,7 +327,7 @@ def test_a_model_of_another_source_is_refused(splits):
 
 
 def test_a_split_class_can_be_built_and_has_the_same_weights(splits):
-    from own_splits.late_token import LateTokenViTSplit
+    from user_splits.late_token import LateTokenViTSplit
 
     names = list(class_of("late_token.LateTokenViT")().state_dict())
     assert list(LateTokenViTSplit().state_dict()) == names
@@ -340,8 +340,8 @@ def test_a_class_that_is_named_as_the_base_of_split_classes_is_refused(tmp_path)
 
 
 def test_a_class_that_inherits_brings_the_split_of_its_parent_in_timm(splits):
-    from own_splits.derived import SmallViTSplit
-    from own_splits.vit import VisionTransformerSplit
+    from user_splits.derived import SmallViTSplit
+    from user_splits.vit import VisionTransformerSplit
 
     assert issubclass(SmallViTSplit, (VisionTransformerSplit, class_of("derived.SmallViT")))
     assert splits.split(timm.create_model("vit_tiny_patch16_224", depth=1)).embed
@@ -356,7 +356,7 @@ def test_the_package_holds_what_it_needs_and_no_factory(package, splits):
 def test_under_another_timm_the_package_says_how_to_generate_it_again(splits, monkeypatch):
     monkeypatch.setattr(timm, "__version__", "0.0.1")
     with pytest.raises(
-        ImportError, match=r"timm 0\.0\.1 is installed.*generate --source user_models --output own_splits"
+        ImportError, match=r"timm 0\.0\.1 is installed.*generate --source user_models --output user_splits"
     ):
         importlib.reload(splits)
 
@@ -380,8 +380,8 @@ assert my_splits.__all__ == ["SplitModel", "split"]
 
 
 def test_generated_code_is_formatted_and_lints(package, tmp_path):
-    write_package(tmp_path / "own_splits", package.files)
-    common = ["--isolated", "--line-length=120", str(tmp_path / "own_splits")]
+    write_package(tmp_path / "user_splits", package.files)
+    common = ["--isolated", "--line-length=120", str(tmp_path / "user_splits")]
     for command in (
         ["check", "--select=F,I", *common],
         ["format", "--check", "--config=format.quote-style='preserve'", *common],
@@ -504,7 +504,7 @@ def test_one_name_for_two_classes_is_refused(tmp_path):
 # Bad input
 
 
-def test_nothing_of_ones_own_models_is_ever_executed(tmp_path):
+def test_nothing_of_user_models_is_ever_executed(tmp_path):
     trace = tmp_path / "trace"
     leave = f"open({str(trace)!r}, 'a').close()\n"
     files = {
@@ -586,7 +586,7 @@ def test_files_that_cannot_be_imported_are_passed_over_with_a_word(tmp_path):
     said: list[str] = []
     write_files(tmp_path, {"good.py": PLAIN, "train-vit.py": PLAIN})
     found = find_release(None, tmp_path, announce=said.append)
-    assert found.own == ("good.py",)
+    assert found.user_files == ("good.py",)
     assert said == ["passing over train-vit.py, which cannot be imported under that name"]
 
 
@@ -594,7 +594,7 @@ def test_environments_and_generated_packages_are_no_models(tmp_path):
     venv = "env/lib/python3.11/site-packages/timm/models/eva.py"
     write_files(tmp_path, {"good.py": PLAIN, venv: PLAIN, ".hidden/x.py": PLAIN})
     write_package(tmp_path / "my_splits", generate(find_release(None, tmp_path)).files)
-    assert find_release(None, tmp_path).own == ("good.py",)
+    assert find_release(None, tmp_path).user_files == ("good.py",)
 
 
 def test_models_that_import_timm_need_one_and_may_name_which(tmp_path, monkeypatch):

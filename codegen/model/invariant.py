@@ -1,4 +1,4 @@
-"""Whether an expression may be asked a second time: it only looks at ``self``, and sees the same again."""
+"""Whether an expression is invariant: it reads ``self`` alone, without effects, and gives the same value again."""
 
 from __future__ import annotations
 
@@ -51,10 +51,10 @@ def _is_plain(facts: Facts, node: ast.AST) -> bool:
     return False
 
 
-def is_steady(
+def is_invariant(
     facts: Facts, value: ast.expr, others: Iterable[ast.stmt], between: Iterable[ast.stmt], *, may_run: bool = False
 ) -> bool:
-    """Whether an expression of ``self`` sees the same after some statements as before them.
+    """Whether an expression of ``self`` gives the same value after some statements as before them.
 
     Args:
         facts: The class.

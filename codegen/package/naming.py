@@ -16,7 +16,7 @@ def module_name(module: str) -> str:
 
 
 def module_names(outcomes: Sequence[Outcome]) -> Mapping[str, str]:
-    """The generated module of each module. Somebody's own ``vit.py`` comes before timm's, which makes way."""
+    """The generated module of each module. A user's ``vit.py`` keeps its name, and timm's gets another."""
     modules = sorted({outcome.module for outcome in outcomes}, key=lambda name: (name.startswith("timm."), name))
     reserved = {"__init__", *(name.removesuffix(".py") for name in templates.runtime_modules())}
     names: dict[str, str] = {}

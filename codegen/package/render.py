@@ -28,13 +28,13 @@ from codegen.types import (
 _TYPING = ("Any", "Callable", "Dict", "List", "Optional", "Sequence", "Tuple", "Union")
 
 
-def render(version: str, outcomes: Sequence[Outcome], *, own: str = "") -> Mapping[str, str]:
+def render(version: str, outcomes: Sequence[Outcome], *, user_source: str = "") -> Mapping[str, str]:
     """Render a package.
 
     Args:
         version: The timm release that it is for, empty if it needs none.
         outcomes: What became of each class.
-        own: Name of the file or directory that holds somebody's own models; empty for a release of timm.
+        user_source: Name of the file or directory that holds user models; empty for a release of timm.
 
     Returns:
         The text of each file by its path in the package, the manifest among them.
@@ -51,8 +51,8 @@ def render(version: str, outcomes: Sequence[Outcome], *, own: str = "") -> Mappi
     )
     by_path = {outcome.path: outcome for outcome in outcomes}
     generated = module_names(outcomes)
-    if own and not re.fullmatch(r"[\w.-]+", own):
-        own = "your own models"  # the name of a directory may hold anything, and this stands in strings
+    if user_source and not re.fullmatch(r"[\w.-]+", user_source):
+        user_source = "your models"  # the name of a directory may hold anything, and this stands in strings
     modules: dict[str, list[Outcome]] = {}
     for outcome in outcomes:
         if not isinstance(outcome.result, Refusal):
@@ -61,16 +61,16 @@ def render(version: str, outcomes: Sequence[Outcome], *, own: str = "") -> Mappi
     for module, members in modules.items():
         page = _page(module, members, by_path, generated)
         files[f"{generated[module]}.py"] = environment.get_template("model.py.j2").render(page=page)
-    exported = ["SplitModel", "split"] if own else ["SplitModel", "create_model", "list_models", "split"]
+    exported = ["SplitModel", "split"] if user_source else ["SplitModel", "create_model", "list_models", "split"]
     exported[:0] = ["__timm_version__"] if version else []
     files["__init__.py"] = environment.get_template("__init__.py.j2").render(
-        timm_version=version, own=own, exported=exported
+        timm_version=version, user_source=user_source, exported=exported
     )
     files = format_files(files)
-    files |= templates.runtime_modules(factory=not own)  # timm's factory makes timm's models
+    files |= templates.runtime_modules(factory=not user_source)  # timm's factory makes timm's models
     files["py.typed"] = ""
     names = sorted([*files, MANIFEST])
-    files[MANIFEST] = manifest_text(version, own, outcomes, names)
+    files[MANIFEST] = manifest_text(version, user_source, outcomes, names)
     return {name: files[name] for name in names}
 
 
@@ -118,7 +118,7 @@ class _Page:
 
     file: str
     imports: tuple[str, ...]
-    own: bool
+    user_models: bool
     postponed: bool
     classes: tuple[_Class, ...]
 
@@ -149,8 +149,8 @@ def _page(
             classes.append(_splitting(outcome, split, records))
             records |= _records(split)
     postponed = any(isinstance(o.result, Split) and o.result.postponed for o in members)
-    own = not module.startswith("timm.")
-    return _Page(members[0].place.file, tuple(sorted(imports)), own, postponed, tuple(classes))
+    user_models = not module.startswith("timm.")
+    return _Page(members[0].place.file, tuple(sorted(imports)), user_models, postponed, tuple(classes))
 
 
 def _patch_fields(split: Split) -> tuple[Field, ...]:

@@ -86,8 +86,8 @@ def runs(name: str, device: str, options: Mapping[str, Any], size: Size) -> bool
     return True
 
 
-def quicker(model: nn.Module) -> Iterator[tuple[dict[str, Any], Size]]:
-    """Constructor options and sizes of images for a model of this kind, the quickest to run first.
+def configurations_by_cost(model: nn.Module) -> Iterator[tuple[dict[str, Any], Size]]:
+    """Constructor options and sizes of images for a model of this kind, the cheapest to run first.
 
     A large one is first made shallow, where its constructor takes a depth. The last is the model as it is.
     """

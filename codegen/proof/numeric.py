@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.utils._pytree import tree_flatten
 
-from codegen.proof.models import BATCH, Size, build, in_words, input_size, quicker, runs
+from codegen.proof.models import BATCH, Size, build, configurations_by_cost, in_words, input_size, runs
 from codegen.proof.operations import Splitter, describe, rates, split_in_place
 from codegen.proof.results import Check, NameResult
 
@@ -91,14 +91,14 @@ def _model(name: str) -> tuple[nn.Module, torch.Tensor, str]:
 
 
 def _choices(name: str) -> Iterator[tuple[dict[str, Any], Size]]:
-    """Constructor options and sizes of images with which timm's class runs, the quickest first.
+    """Constructor options and sizes of images with which timm's class runs, the cheapest first.
 
     The last are what the model was made for, whether it runs with them or not.
     """
     model = build(name, "meta")
     native = input_size(model)
     device = "meta" if runs(name, "meta", {}, native) else "cpu"  # where it asks for values
-    for (options, size), dropped in product(quicker(model), rates(type(model))):
+    for (options, size), dropped in product(configurations_by_cost(model), rates(type(model))):
         if runs(name, device, chosen := {**options, **dropped}, size):
             yield chosen, size
     yield {}, native

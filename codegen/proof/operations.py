@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from codegen.proof.models import BATCH, RATES, Size, accepted, build, in_words, input_size, quicker, runs
+from codegen.proof.models import BATCH, RATES, Size, accepted, build, configurations_by_cost, in_words, input_size, runs
 from codegen.proof.patch_halves import judge_patches
 from codegen.proof.placement import Parts, Unjudged, judge, until_entry
 from codegen.proof.results import Check, NameResult
@@ -106,7 +106,7 @@ def check_ops(name: str, model_class: str, split: Splitter, device: str = "meta"
 
 def _on_cpu(name: str, model: nn.Module) -> _Bench:
     """How to run on the CPU what is like ``model``: every tensor of a pass is kept, which at full size is too much."""
-    choices = (choice for choice in quicker(model) if runs(name, "cpu", *choice))
+    choices = (choice for choice in configurations_by_cost(model) if runs(name, "cpu", *choice))
     options, size = next(choices, ({}, input_size(model)))
     return _Bench(name, "cpu", options, size, f"on the CPU, {in_words(options, size)}")
 

@@ -10,7 +10,7 @@ Verdict = Literal["holds", "fails", "not run", "not offered"]
 """``not run`` is no proof, ``not offered`` is something that timm's own class or its split does not do."""
 
 Progress = Callable[[str, int, int], None]
-"""Is told what is being proved, how many names of it are done, and of how many."""
+"""Called with what is being proved, how many names of it are done, and of how many."""
 
 
 @dataclass(frozen=True)

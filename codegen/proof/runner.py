@@ -59,7 +59,7 @@ def verify(package: GeneratedPackage, names: Sequence[str], jobs: int, numeric: 
         names: Registered names.
         jobs: Worker processes.
         numeric: Whether to compare numbers too, for the smallest model of each class among ``names``.
-        progress: Is told how far it is.
+        progress: Called after each name.
 
     Raises:
         TimmSplitError: The package cannot be imported.
@@ -107,7 +107,9 @@ def _run(
     if not work:
         return []
     with _workers(directory, min(jobs, len(work))) as pool:
-        with _deaf():  # a worker starts when there is work for it, and inherits what its parent ignores
+        with (
+            _ignoring_interrupts()
+        ):  # a worker starts when there is work for it, and inherits the signals that its parent ignores
             futures = [_submit(pool, check, job) for job in work]
         for done, _ in enumerate(as_completed(futures), 1):
             progress(done)
@@ -153,8 +155,8 @@ def _workers(directory: Path, jobs: int) -> Iterator[ProcessPoolExecutor]:
 
 
 @contextmanager
-def _deaf() -> Iterator[None]:
-    """Ignore Ctrl-C: it is for the parent, which ends its workers in order."""
+def _ignoring_interrupts() -> Iterator[None]:
+    """Ignore Ctrl-C: the parent handles it, and ends its workers in order."""
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         yield

@@ -1,4 +1,4 @@
-"""``timm-split diff``: what a user who upgrades from one timm to another must know.
+"""``timm-split diff``: what an upgrade from one timm to another changes.
 
 Compared are the bodies of ``forward_features``, as their splits are made of them, and not the methods that they call.
 Comments and layout do not count.

@@ -28,7 +28,7 @@ class Row:
         outcome: What became of it.
         split: Its split, or that of the class from which it inherits one; ``None`` if it is refused.
         entry: What the manifest says of it.
-        generated: Where its split class is: ``generated.eva.EvaSplit``, or ``.my_model.TinySplit`` of one's own models,
+        generated: Where its split class is: ``generated.eva.EvaSplit``, or ``.my_model.TinySplit`` of user models,
             in the package that ``--output`` names; empty if it is refused.
     """
 
@@ -63,8 +63,8 @@ class Listing:
     """The classes that were asked for.
 
     Attributes:
-        title: Of what: ``timm 1.0.31``, or the path of one's own models.
-        version: The timm release, empty for one's own models that need none.
+        title: Of what: ``timm 1.0.31``, or the path of user models.
+        version: The timm release, empty for user models that need none.
         origin: Where its source was read.
         rows: The classes.
     """
@@ -136,14 +136,14 @@ def list_classes(release: Release, outcomes: Sequence[Outcome], patterns: Sequen
 
 
 def title(release: Release) -> str:
-    """What a release is called: ``timm 1.0.31``, or the path of somebody's own models."""
-    return release.origin if release.own else f"timm {release.version}"
+    """What a release is called: ``timm 1.0.31``, or the path of user models."""
+    return release.origin if release.user_files else f"timm {release.version}"
 
 
 def rows_of(release: Release, outcomes: Sequence[Outcome]) -> Mapping[str, Row]:
     """The row of each class of a release by its full name, in the order of these names."""
     by_path = {outcome.path: outcome for outcome in outcomes}
-    package = "" if release.own else "generated"
+    package = "" if release.user_files else "generated"
     rows = {}
     for path, entry in class_entries(outcomes).items():
         generated = f"{package}.{entry.split.module}.{entry.split.class_}" if entry.split else ""

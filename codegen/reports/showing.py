@@ -61,8 +61,8 @@ class Showing:
     """All that one needs to judge a split.
 
     Attributes:
-        title: The release, or one's own models.
-        version: The timm release, empty for one's own models that need none.
+        title: ``timm 1.0.31``, or the path of user models.
+        version: The timm release, empty for user models that need none.
         origin: Where its source was read.
         row: The class, and its split.
         shown: The class whose method is shown: itself, or the one from which it inherits its split.
@@ -239,7 +239,7 @@ def _methods(cls: ast.ClassDef) -> Iterator[ast.FunctionDef]:
 
 
 def _delegating(release: Release, shown: Outcome, source: _Source, function: ast.FunctionDef) -> Iterator[Excerpt]:
-    """The methods through which a class that leaves everything to another gets to the method that is cut."""
+    """The methods through which a class that delegates to an inner model reaches the method that is cut."""
     if not isinstance(shown.result, Split) or shown.result.delegate is None:
         return
     outer = _Source(release, shown.place.file)

@@ -380,7 +380,7 @@ def parse_models(release: Release) -> Index:
 
 def _model_files(release: Release) -> Iterable[str]:
     """The files whose classes are models to split."""
-    return release.own or (path for path in release.files if "/layers/" not in path)
+    return release.user_files or (path for path in release.files if "/layers/" not in path)
 
 
 def parse_source(text: str, path: str) -> ast.Module:

@@ -1,4 +1,4 @@
-"""A timm version -> its source, as text; or somebody's own models -> theirs, with that of the timm that they import.
+"""A timm version -> its source, as text; or user models -> theirs, with that of the timm that they import.
 
 The source comes from where the caller says, from the installed timm, or from a wheel that pip fetches into a cache. It
 is only ever read: nothing of it is imported, executed, or unpacked to disk.
@@ -37,7 +37,7 @@ from packaging.version import InvalidVersion, Version
 from codegen.errors import TimmSplitError, UsageError
 from codegen.manifest import GENERATOR
 from codegen.source.encoding import decode
-from codegen.source.user_models import OwnModels, holds_own_models, read_own_models
+from codegen.source.user_models import UserModels, holds_user_models, read_user_models
 from codegen.types import Release
 
 Announce = Callable[[str], None]
@@ -60,17 +60,16 @@ def find_release(
         version: ``1.0.31``; ``1.0.x``, ``1.0.*`` or ``latest`` for the newest release that matches; ``None`` for
             whatever ``source`` holds, or for the installed timm.
         source: A directory that holds ``timm/``, that directory itself, a wheel, or an sdist (``.tar.gz``, ``.zip``).
-            Or somebody's own models: a Python file, or a directory of some. What they import of timm comes from that
-            ``version`` then.
-        announce: Told, in a line without its end, of what takes long or differs from what one may expect.
+            Or user models: a Python file, or a directory of some. What they import of timm comes from ``version``.
+        announce: Called with a line of text before what takes long, and about what may be unexpected.
 
     Raises:
         UsageError: There is no such version, or ``source`` is no timm or not the version that is asked for.
         TimmSplitError: What is installed is broken, or pip cannot fetch the release.
     """
     wanted = _parse_wanted(version)
-    if source is not None and holds_own_models(source):
-        return _with_timm(read_own_models(source, announce), version, source, announce)
+    if source is not None and holds_user_models(source):
+        return _with_timm(read_user_models(source, announce), version, source, announce)
     if source is not None:
         try:
             return _read(source, wanted)
@@ -93,14 +92,14 @@ def find_release(
     return _read(_download(chosen), wanted)
 
 
-def _with_timm(own: OwnModels, version: str | None, source: Path, announce: Announce) -> Release:
-    """Somebody's own models and, if they import timm, the timm that they get."""
-    if not own.uses_timm:
+def _with_timm(models: UserModels, version: str | None, source: Path, announce: Announce) -> Release:
+    """User models and, if they import timm, the timm that they get."""
+    if not models.uses_timm:
         if version is not None:
             announce(f"{source} imports no timm: --timm-version says nothing about it")
-        return Release("", str(source), own.files, own.named)
+        return Release("", str(source), models.files, models.named)
     timm = find_release(version, announce=announce)
-    return Release(timm.version, str(source), dict(sorted({**timm.files, **own.files}.items())), own.named)
+    return Release(timm.version, str(source), dict(sorted({**timm.files, **models.files}.items())), models.named)
 
 
 # Which version

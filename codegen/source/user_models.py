@@ -1,7 +1,7 @@
-"""Somebody's own models -> their files, as text, by the names under which Python imports them.
+"""User models -> their files, as text, by the paths under which Python imports them.
 
-Nothing is imported or executed. Beside the files that are named, those are read that they import from beside them: a
-base class or a patch embedding may stand there.
+Nothing is imported or executed. The files that the named ones import are read as well: a base class or a patch
+embedding may stand there.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from codegen.source.encoding import decode
 from codegen.source.imports import source_module
 from codegen.source.index import parse_source
 
-# Libraries that one's models are built on, rather than part of them: timm is read as a release, torch not at all.
+# Libraries that user models are built on, rather than part of them: timm is read as a release, torch not at all.
 _LIBRARIES = frozenset({"timm", "torch", "torchvision"})
 _CLASS = re.compile(r"^[ \t]*class[ \t]", re.MULTILINE)
 
@@ -30,8 +30,8 @@ _COUNT_LIMIT = 5_000
 
 
 @dataclass(frozen=True)
-class OwnModels:
-    """The files of somebody's models.
+class UserModels:
+    """The files of user models.
 
     Attributes:
         files: Text of each file by its path from the import root, ``my_models/vit.py``: those that were named, and
@@ -45,7 +45,7 @@ class OwnModels:
     uses_timm: bool
 
 
-def holds_own_models(source: Path) -> bool:
+def holds_user_models(source: Path) -> bool:
     """Whether a path is a Python file, or a directory of some that is no timm."""
     if not source.is_dir():
         return source.suffix == ".py" and source.exists()
@@ -55,7 +55,7 @@ def holds_own_models(source: Path) -> bool:
     return not is_timm and next(_python_files(source), None) is not None
 
 
-def read_own_models(source: Path, announce: Callable[[str], None]) -> OwnModels:
+def read_user_models(source: Path, announce: Callable[[str], None]) -> UserModels:
     """Read the models in a file or a directory.
 
     The import root is the first directory upwards that is no package: ``my_model.py`` is the module ``my_model``, and
@@ -63,7 +63,7 @@ def read_own_models(source: Path, announce: Callable[[str], None]) -> OwnModels:
 
     Args:
         source: A Python file, or a directory of some.
-        announce: Told of files that are passed over.
+        announce: Called with a line of text for each file that is passed over.
 
     Raises:
         UsageError: If there is nothing to split, or a file has no name under which Python could import it.
@@ -124,7 +124,7 @@ def _read(file: Path) -> str:
         raise TimmSplitError(f"{file} cannot be read: {error.strerror}") from None
 
 
-def _with_imports(root: Path, named: Mapping[str, str]) -> OwnModels:
+def _with_imports(root: Path, named: Mapping[str, str]) -> UserModels:
     """Add the files that the named ones import, and those that these import."""
     files = dict(named)
     uses_timm = False
@@ -141,7 +141,7 @@ def _with_imports(root: Path, named: Mapping[str, str]) -> OwnModels:
                     if found not in files and (root / found).is_file():
                         files[found] = _read(root / found)
                         pending.append(found)
-    return OwnModels(dict(sorted(files.items())), tuple(sorted(named)), uses_timm)
+    return UserModels(dict(sorted(files.items())), tuple(sorted(named)), uses_timm)
 
 
 def _imported(path: str, text: str) -> Iterator[str]:

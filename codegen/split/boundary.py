@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from codegen.model.facts import UNKNOWN, Facts, Role
-from codegen.model.invariant import depends_on_self_alone, is_steady
+from codegen.model.invariant import depends_on_self_alone, is_invariant
 from codegen.model.steps import Step, holds_position, quoted, through_views, walk
 from codegen.source.index import METHOD
 from codegen.split.crossing import sink
@@ -203,7 +203,7 @@ def _arms(facts: Facts, statements: tuple[Statement, ...], number: int, tokens: 
         raise Refused(statement.place, changing)
     left, right = (_cut(facts, arm, tokens, counter) for arm in (body, orelse))
     between = [s.tree for s in (*left.embed, *right.embed)]
-    if not is_steady(facts, question, between, between):
+    if not is_invariant(facts, question, between, between):
         raise Refused(statement.place, changing)
     if left.tokens != right.tokens:
         raise Refused(statement.place, f"its arms name the tokens differently, {left.tokens} and {right.tokens}")
@@ -242,7 +242,7 @@ def _peel(facts: Facts, statements: tuple[Statement, ...], number: int, tokens: 
     for inner in head:
         if any(isinstance(node, ast.Break | ast.Continue | ast.Lambda) for node in ast.walk(inner)):
             raise Refused(Place(statement.place.file, inner.lineno), "the head of the loop may leave it")
-    if not is_steady(facts, tree.iter, head, head, may_run=True) or first.length & flow(head).may_bind:
+    if not is_invariant(facts, tree.iter, head, head, may_run=True) or first.length & flow(head).may_bind:
         raise Refused(statement.place, "the head of the loop may change what the loop is over")
     counted = statement if first.counts else count_rounds(statement, first.index)
     guarded = guard_loop_head(counted, length, f"{first.index} > 0")

@@ -1,4 +1,4 @@
-"""What crosses a boundary: which names the stages need, which of them they can make again for themselves."""
+"""What crosses a boundary: which names the stages need, and which of these can be recomputed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from codegen.model.facts import Facts
-from codegen.model.invariant import depends_on_self_alone, is_steady
+from codegen.model.invariant import depends_on_self_alone, is_invariant
 from codegen.model.shape import batch_size, keeps_batch
 from codegen.model.tokens import token_targets
 from codegen.syntax.bindings import bound_names
@@ -25,7 +25,7 @@ class Crossing:
         embed: Statements of the embedding, less those that only the stages need.
         stages: Statements after the boundary, with the constants that only they need.
         fields: Names that cross, the tokens first.
-        recomputed: Statements that make the others again, at the start of the stages.
+        recomputed: Statements at the start of the stages that recompute the others.
         embed_parameters: Parameters that the embedding reads.
         stages_parameters: Parameters that the stages read.
         passages: How each name that was bound before the boundary gets to the stages, and why so.
@@ -159,7 +159,7 @@ def _check_fields(
 def _without(
     embed: Sequence[Statement], recomputed: Iterable[_Recomputation], fields: Collection[str]
 ) -> tuple[Statement, ...]:
-    """The embedding without the statements that it does not need, as the stages make the names for themselves."""
+    """The embedding without the statements that it does not need, as the stages recompute their names."""
     spare = {way.definition for way in recomputed if _is_spare(way, embed)}
     return tuple(s for s in embed if s not in spare or not set(fields).isdisjoint(bound_names(s.tree)))
 
@@ -190,7 +190,7 @@ def _passages(embed: Sequence[Statement], ways: Mapping[str, _Recomputation | st
 
 @dataclass(frozen=True)
 class _Recomputation:
-    """How the stages can make a name for themselves.
+    """How the stages can recompute a name.
 
     Attributes:
         definition: The one statement of the embedding that binds it.
@@ -206,7 +206,7 @@ class _Recomputation:
 def _way(
     facts: Facts, embed: Sequence[Statement], name: str, parameters: Sequence[str], tokens: str
 ) -> _Recomputation | str:
-    """How the stages can make a name without it; or why they cannot, so that it crosses."""
+    """How the stages can recompute a name; or why they cannot, so that it crosses."""
     binding = [s for s in embed if name in bound_names(s.tree)]
     if name in parameters:
         return "a parameter that is bound anew before the boundary" if binding else "a parameter that may have changed"
@@ -225,7 +225,7 @@ def _way(
     looks = _binds_names_alone(tree) and depends_on_self_alone(facts, tree.value)
     others = [s.tree for s in embed if s is not definition]
     later = [s.tree for s in embed[embed.index(definition) + 1 :]]
-    if once and looks and is_steady(facts, tree.value, others, later):
+    if once and looks and is_invariant(facts, tree.value, others, later):
         return _Recomputation(definition, definition.code, "it looks at self alone")
     if looks:
         return "it looks at self, which may have changed when the stages look"

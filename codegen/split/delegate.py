@@ -1,4 +1,4 @@
-"""Models that hand everything to another model: ``return self.encoder(x)``.
+"""Models that delegate to an inner model: ``return self.encoder(x)``.
 
 The inner model's ``forward`` is written out in place of the call, and the ``forward_features`` that it calls in its
 turn, with ``self.encoder`` for their ``self``. The result is cut like any other body, and works whoever
@@ -21,7 +21,7 @@ from codegen.syntax.statements import Body, Statement, arms, assign_return, cond
 
 @dataclass(frozen=True, eq=False)
 class Delegation:
-    """How a method hands everything to an inner model.
+    """How a method delegates to an inner model.
 
     Attributes:
         attribute: Where the outer model keeps it, ``encoder``.

@@ -56,7 +56,7 @@ def split_patches(
     """Cut an embedding where its patches are complete.
 
     Args:
-        facts: The class, or the inner model that it leaves everything to.
+        facts: The class, or the inner model that it delegates to.
         name: What the ``NamedTuple`` is called, if more than the patches crosses.
         coarse: The embedding, and what it has to return.
         parameters: Those of ``embed``, the images first.

@@ -59,7 +59,7 @@ def check_method(function: ast.stmt) -> ast.FunctionDef:
     for default in [*function.args.defaults, *function.args.kw_defaults]:
         for node in ast.walk(default) if default is not None else ():
             if isinstance(node, ast.Call):
-                raise Unsound(node, "a default value is the result of a call, which would be made again")
+                raise Unsound(node, "a default value is the result of a call, which would be evaluated again")
     return function
 
 

@@ -61,7 +61,7 @@ def split_release(index: Index, models: Mapping[str, Sequence[tuple[str, str]]])
         outcome = _outcome(index, cls, owner, done)
         outcome = replace(outcome, models=tuple(sorted(names.get((cls.module.name, cls.name), ()))))
         done[cls.path] = outcome
-        # the classes of timm that somebody's own models are split with
+        # the classes of timm that the splits of user models need
         pending += [(other, index.owner(other) or other) for path in _needed(outcome) if (other := index.find(path))]
     yield from done.values()
 

@@ -15,7 +15,7 @@ RUNTIME = runtime_modules()
 def test_a_run_time_module_is_copied_as_it_is(name):
     text = (folder() / "runtime" / name).read_bytes()
     assert (GENERATED / name).read_bytes() == text
-    assert render("", [], own="models.py").get(name, RUNTIME["_factory.py"]).encode() == text
+    assert render("", [], user_source="models.py").get(name, RUNTIME["_factory.py"]).encode() == text
 
 
 @pytest.mark.parametrize("name", RUNTIME)
@@ -25,5 +25,5 @@ def test_a_run_time_module_can_be_imported_where_it_stands(name):
 
 
 def test_only_a_package_of_timms_models_has_a_factory():
-    with_factory, without = render("1.2.3", []), render("1.2.3", [], own="models.py")
+    with_factory, without = render("1.2.3", []), render("1.2.3", [], user_source="models.py")
     assert with_factory.keys() - without.keys() == {"_factory.py"}

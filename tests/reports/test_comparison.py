@@ -1,4 +1,4 @@
-"""``timm-split diff``: what a user who upgrades must know, and nothing else."""
+"""``timm-split diff``: what an upgrade changes, and nothing else."""
 
 import json
 from dataclasses import replace

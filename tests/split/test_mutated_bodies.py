@@ -70,7 +70,7 @@ def original(path: str) -> Original:
     file = found.path
     text = "\n".join(ast.unparse(node) for node in found.tree.body if not registers(node)) + "\n"
     release = timm_release()
-    index = Index(Release(release.version, release.origin, {**release.files, file: text}, own=(file,)), {})
+    index = Index(Release(release.version, release.origin, {**release.files, file: text}, user_files=(file,)), {})
     index._parsed.update({path: module for path, module in parsed()._parsed.items() if path != file})
     return Original(index, index.classes(index.parse(file))[name])
 
