@@ -175,7 +175,7 @@ class Types(Domain[str]):
     def method(self, owner: str, name: str, call: ast.Call, scope: Scope[str]) -> str:
         owner = _present(owner)
         if owner == TENSOR:
-            if name in ("size", "stride"):
+            if name == "size":
                 return "int" if call.args or call.keywords else _SHAPE
             if name in ("dim", "numel", "ndimension"):
                 return "int"
@@ -196,8 +196,10 @@ class Types(Domain[str]):
         asks_indices = any(keyword.arg == "return_indices" for keyword in call.keywords)
         if not head:
             return _BUILTINS.get(name, UNKNOWN)
-        if path == "torch.nn.Parameter" or (head == "torch" and name in TENSOR_FUNCTIONS):
+        if path == "torch.nn.Parameter":
             return TENSOR
+        if head == "torch" and name in TENSOR_FUNCTIONS:  # of a condition alone, where() gives a tuple
+            return UNKNOWN if name == "where" and len(call.args) < 3 else TENSOR
         if head == "torch.nn.functional" and name in FUNCTIONAL and not asks_indices:
             return TENSOR
         return UNKNOWN
@@ -244,13 +246,17 @@ class Types(Domain[str]):
                     _head(scope.names.get(name, UNKNOWN)) == _OWN_LIST
                 ):
                     self._append(name, scope.of(value), scope)
-                case ast.Call(func=ast.Attribute(value=ast.Name(name), attr=attr)) if attr not in ("copy", "index"):
-                    self._forget_lists([name], scope)
-                case ast.AugAssign(target=ast.Name(name)) | ast.Subscript(value=ast.Name(name), ctx=ast.Store()):
-                    self._forget_lists([name], scope)
+                case ast.Call(func=ast.Attribute(value=owner, attr=attr)) if attr not in ("copy", "index"):
+                    self._forget_lists(_names_in(owner), scope)
+                case ast.AugAssign(target=target) if not (
+                    isinstance(target, ast.Name) and scope.names.get(target.id) in _PLAIN | {TENSOR}
+                ):
+                    scope.forget([name for name, kind in scope.names.items() if _OWN_LIST in kind])
+                case ast.Subscript(value=owner, ctx=ast.Store() | ast.Del()):
+                    self._forget_lists(_names_in(owner), scope)
             if isinstance(node, ast.Call) and dotted(node.func).rpartition(".")[2] not in _READERS:
                 given = [*node.args, *(keyword.value for keyword in node.keywords)]
-                self._forget_lists([n.id for a in given for n in ast.walk(a) if isinstance(n, ast.Name)], scope)
+                self._forget_lists([name for argument in given for name in _names_in(argument)], scope)
 
     def _append(self, name: str, kind: str, scope: Scope[str]) -> None:
         old = scope.names[name]
@@ -265,6 +271,10 @@ class Types(Domain[str]):
         """Forget all lists if one of them may change: other names may mean the same."""
         if any(_OWN_LIST in scope.names.get(name, UNKNOWN) for name in names):
             scope.forget([name for name, kind in scope.names.items() if _OWN_LIST in kind])
+
+
+def _names_in(node: ast.AST) -> list[str]:
+    return [inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name)]
 
 
 def _present(kind: str) -> str:

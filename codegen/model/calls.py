@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic
 
@@ -24,7 +24,7 @@ _TRANSPARENT_DECORATORS = frozenset(
 # Libraries, and functions of Python, that leave the tensors that they are given as they are, but for names with `_`.
 _HARMLESS = ("torch.", "math.")
 _HARMLESS_BUILTINS = frozenset(
-    {"abs", "all", "any", "bool", "dict", "enumerate", "float", "getattr", "hasattr", "id", "int", "isinstance", "len"}
+    {"abs", "all", "any", "bool", "dict", "enumerate", "float", "hasattr", "id", "int", "isinstance", "len"}
     | {
         "list",
         "max",
@@ -42,6 +42,10 @@ _HARMLESS_BUILTINS = frozenset(
         "type",
     }
     | {"zip", "super", "callable", "issubclass", "slice", "divmod", "pow"}
+)
+# Methods of lists and dictionaries, which leave the tensors in them as they are.
+_CONTAINER_METHODS = frozenset(
+    {"append", "extend", "insert", "pop", "get", "items", "keys", "values", "update", "copy"}
 )
 
 
@@ -123,11 +127,8 @@ class Calls(Scope[Value]):
         """Note that a call may change its arguments, all of them or those of some names here."""
         given = [*call.args, *(keyword.value for keyword in call.keywords)]
         given += [call.func.value] if isinstance(call.func, ast.Attribute) else []
-        for node in given:
-            # a view of a tensor, x[0], has a shape of its own
-            inner = node.elts if isinstance(node, ast.Tuple | ast.List) else [node]
-            found = {n.id for n in inner if isinstance(n, ast.Name)}
-            self.touch(found if names is None else found & names)
+        found = {name for node in given for name in _handed_on(node)}
+        self.touch(found if names is None else found & names)
 
     def call(self, call: ast.Call) -> Value:
         """What a call gives."""
@@ -140,9 +141,11 @@ class Calls(Scope[Value]):
             return self._modules(self.modules[function.id], call)
         if path := self.path(function):
             return self._named(path, call)
+        if isinstance(function, ast.Name):  # a function that is made here may change any name here
+            self.touch(self.names.keys())
         if isinstance(function, ast.Attribute):
             owner = self.of(function.value)
-            if owner == self.domain.unknown:
+            if owner == self.domain.unknown and function.attr not in _CONTAINER_METHODS:
                 self._touch(call)
             return self.domain.method(owner, function.attr, call, self)
         return self._unread(call)
@@ -205,7 +208,9 @@ class Calls(Scope[Value]):
         modules = {name: found for name, found in passed.items() if found is not None and found.made}
         result = self._result(module, function, facts, arguments, settings, modules)
         names = {node.id for name, node in given.items() if name in result.touched and isinstance(node, ast.Name)}
-        self._touch(call, frozenset(names))
+        hidden = not result.touched <= given.keys() or any(keyword.arg is None for keyword in call.keywords)
+        if result.touched:
+            self._touch(call, None if hidden else frozenset(names))
         return result.value
 
     def _result(
@@ -348,6 +353,29 @@ class Calls(Scope[Value]):
             return self._repeated(list(Construction.children(facts)), arguments.first(domain))
         finally:
             self.depth -= 1
+
+
+def _handed_on(node: ast.expr) -> Iterator[str]:
+    """Names whose values an argument hands on, itself or in a container: ``x[0]`` has a shape of its own."""
+    match node:
+        case ast.Name(id=name):
+            yield name
+        case ast.Tuple(elts=elements) | ast.List(elts=elements) | ast.Set(elts=elements):
+            for element in elements:
+                yield from _handed_on(element)
+        case ast.Starred(value=value) | ast.NamedExpr(value=value):
+            yield from _handed_on(value)
+        case ast.Dict(keys=keys, values=values):
+            for part in (*keys, *values):
+                yield from _handed_on(part) if part is not None else ()
+        case ast.IfExp(body=body, orelse=orelse):
+            yield from _handed_on(body)
+            yield from _handed_on(orelse)
+        case ast.BoolOp(values=values):
+            for element in values:
+                yield from _handed_on(element)
+        case ast.Lambda() | ast.ListComp() | ast.GeneratorExp() | ast.SetComp() | ast.DictComp():
+            yield from (inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name))
 
 
 def _by_parameter(function: ast.FunctionDef, call: ast.Call, skip: int) -> dict[str, ast.expr]:

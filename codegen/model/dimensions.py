@@ -140,18 +140,30 @@ def reduced(tensor: Tensor, axes: ast.expr | None, kept: ast.expr | None) -> Val
     return Tensor(tuple(dims), tensor.open)
 
 
-def resized(value: Tensor, axes: int, call: ast.Call) -> Value:
-    """What a convolution or pooling over some axes gives, 0 for any: other channels and another grid."""
+def resized(value: Tensor, axes: int, call: ast.Call, *, mixes: bool) -> Value:
+    """What a convolution or pooling over some axes gives, 0 for any: another grid.
+
+    Args:
+        value: What it is given.
+        axes: How many axes the grid has.
+        call: What makes the module, or calls the function.
+        mixes: Whether it makes other channels of the second dimension, as a convolution does.
+    """
     if axes and not (value.open or len(value.dims) == axes + 2):
         return None  # without a batch in front
     if not value.dims:
         return None
     batch, *others = value.dims
-    if axes == 2 and value.open and batch.role == "B":  # it takes no other
-        others = [Dim(role, ("of", id(call), role)) for role in "CHW"]
-        return Tensor((batch, *others))
-    roles = "CHW" if axes == 2 else [dim.role for dim in others]
-    return Tensor((batch, *(changed(dim, role, call) for dim, role in zip(others, roles, strict=True))), value.open)
+    if axes == 2 and value.open and batch.role == "B" and mixes:  # it takes no other
+        return Tensor((batch, *(Dim(role, ("of", id(call), role)) for role in "CHW")))
+    dims = [changed(dim, dim.role, call) for dim in others]
+    if mixes and others and others[0].role not in ("", "C"):
+        dims = [Dim("", dim.size) for dim in dims]
+    elif mixes and len(others) == 3 and not any(dim.role for dim in others[1:]):
+        dims = [Dim(role, dim.size) for role, dim in zip("CHW", dims, strict=True)]
+    elif mixes and others:
+        dims[0] = Dim("C", dims[0].size)
+    return Tensor((batch, *dims), value.open)
 
 
 def changed(dim: Dim, role: str, call: ast.Call) -> Dim:

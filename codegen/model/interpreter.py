@@ -18,7 +18,7 @@ from codegen.model.calls import DEPTH, Calls, Modules
 from codegen.model.construction import Options
 from codegen.model.domain import Code, Domain, Result, Session, Value
 from codegen.model.facts import Facts
-from codegen.source.index import Module
+from codegen.source.index import METHOD, Module
 from codegen.syntax.bindings import bound_names
 from codegen.syntax.dataflow import dotted, is_transparent
 
@@ -52,6 +52,9 @@ def interpret(
         return scope.names, options.asked
 
     code = Code.of(statements)
+    method = facts.method(METHOD)
+    parameters = Code.of([], method[1].args).parameters[1:] if method is not None else ()
+    names = dict.fromkeys(parameters, domain.unknown) | dict(names)
     found, asked = run({})
     if not asked or len(asked) > _OPTIONS:
         return found
@@ -180,6 +183,8 @@ class Interpreter(Calls[Value]):
             self._forgotten.clear()
 
     def touch(self, names: Set[str]) -> None:
+        if self.facts is not None:
+            names -= set(self.code.parameters[:1])  # self, which is no tensor
         forgotten = self.domain.touched(names & self.names.keys(), self) if names else ()
         self.forget(forgotten)
         self._forgotten.update(forgotten)

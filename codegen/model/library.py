@@ -44,7 +44,7 @@ SHAPE_KEEPING_FUNCTIONS = _names(
 )
 SHAPE_KEEPING_METHODS = _names(
     """
-    contiguous to type float half bfloat16 double int long bool cpu cuda clone detach requires_grad_ abs neg exp log
+    contiguous to float half bfloat16 double int long bool cpu cuda clone detach requires_grad_ abs neg exp log
     sqrt sigmoid tanh relu softmax log_softmax clamp masked_fill cumsum
     """
 )

@@ -262,15 +262,21 @@ class Shape(Domain[Value]):
     def effects(self, nodes: Sequence[ast.AST], scope: Scope[Value]) -> None:
         for node in nodes:
             match node:
+                case ast.Assign(targets=[ast.Attribute() | ast.Subscript(), *_], value=ast.Name(name)):
+                    scope.touch({name})  # what holds it may change it at any time
                 case ast.Assign(targets=[ast.Tuple(elts=names)], value=ast.Attribute(ast.Name() as tensor, "shape")):
                     self._count(tensor, names, scope)
-                case ast.Call(func=ast.Attribute(attr=name)) if name.endswith("_") and not name.endswith("__"):
-                    if name not in IN_PLACE_METHODS:  # other names may mean the same tensor: x.squeeze_(0)
-                        scope.touch(scope.names.keys())
-                        scope.forget(list(scope.names))
+                case ast.Call(func=ast.Attribute(attr=name), args=args, keywords=[]) if name in IN_PLACE_METHODS:
+                    if not all(isinstance(scope.of(argument), Size) for argument in args):  # rows may mix
+                        self._forget_all(scope)
+                case ast.Attribute(attr=name) if name.endswith("_") and name not in IN_PLACE_METHODS:
+                    self._forget_all(scope)  # other names may mean the same tensor: x.squeeze_(0)
+                case ast.Attribute(attr=name) if name.startswith("__"):
+                    self._forget_all(scope)
                 case ast.Attribute(ctx=ast.Store(), attr="data" | "shape"):
-                    scope.touch(scope.names.keys())
-                    scope.forget(list(scope.names))
+                    self._forget_all(scope)
+                case ast.Subscript(ctx=ast.Store(), value=owner) if not isinstance(scope.of(owner), Items):
+                    self._forget_all(scope)  # x[0] = y
                 case ast.Call(func=ast.Attribute(value=ast.Name(name))) if dimensions.is_mutable(scope.names.get(name)):
                     self._forget_lists(scope)  # sizes.append(x)
                 case ast.AugAssign(target=ast.Name(name)) if dimensions.is_mutable(scope.names.get(name)):
@@ -293,10 +299,16 @@ class Shape(Domain[Value]):
             scope.names |= {name: Size(dim) for name, dim in zip(names, counted.dims, strict=True)}
 
     def touched(self, names: Set[str], scope: Scope[Value]) -> Set[str]:
+        given = [scope.names[name] for name in names if not isinstance(scope.names[name], Size | Nothing)]
+        if None in given:  # it may be anything, and so what any other name means
+            return {name for name, value in scope.names.items() if not isinstance(value, Size | Nothing)}
         # two names may mean the same tensor, and a list may hold it
-        values = [scope.names[name] for name in names if not isinstance(scope.names[name], Size | Nothing | None)]
-        lists = {name for name, value in scope.names.items() if dimensions.is_mutable(value)} if values else set()
-        return lists | {name for name, value in scope.names.items() if value in values}
+        lists = {name for name, value in scope.names.items() if dimensions.is_mutable(value)} if given else set()
+        return lists | {name for name, value in scope.names.items() if value in given}
+
+    def _forget_all(self, scope: Scope[Value]) -> None:
+        scope.touch(scope.names.keys())
+        scope.forget([name for name, value in scope.names.items() if not isinstance(value, Size)])
 
     def _forget_lists(self, scope: Scope[Value]) -> None:
         """Forget every list: another name may mean the one that changes."""
@@ -372,8 +384,10 @@ class Shape(Domain[Value]):
                 return given
             if name == "pad":
                 return dimensions.padded(given, call)
+            if any(keyword.arg == "return_indices" for keyword in call.keywords):
+                return None
             if name in ("interpolate", "upsample", "conv2d", "conv1d", "max_pool2d", "avg_pool2d"):
-                return dimensions.resized(given, int(name[-2]) if name.endswith("d") else 0, call)
+                return dimensions.resized(given, int(name[-2]) if name.endswith("d") else 0, call, mixes="conv" in name)
             if name in ("flatten", "transpose", "permute", "reshape", "unsqueeze", "squeeze", "mean", "sum"):
                 rest = ast.copy_location(ast.Call(call.func, call.args[1:], call.keywords), call)
                 return self.method(given, name, rest, scope)
@@ -418,7 +432,7 @@ class Shape(Domain[Value]):
         if kind in SPATIAL_MODULES or kind in ("Conv", "Pool"):
             if any(keyword.arg == "return_indices" for keyword in call.keywords):
                 return None
-            return dimensions.resized(argument, SPATIAL_MODULES.get(kind, 0), call)
+            return dimensions.resized(argument, SPATIAL_MODULES.get(kind, 0), call, mixes="Conv" in kind)
         if kind == "Linear":
             if argument.open or not argument.dims:
                 return dimensions.first_dims(argument, max(len(argument.dims) - 1, 0))
