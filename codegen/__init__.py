@@ -1,18 +1,14 @@
 """timm-split: give every timm backbone an explicit ``embed`` and ``forward_stages``.
 
-The pipeline, one module an arrow::
+The pipeline, one folder a step. Each imports only those above it::
 
-    release.py    a timm version  -> its source            (installed, wheel, sdist, directory; never imported)
-    index.py      source          -> model classes         (ast: which classes have a forward_features)
-    facts.py      a class         -> what its attributes are (stem, blocks, parameters, dropout)
-    boundary.py   facts and body  -> where the embedding ends, and why
-    patches.py    an embedding    -> where its patches end, before their position
-    dataflow.py   a cut body      -> what crosses it
-    splitter.py   all of these    -> a Split or a Refusal
-    render.py     splits          -> the text of a package  (jinja2)
-    writer.py     text            -> files                  (all or nothing)
-    proof/        the package     -> what holds             (runs torch and timm)
+    syntax/   Python text, and which names it reads and writes
+    source/   where text comes from: timm releases, user models, the index of their classes (never imported)
+    model/    what a class says about itself: its stem and blocks, its steps, shapes and types
+    split/    the decision: a Split or a Refusal
+    package/  from splits to a directory
+    reports/  what ``list``, ``show`` and ``diff`` print
+    proof/    what ``verify`` does (the only part that runs torch and timm)
 
-``listing.py``, ``showing.py`` and ``comparison.py`` print what became of the classes of a release. docs/how-it-works.md
-tells what each of the smaller modules is for.
+docs/how-it-works.md says what each module is for.
 """

@@ -15,7 +15,7 @@ from codegen.types import Inherited, Outcome, Refusal, Release
 
 
 class _Group(click.Group):
-    """Ends with one line and an exit code where something went wrong that the user can do something about."""
+    """Reports errors that a user can correct in one line, with their exit code."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -40,7 +40,7 @@ def main() -> None:
     timm-split show Eva                         timm's source with the boundary in it, and why it is there
     timm-split diff 1.0.30 1.0.31               what an upgrade changes
 
-    Exit codes: 0 all is well, 1 something failed or does not hold, 2 the arguments ask for what cannot be done.
+    Exit codes: 0 success, 1 something failed or does not hold, 2 the arguments are wrong.
     """
 
 
@@ -56,14 +56,14 @@ def main() -> None:
     type=click.Path(path_type=Path),
     metavar="PATH",
     help="Read timm from here: a directory, a checkout, a wheel or an sdist. Default: the installed timm if it is that "
-    "version, else a wheel that pip downloads once into a cache. Or a file or directory of models of your own.",
+    "version, else a wheel that pip downloads once into a cache. Or a file or directory of your own models.",
 )
 @click.option(
     "--output",
     type=click.Path(path_type=Path),
     metavar="DIR",
     show_default="generated",
-    help="The package directory to write, whole or not at all. To be named for models of your own.",
+    help="The package directory to write, whole or not at all. Required for your own models.",
 )
 @click.option("--force", is_flag=True, help="Replace DIR even if it holds files that timm-split did not write.")
 @click.option(
@@ -72,18 +72,18 @@ def main() -> None:
     help="Write nothing; exit with 1 and a short diff if DIR is not what would be generated now.",
 )
 def generate(timm_version: str | None, source: Path | None, output: Path | None, force: bool, check: bool) -> None:
-    """Write the package of split classes for a timm release, or for models of your own.
+    """Write the package of split classes for a timm release, or for your own models.
 
     The source is read, never imported. Each class whose forward_features can be cut where its embedding ends gets a
     subclass; each other class is reported with the line that stands in the way, and recorded in the manifest.
 
     \b
-    Models of your own: timm-split generate --source my_model.py --output my_splits
+    Your own models: timm-split generate --source my_model.py --output my_splits
 
-    This splits each class in that file or directory that has a forward_features, be it a module of torch or derived
-    from timm's. Classes are imported under the names that they have beside the first directory upwards that is no
-    package: my_model, or my_models.vit. What they import of timm is read from --timm-version, else from the installed
-    timm, and the package can be imported under that version alone. Without an import of timm it needs none.
+    This splits each class in that file or directory that has a forward_features, whether or not it derives from one of
+    timm's. Module names count from the first parent directory that is not a package: my_model, or my_models.vit. What
+    the files import of timm is read from --timm-version, else from the installed timm, and the package can be imported
+    under that version only. If they do not import timm, the package does not need it.
     """
     # imported here so that --help answers at once
     from codegen.generate import generate as generate_package
@@ -92,7 +92,7 @@ def generate(timm_version: str | None, source: Path | None, output: Path | None,
 
     release = find_release(timm_version, source, announce=lambda message: click.echo(message, err=True))
     if release.user_files and output is None:
-        raise UsageError("models of your own need a package of their own: name its directory with --output")
+        raise UsageError("user models need a package of their own: name its directory with --output")
     output = output or Path("generated")
     package = generate_package(release)
     if check:
@@ -167,7 +167,7 @@ def _report_user_models(outcomes: Sequence[Outcome]) -> None:
     metavar="DIR",
     help="The package to prove. Default: generated here, else wherever Python finds it.",
 )
-@click.option("--each-class", is_flag=True, help="Be content with one name of each class, one that sounds small.")
+@click.option("--each-class", is_flag=True, help="Prove one name of each class only, preferably a small model.")
 @click.option("--json", type=click.Path(path_type=Path), metavar="FILE", help="Write the results to FILE as well.")
 @click.option(
     "--timm-version",
@@ -176,7 +176,10 @@ def _report_user_models(outcomes: Sequence[Outcome]) -> None:
     "directory, and the release itself imported from its wheel.",
 )
 @click.option(
-    "--source", type=click.Path(path_type=Path), metavar="PATH", help="The release to prove is here, as for generate."
+    "--source",
+    type=click.Path(path_type=Path),
+    metavar="PATH",
+    help="Where to read the release to prove, as for generate.",
 )
 def verify(
     patterns: tuple[str, ...],
@@ -217,7 +220,7 @@ def _release_options(command: Callable[..., None]) -> Callable[..., None]:
         "--source",
         type=click.Path(path_type=Path),
         metavar="PATH",
-        help="Read timm from here: a directory, a checkout, a wheel or an sdist. Or models of your own.",
+        help="Read timm from here: a directory, a checkout, a wheel or an sdist. Or your own models.",
     )
     version = click.option(
         "--timm-version",

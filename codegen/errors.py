@@ -10,6 +10,6 @@ class TimmSplitError(Exception):
 
 
 class UsageError(TimmSplitError):
-    """The caller asked for something that cannot be done: another argument would help."""
+    """The arguments ask for something that cannot be done."""
 
     exit_code = 2

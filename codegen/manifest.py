@@ -54,7 +54,7 @@ class EmbeddingEntry:
     Attributes:
         class_: The ``NamedTuple``, ``None`` where the tokens are returned alone.
         tokens: The field that holds the tokens. It is the first.
-        layout: Of the tokens, ``NLC``, ``NHWC`` or ``NCHW``; ``None`` where the code does not tell.
+        layout: Of the tokens, ``NLC``, ``NHWC`` or ``NCHW``; ``None`` where it cannot be read.
         fields: Name and type of each field.
         recomputed: Statements with which the next method begins, for what need not be handed over.
     """
@@ -92,7 +92,7 @@ class SplitEntry:
         embedding: What ``embed`` returns.
         position: Whether ``embed`` gives the tokens a position.
         patches: What ``embed_patches`` returns, or why there is none.
-        masking: What the masking of its tokens has to know.
+        masking: What masking needs to know.
         inherits: Full name of the model class from which it inherits its split, if it does.
         delegate: The inner model whose statements it has, if it has those of one.
     """

@@ -191,7 +191,7 @@ class UnitMask:
 
 @dataclass(frozen=True)
 class Masking:
-    """What the masking of tokens has to know of a split.
+    """What masking needs to know of a split.
 
     Attributes:
         unit_mask: The parameter by which the model drops patches itself, if it does.
@@ -216,7 +216,7 @@ class Split:
         forward_features: timm's own parameters and return annotation.
         returns: timm's return annotation, empty if it has none.
         tokens: The variable that one masks; it is also the first field.
-        layout: Of the tokens, ``NLC``, ``NHWC`` or ``NCHW``; empty where the code does not tell.
+        layout: Of the tokens, ``NLC``, ``NHWC`` or ``NCHW``; empty where it cannot be read.
         fields: What crosses. One field: ``embed`` returns it bare. More: a ``NamedTuple`` of them.
         embedding: Name of that ``NamedTuple``, empty where ``embed`` returns the tokens alone.
         recomputed: Statements that ``forward_stages`` starts with, for names that are recomputed and do not cross.
@@ -228,7 +228,7 @@ class Split:
         patches: The embedding in two, or why it is in one piece.
         image_batch: Whether the first parameter is known to be an image batch, (B, C, H, W), and nothing else.
         docstring: That of ``forward_features``, without its indentation; empty if it has none.
-        masking: What the masking of its tokens has to know.
+        masking: What masking needs to know.
     """
 
     boundary: Boundary
@@ -275,7 +275,7 @@ class Outcome:
         module: Import path of the class's module, ``timm.models.eva``.
         name: The class.
         place: The line of its ``forward_features``, or of the class where that is inherited.
-        digest: SHA-256 of the source that decides the split: any change to it asks for a new look.
+        digest: SHA-256 of the source that decides the split: if it changes, the split has to be reviewed.
         result: The split, its inheritance, or the refusal.
         models: Names under which timm registers it.
     """

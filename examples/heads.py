@@ -18,7 +18,7 @@ from generated.masking import MaskedImageModel, TokenLayout
 
 @dataclass(frozen=True)
 class FeatureGrid:
-    """How a backbone's features lie over its images. One forward pass tells, for images of one size."""
+    """How a backbone's features lie over its images. Found by one forward pass, for images of one size."""
 
     rows: int
     columns: int
@@ -135,7 +135,7 @@ class Pretraining(nn.Module):
 
     Args:
         backbone: A split model. It keeps its parameters and their names; its classifier waits for fine-tuning.
-        images: Images of the size to train with, (B, 3, H, W), of any content. They tell how the features lie.
+        images: Images of the size to train with, (B, 3, H, W), of any content. They show how the features lie.
         method: ``mae`` or ``simmim``.
         strategy: ``drop`` or ``replace`` the tokens under the mask.
         norm_pix: Predict pixels normalised within their patch.

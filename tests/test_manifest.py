@@ -144,7 +144,7 @@ def with_manifest(directory: Path, **changes: object) -> Path:
         (("classes", "split", "boundary"), None, "Eva.split.boundary is NoneType and not dict"),
     ],
 )
-def test_a_damaged_manifest_is_told_with_the_place(tmp_path, path, value, what):
+def test_a_damaged_manifest_is_reported_with_the_place(tmp_path, path, value, what):
     content = json.loads((GENERATED / MANIFEST).read_bytes())
     parent = content if len(path) == 1 else content["classes"]["timm.models.eva.Eva"]
     for key in path[1:-1]:
@@ -156,7 +156,7 @@ def test_a_damaged_manifest_is_told_with_the_place(tmp_path, path, value, what):
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "3", "{}", "[" * 100_000, "\udcff"])
-def test_text_that_is_no_manifest_is_told(tmp_path, text):
+def test_text_that_is_no_manifest_is_reported(tmp_path, text):
     (tmp_path / MANIFEST).write_bytes(text.encode(errors="surrogateescape"))
     for read in (read_header, read_manifest):
         with pytest.raises(UsageError, match=rf"{MANIFEST} is damaged"):
@@ -164,7 +164,7 @@ def test_text_that_is_no_manifest_is_told(tmp_path, text):
 
 
 @pytest.mark.parametrize("number", [FORMAT - 1, FORMAT + 1])
-def test_a_manifest_of_another_format_is_told_and_its_header_read_all_the_same(tmp_path, number):
+def test_a_manifest_of_another_format_is_reported_and_its_header_read_all_the_same(tmp_path, number):
     with_manifest(tmp_path, format=number, classes="as it was, or will be")
     with pytest.raises(UsageError, match=rf"has format {number} and this timm-split reads format {FORMAT}: run"):
         read_manifest(tmp_path)
@@ -177,7 +177,7 @@ def test_a_manifest_of_another_generator_is_none(tmp_path):
         read_header(tmp_path)
 
 
-def test_a_directory_without_a_manifest_is_told(tmp_path):
+def test_a_directory_without_a_manifest_is_reported(tmp_path):
     (tmp_path / "file").touch()
     for path in (tmp_path, tmp_path / "missing", tmp_path / "file"):
         with pytest.raises(UsageError, match="is not a package that timm-split generated"):

@@ -1,7 +1,7 @@
 """What a class says about itself: which attributes are its stem, its blocks, its positional encoding.
 
-Two witnesses are heard, neither is run. timm's ``group_matcher`` names the stem and the blocks by regular expressions
-over parameter names. ``__init__`` shows what each attribute is made of. Where both are silent, the names of attributes
+Two sources are read, neither is run. timm's ``group_matcher`` names the stem and the blocks by regular expressions
+over parameter names. ``__init__`` shows what each attribute is made of. Where neither decides, the names of attributes
 are read in the field's usual vocabulary.
 """
 

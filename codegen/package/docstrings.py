@@ -86,7 +86,7 @@ def _images(split: Split) -> str:
 
 
 def _tokens(split: Split) -> str:
-    """What ``embed`` returns, in the words for it: a convolutional stem gives feature maps rather than tokens."""
+    """What ``embed`` returns: tokens, or the feature maps of a convolutional stem."""
     noun = "tokens"
     bare = isinstance(split.patches, Absence) and split.patches.reason == NO_NEED
     if bare and split.layout in ("", "NCHW"):

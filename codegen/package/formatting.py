@@ -14,7 +14,7 @@ from codegen.manifest import GENERATOR
 
 
 def format_files(files: Mapping[str, str]) -> dict[str, str]:
-    """Sort imports and lay the code out, so that whoever reads it finds the formatting that he is used to."""
+    """Sort imports and format the code as ruff does."""
     try:
         with tempfile.TemporaryDirectory(prefix=f"{GENERATOR}-") as folder:
             return _format_in(Path(folder), files)

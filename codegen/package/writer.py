@@ -1,7 +1,7 @@
 """The text of a package -> its directory, all or nothing.
 
-The new package is written beside the old one and takes its place in one step, so that whatever interrupts it leaves the
-one or the other, complete. Where two directories cannot be exchanged in one step it takes two: then the next run
+The new package is written next to the old one and replaces it in one step, so that an interruption leaves the one or
+the other, complete. Where two directories cannot be exchanged in one step it takes two: then the next run
 completes what a crash between them left undone.
 """
 

@@ -21,7 +21,7 @@ RATES = {
     "attn_drop_rate": 0.1,
     "drop_path_rate": 0.1,
 }
-"""Every way in which timm's constructors are told to drop something in training."""
+"""Every option of timm's constructors that drops something in training."""
 
 BATCH = 2
 """Images in a batch: more than one, so that a batch size that was mistaken for a constant shows."""

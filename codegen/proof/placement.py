@@ -44,7 +44,7 @@ _POSITION = re.compile(r"pos_emb|pos_drop|rope|rotary")
 
 
 class Unjudged(Exception):
-    """A pass from which the place of the boundary cannot be told; the message says why."""
+    """A pass that does not determine the place of the boundary; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -194,7 +194,7 @@ def window(trace: Trace, parts: Parts) -> Window:
     Raises:
         Unjudged: Nothing tells where: no block runs, or no part of the stem runs before, or one statement runs both.
     """
-    events = _told(trace.events, parts)
+    events = _reported(trace.events, parts)
     blocks = [number for number, event in enumerate(events) if parts(event.name) == "block"]
     if not blocks:
         raise Unjudged("no module that timm counts as a block runs")
@@ -226,10 +226,10 @@ def judge(timm: Trace, split: Trace, parts: Parts) -> str:
         Unjudged: As :func:`window` does.
     """
     right = window(timm, parts)
-    events = _told(split.events, parts)
-    if _names(events) != _names(_told(timm.events, parts)):
+    events = _reported(split.events, parts)
+    if _names(events) != _names(_reported(timm.events, parts)):
         return "the modules that run, or the order in which they do, are not timm's"
-    cut = len(_told(split.events[: split.cuts[-1]], parts))
+    cut = len(_reported(split.events[: split.cuts[-1]], parts))
     if cut < right.first:
         name = next(event.name for event in events[cut : right.first] if parts(event.name) == "stem")
         return f"forward_stages runs {name}, which belongs to the embedding"
@@ -240,7 +240,7 @@ def judge(timm: Trace, split: Trace, parts: Parts) -> str:
     return f"embed and forward_stages both run {min(both)}" if both else ""
 
 
-def _told(events: Iterable[Event], parts: Parts) -> tuple[Event, ...]:
+def _reported(events: Iterable[Event], parts: Parts) -> tuple[Event, ...]:
     # A split class calls embed of the encoder that it delegates to, not the encoder
     return tuple(event for event in events if parts(event.name) != "whole")
 

@@ -43,7 +43,7 @@ class Event:
         name: Qualified name of the module that was entered, or of the parameter or buffer that an op read.
         module: Whether it is a module.
         stack: Where that happened, outermost frame first, from ``forward_features`` inwards and without torch's
-            own frames. Empty where the recorder was told not to look.
+            own frames. Empty where the stack was not wanted.
     """
 
     name: str
@@ -181,7 +181,7 @@ def record(
     Args:
         model: Whose parameters, buffers and modules have names.
         run: The pass. Gets the recorder, so that it can mark a point with :meth:`Recorder.cut`.
-        inputs: Tensors that the pass is given. They are told apart by their order here.
+        inputs: Tensors that the pass is given. They are distinguished by their order here.
         look: Whether the stack is wanted at an event, asked with its name and whether it is a module.
 
     Returns:

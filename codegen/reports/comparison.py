@@ -229,7 +229,7 @@ def _changes(path: str, before: _State, after: _State) -> Iterator[Change]:
         yield Change("added" if was is None else "removed", path, old, new, there.models)
         return
     if isinstance(was.result, Inherited) and was.result == now.result:
-        return  # what changed is told of the class from which it inherits
+        return  # the change is reported for the class from which it inherits
     heirs = tuple(sorted(before.heirs(path) & after.heirs(path)))
     old_split, new_split = before.split(was), after.split(now)
     found: Iterable[tuple[Kind, Side, Side]]
@@ -312,7 +312,7 @@ def _unlike(old: Mapping[int, str], new: Mapping[int, str]) -> tuple[dict[int, s
     return gone, come
 
 
-# Telling it
+# Printing it
 
 
 def to_json(comparison: Comparison) -> str:

@@ -43,7 +43,7 @@ class Excerpt:
 
     Attributes:
         file: The file.
-        lines: They.
+        lines: Its lines.
         embed_ends: Numbers of the lines after which the embedding is complete.
         patches_end: Number of the line after which its patches are complete, if it can be cut there.
         refused: Number of the line that stands in the way of a split, if one does.
@@ -58,7 +58,7 @@ class Excerpt:
 
 @dataclass(frozen=True)
 class Showing:
-    """All that one needs to judge a split.
+    """What is needed to judge a split.
 
     Attributes:
         title: ``timm 1.0.31``, or the path of user models.

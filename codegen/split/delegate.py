@@ -1,8 +1,8 @@
 """Models that delegate to an inner model: ``return self.encoder(x)``.
 
 The inner model's ``forward`` is written out in place of the call, and the ``forward_features`` that it calls in its
-turn, with ``self.encoder`` for their ``self``. The result is cut like any other body, and works whoever
-built the model. Of two ways to call the inner model, each is cut, if both begin alike.
+turn, with ``self.encoder`` for their ``self``. The result is cut like any other body, and does not
+depend on how the model was built. If there are two calls of the inner model, both are cut, if they begin alike.
 """
 
 from __future__ import annotations

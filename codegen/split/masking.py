@@ -1,7 +1,7 @@
-"""What the masking of tokens has to know of a split: found in the statements on both sides of the boundary.
+"""What masking needs to know of a split, read from the statements on both sides of the boundary.
 
 - A *unit mask* is a parameter that the embedding takes and the stages select tokens with, ``x[mask]``: the model drops
-  patches by itself, in units whose grid is the attribute that the embedding reshapes the mask with.
+  patches itself, in units whose grid is the attribute that the embedding reshapes the mask with.
 - An *attention mask* is what the stages hand on until it is given to attention as its mask, or added to scores before
   a softmax. It has keys for its last dimension.
 - Where the stages return a dictionary, one entry of it holds the tokens.
@@ -26,7 +26,7 @@ _SLOTS = {
     "TransformerEncoderLayer": ("src_mask", 1),
     "TransformerEncoder": ("mask", 1),
 }
-# The name of the parameter tells where the class of a module cannot be told
+# The name of the parameter decides if the class of a module is not known
 _ATTENTION_MASKS = frozenset({"attn_mask", "attention_mask", "attn_bias", "attention_bias", "src_mask"})
 
 
@@ -37,7 +37,7 @@ def find_masking(
     fields: Sequence[str],
     parameters: Collection[str],
 ) -> Masking:
-    """Find what masking has to know.
+    """Find what masking needs to know.
 
     Args:
         facts: The class.

@@ -1,4 +1,4 @@
-"""Constructs that a method may not hold if its statements are to live in another class, in two halves."""
+"""Constructs that a method may not hold if its statements are moved to another class, in two methods."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _PLAIN_BASES = frozenset({"nn.Module", "torch.nn.Module", "Module", "object", "A
 
 # Builtins that see the frame or the class they are called from.
 _FRAME = frozenset({"locals", "vars", "dir", "globals", "eval", "exec", "super", "__class__", "breakpoint"})
-# Builtins that the analysis takes at their word.
+# Builtins whose meaning the analysis relies on.
 _TRUSTED = CONSUMERS | {"len", "isinstance", "getattr", "hasattr", "type", "print", "range", "enumerate", "zip"}
 
 
@@ -68,7 +68,7 @@ def _is_private(name: str) -> bool:
 
 
 def check_scope(module: Module, cls: ast.ClassDef, function: ast.FunctionDef, flow: Flow) -> None:
-    """Refuse a method whose names are not what they seem: other things in its class, or builtins of another kind.
+    """Refuse a method whose names mean something else in its class, or shadow builtins.
 
     Args:
         module: The file.

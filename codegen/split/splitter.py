@@ -240,7 +240,7 @@ class _Code:
         run = (attribute for statement in cut.stages for attribute in self.facts.runs(statement.tree))
         if not any(self.facts.role(attribute) in (Role.BLOCK, Role.BOTH) for attribute in run):
             place = self.statements[-1].place
-            raise Refused(place, "no statement runs the blocks of the model, as far as can be told")
+            raise Refused(place, "no statement runs the blocks of the model, as far as can be read")
         return cut
 
 

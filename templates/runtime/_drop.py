@@ -1,4 +1,4 @@
-"""Leaving masked patches out, as MAE does, with everything that goes with them."""
+"""Drops masked patches, as MAE does, and their part of the other fields."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def _content(field: torch.Tensor, visible: torch.Tensor, count: int) -> torch.Te
 def _select(
     field: torch.Tensor, index: dict[int, torch.Tensor], batch: int, batched: bool | None, *, is_mask: bool
 ) -> torch.Tensor:
-    """What remains of something that goes with the tokens, if only some of these remain.
+    """The part of another field that belongs to the tokens that remain.
 
     Args:
         field: Its next to last dimension may count patches, or tokens.

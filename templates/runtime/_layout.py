@@ -43,7 +43,7 @@ def patch_layout(model: nn.Module, image_size: tuple[int, int] | None = None) ->
     """Find the layout of what a split model's ``embed_patches`` returns, as :func:`token_layout` does.
 
     Raises:
-        TypeError: The model is not split, or its patch embedding cannot be told from its positional encoding.
+        TypeError: The model is not split, or its patch embedding is not separate from its positional encoding.
         ValueError: It does not take images of that size.
     """
     embed_patches = getattr(model, "embed_patches", None)
@@ -230,7 +230,7 @@ def _why_whole_grid(stages: Callable[[Any], Any], layout: TokenLayout, embedding
         )
     if isinstance(straight, dict):
         if features not in straight:
-            return "its stages return a dictionary, and which entry of it holds the patches cannot be told"
+            return "its stages return a dictionary, and which entry of it holds the patches is not known"
         straight, shuffled = straight[features], shuffled[features]
     if not isinstance(straight, torch.Tensor) or straight.ndim != 3 or straight.shape[1] < count:
         return "its stages merge patches"

@@ -138,7 +138,7 @@ def _plan(model: nn.Module, where: str) -> list[tuple[nn.Module, type[nn.Module]
 
 
 def _plan_delegate(model: nn.Module, entry: _manifest.Entry) -> list[tuple[nn.Module, type[nn.Module]]]:
-    """Plan for the inner model, where a class leaves its whole forward pass to one.
+    """Plan for the inner model, where a class delegates its forward pass to one.
 
     The split class has the statements of the inner model's ``forward`` in place of the call, so the inner model has
     to be of the class that they were read from, and the call must not do anything else.

@@ -181,7 +181,7 @@ def has_fields(embedding: Any) -> bool:
 
 
 def fields_of(embedding: Any) -> dict[str, Any]:
-    """What goes with the tokens in an embedding, by name."""
+    """The other fields of an embedding, by name."""
     return dict(zip(embedding._fields[1:], embedding[1:])) if has_fields(embedding) else {}  # noqa: B905
 
 
@@ -204,4 +204,4 @@ def change_tensors(name: str, value: Any, change: Callable[[str, torch.Tensor], 
         return type(value)(change_tensors(name, inner, change) for inner in value)
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
-    raise TypeError(f"what `{name}` holds for each patch cannot be told: it is a {type(value).__name__}")
+    raise TypeError(f"what `{name}` holds for each patch is not known: it is a {type(value).__name__}")

@@ -1,4 +1,4 @@
-"""Masked image modelling on split models: masks, replacing and dropping patches, and a model that does it all.
+"""Masked image modelling on split models: masks, replacing and dropping patches, and a model that combines them.
 
 In all of it a mask is boolean, (B, N) over the patches in row-major order, and **True where a patch is masked**::
 
@@ -87,7 +87,9 @@ def replace(layout: TokenLayout, embedding: Any, mask: torch.Tensor, token: Any 
 
 
 def drop(layout: TokenLayout, embedding: Any, mask: torch.Tensor) -> Dropped:
-    """Leave masked patches out, and what goes with them: rotary embeddings, masks of attention. Prefix tokens stay.
+    """Drop masked patches, and their part of the other fields (rotary embeddings, masks of attention).
+
+    Prefix tokens stay.
 
     Args:
         layout: Of the model's embedding, ``token_layout(model)``.
@@ -162,7 +164,7 @@ class MaskedOutput(NamedTuple):
 class MaskedImageModel(nn.Module):
     """A backbone that sees its images masked: the encoder of MAE, SimMIM, BEiT, iBOT and their like.
 
-    Decoder, targets and loss are the method's own, and stay with it.
+    Decoder, targets and loss belong to the method and are not part of it.
 
     Args:
         backbone: A split model, or a model to split in place, or a name that ``timm.create_model`` knows.

@@ -468,7 +468,7 @@ def test_split_refuses_models_that_are_distributed_already() -> None:
     assert generated.split(sharded) is sharded
 
 
-# split: models that leave everything to a model inside
+# split: models that delegate to an inner model
 
 
 def classifier(encoder: nn.Module | None = None) -> nn.Module:

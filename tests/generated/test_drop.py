@@ -132,7 +132,7 @@ def test_what_cannot_be_looked_into_is_not_dropped_by_guess():
     embedding = model.embed(
         torch.rand(1, 12, 768, dtype=torch.float64), patch_coord=places[None], patch_valid=torch.ones(1, 12).bool()
     )
-    with pytest.raises(TypeError, match=r"`rope_embeds` .* cannot be told: it is a NaFlexRopeIterator"):
+    with pytest.raises(TypeError, match=r"`rope_embeds` .* is not known: it is a NaFlexRopeIterator"):
         drop(layout, embedding, random_mask(1, (4, 3), 0.5))
 
 

@@ -50,7 +50,7 @@ def test_a_directory_without_a_manifest_is_not_a_package(package):
         packages.find(package / "missing")
 
 
-def test_a_damaged_manifest_is_told(package):
+def test_a_damaged_manifest_is_reported(package):
     (package / "manifest.json").write_text("{")
     with pytest.raises(UsageError, match=r"manifest\.json is damaged"):
         packages.find(package)

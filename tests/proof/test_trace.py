@@ -90,7 +90,7 @@ def test_tensors_inside_lists_and_keyword_arguments_are_identified():
     assert difference(lambda m, x, y: torch.sub(x, other=y), lambda m, x, y: torch.sub(y, other=x))
 
 
-def test_the_first_difference_is_told_with_both_ops():
+def test_the_first_difference_is_reported_with_both_ops():
     text = difference(lambda m, x, y: m.first(x), lambda m, x, y: m.second(x))
     assert "second.weight" in text
     assert "first.weight" in text
@@ -105,7 +105,7 @@ def test_freed_tensors_do_not_lend_their_identity_to_later_ones():
     assert len({op.split("-> ")[1].split()[0] for op in trace(run).ops}) == 50
 
 
-def test_tensors_that_are_not_registered_are_told_apart():
+def test_tensors_that_are_not_registered_are_distinguished():
     assert difference(lambda m, x, y: x + m.one, lambda m, x, y: x + m.two)
 
 

@@ -82,19 +82,19 @@ def test_a_class_that_is_split_now_says_so():
     assert changed(WHOLE, MODEL) == [("split", "Tiny")]
 
 
-def test_a_refusal_for_another_reason_is_told():
+def test_a_refusal_for_another_reason_is_reported():
     decorated = WHOLE.replace("    def forward_features", "    @cached\n    def forward_features")
     assert changed(WHOLE, decorated) == [("reason", "Tiny")]
 
 
-def test_a_boundary_that_moved_is_told_with_both_statements():
+def test_a_boundary_that_moved_is_reported_with_both_statements():
     change = only(MODEL, MODEL.replace("+ self.pos_embed\n", "+ self.pos_embed\n        x = self.pos_drop(x)\n"))
     assert change.kind == "boundary"
     assert change.old.lines == {11: "x = x + self.pos_embed"}
     assert change.new.lines == {12: "x = self.pos_drop(x)"}
 
 
-def test_what_embed_returns_is_told_with_its_fields():
+def test_what_embed_returns_is_reported_with_its_fields():
     new = MODEL.replace("x = self.patch", "x, rope = self.patch").replace("blocks(x, mask)", "blocks(x, rope, mask)")
     found = {change.kind: change for change in compared(MODEL, new).changes}
     assert set(found) == {"returns", "embedding"}
@@ -104,7 +104,7 @@ def test_what_embed_returns_is_told_with_its_fields():
     assert found["embedding"].new.lines == {10: "x, rope = self.patch_embed(x)"}
 
 
-def test_parameters_are_told_with_the_method_that_takes_them():
+def test_parameters_are_reported_with_the_method_that_takes_them():
     change = next(c for c in compared(MODEL, MODEL.replace("mask", "attn_mask")).changes if c.kind == "parameters")
     assert change.old.what == "embed(x), forward_stages(embedding, mask=None)"
     assert change.new.what == "embed(x), forward_stages(embedding, attn_mask=None)"
@@ -121,12 +121,12 @@ def test_a_body_that_changed_after_the_boundary_alone_is_named():
     assert changed(MODEL, MODEL.replace("return x", "return x * 2")) == [("body", "Tiny")]
 
 
-def test_what_heirs_inherit_is_told_once():
+def test_what_heirs_inherit_is_reported_once():
     change = only(MODEL + HEIR, (MODEL + HEIR).replace("return x", "return x * 2"))
     assert (change.name, change.heirs) == ("Tiny", ("timm.models.tiny.Heir",))
 
 
-def test_a_class_that_stops_inheriting_is_told_only_if_its_split_changes():
+def test_a_class_that_stops_inheriting_is_reported_only_if_its_split_changes():
     body = MODEL[MODEL.index("    def forward_features") :]
     assert changed(MODEL + HEIR, MODEL + "\n\nclass Heir(Tiny):\n" + body) == []
 

@@ -70,7 +70,7 @@ def run(*arguments: object, code: int = 0) -> str:
     return done.stdout if code == 0 else done.stderr
 
 
-def test_machines_are_told_of_the_patches_or_why_there_are_none():
+def test_json_has_the_patches_or_why_there_are_none():
     positioned = MODELS.replace("return self.blocks(x)", "x = x + self.pos_embed\n        return self.blocks(x)", 1)
     release = release_of(positioned)
     classes = json.loads(to_json(list_classes(release, analyse(release))))["classes"]

@@ -482,7 +482,7 @@ def test_an_unknown_version_is_refused_with_its_neighbours(index, version, near)
 
 
 @pytest.mark.parametrize("version", ["1.0.20", "latest"])
-def test_without_network_and_cache_one_is_told_what_to_do(index, version):
+def test_without_network_and_cache_the_error_says_what_to_do(index, version):
     with pytest.raises(TimmSplitError, match=rf"timm {version} is neither installed nor cached.*--source") as caught:
         index.find(version)
     assert caught.value.exit_code == 1
@@ -490,7 +490,7 @@ def test_without_network_and_cache_one_is_told_what_to_do(index, version):
     assert index.cached() == []
 
 
-def test_without_pip_one_is_told_what_to_do(index, tmp_path, monkeypatch):
+def test_without_pip_the_error_says_what_to_do(index, tmp_path, monkeypatch):
     venv.create(tmp_path / "venv", with_pip=False, symlinks=os.name != "nt")
     monkeypatch.setattr(sys, "executable", next((tmp_path / "venv").glob("[bS]*/python*")))
     for version in ("1.0.20", "1.0.x"):
