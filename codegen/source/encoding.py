@@ -18,6 +18,8 @@ def decode(data: bytes, place: str) -> str:
     Raises:
         TimmSplitError: If Python could not read it.
     """
+    if b"\0" in data:
+        raise TimmSplitError(f"{place} is not text that python reads (it has null bytes): name other source")
     try:
         encoding, _ = tokenize.detect_encoding(io.BytesIO(data).readline)
         text = data.decode(encoding)

@@ -20,6 +20,7 @@ from typing import Any, TypeGuard
 from codegen.errors import TimmSplitError
 from codegen.source.imports import Import, imports, source_module
 from codegen.syntax.bindings import bound_names
+from codegen.syntax.parsing import parse
 from codegen.types import Place, Release
 
 METHOD = "forward_features"
@@ -392,7 +393,7 @@ def parse_source(text: str, path: str) -> ast.Module:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of invalid escapes in strings, which are no concern of ours
-            return ast.parse(text, path)
+            return parse(text, path)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         line = getattr(error, "lineno", None) or 1
         raise TimmSplitError(

@@ -11,7 +11,6 @@ import contextlib
 import gzip
 import importlib.util
 import io
-import lzma
 import os
 import re
 import stat
@@ -262,10 +261,9 @@ _DAMAGED = (
     tarfile.TarError,
     gzip.BadGzipFile,
     zlib.error,
-    lzma.LZMAError,
     struct.error,
     EOFError,
-    NotImplementedError,  # a zip member under a compression that no wheel uses
+    NotImplementedError,  # a zip member that is patched, or encrypted by certificates
     RuntimeError,  # an encrypted one
     ValueError,  # names and numbers that are none
 )
@@ -340,6 +338,8 @@ def _zip(file: BinaryIO) -> list[_Member]:
 
     def read(info: zipfile.ZipInfo) -> bytes:
         # Not archive.read, which believes the size that the archive declares only after it has inflated everything.
+        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise zipfile.BadZipFile(f"{info.filename} is under a compression that no wheel uses")
         with archive.open(info) as stream:
             return stream.read(_MEMBER_LIMIT + 1)
 

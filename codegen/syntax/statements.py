@@ -19,6 +19,7 @@ import libcst as cst
 
 from codegen.syntax.dataflow import Unsound
 from codegen.syntax.documentation import parameter_texts
+from codegen.syntax.parsing import parse
 from codegen.types import Parameter, Place
 
 _LINE_END = re.compile(r"\r\n|\r|\n")
@@ -43,12 +44,12 @@ class Statement:
     @cached_property
     def raw(self) -> ast.stmt:
         """The statement, with line numbers that count from the start of its text."""
-        return ast.parse(self.text).body[0]
+        return parse(self.text).body[0]
 
     @cached_property
     def tree(self) -> ast.stmt:
         """The statement, with the line numbers of the file that it comes from."""
-        return ast.increment_lineno(ast.parse(self.text), self.place.line - self.raw.lineno).body[0]
+        return ast.increment_lineno(parse(self.text), self.place.line - self.raw.lineno).body[0]
 
     @property
     def code(self) -> str:

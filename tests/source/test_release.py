@@ -225,11 +225,14 @@ def test_what_is_no_version_is_refused(index, no_pip, version):
         "__version__ = 'one'\n",
         "__version__ = (",
         "x" + "(" * 9999,
-        "\0",
     ],
 )
 def test_a_source_without_a_plain_version_is_refused(tmp_path, text):
     assert "gives no version" in refused(write_tree(tmp_path, timm() | {"timm/version.py": text}))
+
+
+def test_a_source_with_null_bytes_is_refused(tmp_path):
+    assert "version.py in" in refused(write_tree(tmp_path, timm() | {"timm/version.py": "__version__ = '1'\0"}))
 
 
 def test_a_wheel_that_contradicts_itself_is_refused(tmp_path):
@@ -297,6 +300,14 @@ def test_an_archive_with_a_flipped_byte_is_read_unchanged_or_refused(tmp_path, k
         else:
             assert found.files.items() <= timm().items()
     assert refusals > len(data) // 4
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_compression_that_no_wheel_uses_is_refused(tmp_path, method):
+    path = write_wheel(tmp_path)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("timm/models/x.py", "", compress_type=method)
+    assert "timm/models/x.py is under a compression that no wheel uses" in refused(path)
 
 
 @pytest.mark.parametrize("name", ["../timm/models/eva.py", "timm/models/../../x.py", "/timm/models/eva.py", "/etc/x"])
