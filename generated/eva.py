@@ -13,7 +13,7 @@ from ._split import SplitModel
 
 
 class EvaEmbedding(NamedTuple):
-    """What embed() returns. Mask the tokens with `embedding._replace(x=masked)`."""
+    """What embed() returns. Mask the tokens (B, N, C') with `embedding._replace(x=masked)`."""
 
     x: torch.Tensor
     rot_pos_embed: Optional[torch.Tensor]
@@ -37,7 +37,7 @@ class EvaSplit(Eva, SplitModel):
         return EvaEmbedding(x, rot_pos_embed)
 
     def embed(self, x: torch.Tensor) -> EvaEmbedding:
-        """Turn images (B, C, H, W) into the tokens that enter the stages, and the other fields.
+        """Turn images (B, C, H, W) into the tokens (B, N, C') that enter the stages, and the other fields.
 
         Args:
             x: Input tensor.

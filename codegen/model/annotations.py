@@ -35,6 +35,8 @@ _BUILTINS = {"len": "int", "int": "int", "float": "float", "bool": "bool", "str"
     "isinstance": "bool",
     "hasattr": "bool",
 }
+# Methods that change a list.
+_CHANGES = frozenset({"append", "extend", "insert", "remove", "pop", "clear", "sort", "reverse"})
 # Calls that leave a list as it is.
 _READERS = TENSOR_FUNCTIONS | {"len", "isinstance", "enumerate", "zip", "range", "tuple", "list", "sum", "min", "max"}
 
@@ -163,7 +165,8 @@ class Types(Domain[str]):
 
     def _attribute(self, node: ast.Attribute, owner: ast.expr, attr: str, scope: Scope[str]) -> str:
         if name := scope.attribute(node):
-            return "bool" if name == "training" else scope.held(name)
+            kind = "bool" if name == "training" else scope.held(name)
+            return UNKNOWN if _OWN_LIST in kind else kind  # any method may put something else into a list
         kind = _present(scope.of(owner))
         if kind != TENSOR:
             return UNKNOWN
@@ -175,8 +178,12 @@ class Types(Domain[str]):
     def method(self, owner: str, name: str, call: ast.Call, scope: Scope[str]) -> str:
         owner = _present(owner)
         if owner == TENSOR:
+            if name in ("size", "stride") and (call.args or call.keywords):
+                return "int"
             if name == "size":
-                return "int" if call.args or call.keywords else _SHAPE
+                return _SHAPE
+            if name == "type" and not (call.args or call.keywords):
+                return "str"
             if name in ("dim", "numel", "ndimension"):
                 return "int"
             if name in ("max", "min", "median"):  # of all elements
@@ -240,20 +247,26 @@ class Types(Domain[str]):
 
     def effects(self, nodes: Sequence[ast.AST], scope: Scope[str]) -> None:
         """Lists hold what is put into them; of a list that code is given which may put in more, nothing is known."""
+        appends = set()
         for node in nodes:
             match node:
-                case ast.Call(func=ast.Attribute(value=ast.Name(name), attr="append"), args=[value]) if (
+                case ast.Call(func=ast.Attribute(value=ast.Name(name), attr="append") as function, args=[value]) if (
                     _head(scope.names.get(name, UNKNOWN)) == _OWN_LIST
                 ):
                     self._append(name, scope.of(value), scope)
-                case ast.Call(func=ast.Attribute(value=owner, attr=attr)) if attr not in ("copy", "index"):
-                    self._forget_lists(_names_in(owner), scope)
+                    appends.add(function)
+                case ast.Attribute(attr=attr) if (attr in _CHANGES or attr.endswith("__")) and node not in appends:
+                    self._forget_all_lists(scope)
                 case ast.AugAssign(target=target) if not (
                     isinstance(target, ast.Name) and scope.names.get(target.id) in _PLAIN | {TENSOR}
                 ):
-                    scope.forget([name for name, kind in scope.names.items() if _OWN_LIST in kind])
-                case ast.Subscript(value=owner, ctx=ast.Store() | ast.Del()):
-                    self._forget_lists(_names_in(owner), scope)
+                    self._forget_all_lists(scope)
+                case ast.Subscript(value=ast.Name(name), ctx=ast.Store()):
+                    self._forget_lists([name], scope)
+                case ast.Subscript(ctx=ast.Store()):
+                    self._forget_all_lists(scope)
+                case ast.Assign(targets=targets, value=value) if any(isinstance(t, ast.Attribute) for t in targets):
+                    self._forget_lists(_names_in(value), scope)  # from now on others may change it: self.sizes = sizes
             if isinstance(node, ast.Call) and dotted(node.func).rpartition(".")[2] not in _READERS:
                 given = [*node.args, *(keyword.value for keyword in node.keywords)]
                 self._forget_lists([name for argument in given for name in _names_in(argument)], scope)
@@ -270,7 +283,10 @@ class Types(Domain[str]):
     def _forget_lists(self, names: Sequence[str], scope: Scope[str]) -> None:
         """Forget all lists if one of them may change: other names may mean the same."""
         if any(_OWN_LIST in scope.names.get(name, UNKNOWN) for name in names):
-            scope.forget([name for name, kind in scope.names.items() if _OWN_LIST in kind])
+            self._forget_all_lists(scope)
+
+    def _forget_all_lists(self, scope: Scope[str]) -> None:
+        scope.forget([name for name, kind in scope.names.items() if _OWN_LIST in kind])
 
 
 def _names_in(node: ast.AST) -> list[str]:
@@ -351,10 +367,18 @@ class _Spell(ast.NodeTransformer):
         self.aliases = aliases
         self.foreign = False
 
+    def visit_Constant(self, node: ast.Constant) -> ast.AST:
+        try:
+            return self.visit(ast.parse(node.value, mode="eval").body) if isinstance(node.value, str) else node
+        except SyntaxError:
+            self.foreign = True
+            return node
+
     def visit_Name(self, node: ast.Name) -> ast.AST:
         name = node.id
         bindings = self.module.bindings.get(name, [])
-        if name not in self.aliases and len(bindings) == 1 and isinstance(bindings[0], ast.Assign):
+        alias = name not in self.aliases and name in self.module.bindings and self.module.is_settled(name)
+        if alias and isinstance(bindings[0], ast.Assign):
             inner = _Spell(self.module, self.aliases | {name})
             spelled = inner.visit(ast.parse(ast.unparse(bindings[0].value), mode="eval").body)
             self.foreign |= inner.foreign

@@ -11,6 +11,7 @@ from typing import Generic
 from codegen.model.construction import Construction, container_parts
 from codegen.model.domain import Domain, Result, Scope, Value
 from codegen.model.facts import Facts, alternatives
+from codegen.model.library import TENSOR_METHODS
 from codegen.source.index import Class, Module
 from codegen.syntax.dataflow import dotted
 
@@ -18,7 +19,8 @@ DEPTH = 6  # of calls: deeper ones give what is not known
 _ROUNDS = 6  # of modules one after the other
 # Decorators that leave what a function returns as it is.
 _TRANSPARENT_DECORATORS = frozenset(
-    {"staticmethod", "torch.jit.ignore", "torch.jit.export", "torch.jit.unused", "torch.no_grad", "torch.fx.wrap"}
+    {"timm.layers._fx.register_notrace_module", "timm.layers.register_notrace_module"}
+    | {"staticmethod", "torch.jit.ignore", "torch.jit.export", "torch.jit.unused", "torch.no_grad", "torch.fx.wrap"}
     | {"torch.compiler.disable", "timm.layers._fx.register_notrace_function", "timm.layers.register_notrace_function"}
 )
 # Libraries, and functions of Python, that leave the tensors that they are given as they are, but for names with `_`.
@@ -51,10 +53,19 @@ _CONTAINER_METHODS = frozenset(
 
 @dataclass(frozen=True, eq=False)
 class Modules:
-    """The modules that may stand in one place: the expressions that make them, and the class that holds them."""
+    """The modules that may stand in one place.
+
+    Attributes:
+        facts: The class that holds them.
+        made: The expressions that make them.
+        put: The calls that make what is put into them later.
+        mixed: Whether that may be in the place of any of their parts.
+    """
 
     facts: Facts
     made: tuple[ast.expr, ...]
+    put: tuple[ast.Call, ...] = ()
+    mixed: bool = False
 
 
 @dataclass(frozen=True)
@@ -67,7 +78,9 @@ class Arguments(Generic[Value]):
         """The first positional argument."""
         return (self.given or {}).get(0, domain.unknown)
 
-    def bind(self, domain: Domain[Value], function: ast.FunctionDef, module: Module, skip: int) -> dict[str, Value]:
+    def bind(
+        self, domain: Domain[Value], function: ast.FunctionDef, module: Module, facts: Facts | None, skip: int
+    ) -> dict[str, Value]:
         """What is known of each parameter of a function, the first ``skip`` of which are given otherwise."""
         args = function.args
         positional = [*args.posonlyargs, *args.args]
@@ -78,9 +91,10 @@ class Arguments(Generic[Value]):
         for number, parameter in enumerate([*positional[skip:], *args.kwonlyargs]):
             name = parameter.arg
             default = defaults.get(name)
-            declared = domain.declared(parameter.annotation, module)
-            if declared is not None:
-                values[name] = declared
+            kind = annotated_as(domain, parameter.annotation, module, facts)
+            nothing = isinstance(default, ast.Constant) and default.value is None
+            if kind is not None:
+                values[name] = domain.join(kind, domain.nothing) if nothing else kind
             elif self.given is None:
                 values[name] = domain.unknown
             elif name in self.given:
@@ -88,7 +102,6 @@ class Arguments(Generic[Value]):
             elif number in self.given and number < len(positional) - skip:
                 values[name] = self.given[number]
             else:
-                nothing = isinstance(default, ast.Constant) and default.value is None
                 values[name] = domain.nothing if nothing else domain.unknown
         return values
 
@@ -126,9 +139,15 @@ class Calls(Scope[Value]):
     def _touch(self, call: ast.Call, names: frozenset[str] | None = None) -> None:
         """Note that a call may change its arguments, all of them or those of some names here."""
         given = [*call.args, *(keyword.value for keyword in call.keywords)]
-        given += [call.func.value] if isinstance(call.func, ast.Attribute) else []
-        found = {name for node in given for name in _handed_on(node)}
-        self.touch(found if names is None else found & names)
+        given += call.func.args if isinstance(call.func, ast.Call) else []  # getattr(x, 'squeeze_')(0)
+        if isinstance(call.func, ast.Attribute) and self.of(call.func.value) != self.domain.unknown:
+            given.append(call.func.value)
+        believed = isinstance(call.func, ast.Attribute) and call.func.attr in TENSOR_METHODS
+        for node in given:
+            found = frozenset(_handed(node))
+            if believed:  # gather, view: another name for what is not known is not what they change
+                found = frozenset(name for name in found if self.names.get(name) != self.domain.unknown)
+            self.touch(found if names is None else found & names)
 
     def call(self, call: ast.Call) -> Value:
         """What a call gives."""
@@ -153,6 +172,8 @@ class Calls(Scope[Value]):
     def _named(self, path: str, call: ast.Call) -> Value:
         """What a function gives that a name of the module stands for."""
         found = self.session.index.function(self.module, dotted(call.func))
+        if path in ("exec", "eval"):
+            self.forget(list(self.names))
         if found is None:
             harmless = path.startswith(_HARMLESS) and not any(keyword.arg == "out" for keyword in call.keywords)
             if not (harmless or path in _HARMLESS_BUILTINS):
@@ -163,17 +184,17 @@ class Calls(Scope[Value]):
         given = _by_parameter(function, call, 0)
         kept = {name: node for name, node in given.items() if name not in self.session.code(function).bound}
         settings = {name: self.settings[dotted(n)] for name, n in kept.items() if dotted(n) in self.settings}
-        arguments = self._arguments(call).bind(self.domain, function, module, 0)
+        arguments = self._arguments(call).bind(self.domain, function, module, None, 0)
         return self._run(module, function, None, arguments, settings, call, 0)
 
     def _member(self, name: str, call: ast.Call) -> Value:
         """What a method of ``self`` gives, or a module that it holds."""
         assert self.facts is not None
         found = self.facts.method(name)
-        if found is not None:
+        if found is not None and name not in self.facts.values:  # or an attribute of the instance hides it
             owner, function = found
             skip = 0 if any(dotted(decorator) == "staticmethod" for decorator in function.decorator_list) else 1
-            arguments = self._arguments(call).bind(self.domain, function, owner.module, skip)
+            arguments = self._arguments(call).bind(self.domain, function, owner.module, self.facts, skip)
             settings = {name: value for name, value in self.settings.items() if name.startswith("self.")}
             return self._run(owner.module, function, self.at_home(), arguments, settings, call, skip)
         if isinstance(call.func, ast.Attribute) and "." in name:  # self.cls_token.expand(...)
@@ -181,9 +202,9 @@ class Calls(Scope[Value]):
             if held == self.domain.unknown:
                 self._touch(call)
             return self.domain.method(held, call.func.attr, call, self)
-        if name not in self.facts.values:
+        if name not in self.facts.values or name in self.facts.methods:
             return self._unread(call)
-        return self._modules(Modules(self.facts, self._made(name)), call)
+        return self._modules(self._held_by(name), call)
 
     def _element(self, container: str, call: ast.Call) -> Value:
         """What an element of a container gives, if all that it may hold is in sight."""
@@ -207,10 +228,10 @@ class Calls(Scope[Value]):
         passed = {name: self._module(node) for name, node in given.items() if name not in bound}
         modules = {name: found for name, found in passed.items() if found is not None and found.made}
         result = self._result(module, function, facts, arguments, settings, modules)
-        names = {node.id for name, node in given.items() if name in result.touched and isinstance(node, ast.Name)}
-        hidden = not result.touched <= given.keys() or any(keyword.arg is None for keyword in call.keywords)
-        if result.touched:
-            self._touch(call, None if hidden else frozenset(names))
+        collected = {p.arg for p in (function.args.vararg, function.args.kwarg) if p is not None}
+        hidden = result.touched if _is_spread(call) else result.touched & collected
+        names = frozenset(n for name, node in given.items() if name in result.touched for n in _handed(node))
+        self._touch(call, None if hidden else names)
         return result.value
 
     def _result(
@@ -227,9 +248,9 @@ class Calls(Scope[Value]):
         transparent = all(_keeps_result(module, decorator) for decorator in function.decorator_list)
         if code.opaque or not transparent:
             return unknown
-        declared = self.domain.declared(function.returns, module)
-        if declared is not None:
-            return Result(declared)
+        kind = annotated_as(self.domain, function.returns, module, facts)
+        if kind is not None:
+            return Result(kind)
         if self.depth >= DEPTH:
             return unknown
         key = (
@@ -252,8 +273,7 @@ class Calls(Scope[Value]):
         return self.session.facts(self.facts.cls)
 
     def _arguments(self, call: ast.Call) -> Arguments[Value]:
-        starred = any(isinstance(argument, ast.Starred) for argument in call.args)
-        if starred or any(keyword.arg is None for keyword in call.keywords):
+        if _is_spread(call):
             return Arguments(None)
         given: dict[int | str, Value] = {number: self.of(value) for number, value in enumerate(call.args)}
         return Arguments(given | {keyword.arg: self.of(keyword.value) for keyword in call.keywords if keyword.arg})
@@ -267,12 +287,16 @@ class Calls(Scope[Value]):
         name = self.attribute(node)
         if not name or self.facts is None or name in self.facts.methods:
             return None
-        return Modules(self.facts, self._made(name))
+        return self._held_by(name)
 
-    def _made(self, attribute: str) -> tuple[ast.expr, ...]:
-        """The expressions that make what an attribute holds."""
+    def _held_by(self, attribute: str) -> Modules:
+        """The modules that an attribute may hold; none if their parts are changed later."""
         assert self.facts is not None
-        return tuple(leaf for value in self.facts.values.get(attribute, ()) for leaf in alternatives(value))
+        if attribute in self.facts.altered:
+            return Modules(self.facts, ())
+        put, mixed = self.facts.put(attribute), attribute in self.facts.replaced
+        made = tuple(leaf for value in self.facts.values.get(attribute, ()) for leaf in alternatives(value))
+        return Modules(self.facts, made, put, mixed)
 
     def name_elements(self, target: ast.expr, iterable: ast.expr) -> None:
         """Note that the variable of a loop stands for the elements of a container of modules."""
@@ -291,6 +315,12 @@ class Calls(Scope[Value]):
         made = [Construction.of(facts, node, facts.home(node)) for node in modules.made]
         self._alters = not made
         value = self.session.agreed([self._built(construction, arguments) for construction in made])
+        if modules.put:
+            parts = [Construction.of(facts, node, facts.home(node)) for node in modules.put]
+            if modules.mixed:
+                value = arguments.first(self.domain)
+                parts += [part for one in made for part in self._parts_of(one)]
+            value = self._repeated(parts, value)
         if self._alters:
             self._touch(call)
         return value
@@ -315,6 +345,21 @@ class Calls(Scope[Value]):
             return domain.unknown
         return domain.module(made.purpose, made.call, arguments.first(domain))
 
+    @staticmethod
+    def _is_plain(facts: Facts) -> bool:
+        """Whether a call of a class gives what the class says: no decorator or metaclass, no other ``forward``."""
+        decorators = [(cls.module, decorator) for cls in facts.lineage for decorator in cls.node.decorator_list]
+        metaclass = any(keyword.arg == "metaclass" for cls in facts.lineage for keyword in cls.node.keywords)
+        return not metaclass and "forward" not in facts.values and all(_keeps_result(*found) for found in decorators)
+
+    @staticmethod
+    def _parts_of(made: Construction | None) -> Iterator[Construction | None]:
+        """The parts of a ``Sequential``; of any other module nothing is known."""
+        if made is None or made.torch != "Sequential":
+            yield None
+        else:
+            yield from (part for part, _ in made.parts())
+
     def _sequence(self, parts: Iterable[tuple[Construction | None, bool]], value: Value) -> Value:
         """What modules give one after the other, some of them any number of times."""
         for part, repeated in parts:
@@ -332,16 +377,24 @@ class Calls(Scope[Value]):
 
     def _forward(self, made: Construction, cls: Class, arguments: Arguments[Value]) -> Value:
         facts, domain = self.session.facts(cls), self.domain
-        found = facts.method("forward") if facts.method("__call__") is None else None
+        if any(facts.has_member(name) for name in ("__call__", "__new__")) or not self._is_plain(facts):
+            self._alters = True
+            return domain.unknown
+        found = facts.method("forward")
         if found is not None:
             owner, function = found
-            given = arguments.bind(domain, function, owner.module, 1)
-            settings = made.settings(facts, self.session.options)
+            given = arguments.bind(domain, function, owner.module, facts, 1)
+            told = self.facts.told if self.facts is not None else frozenset()
+            if any(isinstance(value, ast.Call) for name in told for value in facts.values.get(name, ())):
+                self._alters = True
+                return domain.unknown  # one of its modules may be another: self.stem.proj = nn.Identity()
+            made_with = made.settings(facts, self.session.options)
+            settings = {name: v for name, v in made_with.items() if name.removeprefix("self.") not in told}
             result = self._result(owner.module, function, facts, given, settings, {})
             self._alters |= bool(result.touched)
             return result.value
         parent = facts.torch_parent
-        if not parent or facts.method("__call__") is not None:
+        if not parent or facts.has_member("forward"):
             self._alters = True
             return domain.unknown
         if parent != "Sequential":
@@ -355,27 +408,35 @@ class Calls(Scope[Value]):
             self.depth -= 1
 
 
-def _handed_on(node: ast.expr) -> Iterator[str]:
-    """Names whose values an argument hands on, itself or in a container: ``x[0]`` has a shape of its own."""
+def annotated_as(
+    domain: Domain[Value], annotation: ast.expr | None, module: Module, facts: Facts | None
+) -> Value | None:
+    """What an annotation of a function says, unless the body of its class gives a name in it another meaning."""
+    names = {node.id for node in ast.walk(annotation or ast.Pass()) if isinstance(node, ast.Name)}
+    hidden = facts is not None and any(map(facts.has_member, names))
+    return None if hidden else domain.declared(annotation, module)
+
+
+def _is_spread(call: ast.Call) -> bool:
+    """Whether ``*`` or ``**`` hides which arguments a call passes."""
+    return any(isinstance(argument, ast.Starred) for argument in call.args) or any(k.arg is None for k in call.keywords)
+
+
+def _handed(node: ast.expr) -> Iterator[str]:
+    """The names whose values an expression hands on as they are. A view of a tensor, ``x[0]``, has its own shape."""
     match node:
         case ast.Name(id=name):
             yield name
-        case ast.Tuple(elts=elements) | ast.List(elts=elements) | ast.Set(elts=elements):
-            for element in elements:
-                yield from _handed_on(element)
-        case ast.Starred(value=value) | ast.NamedExpr(value=value):
-            yield from _handed_on(value)
-        case ast.Dict(keys=keys, values=values):
-            for part in (*keys, *values):
-                yield from _handed_on(part) if part is not None else ()
-        case ast.IfExp(body=body, orelse=orelse):
-            yield from _handed_on(body)
-            yield from _handed_on(orelse)
-        case ast.BoolOp(values=values):
-            for element in values:
-                yield from _handed_on(element)
+        case ast.Starred(value=inner) | ast.NamedExpr(value=inner):
+            yield from _handed(inner)
+        case ast.Tuple(elts=inner) | ast.List(elts=inner) | ast.Set(elts=inner) | ast.BoolOp(values=inner):
+            yield from (name for element in inner for name in _handed(element))
+        case ast.Dict(values=inner):
+            yield from (name for element in inner for name in _handed(element))
         case ast.Lambda() | ast.ListComp() | ast.GeneratorExp() | ast.SetComp() | ast.DictComp():
             yield from (inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name))
+        case ast.IfExp(body=body, orelse=orelse):
+            yield from (*_handed(body), *_handed(orelse))
 
 
 def _by_parameter(function: ast.FunctionDef, call: ast.Call, skip: int) -> dict[str, ast.expr]:

@@ -298,14 +298,8 @@ def container_parts(facts: Facts, container: str) -> Sequence[ast.Call] | None:
             listed = isinstance(argument, ast.List) and all(isinstance(e, ast.Call) for e in argument.elts)
             if not (known or listed):
                 return None
-    for member in (node for cls in facts.lineage for node in cls.members.values()):
-        for call in (node for node in ast.walk(member) if isinstance(node, ast.Call)):
-            match call.func:
-                case ast.Attribute(value=ast.Attribute(attr=attr), attr="append") if attr == container:
-                    if not isinstance(call.args[0], ast.Call):
-                        return None
-                case ast.Attribute(value=ast.Attribute(attr=attr), attr="insert" | "extend") if attr == container:
-                    return None
+    if container in facts.altered | facts.replaced:
+        return None
     return list(facts.elements(container))
 
 
@@ -320,8 +314,17 @@ def _parts(facts: Facts, arguments: Sequence[ast.expr], home: Class) -> Iterator
                 yield from _parts(facts, [leaf for element in elements for leaf in alternatives(element)], home)
             case ast.Starred(value=ast.ListComp(elt=element) | ast.GeneratorExp(elt=element)):
                 yield Construction.of(facts, element, home), True
+            case ast.Call(func=function, args=[ast.List(elts=entries)]) if _is_ordered(function, home):
+                for entry in entries:
+                    part = entry.elts[1] if isinstance(entry, ast.Tuple) and len(entry.elts) == 2 else entry
+                    yield Construction.of(facts, part, home), False
             case _:
                 yield Construction.of(facts, argument, home), False
+
+
+def _is_ordered(function: ast.expr, home: Class) -> bool:
+    head, _, rest = dotted(function).partition(".")
+    return head not in home.constructor_names and home.module.origin(head, rest) == "collections.OrderedDict"
 
 
 def _default(home: Class, call: ast.Call) -> ast.Call | None:

@@ -89,7 +89,8 @@ class Code:
     Attributes:
         parameters: Names of its parameters.
         bound: Names that its statements may bind, and in how many places.
-        shared: Names of which others may change the value at any time: ``nonlocal``, ``global``.
+        shared: Names of which others may change the value at any time: those that functions and classes inside it
+            mention, ``nonlocal``, ``global``.
         opaque: Whether it does something else than to run and to return.
     """
 
@@ -104,7 +105,9 @@ class Code:
     def of(statements: Sequence[ast.stmt], arguments: ast.arguments | None = None) -> Code:
         """The text of some statements."""
         nodes = [node for statement in statements for node in ast.walk(statement)]
-        captured = [name for n in nodes if isinstance(n, ast.Nonlocal | ast.Global) for name in n.names]
+        inside = [inner for node in nodes if isinstance(node, _SCOPES) for inner in ast.walk(node)]
+        captured = [node.id for node in inside if isinstance(node, ast.Name)]
+        captured += [name for n in nodes if isinstance(n, ast.Nonlocal | ast.Global) for name in n.names]
         opaque = any(isinstance(n, ast.Yield | ast.YieldFrom | ast.Await | ast.Global) for n in nodes)
         names = (name for statement in statements for name in bound_names(statement))
         return Code(tuple(_parameters(arguments)), Counter(names), frozenset(captured), opaque)
@@ -126,6 +129,7 @@ class Code:
 
 
 _BLOCKS = (ast.stmt, ast.ExceptHandler, ast.match_case)
+_SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
 
 
 def _parameters(arguments: ast.arguments | None) -> Iterator[str]:

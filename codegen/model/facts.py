@@ -129,12 +129,37 @@ class Facts:
                 return (owner, member) if isinstance(member, ast.FunctionDef) else None
         return None
 
+    def has_member(self, name: str) -> bool:
+        """Whether the class or one that it derives from binds a name, to a method or to anything else."""
+        return any(name in owner.members for owner in self.lineage)
+
+    @cached_property
+    def told(self) -> frozenset[str]:
+        """Settings that some method gives what an attribute holds, whatever that was made with."""
+        return frozenset(name for cls in self.lineage for name in cls.stores.told)
+
+    @cached_property
+    def altered(self) -> frozenset[str]:
+        """Attributes of ``self`` that hold modules into which some method puts what is not in sight."""
+        return frozenset(name for cls in self.lineage for name in cls.stores.altered)
+
+    @cached_property
+    def replaced(self) -> frozenset[str]:
+        """Attributes of ``self`` that hold modules some of which a method replaces."""
+        return frozenset(name for cls in self.lineage for name in cls.stores.replaced)
+
+    def put(self, attribute: str) -> tuple[ast.Call, ...]:
+        """The calls that make what methods put into what an attribute holds."""
+        stores = [cls.stores for cls in self.lineage]
+        return tuple(call for s in stores for found in (s.appended, s.added) for call in found.get(attribute, ()))
+
     @cached_property
     def _homes(self) -> Mapping[int, Class]:
         homes: dict[int, Class] = {}
         for cls in self.lineage:
-            values = [value for several in cls.attributes.values() for value in several]
-            values += [call for several in cls.appended.values() for call in several]
+            values = [value for several in cls.stores.values.values() for value in several]
+            put = (*cls.stores.appended.values(), *cls.stores.added.values())
+            values += [call for several in put for call in several]
             for leaf in (leaf for value in values for leaf in alternatives(value)):
                 homes[id(leaf)] = cls
                 homes |= {id(element): cls for element in _listed(leaf)}
@@ -167,7 +192,7 @@ class Facts:
         """Everything that any method assigns to each attribute of ``self``."""
         found: dict[str, tuple[ast.expr, ...]] = {}
         for cls in self.lineage:
-            for name, values in cls.attributes.items():
+            for name, values in cls.stores.values.items():
                 found[name] = (*found.get(name, ()), *values)
         return found
 
@@ -186,7 +211,7 @@ class Facts:
         for call in self.constructors(attribute):
             yield from _listed(call)
         for cls in self.lineage:
-            yield from cls.appended.get(attribute, ())
+            yield from cls.stores.appended.get(attribute, ())
 
     def classes(self, attribute: str) -> Iterator[Class]:
         """The classes of the release that an attribute (``encoder``) or an element (``stages.0``) may belong to."""

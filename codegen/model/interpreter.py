@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Generic
 
-from codegen.model.calls import DEPTH, Calls, Modules
+from codegen.model.calls import DEPTH, Calls, Modules, annotated_as
 from codegen.model.construction import Options
 from codegen.model.domain import Code, Domain, Result, Session, Value
 from codegen.model.facts import Facts
@@ -48,6 +48,7 @@ def interpret(
         session = Session(domain, options, facts.index)
         scope = Interpreter(session, facts.cls.module, facts, code, frozenset([*code.bound, *names]), dict(names))
         scope.settings, scope.declared = options.settings(facts), dict(declared or {})
+        scope.forget(code.shared & names.keys())
         scope.run(statements)
         return scope.names, options.asked
 
@@ -110,8 +111,9 @@ class Interpreter(Calls[Value]):
             case ast.AugAssign(target=ast.Name(id=name) as target, op=op, value=value):
                 self._forget_bound_inside(node)
                 operation = ast.copy_location(ast.BinOp(ast.Name(name, ast.Load()), op, value), node)
-                self.bind(target, self.domain.expression(operation, self))
-                self._settle(node)
+                result = self.domain.expression(operation, self)
+                self._settle(node)  # before the name is bound: others may mean what it meant
+                self.bind(target, result)
             case ast.AnnAssign() | ast.AugAssign() | ast.Assert() | ast.Expr() | ast.Pass():
                 self._look(node)
             case ast.If(test=test, body=body, orelse=orelse):
@@ -123,7 +125,7 @@ class Interpreter(Calls[Value]):
                 self.name_elements(target, iterable)
                 return self._loop(body, orelse, lambda: self.bind(target, self.domain.element(iterable, self)))
             case ast.While(body=body, orelse=orelse):
-                return self._loop(body, orelse, lambda: self._look(node))
+                return self._loop(body, orelse, lambda: self._look(node), asks=True)
             case ast.With(items=items, body=body):
                 self._look(node)
                 return self._with(items, body)
@@ -200,8 +202,17 @@ class Interpreter(Calls[Value]):
         self.names = _joined(self.domain, ends)
         return bool(ends)
 
-    def _loop(self, body: Sequence[ast.stmt], orelse: Sequence[ast.stmt], start: Callable[[], None]) -> bool:
-        """Interpret a loop until another round teaches nothing new."""
+    def _loop(
+        self, body: Sequence[ast.stmt], orelse: Sequence[ast.stmt], start: Callable[[], None], *, asks: bool = False
+    ) -> bool:
+        """Interpret a loop until another round teaches nothing new.
+
+        Args:
+            body: What it repeats.
+            orelse: What it ends with.
+            start: What each round begins with.
+            asks: Whether that is a question, which is asked once more when there is no other round.
+        """
         bound = self._bound_in(body)
         breaks: list[dict[str, Value]] = []
         for number in itertools.count():
@@ -218,7 +229,8 @@ class Interpreter(Calls[Value]):
                 self.forget(bound)
             if self.names == entry or number > _ROUNDS:
                 break
-        start()  # the last time, when there is no other round
+        if asks:
+            start()
         ended = self.run(orelse)
         self.names = _joined(self.domain, [*([self.names] if ended else []), *breaks])
         return ended or bool(breaks)
@@ -239,6 +251,7 @@ class Interpreter(Calls[Value]):
         self, node: ast.Try, body: Sequence[ast.stmt], handlers: Sequence[Sequence[ast.stmt]], last: Sequence[ast.stmt]
     ) -> bool:
         before = dict(self.names)
+        left = [(states, len(states)) for loop in self._loops[-1:] for states in (loop.breaks, loop.ends)]
         ends = [self.names] if self.run(body) else []
         stopped = self._stopped(before, body)
         names = [handler.name for handler in node.handlers if handler.name]
@@ -247,6 +260,11 @@ class Interpreter(Calls[Value]):
             self.names = dict(stopped)
             if self.run(handler):
                 ends.append(self.names)
+        for states, count in left:  # a round that is left on the way runs the last statements, too
+            for number in range(count, len(states)) if last else ():
+                self.names = states[number]
+                self.run(last)
+                states[number] = self.names
         self.names = _joined(self.domain, ends)
         return self.run(last) and bool(ends)
 
@@ -311,7 +329,7 @@ class Interpreter(Calls[Value]):
             self.session, module, facts, code, local, dict(arguments), settings, self.depth + 1, modules
         )
         annotated = {argument.arg: argument.annotation for argument in function.args.args}
-        types = {name: self.domain.declared(annotation, module) for name, annotation in annotated.items()}
+        types = {name: annotated_as(self.domain, annotation, module, facts) for name, annotation in annotated.items()}
         inner.declared = {name: kind for name, kind in types.items() if kind is not None}
         inner.forget(code.shared & local)
         if inner.run(function.body):

@@ -48,6 +48,8 @@ SHAPE_KEEPING_METHODS = _names(
     sqrt sigmoid tanh relu softmax log_softmax clamp masked_fill cumsum
     """
 )
+BROADCASTING = _names("masked_fill clamp")
+"""Functions and methods of a tensor that broadcast it with what else they are given."""
 IN_PLACE_METHODS = _names(
     """
     add_ sub_ mul_ div_ pow_ neg_ abs_ exp_ sqrt_ clamp_ copy_ zero_ fill_ masked_fill_ relu_ sigmoid_ tanh_ normal_

@@ -19,6 +19,7 @@ from codegen.model.domain import Domain, Scope
 from codegen.model.facts import Facts
 from codegen.model.interpreter import interpret
 from codegen.model.library import (
+    BROADCASTING,
     FILLED,
     IN_PLACE_METHODS,
     SHAPE_KEEPING_FUNCTIONS,
@@ -26,6 +27,7 @@ from codegen.model.library import (
     SHAPE_KEEPING_MODULES,
     SPATIAL_MODULES,
 )
+from codegen.syntax.bindings import bound_names
 from codegen.syntax.dataflow import dotted
 
 _LAYOUTS = {"BNC": "NLC", "BHWC": "NHWC", "BCHW": "NCHW"}
@@ -68,9 +70,14 @@ def keeps_batch(facts: Facts, statements: Sequence[ast.stmt], tensor: str) -> fr
         statements: From where the batch size is read to the boundary.
         tensor: The variable that it is read from.
     """
-    given = Tensor((Dim("B", "batch"),), open=True)
-    names = interpret(Shape(believes_defaults=False), facts, statements, {tensor: given})
+    given = {**_unknown(statements), tensor: Tensor((Dim("B", "batch"),), open=True)}
+    names = interpret(Shape(believes_defaults=False), facts, statements, given)
     return frozenset(name for name, value in names.items() if isinstance(value, Tensor) and _has_batch(value))
+
+
+def _unknown(statements: Sequence[ast.stmt]) -> dict[str, Value]:
+    """The names that statements bind, each of which may be bound to anything before."""
+    return dict.fromkeys((name for statement in statements for name in bound_names(statement)), None)
 
 
 def _has_batch(value: Tensor) -> bool:
@@ -87,7 +94,8 @@ def token_order(facts: Facts, statements: Sequence[ast.stmt], images: str, token
         tokens: The variable that holds the tokens.
     """
     given = Tensor((Dim("B", "batch"), Dim("C", "channels"), Dim("H", "height"), Dim("W", "width")))
-    value = interpret(Shape(believes_defaults=True), facts, statements, {images: given}).get(tokens)
+    names = interpret(Shape(believes_defaults=True), facts, statements, {**_unknown(statements), images: given})
+    value = names.get(tokens)
     if not isinstance(value, Tensor) or value.open:
         return ""
     return (
@@ -213,7 +221,12 @@ class Shape(Domain[Value]):
                 return self._sizes(_named(owner, scope))
             case ast.Attribute() if name := scope.attribute(node):
                 return _as_token(name, scope.held(name))
-            case ast.Attribute(value=owner, attr="T" | "mT"):
+            case ast.Attribute(value=owner, attr="mT"):
+                value = scope.of(owner)
+                if not isinstance(value, Tensor) or value.open or len(value.dims) < 2:
+                    return None
+                return dimensions.transposed(value, [len(value.dims) - 2, len(value.dims) - 1])
+            case ast.Attribute(attr="T"):
                 return None
             case ast.Subscript(value=owner, slice=index):
                 value = scope.of(owner)
@@ -235,6 +248,13 @@ class Shape(Domain[Value]):
                 return dimensions.broadcast(left, right)
             case (Tensor() as tensor, Size()) | (Size(), Tensor() as tensor):
                 return tensor
+            case Items(), _ if isinstance(op, ast.Add):
+                whole = not left.open and isinstance(right, Items)
+                more = right.values if isinstance(right, Items) and not left.open else ()
+                open_ = not whole or (isinstance(right, Items) and right.open)
+                return Items((*left.values, *more), open_, left.mutable)
+            case (Items(mutable=mutable), _) | (_, Items(mutable=mutable)) if isinstance(op, ast.Add | ast.Mult):
+                return Items((), True, mutable)
             case Size(dim=one), Size(dim=other):
                 if isinstance(op, ast.Mult) and one.size is not None and other.size is not None:
                     return Size(dimensions.merged([one, other]))
@@ -249,6 +269,10 @@ class Shape(Domain[Value]):
         known = value.values[:count] if isinstance(value, Items) else ()
         return [*known, *[None] * (count - len(known))]
 
+    def element(self, iterable: ast.expr, scope: Scope[Value]) -> Value:
+        value = scope.of(iterable)
+        return scope.session.agreed(value.values) if isinstance(value, Items) and not value.open else None
+
     def leave(self, value: Value, depth: int) -> Value:
         match value:
             case Tensor(dims=dims, open=open_):
@@ -260,14 +284,18 @@ class Shape(Domain[Value]):
         return value
 
     def effects(self, nodes: Sequence[ast.AST], scope: Scope[Value]) -> None:
+        filled = set()
         for node in nodes:
             match node:
-                case ast.Assign(targets=[ast.Attribute() | ast.Subscript(), *_], value=ast.Name(name)):
-                    scope.touch({name})  # what holds it may change it at any time
+                case ast.Assign(targets=targets, value=value) if any(isinstance(t, ast.Attribute) for t in targets):
+                    # from now on others may change it: self.x = x
+                    scope.forget([n.id for n in ast.walk(value) if isinstance(n, ast.Name)])
                 case ast.Assign(targets=[ast.Tuple(elts=names)], value=ast.Attribute(ast.Name() as tensor, "shape")):
                     self._count(tensor, names, scope)
+                case ast.Assign(targets=[ast.Subscript() as target], value=given) if self._fills_rows(given, scope):
+                    filled.add(target)
                 case ast.Call(func=ast.Attribute(attr=name), args=args, keywords=[]) if name in IN_PLACE_METHODS:
-                    if not all(isinstance(scope.of(argument), Size) for argument in args):  # rows may mix
+                    if not all(self._fills_rows(argument, scope) for argument in args):
                         self._forget_all(scope)
                 case ast.Attribute(attr=name) if name.endswith("_") and name not in IN_PLACE_METHODS:
                     self._forget_all(scope)  # other names may mean the same tensor: x.squeeze_(0)
@@ -276,7 +304,8 @@ class Shape(Domain[Value]):
                 case ast.Attribute(ctx=ast.Store(), attr="data" | "shape"):
                     self._forget_all(scope)
                 case ast.Subscript(ctx=ast.Store(), value=owner) if not isinstance(scope.of(owner), Items):
-                    self._forget_all(scope)  # x[0] = y
+                    if node not in filled:
+                        self._forget_all(scope)  # x[0] = y
                 case ast.Call(func=ast.Attribute(value=ast.Name(name))) if dimensions.is_mutable(scope.names.get(name)):
                     self._forget_lists(scope)  # sizes.append(x)
                 case ast.AugAssign(target=ast.Name(name)) if dimensions.is_mutable(scope.names.get(name)):
@@ -284,6 +313,16 @@ class Shape(Domain[Value]):
                 case ast.Subscript(value=ast.Name(name), ctx=ast.Store() | ast.Del()):
                     if dimensions.is_mutable(scope.names.get(name)):
                         self._forget_lists(scope)
+
+    def _fills_rows(self, given: ast.expr, scope: Scope[Value]) -> bool:
+        """Whether a tensor that is filled with a value has each image in the row in which it had it before."""
+        value = scope.of(given)
+        return isinstance(value, Size) or (isinstance(value, Tensor) and _has_batch(value))
+
+    def _forget_all(self, scope: Scope[Value]) -> None:
+        """Forget all but numbers: any name may mean what changes."""
+        scope.touch(scope.names.keys())
+        scope.forget([name for name, value in scope.names.items() if not isinstance(value, Size)])
 
     def _count(self, tensor: ast.Name, targets: Sequence[ast.expr], scope: Scope[Value]) -> None:
         """``B, N, C = x.shape`` only goes well with as many dimensions."""
@@ -306,10 +345,6 @@ class Shape(Domain[Value]):
         lists = {name for name, value in scope.names.items() if dimensions.is_mutable(value)} if given else set()
         return lists | {name for name, value in scope.names.items() if value in given}
 
-    def _forget_all(self, scope: Scope[Value]) -> None:
-        scope.touch(scope.names.keys())
-        scope.forget([name for name, value in scope.names.items() if not isinstance(value, Size)])
-
     def _forget_lists(self, scope: Scope[Value]) -> None:
         """Forget every list: another name may mean the one that changes."""
         scope.forget([name for name, value in scope.names.items() if dimensions.is_mutable(value)])
@@ -320,7 +355,11 @@ class Shape(Domain[Value]):
         if not isinstance(owner, Tensor):
             return self._shaped(name, call, scope)
         numbers = [dimensions.dimension(owner, argument) for argument in call.args]
+        if name in BROADCASTING:
+            return self._broadcast(owner, call.args, call.keywords, scope)
         match name:
+            case "type" if not call.args and not call.keywords:
+                return None  # a text
             case "size":
                 index = dimensions.argument_of(call, 0, "dim")
                 sizes = self._sizes(_named(call.func.value, scope)) if isinstance(call.func, ast.Attribute) else None
@@ -356,6 +395,17 @@ class Shape(Domain[Value]):
                 )
         return owner if name in SHAPE_KEEPING_METHODS else None
 
+    def _broadcast(
+        self, owner: Tensor, arguments: Sequence[ast.expr], keywords: Sequence[ast.keyword], scope: Scope[Value]
+    ) -> Value:
+        """What ``masked_fill`` and the like make of a tensor and what else they are given."""
+        value: Value = owner
+        for given in (*arguments, *(keyword.value for keyword in keywords)):
+            other = scope.of(given)
+            if not isinstance(other, Nothing):
+                value = self._operation(ast.Add(), value, other)
+        return value
+
     def _one_by_one(self, call: ast.Call, scope: Scope[Value]) -> Sequence[Value]:
         """What is known of the arguments of a call, or of the elements of the one tuple that it is given."""
         return [scope.of(argument) for argument in dimensions.one_list(call)]
@@ -380,12 +430,14 @@ class Shape(Domain[Value]):
         if path == "torch.nn.Parameter":
             return given
         if head in ("torch", "torch.nn.functional") and isinstance(given, Tensor):
+            if any(keyword.arg == "return_indices" for keyword in call.keywords):
+                return None
+            if name in BROADCASTING:
+                return self._broadcast(given, call.args[1:], call.keywords, scope)
             if name in SHAPE_KEEPING_FUNCTIONS:
                 return given
             if name == "pad":
                 return dimensions.padded(given, call)
-            if any(keyword.arg == "return_indices" for keyword in call.keywords):
-                return None
             if name in ("interpolate", "upsample", "conv2d", "conv1d", "max_pool2d", "avg_pool2d"):
                 return dimensions.resized(given, int(name[-2]) if name.endswith("d") else 0, call, mixes="conv" in name)
             if name in ("flatten", "transpose", "permute", "reshape", "unsqueeze", "squeeze", "mean", "sum"):

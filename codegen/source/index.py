@@ -15,10 +15,11 @@ from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, TypeGuard
+from typing import Any
 
 from codegen.errors import TimmSplitError
 from codegen.source.imports import Import, imports, source_module
+from codegen.source.stores import Stores
 from codegen.syntax.bindings import bound_names
 from codegen.syntax.parsing import parse
 from codegen.types import Place, Release
@@ -53,7 +54,9 @@ class Class:
             elif isinstance(statement, ast.Assign | ast.AnnAssign):
                 targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
                 found.update({name: statement for target in targets for name in bound_names(target)})
-        return found
+            else:
+                found.update(dict.fromkeys(bound_names(statement), statement))
+        return {**found, **self.module.patches.get(self.name, {})}
 
     @property
     def constructor(self) -> ast.FunctionDef | None:
@@ -91,47 +94,10 @@ class Class:
         mentions.subtract(value.id for value in spread if isinstance(value, ast.Name))
         return mentions
 
-    @property
-    def attributes(self) -> Mapping[str, tuple[ast.expr, ...]]:
-        """What the methods assign to each attribute of ``self``."""
-        return self._stores[0]
-
-    @property
-    def appended(self) -> Mapping[str, tuple[ast.Call, ...]]:
-        """What the methods append to each attribute of ``self``, as far as it is made on the spot."""
-        return self._stores[1]
-
     @cached_property
-    def _stores(self) -> tuple[Mapping[str, tuple[ast.expr, ...]], Mapping[str, tuple[ast.Call, ...]]]:
-        values: dict[str, tuple[ast.expr, ...]] = {}
-        appended: dict[str, tuple[ast.Call, ...]] = {}
-        for function in self.members.values():
-            local: dict[str, ast.expr] = {}
-            stored: list[tuple[str, ast.expr]] = []
-            for node in _stores_in(function):
-                match node:
-                    case ast.Assign(targets=targets, value=value):
-                        for target in targets:
-                            if isinstance(target, ast.Name):
-                                local[target.id] = value
-                            elif _is_attribute_of_self(target):
-                                stored.append((target.attr, value))
-                    case ast.AnnAssign(target=target, value=ast.expr() as value) if _is_attribute_of_self(target):
-                        stored.append((target.attr, value))
-                    case ast.Call(
-                        func=ast.Attribute(value=ast.Name(id="self"), attr="register_parameter" | "register_buffer"),
-                        args=[ast.Constant(value=str(name)), *_],
-                    ):
-                        stored.append((name, ast.Call(ast.Name("Parameter", ast.Load()), [], [])))
-                    case ast.Call(func=ast.Attribute(value=owner, attr="append"), args=[ast.Call() as element]) if (
-                        _is_attribute_of_self(owner)
-                    ):
-                        appended[owner.attr] = (*appended.get(owner.attr, ()), element)
-            for name, value in stored:
-                # self.proj = new_proj: what that is was said a few lines above
-                said = local.get(value.id) if isinstance(value, ast.Name) else None
-                values[name] = (*values.get(name, ()), said if isinstance(said, ast.Call) else value)
-        return values, appended
+    def stores(self) -> Stores:
+        """What the methods store on ``self``, and in what its attributes hold."""
+        return Stores.of(self.members.values())
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,6 +142,17 @@ class Module:
         return self._top_level[1]
 
     @cached_property
+    def patches(self) -> Mapping[str, Mapping[str, ast.stmt]]:
+        """What the top level gives classes after they are made, ``PatchEmbed.forward = ...``, by class and name."""
+        found: dict[str, dict[str, ast.stmt]] = {}
+        for statement, _ in _statements(self.tree.body):
+            for target in statement.targets if isinstance(statement, ast.Assign) else ():
+                match target:
+                    case ast.Attribute(value=ast.Name(id=name), attr=attr):
+                        found.setdefault(name, {})[attr] = statement
+        return found
+
+    @cached_property
     def rebound(self) -> frozenset[str]:
         """Names that some function of the module assigns through ``global``: a copy of their value goes stale."""
         if not _GLOBAL.search(self.text):
@@ -217,6 +194,8 @@ class Module:
         Returns:
             The full name; empty where the name is bound in several ways or may come from a ``from ... import *``.
         """
+        if name in self.rebound:
+            return ""
         found = self.import_of(name)
         if found is not None:
             return ".".join(filter(None, [found.module, found.name, rest]))
@@ -305,6 +284,8 @@ class Index:
         """The function that a name stands for in a module, followed through imports, and the module it stands in."""
         for _ in range(8):
             nodes = module.bindings.get(name, [])
+            if name in module.rebound:
+                return None
             if len(nodes) == 1 and isinstance(nodes[0], ast.FunctionDef):
                 return module, nodes[0]
             origin = module.import_of(name)
@@ -401,32 +382,6 @@ def parse_source(text: str, path: str) -> ast.Module:
             f"If it is written for a newer Python than this one "
             f"({sys.version_info.major}.{sys.version_info.minor}), run timm-split with that Python."
         ) from error
-
-
-def _is_attribute_of_self(node: ast.expr) -> TypeGuard[ast.Attribute]:
-    return isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "self"
-
-
-# What holds no statement and no call, or none that could store anything.
-_LEAVES = frozenset(
-    {ast.Name, ast.Constant, ast.Load, ast.Store, ast.Del, ast.arguments, ast.Pass, ast.Break, ast.Continue}
-    | {ast.Global, ast.Nonlocal, ast.Import, ast.ImportFrom}
-    | {kind for kinds in (ast.operator, ast.boolop, ast.unaryop, ast.cmpop) for kind in kinds.__subclasses__()}
-)
-
-
-def _stores_in(function: ast.AST) -> Iterator[ast.AST]:
-    """The assignments and calls in code, in the order of ``ast.walk``, which takes longer: most of a run's time."""
-    pending = [function]
-    for node in pending:  # it grows while it is read
-        if isinstance(node, (ast.Assign, ast.AnnAssign, ast.Call)):
-            yield node
-        for name in node._fields:
-            value = getattr(node, name, None)
-            if type(value) is list:
-                pending += [inner for inner in value if isinstance(inner, ast.AST) and type(inner) not in _LEAVES]
-            elif isinstance(value, ast.AST) and type(value) not in _LEAVES:
-                pending.append(value)
 
 
 def _statements(body: Sequence[ast.stmt], certain: bool = True) -> Iterator[tuple[ast.stmt, bool]]:
