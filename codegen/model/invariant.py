@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 
+from codegen.model.effects import effects, may_meet
 from codegen.model.facts import UNKNOWN, Facts
 from codegen.syntax.dataflow import dotted
 
@@ -51,29 +52,20 @@ def _is_plain(facts: Facts, node: ast.AST) -> bool:
     return False
 
 
-def is_invariant(
-    facts: Facts, value: ast.expr, others: Iterable[ast.stmt], between: Iterable[ast.stmt], *, may_run: bool = False
-) -> bool:
-    """Whether an expression of ``self`` gives the same value after some statements as before them.
+def is_invariant(facts: Facts, value: ast.expr, others: Sequence[ast.stmt]) -> bool:
+    """Whether an expression of ``self`` gives the same value whatever some statements do in between.
 
     Args:
         facts: The class.
         value: An expression that depends on ``self`` alone.
-        others: All other statements of the embedding: what gives the same object another name may change it.
-        between: Those of them that lie between the two times.
-        may_run: Whether they may run the modules that the expression names.
+        others: Statements that may run before it is evaluated again.
     """
-    seen = set(_seen(value))
-    heads = {path.partition(".")[0] for path in seen}
-    if UNKNOWN in heads or heads & facts.methods or any(_is_property(facts, path) for path in seen):
+    heads = {path.partition(".")[0] for path in _seen(value)}
+    if UNKNOWN in heads or heads & facts.methods or any(_is_property(facts, path) for path in _seen(value)):
         return False
-    for statement in between:
-        runs = {attribute.partition(".")[0] for attribute in facts.runs(statement)}
-        if UNKNOWN in runs or any(facts.calls(statement)) or (runs & heads and not may_run):
-            return False
-        if any(isinstance(n, ast.Attribute) and not isinstance(n.ctx, ast.Load) for n in ast.walk(statement)):
-            return False
-    return may_run or not any(seen & set(_named(statement)) for statement in others)
+    looked = effects(facts, [ast.Expr(value)])
+    written = effects(facts, others).writes
+    return not looked.writes and not any(may_meet(facts, read, place) for read in looked.reads for place in written)
 
 
 def _seen(value: ast.AST) -> Iterator[str]:
@@ -88,20 +80,6 @@ def _seen(value: ast.AST) -> Iterator[str]:
             return
     for child in ast.iter_child_nodes(value):
         yield from _seen(child)
-
-
-def _named(node: ast.AST) -> Iterator[str]:
-    """Paths from ``self`` whose objects a statement takes, rather than calls."""
-    match node:
-        case ast.Attribute() if dotted(node).startswith("self."):
-            yield dotted(node).removeprefix("self.")
-            return
-        case ast.Call(func=ast.Attribute() as function):
-            for child in [*node.args, *node.keywords, *([] if dotted(function) else [function])]:
-                yield from _named(child)
-            return
-    for child in ast.iter_child_nodes(node):
-        yield from _named(child)
 
 
 def _is_property(facts: Facts, path: str) -> bool:

@@ -97,3 +97,96 @@ TENSOR_MODULES = (
         """
     )
 )
+
+# Effects
+
+PURE_LIBRARIES = frozenset(
+    {"torch", "math", "einops", "numpy", "functools", "itertools", "operator", "typing", "collections", "logging"}
+    | {"warnings", "apex"}
+)
+"""Libraries whose functions leave alone what they are given, but for names with a ``_`` at their end."""
+ALLOCATING_FUNCTIONS = _names(
+    """
+    cat concat stack zeros ones empty full rand randn arange linspace tensor zeros_like ones_like empty_like full_like
+    rand_like randn_like where matmul bmm einsum sum mean cumsum gather outer randperm bernoulli interpolate pad
+    conv1d conv2d conv3d linear layer_norm batch_norm group_norm rms_norm scaled_dot_product_attention unfold fold
+    grid_sample embedding one_hot max_pool1d max_pool2d avg_pool1d avg_pool2d adaptive_avg_pool1d adaptive_avg_pool2d
+    gelu softmax log_softmax normalize fused_layer_norm_affine fused_rms_norm_affine fused_rms_norm
+    """
+)
+"""Functions of torch and its kin whose result is a tensor of its own."""
+ALLOCATING_METHODS = _names(
+    """
+    clone mean sum prod matmul bmm new_zeros new_ones new_full new_empty size dim numel stride item norm amax amin
+    argmax argmin softmax log_softmax sigmoid cumsum repeat repeat_interleave index_select eq ne lt le gt ge
+    abs neg exp log sqrt rsqrt pow add sub mul div tanh relu masked_fill clamp floor ceil round std var tril triu flip
+    roll prod logical_not logical_and logical_or where gather scatter sin cos square erf
+    """
+)
+"""Methods of tensors whose result is a tensor of its own, or a number."""
+TORCH_SETTERS = (
+    "set_",
+    "manual_seed",
+    "seed",
+    "use_deterministic",
+    "enable_",
+    "disable_",
+    "load",
+    "save",
+    "register_",
+    "compile",
+)
+"""Functions of torch, by how their names begin, that change how it works from then on, or have code of others run."""
+TORCH_WRAPPERS = _names("DataParallel Module ModuleList ModuleDict Sequential ParameterList ParameterDict")
+"""Modules of torch that run, or hold, what they are given."""
+TORCH_HANDING_ON = _names(
+    """
+    Identity Dropout Dropout1d Dropout2d Dropout3d AlphaDropout FeatureAlphaDropout Flatten Unflatten ReLU ReLU6
+    Hardtanh Hardswish Hardsigmoid SiLU Mish ELU SELU CELU LeakyReLU RReLU Threshold
+    """
+)
+"""Modules of torch that may give back the tensor that they are given, or another view of it."""
+PURE_BUILTINS = _names(
+    """
+    abs all any bool bytes dict divmod enumerate filter float format frozenset id int isinstance issubclass len list map
+    max min pow range repr reversed round set slice sorted str sum tuple type zip callable complex hash ord chr iter
+    """
+)
+"""Functions of Python that leave alone what they are given."""
+MUTATING_METHODS = _names(
+    """
+    append extend insert pop remove clear update setdefault add discard sort reverse popitem appendleft popleft
+    extendleft rotate __setitem__ __delitem__ send throw close write
+    """
+)
+"""Methods of Python's containers that change them."""
+PURE_METHODS = _names(
+    """
+    get items keys values copy index count split rsplit join format startswith endswith strip lower upper replace
+    size dim numel ndimension stride type item tolist numpy unbind chunk tensor_split unfold
+    new view_as reshape_as broadcast_to diagonal cross addmm baddbmm addcmul masked_select nonzero unique topk sort
+    median min max logical_not logical_and logical_or isnan isinf element_size data_ptr is_contiguous is_floating_point
+    get_device square sign sin cos cumprod logsumexp nan_to_num diff tile softplus group __len__ __contains__
+    moveaxis swapdims fill_diagonal T mT H expm1 log1p log2 erf atan2 lerp clip clamp_min clamp_max fmod remainder
+    mH isfinite any all cross dot outer mv trace argwhere hex fromkeys is_complex __getitem__
+    """
+)
+"""Methods of tensors, texts and containers that leave them as they are."""
+READING_MODULE_METHODS = _names(
+    """
+    parameters named_parameters buffers named_buffers modules named_modules children named_children state_dict
+    get_submodule get_parameter get_buffer extra_repr values items keys
+    """
+)
+"""Methods of ``nn.Module`` that look at it and hand on what it holds."""
+MODULE_METHODS = _names(
+    """
+    add_module register_module register_parameter register_buffer apply cuda ipu xpu mtia cpu type float double half
+    bfloat16 to to_empty requires_grad_ zero_grad share_memory load_state_dict set_submodule set_extra_state
+    get_extra_state compile register_forward_hook register_forward_pre_hook register_full_backward_hook
+    register_full_backward_pre_hook register_backward_hook register_state_dict_pre_hook
+    register_load_state_dict_pre_hook register_load_state_dict_post_hook append extend insert pop clear update
+    popitem setdefault
+    """
+)
+"""Methods of ``nn.Module`` and its containers that change it or have code of others run."""

@@ -202,8 +202,7 @@ def _arms(facts: Facts, statements: tuple[Statement, ...], number: int, tokens: 
     if not depends_on_self_alone(facts, question):
         raise Refused(statement.place, changing)
     left, right = (_cut(facts, arm, tokens, counter) for arm in (body, orelse))
-    between = [s.tree for s in (*left.embed, *right.embed)]
-    if not is_invariant(facts, question, between, between):
+    if not is_invariant(facts, question, [s.tree for s in (*statements[:number], *left.embed, *right.embed)]):
         raise Refused(statement.place, changing)
     if left.tokens != right.tokens:
         raise Refused(statement.place, f"its arms name the tokens differently, {left.tokens} and {right.tokens}")
@@ -242,7 +241,8 @@ def _peel(facts: Facts, statements: tuple[Statement, ...], number: int, tokens: 
     for inner in head:
         if any(isinstance(node, ast.Break | ast.Continue | ast.Lambda) for node in ast.walk(inner)):
             raise Refused(Place(statement.place.file, inner.lineno), "the head of the loop may leave it")
-    if not is_invariant(facts, tree.iter, head, head, may_run=True) or first.length & flow(head).may_bind:
+    before = [s.tree for s in statements[:number]]
+    if not is_invariant(facts, tree.iter, [*before, *head]) or first.length & flow(head).may_bind:
         raise Refused(statement.place, "the head of the loop may change what the loop is over")
     counted = statement if first.counts else count_rounds(statement, first.index)
     guarded = guard_loop_head(counted, length, f"{first.index} > 0")

@@ -223,9 +223,7 @@ def _way(
     counts = Counter(name for s in embed for name in set(bound_names(s.tree)))
     once = all(counts[other] == 1 for other in bound_names(tree))
     looks = _binds_names_alone(tree) and depends_on_self_alone(facts, tree.value)
-    others = [s.tree for s in embed if s is not definition]
-    later = [s.tree for s in embed[embed.index(definition) + 1 :]]
-    if once and looks and is_invariant(facts, tree.value, others, later):
+    if once and looks and is_invariant(facts, tree.value, [s.tree for s in embed if s is not definition]):
         return _Recomputation(definition, definition.code, "it looks at self alone")
     if looks:
         return "it looks at self, which may have changed when the stages look"

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from codegen.model.annotations import annotate
 from codegen.model.facts import Facts, Role
 from codegen.model.shape import token_order
-from codegen.model.state import check_state
 from codegen.model.steps import Step, holds_position, quoted, through_views, walk
 from codegen.split.boundary import Refused
 from codegen.split.crossing import Crossing, cross
+from codegen.split.state import check_state
 from codegen.syntax.dataflow import Unsound
 from codegen.syntax.statements import Statement
 from codegen.types import Absence, Field, Method, Parameter, Patches
@@ -72,7 +72,7 @@ def split_patches(
         end = Statement(f"return {', '.join(coarse.fields)}", statements[-1].last)  # so that these names are read
         made, later = statements[: cut.length], (*statements[cut.length :], end)
         crossing = cross(facts, made, later, parameters, cut.tokens)
-        check_state(facts, [s.tree for s in crossing.embed], [s.tree for s in crossing.stages])
+        check_state(facts, crossing, [parameter.name for parameter in parameters])
     except Refused as refused:
         return Absence(refused.reason)
     except Unsound as unsound:

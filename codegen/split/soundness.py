@@ -16,6 +16,12 @@ _PLAIN_BASES = frozenset({"nn.Module", "torch.nn.Module", "Module", "object", "A
 
 # Builtins that see the frame or the class they are called from.
 _FRAME = frozenset({"locals", "vars", "dir", "globals", "eval", "exec", "super", "__class__", "breakpoint"})
+_MUTABLE = {
+    "list": (ast.List, ast.ListComp),
+    "dictionary": (ast.Dict, ast.DictComp),
+    "set": (ast.Set, ast.SetComp),
+    "generator": (ast.GeneratorExp,),
+}
 # Builtins whose meaning the analysis relies on.
 _TRUSTED = CONSUMERS | {"len", "isinstance", "getattr", "hasattr", "type", "print", "range", "enumerate", "zip"}
 
@@ -60,6 +66,11 @@ def check_method(function: ast.stmt) -> ast.FunctionDef:
         for node in ast.walk(default) if default is not None else ():
             if isinstance(node, ast.Call):
                 raise Unsound(node, "a default value is the result of a call, which would be evaluated again")
+            kind = next((name for name, kinds in _MUTABLE.items() if isinstance(node, kinds)), "")
+            if kind:
+                raise Unsound(
+                    node, f"a default value is a {kind}: each of the two methods would have a {kind} of its own"
+                )
     return function
 
 

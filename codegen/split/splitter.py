@@ -11,7 +11,6 @@ from codegen.model.annotations import annotate
 from codegen.model.facts import Facts, Role
 from codegen.model.inputs import described, is_image_batch
 from codegen.model.shape import token_order
-from codegen.model.state import check_state
 from codegen.source.imports import Import
 from codegen.source.index import METHOD, Class, Index, Module
 from codegen.split.boundary import Cut, Refused, find_cut
@@ -20,6 +19,7 @@ from codegen.split.delegate import Delegation, find_delegate_cut, find_delegatio
 from codegen.split.masking import find_masking
 from codegen.split.patches import gives_position, split_patches
 from codegen.split.soundness import check_class, check_embed, check_imports, check_method, check_scope
+from codegen.split.state import check_state
 from codegen.syntax.dataflow import Flow, Unsound, flow, signature_names
 from codegen.syntax.statements import Body, Statement, read_method, source_lines
 from codegen.types import (
@@ -153,11 +153,11 @@ def split_class(facts: Facts, cls: Class, method: ast.stmt) -> Split:
     made = [s.tree for s in cut.embed]
     crossing = cross(code.facts, cut.embed, cut.stages, body.parameters, cut.tokens)
     check_embed([s.tree for s in crossing.embed])
-    check_state(code.facts, [s.tree for s in crossing.embed], [s.tree for s in crossing.stages])
     annotations = _annotations(function)
     kinds = annotate(code.facts, made, annotations, images.name)
     fields = tuple(Field(name, kinds.get(name) or "Any") for name in crossing.fields)
     imports = _imports(facts, cls, function, code, whole)
+    check_state(code.facts, crossing, [parameter.name for parameter in body.parameters])
     image_batch = is_image_batch(cls.module.name, images.name, annotations[images.name])
     told = [p for p in body.parameters if p is not images or not image_batch]  # an image batch needs no text
     parameters = {p.name: p for p in body.parameters}

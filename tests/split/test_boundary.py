@@ -43,6 +43,8 @@ def source(body: str, modules: dict[str, str], matcher: str = "", methods: str =
         "import torch\nfrom torch import nn\nfrom timm.layers import PatchDropout\n\n"
         "def add_pos_embed(x): return x\n\n"
         "class Block(nn.Module):\n    def forward(self, x): return x\n\n"
+        "class PatchEmbed(Block): pass\n\n"
+        "class Stem(Block): pass\n\n"
         "class Tiny(nn.Module):\n"
         + method("__init__(self)", made)
         + (method("group_matcher(self, coarse=False)", matcher) if matcher else "")

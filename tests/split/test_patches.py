@@ -53,7 +53,9 @@ def test_the_patches_are_complete_before_the_prefix_tokens():
 
 
 def test_prefix_tokens_alone_are_reason_enough():
-    split = split_of(tiny("x = self.patch_embed(x)\nx = self.join(self.cls_token, x)" + BLOCKS, cls_token=TOKEN))
+    join = "def join(self, token, x): return torch.cat((token, x), 1)"
+    body = "x = self.patch_embed(x)\nx = self.join(self.cls_token, x)" + BLOCKS
+    split = split_of(tiny(body, methods=join, cls_token=TOKEN))
     assert isinstance(split.patches, Patches)
     assert not split.position
 

@@ -8,11 +8,12 @@ from codegen.types import Imported, Inherited, Refusal, Split
 
 MODEL = """
 import torch
+from torch.nn import Conv2d, Sequential
 from .layers import checkpoint
 
 class Tiny:
     def __init__(self):
-        self.patch_embed = PatchEmbed()
+        self.patch_embed = Conv2d(3, 8, 2, 2)
         self.blocks = Sequential(*blocks)
 
     def forward_features(self, x, mask=None):

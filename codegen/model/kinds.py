@@ -1,0 +1,328 @@
+"""What modules an attribute may hold, by everything that the class ever binds it to, lists and factories included."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from codegen.model.facts import Facts
+from codegen.model.library import PURE_LIBRARIES, TORCH_HANDING_ON, TORCH_WRAPPERS
+from codegen.source.index import Class, Module
+from codegen.syntax.dataflow import dotted
+
+Kind = Class | str
+"""A class of the release; ``torch`` for a module of torch that makes another tensor of what it is given, ``view`` for
+one that may hand it on, ``inner`` for a function that is made in the method, ``box`` for a list or the like that is
+made in the method, ``?`` for what is not known."""
+
+CONTAINERS = frozenset({"Sequential", "ModuleList", "ModuleDict"})
+_FUNCTIONS = 8  # that call each other to make a module
+# Believed are the names of what a constructor is given to choose from: they make modules that compute and no more.
+CHOICES = re.compile(
+    r"(^|_)(norm|act|drop|dropout|conv|pool|aa|bn|ln)(\d?d?|_layer|_cls|_fn)*$|(^|_)(norm|act|activation)_"
+)
+_NUMBERS = frozenset({"int", "float", "bool", "str", "len", "max", "min", "sum", "range", "round", "isinstance"})
+
+
+def kinds_of(facts: Facts, attribute: str) -> frozenset[Kind]:
+    """What modules an attribute of a class may hold; of a container what it holds. Numbers and tensors are none.
+
+    A constructor's argument that chooses a class, ``embed_layer=PatchEmbed``, is taken to be what it is by default.
+    """
+    memory, key = facts.index.memory, ("kinds", id(facts.cls), attribute)
+    if key in memory:
+        known: frozenset[Kind] = memory[key]
+        return known
+    open_: set[object] = memory.setdefault("kinds being found out", set())
+    if key in open_:
+        return frozenset()  # self.layers = self.layers[:2]: it holds what it holds otherwise
+    open_.add(key)
+    found = frozenset(_find(facts, attribute))
+    open_.discard(key)
+    if not open_:
+        memory[key] = found
+    return found
+
+
+def _find(facts: Facts, attribute: str) -> Iterator[Kind]:
+    if attribute not in facts.values and not facts.has_member(attribute):
+        yield "?"
+    for cls in facts.lineage:
+        for method in cls.members.values():
+            if isinstance(method, ast.FunctionDef):
+                made = _Making(facts, cls.module, _bindings(method), attribute)
+                for value in _stored(method, attribute):
+                    yield from made.of(value)
+
+
+def children_of(facts: Facts) -> frozenset[Kind]:
+    """What a class that derives from ``nn.Sequential`` may hold."""
+    memory, key = facts.index.memory, ("children", id(facts.cls))
+    if key not in memory:
+        memory[key] = frozenset({"?"})
+        found: set[Kind] = set()
+        for cls in facts.lineage:
+            for method in cls.members.values():
+                if isinstance(method, ast.FunctionDef):
+                    made = _Making(facts, cls.module, _bindings(method), "")
+                    found.update(kind for value in _registered(method) for kind in made.of(value))
+        memory[key] = frozenset(found)
+    kinds: frozenset[Kind] = memory[key]
+    return kinds
+
+
+def _registered(method: ast.FunctionDef) -> Iterator[ast.expr]:
+    for node in ast.walk(method):
+        match node:
+            case ast.Assign(targets=[ast.Attribute(value=ast.Name("self"))], value=ast.Call() as value):
+                yield value
+            case ast.Call(func=ast.Attribute(value=ast.Name("self"), attr=attr), args=args) if attr in _PUTS:
+                yield from args
+            case ast.Call(func=ast.Attribute(value=ast.Call(func=ast.Name("super")), attr="__init__"), args=args):
+                yield from args
+            case ast.Call(func=ast.Attribute(attr="__init__"), args=[ast.Name("self"), *args]):
+                yield from args
+
+
+def _stored(method: ast.FunctionDef, attribute: str) -> Iterator[ast.expr]:
+    """What a method binds to an attribute, or puts into what it holds."""
+    path = f"self.{attribute}"
+    for node in ast.walk(method):
+        match node:
+            case ast.Assign(targets=targets, value=value):
+                for target in targets:
+                    if dotted(target) == path or (isinstance(target, ast.Subscript) and dotted(target.value) == path):
+                        yield value
+                    elif isinstance(target, ast.Tuple | ast.List):
+                        yield from _unpacked(target, value, path)
+            case ast.AnnAssign(target=target, value=ast.expr() as value) | ast.AugAssign(target=target, value=value):
+                if dotted(target) == path:
+                    yield value
+            case ast.For(target=target) | ast.withitem(optional_vars=ast.expr() as target):
+                if path in {dotted(inner) for inner in ast.walk(target)}:
+                    yield _OPEN
+            case ast.Call(func=ast.Name("setattr"), args=[ast.Name("self"), ast.Constant(value=name), value]):
+                if name == attribute:
+                    yield value
+            case ast.Call(func=ast.Attribute(ast.Name("self"), attr), args=[ast.Constant(value=name), *args]):
+                if name == attribute and attr in ("add_module", "register_module"):
+                    yield from args
+            case ast.Call(func=ast.Attribute(value=owner, attr=attr), args=args) if dotted(owner) == path:
+                if attr in _PUTS:
+                    yield from args
+
+
+def _unpacked(target: ast.Tuple | ast.List, value: ast.expr, path: str) -> Iterator[ast.expr]:
+    plain = isinstance(value, ast.Tuple | ast.List) and len(value.elts) == len(target.elts)
+    for number, element in enumerate(target.elts):
+        if dotted(element) == path:
+            yield value.elts[number] if plain and isinstance(value, ast.Tuple | ast.List) else _OPEN
+
+
+_PUTS = frozenset({"append", "insert", "extend", "add_module", "register_module", "update"})
+_OPEN = ast.Lambda(ast.arguments([], [], None, [], [], None, []), ast.Constant(None))  # stands for what is not known
+
+
+def _bindings(function: ast.FunctionDef) -> Mapping[str, list[ast.expr]]:
+    """What the variables of a function may be bound to, or what is put into what they hold."""
+    found: dict[str, list[ast.expr]] = {}
+    args = function.args
+    positional = [*args.posonlyargs, *args.args]
+    defaults = dict(zip((p.arg for p in reversed(positional)), reversed(args.defaults), strict=False))
+    defaults |= {p.arg: d for p, d in zip(args.kwonlyargs, args.kw_defaults, strict=True) if d is not None}
+    for parameter in [*positional, *args.kwonlyargs, args.vararg, args.kwarg]:
+        if parameter is not None:
+            found[parameter.arg] = [defaults.get(parameter.arg, _OPEN)]
+    for node in ast.walk(function):
+        match node:
+            case ast.Assign(targets=targets, value=value):
+                for target in targets:
+                    if isinstance(target, ast.Name):
+                        found.setdefault(target.id, []).append(value)
+                    for inner in target.elts if isinstance(target, ast.Tuple | ast.List) else ():
+                        if isinstance(inner, ast.Name):
+                            found.setdefault(inner.id, []).append(_OPEN)
+            case (
+                ast.AugAssign(target=ast.Name(id=name), value=value)
+                | ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value)
+            ):
+                found.setdefault(name, []).append(value)
+            case ast.For(target=target, iter=iterable) | ast.comprehension(target=target, iter=iterable):
+                for part in ast.walk(target):
+                    if isinstance(part, ast.Name):
+                        found.setdefault(part.id, []).append(iterable)
+            case ast.Call(func=ast.Attribute(value=ast.Name(id=name), attr=attr), args=values) if attr in _PUTS:
+                found.setdefault(name, []).extend(values)
+            case ast.NamedExpr(target=ast.Name(id=name), value=value):
+                found.setdefault(name, []).append(value)
+            case ast.ImportFrom(level=0, module=str(module), names=names):
+                for alias in names:
+                    found.setdefault(alias.asname or alias.name, []).append(_Imported(module, alias.name))
+    return found
+
+
+class _Imported(ast.expr):
+    """A class that a function imports for itself."""
+
+    def __init__(self, module: str, name: str) -> None:
+        super().__init__()
+        self.module, self.name = module, name
+
+
+@dataclass(eq=False)
+class _Making:
+    """What the expressions of one function may make.
+
+    Attributes:
+        facts: The class whose modules are made.
+        module: Where the function stands.
+        values: What its variables may be bound to.
+        attribute: What is being made, for the name that it goes by.
+        depth: How many functions call each other.
+    """
+
+    facts: Facts
+    module: Module
+    values: Mapping[str, list[ast.expr]]
+    attribute: str
+    depth: int = 0
+
+    def of(self, node: ast.expr, seen: frozenset[str] = frozenset()) -> Iterator[Kind]:
+        match node:
+            case ast.Call(func=function, args=args, keywords=keywords):
+                yield from self.call(function, [*args, *(keyword.value for keyword in keywords)], seen)
+            case ast.Name(id=name) if name in self.values:
+                if name not in seen:
+                    for value in self.values[name]:
+                        yield from self.of(value, seen | {name})
+            case ast.Attribute() if dotted(node).startswith("self.") and dotted(node).count(".") == 1:
+                yield from kinds_of(self.facts, dotted(node).removeprefix("self."))
+            case ast.IfExp(body=body, orelse=orelse):
+                yield from (*self.of(body, seen), *self.of(orelse, seen))
+            case ast.BoolOp(values=parts) | ast.List(elts=parts) | ast.Tuple(elts=parts) | ast.Set(elts=parts):
+                for part in parts:
+                    yield from self.of(part, seen)
+            case ast.Dict(values=parts):
+                for part in parts:
+                    yield from self.of(part, seen)
+            case ast.ListComp(elt=part) | ast.GeneratorExp(elt=part) | ast.DictComp(value=part):
+                yield from self.of(part, seen)
+            case ast.Starred(value=inner) | ast.Subscript(value=inner) | ast.NamedExpr(value=inner):
+                yield from self.of(inner, seen)
+            case ast.BinOp(left=left, right=right):
+                for part in (left, right):
+                    if not isinstance(part, ast.Name | ast.Constant | ast.Attribute):
+                        yield from self.of(part, seen)
+            case ast.Attribute() | ast.Name():
+                head, _, rest = dotted(node).partition(".")
+                if not (head and head not in self.values and self._is_pure(self.module.origin(head, rest))):
+                    yield "?"
+            case ast.Constant() | ast.Compare() | ast.UnaryOp() | ast.JoinedStr():
+                return
+            case _:
+                yield "?"
+
+    def call(self, function: ast.expr, arguments: list[ast.expr], seen: frozenset[str]) -> Iterator[Kind]:
+        """What a call makes."""
+        name = dotted(function)
+        head, _, rest = name.partition(".")
+        for value in self.values.get(head, ()):
+            if isinstance(value, _Imported):
+                source = self.facts.index.module(value.module)
+                found_class = self.facts.index.resolve(source, value.name) if source is not None and not rest else None
+                yield "?" if found_class is None else found_class
+                return
+        if head == "self" and (method := self.facts.method(rest)) is not None:
+            yield from self.returned(method[0].module, method[1], rest)
+        elif not name or head == "self":
+            yield from (
+                self._by_name(name) if not isinstance(function, ast.Attribute) or name else self.of_method(function)
+            )
+        elif head in self.values:
+            yield from self.chosen(head, rest, seen) if not rest else ("?",)
+        elif (cls := self.facts.index.resolve(self.module, name)) is not None:
+            yield cls
+        elif (found := self.facts.index.function(self.module, name)) is not None:
+            yield from self.returned(*found, name)
+        else:
+            origin = self.module.origin(head, rest)
+            kind = origin.removeprefix("torch.nn.")
+            if origin.startswith("torch.nn.") and kind in CONTAINERS:
+                yield "view"
+                for argument in arguments:
+                    yield from self.of(argument, seen)
+            elif origin.startswith("torch.nn.") and "." not in kind and kind not in TORCH_WRAPPERS:
+                yield "view" if kind in TORCH_HANDING_ON else "torch"
+            elif origin == "collections.OrderedDict" or origin in _HOLDERS:
+                for argument in arguments:
+                    yield from self.of(argument, seen)
+            elif not (self._is_pure(origin) and not origin.startswith("torch.nn.")) and origin not in _NUMBERS:
+                yield from self._by_name(name)
+
+    def of_method(self, function: ast.Attribute) -> Iterator[Kind]:
+        """What a method of what a call gives makes: a tensor of a tensor, ``torch.linspace(...).view(-1)``."""
+        inner = function.value
+        while isinstance(inner, ast.Call | ast.Attribute | ast.Subscript | ast.BinOp):
+            path = dotted(inner.func) if isinstance(inner, ast.Call) else ""
+            head, _, rest = path.partition(".")
+            if path and head not in self.values and self._is_pure(self.module.origin(head, rest)):
+                return
+            inner = (
+                inner.left
+                if isinstance(inner, ast.BinOp)
+                else inner.func
+                if isinstance(inner, ast.Call)
+                else inner.value
+            )
+        yield "?"
+
+    def chosen(self, name: str, rest: str, seen: frozenset[str]) -> Iterator[Kind]:
+        """What a variable makes that stands for a class: ``embed_layer(...)``."""
+        classes = []
+        for value in self.values[name] if name not in seen else ():
+            target = (
+                value.args[0]
+                if isinstance(value, ast.Call) and dotted(value.func) in _PARTIAL and value.args
+                else value
+            )
+            found = self.facts.index.resolve(self.module, dotted(target)) if dotted(target) else None
+            head, _, tail = dotted(target).partition(".")
+            origin = self.module.origin(head, tail) if head and head not in self.values else ""
+            if found is not None:
+                classes.append(found)
+            elif origin.startswith("torch.nn.") and origin.removeprefix("torch.nn.") not in TORCH_WRAPPERS:
+                yield "view"
+            elif not isinstance(value, ast.Constant):
+                yield from self._by_name(name)
+        yield from classes
+        if not self.values[name]:
+            yield "?"
+
+    def _by_name(self, name: str) -> Iterator[Kind]:
+        last = name.rpartition(".")[2]
+        yield "view" if CHOICES.search(last) else "?"
+
+    def returned(self, module: Module, function: ast.FunctionDef, name: str) -> Iterator[Kind]:
+        """What a function of the release may return that makes a module."""
+        chooses = module.name.startswith("timm.") and CHOICES.search(name.rpartition(".")[2]) is not None
+        if chooses or self.depth >= _FUNCTIONS or function.decorator_list:
+            yield from self._by_name(name)
+            return
+        inner = _Making(self.facts, module, _bindings(function), self.attribute, self.depth + 1)
+        for node in ast.walk(function):
+            if isinstance(node, ast.Return) and node.value is not None:
+                yield from (
+                    "view" if k == "?" and CHOICES.search(name.rpartition(".")[2]) else k for k in inner.of(node.value)
+                )
+
+    @staticmethod
+    def _is_pure(origin: str) -> bool:
+        return origin.partition(".")[0] in PURE_LIBRARIES
+
+
+_HOLDERS = frozenset(
+    {"filter", "list", "tuple", "reversed", "zip", "enumerate", "sorted", "set", "dict", "iter", "next"}
+)
+_PARTIAL = frozenset({"partial", "functools.partial"})

@@ -1,0 +1,303 @@
+"""Which parts of a model may hold the same object: a rotary embedding that the stem and every block are given."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from codegen.model.facts import Facts
+from codegen.model.kinds import CHOICES, kinds_of
+from codegen.source.index import Class
+from codegen.syntax.dataflow import dotted
+
+_WHOLE = "self"
+
+
+def may_share(facts: Facts, one: str, other: str) -> bool:
+    """Whether what two attributes of a model hold may have an object in common.
+
+    They have if one is made from the other, or both from one variable that holds an object. What is given to a
+    constructor and only measured or called there (``dim``, ``norm_layer``) is no object that it keeps.
+
+    Args:
+        facts: The model's class.
+        one: An attribute.
+        other: Another; the same shares everything with itself.
+    """
+    first, second = _ingredients(facts, one), _ingredients(facts, other)
+    return _WHOLE in first | second or not first.isdisjoint(second)
+
+
+def _ingredients(facts: Facts, attribute: str) -> frozenset[str]:
+    """Names of the objects that the values of an attribute are made from, itself among them."""
+    memory, key = facts.index.memory, ("ingredients", id(facts.cls), attribute)
+    if key not in memory:
+        memory[key] = frozenset(_find(facts, attribute))
+    found: frozenset[str] = memory[key]
+    return found
+
+
+def _find(facts: Facts, attribute: str) -> Iterator[str]:
+    yield f"self.{attribute}"
+    if attribute not in facts.values and attribute != "training" and not facts.has_member(attribute):
+        yield _WHOLE  # made out of sight
+    for value in (*facts.values.get(attribute, ()), *facts.put(attribute)):
+        yield from _Objects(facts, facts.home(value)).of(value)
+    for cls in facts.lineage:
+        for method in cls.members.values():
+            yield from _put(_Objects(facts, cls), method, f"self.{attribute}")
+
+
+def _put(objects: _Objects, method: ast.stmt, attribute: str) -> Iterator[str]:
+    """The objects that a method binds to an attribute by their names, or puts into what it holds."""
+    for node in ast.walk(method):
+        match node:
+            case ast.Assign(targets=targets, value=value) if attribute in {dotted(target) for target in targets}:
+                others = [target for target in targets if dotted(target) != attribute]
+                for other in [*others, *([value] if isinstance(value, ast.Name) else [])]:
+                    yield from objects.of(other)
+            case ast.Call(func=ast.Attribute(value=owner), args=args) if dotted(owner) == attribute:
+                for value in args:
+                    yield from objects.of(value)
+            case ast.Assign(targets=[ast.Subscript(value=owner)], value=value) if dotted(owner) == attribute:
+                yield from objects.of(value)
+
+
+@dataclass(frozen=True)
+class _Objects:
+    """The objects that expressions of a class hand on.
+
+    Attributes:
+        facts: The model's class.
+        home: The class whose constructor makes them: that one, or one that it derives from.
+        seen: Variables that have been followed.
+    """
+
+    facts: Facts
+    home: Class
+    seen: set[str] = field(default_factory=set)
+
+    def of(self, value: ast.expr) -> Iterator[str]:
+        """Names of the objects that an expression hands on, and of those that they are made from."""
+        match value:
+            case ast.Name("self"):
+                yield _WHOLE
+            case ast.Name(id=name):
+                if name not in self.home.constructor_names or CHOICES.search(name):
+                    return
+                if _bound_to(self.home, name, self.facts) == "plain":
+                    return
+                made = list(_reaching(self.home.constructor, value))
+                yield from (f"{name} of line {node.lineno}" for node in made)
+                if name not in self.seen:
+                    self.seen.add(name)
+                    for source in made:
+                        yield from self.of(source) if isinstance(source, ast.Call | ast.List | ast.IfExp) else ()
+                    for added in self._added(name):
+                        yield from self.of(added)
+            case ast.Attribute() if dotted(value).startswith("self."):
+                attribute = dotted(value).split(".")[1]
+                if kinds_of(self.facts, attribute):
+                    yield f"self.{attribute}"
+            case ast.Call(func=function, args=args, keywords=keywords):
+                if isinstance(function, ast.Attribute) and dotted(function.value) != "self":
+                    yield from self.of(function.value)
+                pairs = [*enumerate(args), *((keyword.arg, keyword.value) for keyword in keywords)]
+                for place, given in pairs:
+                    bare = isinstance(given, ast.Name) and given.id != "self"
+                    if not bare or _keeps(self.facts, self.home, function, place, given):
+                        yield from self.of(given)
+            case ast.Lambda() | ast.ListComp() | ast.GeneratorExp() | ast.DictComp() | ast.SetComp():
+                for inner in (n for child in ast.iter_child_nodes(value) for n in ast.walk(child)):
+                    if isinstance(inner, ast.Call):
+                        yield from self.of(inner)
+            case ast.BinOp() | ast.Compare() | ast.Constant() | ast.Subscript():
+                return
+            case _:
+                for child in ast.iter_child_nodes(value):
+                    if isinstance(child, ast.expr):
+                        yield from self.of(child)
+
+    def _added(self, name: str) -> Iterator[ast.expr]:
+        """What the constructor puts into what a variable holds."""
+        for node in ast.walk(self.home.constructor or ast.Pass()):
+            match node:
+                case ast.Call(
+                    func=ast.Attribute(value=ast.Name(id=found), attr="append" | "insert" | "extend"), args=args
+                ) if found == name:
+                    yield from args
+                case ast.AugAssign(target=ast.Name(id=found), value=value) if found == name:
+                    yield value
+
+
+def _reaching(function: ast.FunctionDef | None, use: ast.Name) -> Iterator[ast.expr | ast.arg]:
+    """What a variable may have been bound to where it is used."""
+    if function is None:
+        return
+    yield from (a for a in ast.walk(function.args) if isinstance(a, ast.arg) and a.arg == use.id)
+    bound = [(value, path) for value, path, names in _bindings(function.body, ()) if use.id in names]
+    here = next((path for line, path in _lines(function.body, ()) if line >= use.lineno), ())
+    loops = [node for node, _ in here if isinstance(node, ast.For | ast.While)]
+    for value, path in reversed(bound):
+        if value.lineno <= use.lineno:
+            yield value
+            if here[: len(path)] == path:
+                break  # it is bound anew on every way from before to here
+    for value, _ in bound:
+        if value.lineno > use.lineno and any(value.lineno <= (loop.end_lineno or 0) for loop in loops):
+            yield value
+
+
+_Path = tuple[tuple[ast.stmt, str], ...]
+
+
+def _blocks(node: ast.stmt) -> Iterator[tuple[str, Sequence[ast.stmt]]]:
+    for name in ("body", "orelse", "finalbody"):
+        yield name, getattr(node, name, [])
+
+
+def _lines(statements: Sequence[ast.stmt], path: _Path) -> Iterator[tuple[int, _Path]]:
+    """The last line of each statement without blocks, and the blocks that it stands in, in order."""
+    for node in statements:
+        inner = [(name, block) for name, block in _blocks(node) if block]
+        if not inner:
+            yield node.end_lineno or node.lineno, path
+        for name, block in inner:
+            yield from _lines(block, (*path, (node, name)))
+
+
+def _bindings(statements: Sequence[ast.stmt], path: _Path) -> Iterator[tuple[ast.expr, _Path, set[str]]]:
+    """What statements bind names to, and the blocks that they stand in, in order."""
+    for node in statements:
+        match node:
+            case ast.Assign(targets=targets, value=value):
+                yield value, path, {n.id for target in targets for n in ast.walk(target) if isinstance(n, ast.Name)}
+            case ast.For(target=target, iter=iterable):
+                yield iterable, (*path, (node, "body")), {n.id for n in ast.walk(target) if isinstance(n, ast.Name)}
+        for name, block in _blocks(node):
+            yield from _bindings(block, (*path, (node, name)))
+
+
+def _keeps(facts: Facts, home: Class, function: ast.expr, place: int | str | None, given: ast.expr) -> bool:
+    """Whether a call may keep the object that it is given by a bare name."""
+    made = _bound_to(home, dotted(given), facts)
+    if made == "plain":
+        return False
+    name = dotted(function)
+    head = name.partition(".")[0]
+    cls = facts.index.resolve(home.module, name) if name and head not in home.constructor_names else None
+    if cls is None:
+        return made == "module"
+    inner = Facts(facts.index, cls)
+    found = inner.method("__init__")
+    if found is None:
+        return made == "module"
+    parameters = [a.arg for a in (*found[1].args.posonlyargs, *found[1].args.args)][1:]
+    parameter = dict(enumerate(parameters)).get(place, "") if isinstance(place, int) else place
+    if parameter not in {*parameters, *(a.arg for a in found[1].args.kwonlyargs)}:
+        return made == "module"
+    return _uses_as_object(inner, found[1], str(parameter))
+
+
+def _uses_as_object(facts: Facts, constructor: ast.FunctionDef, parameter: str) -> bool:
+    """Whether a class keeps a parameter of its constructor and calls it later, or looks at what it has."""
+    kept = {
+        name
+        for name, values in facts.values.items()
+        if any(isinstance(n, ast.Name) and n.id == parameter for value in values for n in _bare(value))
+    }
+    handed_on = any(
+        isinstance(a, ast.Name) and a.id == parameter
+        for call in ast.walk(constructor)
+        if isinstance(call, ast.Call) and dotted(call.func)[:1].isupper()
+        for a in (*call.args, *(k.value for k in call.keywords))
+    )
+    used = {
+        attr
+        for cls in facts.lineage
+        for method in cls.members.values()
+        for node in ast.walk(method)
+        for attr in _looked_into(node)
+    }
+    return bool(kept & used) or (handed_on and not kept)
+
+
+def _bare(value: ast.expr) -> Iterator[ast.expr]:
+    """What an attribute is bound to as it is, in a list or by a condition too."""
+    yield value
+    for child in ast.iter_child_nodes(value):
+        if isinstance(value, ast.IfExp | ast.BoolOp | ast.List | ast.Tuple | ast.Dict) and isinstance(child, ast.expr):
+            yield from _bare(child)
+
+
+def _looked_into(node: ast.AST) -> Iterator[str]:
+    """Attributes of ``self`` that code calls, or of which it takes an attribute."""
+    match node:
+        case ast.Call(func=ast.Attribute(value=ast.Name("self"), attr=attr)):
+            yield attr
+        case ast.Attribute(value=ast.Attribute(value=ast.Name("self"), attr=attr)):
+            yield attr
+        case ast.For(iter=ast.Attribute(value=ast.Name("self"), attr=attr)):
+            yield attr
+        case ast.Subscript(value=ast.Attribute(value=ast.Name("self"), attr=attr), ctx=ast.Store()):
+            yield attr
+
+
+def _bound_to(home: Class, name: str, facts: Facts) -> str:
+    """What a name of a constructor is bound to: a ``module``, something ``plain``, or what is ``unknown``."""
+    function = home.constructor
+    if function is None:
+        return "unknown"
+    values = [
+        node.value
+        for node in ast.walk(function)
+        if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == name for t in node.targets)
+    ]
+    calls = [call for value in values for call in ast.walk(value) if isinstance(call, ast.Call)]
+    classes = [name for call in calls if (name := dotted(call.func)).rpartition(".")[2][:1].isupper()]
+    if classes:
+        return "module" if any(_makes_module(facts, home, name) for name in classes) else "plain"
+    plain = ast.Constant | ast.BinOp | ast.Compare | ast.Tuple | ast.JoinedStr | ast.ListComp
+    default = _default(function, name)
+    if isinstance(default, ast.Constant) and default.value is not None:
+        values.append(default)
+    return "plain" if values and all(isinstance(v, plain) for v in values) else "unknown"
+
+
+def _makes_module(facts: Facts, home: Class, name: str) -> bool:
+    """Whether a class may be one of modules."""
+    cls = facts.index.resolve(home.module, name)
+    if cls is None:
+        return True
+    bases = [(c.module, dotted(base)) for c in facts.index.lineage(cls) for base in c.node.bases]
+    heads = [(module, *base.partition(".")) for module, base in bases]
+    known = [
+        facts.index.resolve(module, head + dot + rest) or module.origin(head, rest) for module, head, dot, rest in heads
+    ]
+    return any(not found or (isinstance(found, str) and found.startswith("torch.")) for found in known)
+
+
+def _default(function: ast.FunctionDef, name: str) -> ast.expr | None:
+    args = function.args
+    positional = [*args.posonlyargs, *args.args]
+    pairs = zip(reversed(positional), reversed(args.defaults), strict=False)
+    found = {p.arg: default for p, default in pairs}
+    found |= {p.arg: default for p, default in zip(args.kwonlyargs, args.kw_defaults, strict=True) if default}
+    return found.get(name)
+
+
+def is_aliased(facts: Facts, attribute: str) -> bool:
+    """Whether what an attribute holds may have another name: it was not made on the spot for it alone."""
+    values = facts.values.get(attribute, ())
+    if not values:
+        return not facts.has_member(attribute)
+    if any(isinstance(v, ast.Name | ast.Attribute | ast.Subscript) for value in values for v in _bare(value)):
+        return True
+    return any(
+        value is other
+        for name, others in facts.values.items()
+        if name != attribute
+        for other in others
+        for value in values
+    )

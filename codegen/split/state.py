@@ -1,0 +1,104 @@
+"""What the first half of a method leaves behind for the second, past its caller.
+
+``self.H, self.W = x.shape[2:]`` in a patch embedding, and ``self.patch_embed.H`` after the blocks: two embeddings of
+images of different sizes would then share one size, that of the later.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Collection, Iterator, Sequence
+
+from codegen.model.effects import EVERYTHING, MODE, Effects, Place, effects, may_meet
+from codegen.model.facts import Facts
+from codegen.model.kinds import kinds_of
+from codegen.split.crossing import Crossing
+from codegen.syntax.dataflow import Unsound
+
+
+def check_state(facts: Facts, crossing: Crossing, parameters: Collection[str]) -> None:
+    """Refuse two halves of which the second needs more of the first than what is handed from one to the other.
+
+    Args:
+        facts: The class.
+        crossing: The halves.
+        parameters: Parameters of the method.
+
+    Raises:
+        Unsound: If the second half may read what the first one writes: on the model, in an argument, in a global.
+    """
+    again = [node for text in crossing.recomputed for node in ast.parse(text).body]
+    first = [statement.tree for statement in crossing.embed]
+    second = [*again, *(statement.tree for statement in crossing.stages)]
+    passed_on, fields = crossing.stages_parameters, crossing.fields
+    before = effects(facts, first, parameters)
+    written = [place for place in before.writes if place.kind != "argument" or place.name in {*passed_on, "*"}]
+    if not written:
+        return
+    changed = [place for place in before.changes if place.kind != "argument" and not place.whole]
+    if any(place.name == "training" for place in written):
+        node = _culprit(facts, first, parameters, MODE)
+        raise Unsound(node, "it changes the mode of the model, training or evaluation, before the boundary")
+    for name in fields:
+        kept = (place for place in before.names.get(name, ()) if place.kind != "argument" and not place.whole)
+        for place in kept:
+            if any(may_meet(facts, place, other) for other in changed):
+                raise Unsound(
+                    second[0], f"`{name}` crosses and is what {_said(facts, place)} holds, which the embedding changes"
+                )
+    after = effects(facts, second, passed_on, before)
+    for place in sorted(after.reads, key=_plainly):
+        met = [other for other in written if may_meet(facts, place, other)]
+        if met:
+            wrote = min(met, key=_plainly)
+            node = _reader(facts, second, passed_on, before, place)
+            raise Unsound(node, _reason(facts, place, wrote, _culprit(facts, first, parameters, wrote)))
+
+
+def _plainly(place: Place) -> tuple[bool, bool, str, str, str]:
+    """Places in the order in which they say most about a conflict."""
+    return place == EVERYTHING, place.whole, place.root, place.name, place.owner.path if place.owner else ""
+
+
+def _reason(facts: Facts, read: Place, written: Place, node: ast.AST) -> str:
+    left = _said(facts, written)
+    if written == EVERYTHING:
+        return (
+            f"before the boundary, line {getattr(node, 'lineno', 0)} runs what cannot be read and may change anything"
+        )
+    if read.name == "*" or (read.whole and read.name != written.name):
+        return f"it runs what cannot be read and may read {left}, which the embedding leaves on the model"
+    where = "leaves on the model" if written.kind == "attribute" else "writes"
+    return f"it reads {_said(facts, read if not read.whole else written)}, which the embedding {where}"
+
+
+def _said(facts: Facts, place: Place) -> str:
+    """A place in the words of the model's code, as far as the path to it is known."""
+    if place.kind == "attribute" and place.root not in ("", "*", place.name):
+        direct = place.owner is None or place.owner in kinds_of(facts, place.root)
+        return f"`self.{place.root}.{place.name}`" if direct else f"`{place.name}` of a part of `self.{place.root}`"
+    return f"`self.{place.name}`" if place.kind == "attribute" else f"`{place.name}`"
+
+
+def _culprit(facts: Facts, statements: Sequence[ast.stmt], parameters: Collection[str], place: Place) -> ast.AST:
+    """The statement that writes a place."""
+    whole = effects(facts, statements, parameters)
+    for statement in statements:
+        if place.name in {found.name for found in effects(facts, [statement], parameters, whole).writes}:
+            return statement
+    return statements[0]
+
+
+def _reader(
+    facts: Facts, statements: Sequence[ast.stmt], parameters: Collection[str], before: Effects, place: Place
+) -> ast.AST:
+    """The statement that reads a place."""
+    return next(_readers(facts, statements, parameters, before, place), statements[-1])
+
+
+def _readers(
+    facts: Facts, statements: Sequence[ast.stmt], parameters: Collection[str], before: Effects, place: Place
+) -> Iterator[ast.AST]:
+    for statement in statements:
+        if place in effects(facts, [statement], parameters, before).reads:
+            yield statement
