@@ -14,6 +14,7 @@ from codegen.model.facts import Facts, alternatives
 from codegen.model.library import TENSOR_METHODS
 from codegen.source.index import Class, Module
 from codegen.syntax.dataflow import dotted
+from codegen.syntax.walking import walk
 
 DEPTH = 6  # of calls: deeper ones give what is not known
 _ROUNDS = 6  # of modules one after the other
@@ -412,7 +413,7 @@ def annotated_as(
     domain: Domain[Value], annotation: ast.expr | None, module: Module, facts: Facts | None
 ) -> Value | None:
     """What an annotation of a function says, unless the body of its class gives a name in it another meaning."""
-    names = {node.id for node in ast.walk(annotation or ast.Pass()) if isinstance(node, ast.Name)}
+    names = {node.id for node in walk(annotation or ast.Pass()) if isinstance(node, ast.Name)}
     hidden = facts is not None and any(map(facts.has_member, names))
     return None if hidden else domain.declared(annotation, module)
 
@@ -434,7 +435,7 @@ def _handed(node: ast.expr) -> Iterator[str]:
         case ast.Dict(values=inner):
             yield from (name for element in inner for name in _handed(element))
         case ast.Lambda() | ast.ListComp() | ast.GeneratorExp() | ast.SetComp() | ast.DictComp():
-            yield from (inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name))
+            yield from (inner.id for inner in walk(node) if isinstance(inner, ast.Name))
         case ast.IfExp(body=body, orelse=orelse):
             yield from (*_handed(body), *_handed(orelse))
 

@@ -20,6 +20,7 @@ import regex
 
 from codegen.source.index import Class, Index
 from codegen.syntax.dataflow import dotted
+from codegen.syntax.walking import children, walk
 
 UNKNOWN = "?"
 
@@ -337,8 +338,8 @@ class Facts:
             case ast.Compare(ops=[ast.Is() | ast.IsNot()]):
                 return
             case ast.If(test=test) | ast.IfExp(test=test) | ast.While(test=test) | ast.Assert(test=test):
-                calls = [call for call in ast.walk(test) if isinstance(call, ast.Call)]
-                arms = [child for child in ast.iter_child_nodes(node) if child is not test]
+                calls = [call for call in walk(test) if isinstance(call, ast.Call)]
+                arms = [child for child in children(node) if child is not test]
                 for child in [*calls, *arms]:
                     yield from self._scan(child, visited)
                 return
@@ -366,7 +367,7 @@ class Facts:
             case ast.Name() | ast.Attribute() if dotted(node) == self.prefix:
                 yield UNKNOWN  # self goes somewhere as a whole
                 return
-        for child in ast.iter_child_nodes(node):
+        for child in children(node):
             yield from self._scan(child, visited)
 
     def is_attribute(self, node: ast.AST) -> bool:
@@ -394,13 +395,11 @@ class Facts:
         head = attribute.partition(".")[0]
         if head not in self.values or any(self.constructors(head)):
             return True
-        return any(
-            isinstance(call, ast.Call) and dotted(call.func) == f"{self.prefix}.{head}" for call in ast.walk(node)
-        )
+        return any(isinstance(call, ast.Call) and dotted(call.func) == f"{self.prefix}.{head}" for call in walk(node))
 
     def calls(self, node: ast.AST) -> Iterator[str]:
         """Methods of ``self`` that code calls."""
-        for call in ast.walk(node):
+        for call in walk(node):
             if isinstance(call, ast.Call):
                 head, _, name = dotted(call.func).rpartition(".")
                 if head == self.prefix and name in self.methods:
@@ -427,11 +426,11 @@ def _listed(value: ast.expr) -> Iterator[ast.Call]:
 
 
 def _strings(node: ast.AST) -> tuple[str, ...]:
-    return tuple(n.value for n in ast.walk(node) if isinstance(n, ast.Constant) and isinstance(n.value, str))
+    return tuple(n.value for n in walk(node) if isinstance(n, ast.Constant) and isinstance(n.value, str))
 
 
 def _read_matcher(function: ast.FunctionDef) -> Matcher:
-    for node in ast.walk(function):
+    for node in walk(function):
         groups: Iterable[tuple[str | None, ast.expr]] = ()
         if isinstance(node, ast.Call) and dotted(node.func) == "dict":
             groups = [(keyword.arg, keyword.value) for keyword in node.keywords]
@@ -446,10 +445,10 @@ def _read_matcher(function: ast.FunctionDef) -> Matcher:
             blocks = [p for name, patterns in found.items() if not name.startswith("stem") for p in patterns]
             return Matcher(tuple(stem), tuple(blocks))
     # a function from parameter name to group: names in group 0 are the stem
-    for node in ast.walk(function):
+    for node in walk(function):
         if (
             isinstance(node, ast.If)
-            and any(dotted(c.func).endswith(".startswith") for c in ast.walk(node.test) if isinstance(c, ast.Call))
+            and any(dotted(c.func).endswith(".startswith") for c in walk(node.test) if isinstance(c, ast.Call))
             and isinstance(node.body[0], ast.Return)
             and isinstance(node.body[0].value, ast.Constant)
             and node.body[0].value.value == 0

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from codegen.model.facts import UNKNOWN, Facts
 from codegen.syntax.dataflow import dotted
+from codegen.syntax.walking import children, walk
 
 # Calls that only look.
 _LOOKS = frozenset({"len", "isinstance", "getattr", "hasattr", "torch.jit.is_scripting", "torch.jit.is_tracing"})
@@ -47,7 +48,7 @@ def _is_plain(facts: Facts, node: ast.AST) -> bool:
         case ast.Compare(ops=[ast.Is() | ast.IsNot()]):
             return depends_on_self_alone(facts, node)
         case ast.UnaryOp() | ast.BinOp() | ast.BoolOp() | ast.Compare():
-            return all(_is_plain(facts, child) for child in ast.iter_child_nodes(node) if isinstance(child, ast.expr))
+            return all(_is_plain(facts, child) for child in children(node) if isinstance(child, ast.expr))
     return False
 
 
@@ -71,7 +72,7 @@ def is_invariant(
         runs = {attribute.partition(".")[0] for attribute in facts.runs(statement)}
         if UNKNOWN in runs or any(facts.calls(statement)) or (runs & heads and not may_run):
             return False
-        if any(isinstance(n, ast.Attribute) and not isinstance(n.ctx, ast.Load) for n in ast.walk(statement)):
+        if any(isinstance(n, ast.Attribute) and not isinstance(n.ctx, ast.Load) for n in walk(statement)):
             return False
     return may_run or not any(seen & set(_named(statement)) for statement in others)
 
@@ -86,7 +87,7 @@ def _seen(value: ast.AST) -> Iterator[str]:
         case ast.Attribute() if dotted(value).startswith("self."):
             yield dotted(value).removeprefix("self.")
             return
-    for child in ast.iter_child_nodes(value):
+    for child in children(value):
         yield from _seen(child)
 
 
@@ -100,7 +101,7 @@ def _named(node: ast.AST) -> Iterator[str]:
             for child in [*node.args, *node.keywords, *([] if dotted(function) else [function])]:
                 yield from _named(child)
             return
-    for child in ast.iter_child_nodes(node):
+    for child in children(node):
         yield from _named(child)
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 
 from codegen.model.facts import Facts
 from codegen.syntax.dataflow import Unsound, dotted
+from codegen.syntax.walking import walk
 
 
 def check_state(facts: Facts, embed: Iterable[ast.stmt], stages: Iterable[ast.stmt]) -> None:
@@ -34,7 +35,7 @@ def check_state(facts: Facts, embed: Iterable[ast.stmt], stages: Iterable[ast.st
 
 def _stored(facts: Facts, node: ast.AST, wanted: frozenset[str], seen: frozenset[str]) -> Iterator[str]:
     """Which paths from ``self`` lead to what code stores, its helper methods and the modules that it runs included."""
-    for inner in ast.walk(node):
+    for inner in walk(node):
         if isinstance(inner, ast.Attribute) and isinstance(inner.ctx, ast.Store):
             yield from wanted.intersection(_path(facts, inner))
     for method in _methods(facts, node, seen):
@@ -50,7 +51,7 @@ def _stored(facts: Facts, node: ast.AST, wanted: frozenset[str], seen: frozenset
 
 def _read(facts: Facts, node: ast.AST, seen: frozenset[str]) -> Iterator[str]:
     """Paths from ``self`` to the attributes that code reads, helper methods included."""
-    for inner in ast.walk(node):
+    for inner in walk(node):
         if isinstance(inner, ast.Attribute) and isinstance(inner.ctx, ast.Load):
             yield from _path(facts, inner)
     for method in _methods(facts, node, seen):

@@ -22,6 +22,7 @@ from codegen.source.imports import Import, imports, source_module
 from codegen.source.stores import Stores
 from codegen.syntax.bindings import bound_names
 from codegen.syntax.parsing import parse
+from codegen.syntax.walking import walk
 from codegen.types import Place, Release
 
 METHOD = "forward_features"
@@ -53,9 +54,9 @@ class Class:
                 found[statement.name] = statement
             elif isinstance(statement, ast.Assign | ast.AnnAssign):
                 targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
-                found.update({name: statement for target in targets for name in bound_names(target)})
+                found.update({name: statement for target in targets for name in self.module.bound_names(target)})
             else:
-                found.update(dict.fromkeys(bound_names(statement), statement))
+                found.update(dict.fromkeys(self.module.bound_names(statement), statement))
         return {**found, **self.module.patches.get(self.name, {})}
 
     @property
@@ -82,12 +83,12 @@ class Class:
     def constructor_bound(self) -> frozenset[str]:
         """Names that the statements of the constructor may bind."""
         statements = self.constructor.body if self.constructor is not None else []
-        return frozenset(name for statement in statements for name in bound_names(statement))
+        return frozenset(name for statement in statements for name in self.module.bound_names(statement))
 
     @cached_property
     def constructor_mentions(self) -> Counter[str]:
         """How often the constructor mentions each name, but for ``**name`` in a call."""
-        nodes = list(ast.walk(self.constructor)) if self.constructor is not None else []
+        nodes = list(walk(self.constructor)) if self.constructor is not None else []
         mentions = Counter(node.id for node in nodes if isinstance(node, ast.Name))
         calls = (node for node in nodes if isinstance(node, ast.Call))
         spread = [k.value for call in calls for k in call.keywords if k.arg is None]
@@ -157,7 +158,7 @@ class Module:
         """Names that some function of the module assigns through ``global``: a copy of their value goes stale."""
         if not _GLOBAL.search(self.text):
             return frozenset()
-        return frozenset(name for node in ast.walk(self.tree) if isinstance(node, ast.Global) for name in node.names)
+        return frozenset(name for node in walk(self.tree) if isinstance(node, ast.Global) for name in node.names)
 
     @cached_property
     def postponed_annotations(self) -> bool:
