@@ -271,7 +271,7 @@ class Calls(Scope[Value]):
         """The facts for code of the class itself, in which it is ``self`` whatever holds it."""
         if self.facts is None or self.facts.prefix == "self":
             return self.facts
-        return self.session.facts(self.facts.cls)
+        return Facts.of(self.facts.index, self.facts.cls)
 
     def _arguments(self, call: ast.Call) -> Arguments[Value]:
         if _is_spread(call):
@@ -377,7 +377,7 @@ class Calls(Scope[Value]):
         return self.domain.unknown
 
     def _forward(self, made: Construction, cls: Class, arguments: Arguments[Value]) -> Value:
-        facts, domain = self.session.facts(cls), self.domain
+        facts, domain = Facts.of(self.session.index, cls), self.domain
         if any(facts.has_member(name) for name in ("__call__", "__new__")) or not self._is_plain(facts):
             self._alters = True
             return domain.unknown
@@ -413,9 +413,11 @@ def annotated_as(
     domain: Domain[Value], annotation: ast.expr | None, module: Module, facts: Facts | None
 ) -> Value | None:
     """What an annotation of a function says, unless the body of its class gives a name in it another meaning."""
-    names = {node.id for node in walk(annotation or ast.Pass()) if isinstance(node, ast.Name)}
-    hidden = facts is not None and any(map(facts.has_member, names))
-    return None if hidden else domain.declared(annotation, module)
+    if facts is not None and annotation is not None:
+        names = {node.id for node in walk(annotation) if isinstance(node, ast.Name)}
+        if any(map(facts.has_member, names)):
+            return None
+    return domain.declared(annotation, module)
 
 
 def _is_spread(call: ast.Call) -> bool:

@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 
 from codegen.model.construction import Options
 from codegen.model.facts import Facts
-from codegen.source.index import Class, Index, Module
+from codegen.source.index import Index, Module
 from codegen.syntax.bindings import bound_names
 from codegen.syntax.dataflow import dotted
 from codegen.syntax.walking import children, walk
@@ -180,14 +180,6 @@ class Session(Generic[Value]):
         if key not in memory:
             memory[key] = Code.of(function.body, function.args)
         found: Code = memory[key]
-        return found
-
-    def facts(self, cls: Class) -> Facts:
-        """What is known of a class of the release."""
-        key, memory = ("facts", id(cls)), self.index.memory
-        if key not in memory:
-            memory[key] = Facts(self.index, cls)
-        found: Facts = memory[key]
         return found
 
     def agreed(self, values: Sequence[Value]) -> Value:

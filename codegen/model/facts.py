@@ -118,6 +118,15 @@ class Facts:
     _roles: dict[str, Role] = field(default_factory=dict)
     _positions: dict[str, bool] = field(default_factory=dict)
 
+    @staticmethod
+    def of(index: Index, cls: Class) -> Facts:
+        """What is known of a class, worked out once: many models have the same parts."""
+        key, memory = ("facts", id(cls)), index.memory
+        if key not in memory:
+            memory[key] = Facts(index, cls)
+        found: Facts = memory[key]
+        return found
+
     @cached_property
     def lineage(self) -> tuple[Class, ...]:
         return self.index.lineage(self.cls)
@@ -290,7 +299,7 @@ class Facts:
             return Role.BLOCK
         if not self.matcher and _STEM.search(attribute):
             return Role.STEM
-        if not self.matcher and any(Facts(self.index, cls).holds_blocks for cls in self.classes(attribute)):
+        if not self.matcher and any(Facts.of(self.index, cls).holds_blocks for cls in self.classes(attribute)):
             return Role.BLOCK
         if self.matcher.prefixes and any(self.constructors(attribute)):
             return Role.BLOCK  # such a matcher puts all that is not stem into a later group
@@ -307,7 +316,7 @@ class Facts:
     def holds_position(self, attribute: str) -> bool:
         """Whether the ``forward`` of a module gives the tokens a position: a table of its own, a helper named so."""
         if attribute not in self._positions:
-            inner = (Facts(self.index, cls) for cls in self.classes(attribute))
+            inner = (Facts.of(self.index, cls) for cls in self.classes(attribute))
             self._positions[attribute] = any(facts.runs_position for facts in inner)
         return self._positions[attribute]
 

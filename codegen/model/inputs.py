@@ -81,7 +81,7 @@ def _called(facts: Facts, call: ast.Call) -> Iterator[tuple[Facts, ast.FunctionD
         return
     classes = list({cls.path: cls for cls in facts.classes(name)}.values())
     if len(classes) == 1:
-        inner = Facts(facts.index, classes[0])
+        inner = Facts.of(facts.index, classes[0])
         forward = inner.method("forward")
         if forward is not None:
             yield inner, forward[1]

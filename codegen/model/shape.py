@@ -288,6 +288,8 @@ class Shape(Domain[Value]):
         filled = set()
         for node in nodes:
             match node:
+                case ast.Name() | ast.Constant():
+                    pass  # most nodes are
                 case ast.Assign(targets=targets, value=value) if any(isinstance(t, ast.Attribute) for t in targets):
                     # from now on others may change it: self.x = x
                     scope.forget([n.id for n in walk(value) if isinstance(n, ast.Name)])

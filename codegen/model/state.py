@@ -43,9 +43,10 @@ def _stored(facts: Facts, node: ast.AST, wanted: frozenset[str], seen: frozenset
     for attribute in {path.partition(".")[0] for path in wanted if "." in path} & facts.runs(node):
         inside = frozenset(path.removeprefix(f"{attribute}.") for path in wanted if path.startswith(f"{attribute}."))
         for cls in facts.classes(attribute):
-            found = Facts(facts.index, cls).method("forward")
+            held = Facts.of(facts.index, cls)
+            found = held.method("forward")
             if found is not None:
-                for path in _stored(Facts(facts.index, cls), found[1], inside, frozenset()):
+                for path in _stored(held, found[1], inside, frozenset()):
                     yield f"{attribute}.{path}"
 
 

@@ -27,7 +27,8 @@ from codegen.types import Place, Release
 
 METHOD = "forward_features"
 
-_GLOBAL = re.compile(r"^\s+global\s", re.MULTILINE)
+# It starts with what it looks for, and so is found in a fraction of the time; prose may match it, too.
+_GLOBAL = re.compile(r"global[\s\\]+\w+\s*(?:[,;#\\]|$)", re.MULTILINE)
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,6 +109,7 @@ class Module:
     path: str
     text: str
     tree: ast.Module
+    _imported: dict[str, Import | None] = field(default_factory=dict)
 
     @cached_property
     def name(self) -> str:
@@ -180,10 +182,11 @@ class Module:
 
     def import_of(self, name: str) -> Import | None:
         """The unconditional import that binds a name, ``None`` where it is bound in another way or in several."""
-        if name in self.conditional:
-            return None
-        found = {imports(node, self.path).get(name) for node in self.bindings.get(name, [])}
-        return found.pop() if len(found) == 1 else None  # import torch, import torch.utils.checkpoint
+        if name not in self._imported:
+            found = {imports(node, self.path).get(name) for node in self.bindings.get(name, [])}
+            certain = len(found) == 1 and name not in self.conditional  # import torch, import torch.utils.checkpoint
+            self._imported[name] = found.pop() if certain else None
+        return self._imported[name]
 
     def origin(self, name: str, rest: str = "") -> str:
         """The full name of what a name of the module means, ``torch.nn.functional.relu`` for ``F`` and ``relu``.

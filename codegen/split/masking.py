@@ -248,7 +248,7 @@ def _callees(
             yield facts, found[1], 1
             continue
         for cls in facts.classes(attribute):
-            inner = Facts(facts.index, cls)
+            inner = Facts.of(facts.index, cls)
             forward = inner.method("forward")
             if forward is not None:
                 yield inner, forward[1], 1
