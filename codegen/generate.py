@@ -55,6 +55,7 @@ def analyse(release: Release) -> tuple[Outcome, ...]:
         named = release.user_files or release.files
         models = registered_models(module for module in index.parsed() if module.path in named)
         outcomes = tuple(split_release(index, models))
+        index.memory.clear()  # what it holds refers to the index: a cycle, which would keep all trees alive
     if release.user_files and not outcomes:
         raise UsageError(
             f"--source {release.origin} holds no class that has a forward_features, of its own or from a class that "

@@ -2,18 +2,20 @@
 
 import ast
 import functools
+import gc
 import os
 import subprocess
 import sys
 import tarfile
+import weakref
 import zipfile
 
 import pytest
-from sources import CHECKOUT, GENERATED, committed_manifest, recorded, timm_package, timm_release
+from sources import CHECKOUT, GENERATED, committed_manifest, recorded, release_of, timm_package, timm_release
 
-from codegen.generate import generate
+from codegen.generate import analyse, generate
 from codegen.package.writer import differences
-from codegen.source.index import METHOD
+from codegen.source.index import METHOD, parse_models
 
 REFUSED = {
     "timm.models.densenet.DenseNet": 6,
@@ -221,3 +223,39 @@ finally:
 """
     done = subprocess.run([sys.executable, "-c", script], cwd=CHECKOUT, capture_output=True, text=True, check=True)
     assert done.stderr.splitlines()[-1] == "loaded: []"
+
+
+def test_the_trees_of_a_release_go_with_its_analysis(monkeypatch):
+    parsed = []
+
+    def parse(release):
+        index = parse_models(release)
+        parsed.append(weakref.ref(index))
+        return index
+
+    source = """
+        class Tiny(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.patch_embed = Embed()
+                self.blocks = nn.Sequential(Block(), Block())
+
+            def forward_features(self, x):
+                x = self.patch_embed(x)
+                return self.blocks(x)
+
+        class Embed(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.proj = nn.Conv2d(3, 8, 4)
+
+            def forward(self, x):
+                return self.proj(x).flatten(2).transpose(1, 2)
+    """
+    monkeypatch.setattr("codegen.generate.parse_models", parse)
+    gc.disable()
+    try:
+        assert [outcome.name for outcome in analyse(release_of(source))] == ["Tiny"]
+        assert parsed[0]() is None
+    finally:
+        gc.enable()

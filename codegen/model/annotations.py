@@ -18,6 +18,7 @@ from codegen.model.interpreter import interpret
 from codegen.model.library import FUNCTIONAL, TENSOR_FUNCTIONS, TENSOR_METHODS, TENSOR_MODULES
 from codegen.source.index import Module
 from codegen.syntax.dataflow import dotted
+from codegen.syntax.walking import walk
 
 UNKNOWN = ""
 TENSOR = "torch.Tensor"
@@ -290,7 +291,7 @@ class Types(Domain[str]):
 
 
 def _names_in(node: ast.AST) -> list[str]:
-    return [inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name)]
+    return [inner.id for inner in walk(node) if isinstance(inner, ast.Name)]
 
 
 def _present(kind: str) -> str:
@@ -312,10 +313,10 @@ def _calculated(op: ast.operator, left: str, right: str) -> str:
 
 def _comprehended(node: ast.ListComp, scope: Scope[str]) -> str:
     """The type of ``[element for target in iterable]``."""
-    if any(isinstance(inner, ast.NamedExpr) for inner in ast.walk(node)):
+    if any(isinstance(inner, ast.NamedExpr) for inner in walk(node)):
         return UNKNOWN
     targets = [generator.target for generator in node.generators]
-    inner = scope.nested([n.id for target in targets for n in ast.walk(target) if isinstance(n, ast.Name)])
+    inner = scope.nested([n.id for target in targets for n in walk(target) if isinstance(n, ast.Name)])
     for generator in node.generators:
         inner.bind(generator.target, scope.domain.element(generator.iter, inner))
     kind = inner.of(node.elt)

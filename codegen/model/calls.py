@@ -14,6 +14,7 @@ from codegen.model.facts import Facts, alternatives
 from codegen.model.library import TENSOR_METHODS
 from codegen.source.index import Class, Module
 from codegen.syntax.dataflow import dotted
+from codegen.syntax.walking import walk
 
 DEPTH = 6  # of calls: deeper ones give what is not known
 _ROUNDS = 6  # of modules one after the other
@@ -270,7 +271,7 @@ class Calls(Scope[Value]):
         """The facts for code of the class itself, in which it is ``self`` whatever holds it."""
         if self.facts is None or self.facts.prefix == "self":
             return self.facts
-        return self.session.facts(self.facts.cls)
+        return Facts.of(self.facts.index, self.facts.cls)
 
     def _arguments(self, call: ast.Call) -> Arguments[Value]:
         if _is_spread(call):
@@ -376,7 +377,7 @@ class Calls(Scope[Value]):
         return self.domain.unknown
 
     def _forward(self, made: Construction, cls: Class, arguments: Arguments[Value]) -> Value:
-        facts, domain = self.session.facts(cls), self.domain
+        facts, domain = Facts.of(self.session.index, cls), self.domain
         if any(facts.has_member(name) for name in ("__call__", "__new__")) or not self._is_plain(facts):
             self._alters = True
             return domain.unknown
@@ -412,9 +413,11 @@ def annotated_as(
     domain: Domain[Value], annotation: ast.expr | None, module: Module, facts: Facts | None
 ) -> Value | None:
     """What an annotation of a function says, unless the body of its class gives a name in it another meaning."""
-    names = {node.id for node in ast.walk(annotation or ast.Pass()) if isinstance(node, ast.Name)}
-    hidden = facts is not None and any(map(facts.has_member, names))
-    return None if hidden else domain.declared(annotation, module)
+    if facts is not None and annotation is not None:
+        names = {node.id for node in walk(annotation) if isinstance(node, ast.Name)}
+        if any(map(facts.has_member, names)):
+            return None
+    return domain.declared(annotation, module)
 
 
 def _is_spread(call: ast.Call) -> bool:
@@ -434,7 +437,7 @@ def _handed(node: ast.expr) -> Iterator[str]:
         case ast.Dict(values=inner):
             yield from (name for element in inner for name in _handed(element))
         case ast.Lambda() | ast.ListComp() | ast.GeneratorExp() | ast.SetComp() | ast.DictComp():
-            yield from (inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name))
+            yield from (inner.id for inner in walk(node) if isinstance(inner, ast.Name))
         case ast.IfExp(body=body, orelse=orelse):
             yield from (*_handed(body), *_handed(orelse))
 

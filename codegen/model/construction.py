@@ -12,6 +12,7 @@ from codegen.model.facts import Facts, alternatives
 from codegen.source.index import Class
 from codegen.syntax.bindings import bound_names
 from codegen.syntax.dataflow import dotted, returns
+from codegen.syntax.walking import walk
 
 _TORCH = "torch.nn."
 _ENUMERATION = "Format."
@@ -111,7 +112,7 @@ class Construction:
     def children(facts: Facts) -> Iterator[Construction | None]:
         """What the methods of a ``Sequential`` put into it, in some order; ``None`` for what cannot be read."""
         for home, member in ((cls, node) for cls in facts.lineage for node in cls.members.values()):
-            for node in ast.walk(member):
+            for node in walk(member):
                 match node:
                     case ast.Call(func=ast.Attribute(attr="add_module" | "register_module"), args=[_, part]):
                         yield Construction.of(facts, part, home)
@@ -138,7 +139,7 @@ class Construction:
             *(argument.arg for argument in function.args.args),
             *(name for statement in function.body for name in bound_names(statement)),
         }
-        called = {dotted(call.func) for call in ast.walk(last.value) if isinstance(call, ast.Call)}
+        called = {dotted(call.func) for call in walk(last.value) if isinstance(call, ast.Call)}
         if any(name.partition(".")[0] in local and not name.endswith(("norm_layer", "act_layer")) for name in called):
             return None
         made = last.value
@@ -247,7 +248,9 @@ class Options:
                 ) if target == name:
                     filled = _literal(ast.Call(ast.Name("dict", ast.Load()), a, k))
                 case ast.If(test=test, body=body, orelse=orelse):
-                    answer = self._answer(home, test) if _mentions([*body, *orelse], name) else None
+                    answer = None
+                    if isinstance(test, ast.Name) and home in self.models and _mentions([*body, *orelse], name):
+                        answer = self._answer(test.id)
                     arms: list[dict[str, ast.expr]] = [dict(entries), dict(entries)]
                     seen += self._fill(home, body, name, arms[0]) + self._fill(home, orelse, name, arms[1])
                     same = {key: value for key, value in arms[0].items() if arms[1].get(key) is value}
@@ -259,20 +262,18 @@ class Options:
                 seen += 1
         return seen
 
-    def _answer(self, home: Class, test: ast.expr) -> bool | None:
+    def _answer(self, option: str) -> bool | None:
         """What is assumed of an option."""
-        if not isinstance(test, ast.Name) or home not in self.models:
-            return None
-        if test.id not in self.assumed:
-            self.asked.add(test.id)
-        return self.assumed.get(test.id)
+        if option not in self.assumed:
+            self.asked.add(option)
+        return self.assumed.get(option)
 
 
 _OPEN = ast.Name("_", ast.Load())  # what an entry may be that is filled under a condition
 
 
 def _mentions(statements: Sequence[ast.stmt], name: str) -> bool:
-    return any(isinstance(n, ast.Name) and n.id == name for s in statements for n in ast.walk(s))
+    return any(isinstance(n, ast.Name) and n.id == name for s in statements for n in walk(s))
 
 
 def _literal(node: ast.expr) -> Mapping[str, ast.expr] | None:

@@ -11,9 +11,10 @@ from typing import Generic, TypeVar
 
 from codegen.model.construction import Options
 from codegen.model.facts import Facts
-from codegen.source.index import Class, Index, Module
+from codegen.source.index import Index, Module
 from codegen.syntax.bindings import bound_names
 from codegen.syntax.dataflow import dotted
+from codegen.syntax.walking import children, walk
 
 Value = TypeVar("Value", bound=Hashable)
 
@@ -104,12 +105,13 @@ class Code:
     @staticmethod
     def of(statements: Sequence[ast.stmt], arguments: ast.arguments | None = None) -> Code:
         """The text of some statements."""
-        nodes = [node for statement in statements for node in ast.walk(statement)]
-        inside = [inner for node in nodes if isinstance(node, _SCOPES) for inner in ast.walk(node)]
+        nodes = [node for statement in statements for node in walk(statement)]
+        inside = [inner for node in nodes if isinstance(node, _SCOPES) for inner in walk(node)]
         captured = [node.id for node in inside if isinstance(node, ast.Name)]
         captured += [name for n in nodes if isinstance(n, ast.Nonlocal | ast.Global) for name in n.names]
         opaque = any(isinstance(n, ast.Yield | ast.YieldFrom | ast.Await | ast.Global) for n in nodes)
-        names = (name for statement in statements for name in bound_names(statement))
+        walrus = any(isinstance(n, ast.NamedExpr) for n in nodes)
+        names = (name for s in statements for name in bound_names(s, expressions=walrus))
         return Code(tuple(_parameters(arguments)), Counter(names), frozenset(captured), opaque)
 
     def head(self, node: ast.stmt) -> Sequence[ast.AST]:
@@ -117,7 +119,7 @@ class Code:
         if id(node) not in self._heads:
             pending: list[ast.AST] = [node]
             for inner in pending:  # it grows while it is read
-                pending += [child for child in ast.iter_child_nodes(inner) if not isinstance(child, _BLOCKS)]
+                pending += [child for child in children(inner) if not isinstance(child, _BLOCKS)]
             self._heads[id(node)] = pending
         return self._heads[id(node)]
 
@@ -178,14 +180,6 @@ class Session(Generic[Value]):
         if key not in memory:
             memory[key] = Code.of(function.body, function.args)
         found: Code = memory[key]
-        return found
-
-    def facts(self, cls: Class) -> Facts:
-        """What is known of a class of the release."""
-        key, memory = ("facts", id(cls)), self.index.memory
-        if key not in memory:
-            memory[key] = Facts(self.index, cls)
-        found: Facts = memory[key]
         return found
 
     def agreed(self, values: Sequence[Value]) -> Value:

@@ -349,13 +349,13 @@ class _Code:
         """Whether what is kept in a place is a number or a text, which nobody can change in place."""
         if place.kind != "attribute" or place.owner is None or place.whole:
             return False
-        values = Facts(self.index, place.owner).values.get(place.name, ())
+        values = Facts.of(self.index, place.owner).values.get(place.name, ())
         return bool(values) and all(_is_constant(value) for value in values)
 
     def _has_other_names(self, place: Place) -> bool:
         if place.kind != "attribute" or place.whole:
             return False
-        return place.owner is None or is_aliased(Facts(self.index, place.owner), place.name)
+        return place.owner is None or is_aliased(Facts.of(self.index, place.owner), place.name)
 
     def unread(self, *given: _Value) -> _Value:
         """Code that cannot be read is given some values."""
@@ -383,7 +383,7 @@ class _Code:
             self.writes.add(place)
         for cls in owner.kinds:
             if isinstance(cls, Class):
-                facts = Facts(self.index, cls)
+                facts = Facts.of(self.index, cls)
                 if any(facts.has_member(trap) for trap in _TRAPS) or _is_property(facts, attr):
                     self.anything()
 
@@ -482,7 +482,7 @@ class _Code:
             self.reads |= set(self.attributes(value, _ANY))
         kinds: set[Kind] = set()
         for kind in value.kinds:
-            facts = Facts(self.index, kind) if isinstance(kind, Class) else None
+            facts = Facts.of(self.index, kind) if isinstance(kind, Class) else None
             holds = facts is not None and facts.torch_parent in CONTAINERS
             kinds |= children_of(facts) if facts is not None and holds else {kind}
         return replace(value.inside, kinds=frozenset(kinds))
@@ -490,7 +490,7 @@ class _Code:
     def _is_special(self, value: _Value, method: str) -> bool:
         """Whether a value may be of a class that gives an operation of Python a meaning of its own."""
         classes = (kind for kind in value.kinds if isinstance(kind, Class))
-        return any(Facts(self.index, cls).has_member(method) for cls in classes)
+        return any(Facts.of(self.index, cls).has_member(method) for cls in classes)
 
     def inner(self, arguments: ast.arguments, body: Sequence[ast.stmt]) -> _Value:
         """A function that is made here: it may be called at any time, with anything that there is."""
@@ -570,7 +570,7 @@ class _Code:
         if not isinstance(kind, Class):
             self.reads |= places
             return _Value(places, held.held, frozenset({"?"}) if kind == "?" else frozenset())
-        facts = Facts(self.index, kind)
+        facts = Facts.of(self.index, kind)
         if any(facts.has_member(trap) for trap in _TRAPS):
             return self.anything()
         found = facts.method(attr)
@@ -637,7 +637,7 @@ class _Code:
             return _FRESH if local in ALLOCATING_FUNCTIONS else _Value(given.all, given.held)
         cls = self.index.resolve(self.module, name)
         if cls is not None:
-            constructor = Facts(self.index, cls).method("__init__")
+            constructor = Facts.of(self.index, cls).method("__init__")
             if constructor is not None:
                 self.run(
                     constructor[0].module, constructor[1], cls, _FRESH, self._by_name(constructor[1], call, 1), [given]
@@ -735,7 +735,7 @@ class _Code:
         classes = [kind for kind in owner.kinds if isinstance(kind, Class)]
         result = _FRESH
         for cls in classes:
-            facts = Facts(self.index, cls)
+            facts = Facts.of(self.index, cls)
             if any(facts.has_member(trap) for trap in _TRAPS):
                 return self.anything()
             found = facts.method(name)
@@ -750,7 +750,7 @@ class _Code:
                 result |= self.run_value(self.attribute(function, function.value, name), call, given)
             else:
                 others = (kind for kind in classes if kind is not cls)
-                if self._is_readable(cls) and any(Facts(self.index, kind).method(name) for kind in others):
+                if self._is_readable(cls) and any(Facts.of(self.index, kind).method(name) for kind in others):
                     continue  # if hasattr(self.rope, "get_batch_embeds"): only where it has one
                 result |= self._of_module(cls, owner, name, given)
         if not classes or owner.kinds - set(classes):
@@ -829,7 +829,7 @@ class _Code:
         return result
 
     def _run_module(self, value: _Value, cls: Class, call: ast.Call, given: _Value) -> _Value:
-        facts = Facts(self.index, cls)
+        facts = Facts.of(self.index, cls)
         found = facts.method("__call__") or facts.method("forward")
         if "forward" in facts.values or found is None or found[1].decorator_list:
             if found is None and facts.torch_parent and not facts.has_member("forward"):
@@ -934,7 +934,7 @@ def _summary(
     key, memory = ("effects", id(function), id(cls), frozenset(kinds.items())), index.memory
     if key not in memory:
         memory[key] = None
-        code = _Code(index, module, None if cls is None else Facts(index, cls))
+        code = _Code(index, module, None if cls is None else Facts.of(index, cls))
         args = function.args
         every = [*args.posonlyargs, *args.args, *args.kwonlyargs, args.vararg, args.kwarg]
         names = [argument.arg for argument in every if argument is not None]

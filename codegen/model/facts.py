@@ -20,6 +20,7 @@ import regex
 
 from codegen.source.index import Class, Index
 from codegen.syntax.dataflow import dotted
+from codegen.syntax.walking import children, walk
 
 UNKNOWN = "?"
 
@@ -116,6 +117,15 @@ class Facts:
     _runs: dict[str, frozenset[str]] = field(default_factory=dict)
     _roles: dict[str, Role] = field(default_factory=dict)
     _positions: dict[str, bool] = field(default_factory=dict)
+
+    @staticmethod
+    def of(index: Index, cls: Class) -> Facts:
+        """What is known of a class, worked out once: many models have the same parts."""
+        key, memory = ("facts", id(cls)), index.memory
+        if key not in memory:
+            memory[key] = Facts(index, cls)
+        found: Facts = memory[key]
+        return found
 
     @cached_property
     def lineage(self) -> tuple[Class, ...]:
@@ -289,7 +299,7 @@ class Facts:
             return Role.BLOCK
         if not self.matcher and _STEM.search(attribute):
             return Role.STEM
-        if not self.matcher and any(Facts(self.index, cls).holds_blocks for cls in self.classes(attribute)):
+        if not self.matcher and any(Facts.of(self.index, cls).holds_blocks for cls in self.classes(attribute)):
             return Role.BLOCK
         if self.matcher.prefixes and any(self.constructors(attribute)):
             return Role.BLOCK  # such a matcher puts all that is not stem into a later group
@@ -306,7 +316,7 @@ class Facts:
     def holds_position(self, attribute: str) -> bool:
         """Whether the ``forward`` of a module gives the tokens a position: a table of its own, a helper named so."""
         if attribute not in self._positions:
-            inner = (Facts(self.index, cls) for cls in self.classes(attribute))
+            inner = (Facts.of(self.index, cls) for cls in self.classes(attribute))
             self._positions[attribute] = any(facts.runs_position for facts in inner)
         return self._positions[attribute]
 
@@ -337,8 +347,8 @@ class Facts:
             case ast.Compare(ops=[ast.Is() | ast.IsNot()]):
                 return
             case ast.If(test=test) | ast.IfExp(test=test) | ast.While(test=test) | ast.Assert(test=test):
-                calls = [call for call in ast.walk(test) if isinstance(call, ast.Call)]
-                arms = [child for child in ast.iter_child_nodes(node) if child is not test]
+                calls = [call for call in walk(test) if isinstance(call, ast.Call)]
+                arms = [child for child in children(node) if child is not test]
                 for child in [*calls, *arms]:
                     yield from self._scan(child, visited)
                 return
@@ -366,7 +376,7 @@ class Facts:
             case ast.Name() | ast.Attribute() if dotted(node) == self.prefix:
                 yield UNKNOWN  # self goes somewhere as a whole
                 return
-        for child in ast.iter_child_nodes(node):
+        for child in children(node):
             yield from self._scan(child, visited)
 
     def is_attribute(self, node: ast.AST) -> bool:
@@ -394,13 +404,11 @@ class Facts:
         head = attribute.partition(".")[0]
         if head not in self.values or any(self.constructors(head)):
             return True
-        return any(
-            isinstance(call, ast.Call) and dotted(call.func) == f"{self.prefix}.{head}" for call in ast.walk(node)
-        )
+        return any(isinstance(call, ast.Call) and dotted(call.func) == f"{self.prefix}.{head}" for call in walk(node))
 
     def calls(self, node: ast.AST) -> Iterator[str]:
         """Methods of ``self`` that code calls."""
-        for call in ast.walk(node):
+        for call in walk(node):
             if isinstance(call, ast.Call):
                 head, _, name = dotted(call.func).rpartition(".")
                 if head == self.prefix and name in self.methods:
@@ -427,11 +435,11 @@ def _listed(value: ast.expr) -> Iterator[ast.Call]:
 
 
 def _strings(node: ast.AST) -> tuple[str, ...]:
-    return tuple(n.value for n in ast.walk(node) if isinstance(n, ast.Constant) and isinstance(n.value, str))
+    return tuple(n.value for n in walk(node) if isinstance(n, ast.Constant) and isinstance(n.value, str))
 
 
 def _read_matcher(function: ast.FunctionDef) -> Matcher:
-    for node in ast.walk(function):
+    for node in walk(function):
         groups: Iterable[tuple[str | None, ast.expr]] = ()
         if isinstance(node, ast.Call) and dotted(node.func) == "dict":
             groups = [(keyword.arg, keyword.value) for keyword in node.keywords]
@@ -446,10 +454,10 @@ def _read_matcher(function: ast.FunctionDef) -> Matcher:
             blocks = [p for name, patterns in found.items() if not name.startswith("stem") for p in patterns]
             return Matcher(tuple(stem), tuple(blocks))
     # a function from parameter name to group: names in group 0 are the stem
-    for node in ast.walk(function):
+    for node in walk(function):
         if (
             isinstance(node, ast.If)
-            and any(dotted(c.func).endswith(".startswith") for c in ast.walk(node.test) if isinstance(c, ast.Call))
+            and any(dotted(c.func).endswith(".startswith") for c in walk(node.test) if isinstance(c, ast.Call))
             and isinstance(node.body[0], ast.Return)
             and isinstance(node.body[0].value, ast.Constant)
             and node.body[0].value.value == 0

@@ -14,6 +14,7 @@ from codegen.model.facts import Facts
 from codegen.syntax.bindings import bound_names
 from codegen.syntax.dataflow import dotted
 from codegen.syntax.documentation import is_entry, parameter_texts
+from codegen.syntax.walking import walk
 from codegen.types import Parameter
 
 _IMAGES = re.compile(r"(x|inputs?|images?|imgs?)\d*")
@@ -52,7 +53,7 @@ def described(facts: Facts, statements: Sequence[ast.stmt], parameter: Parameter
 def _texts_inside(facts: Facts, statements: Sequence[ast.stmt], name: str, depth: int) -> Iterator[str]:
     """The entries for a name in the docstrings of what it is handed to as it is, under that name."""
     for statement in statements:
-        for call in ast.walk(statement):
+        for call in walk(statement):
             if not isinstance(call, ast.Call) or depth == _DEPTH:
                 continue
             for inner, function in _called(facts, call):
@@ -80,7 +81,7 @@ def _called(facts: Facts, call: ast.Call) -> Iterator[tuple[Facts, ast.FunctionD
         return
     classes = list({cls.path: cls for cls in facts.classes(name)}.values())
     if len(classes) == 1:
-        inner = Facts(facts.index, classes[0])
+        inner = Facts.of(facts.index, classes[0])
         forward = inner.method("forward")
         if forward is not None:
             yield inner, forward[1]

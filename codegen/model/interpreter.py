@@ -21,6 +21,7 @@ from codegen.model.facts import Facts
 from codegen.source.index import METHOD, Module
 from codegen.syntax.bindings import bound_names
 from codegen.syntax.dataflow import dotted, is_transparent
+from codegen.syntax.walking import walk
 
 _ROUNDS = 6  # of a loop: one that still teaches something new then makes unknown what it binds
 _OPTIONS = 3  # that are assumed one way and the other: eight runs at the most
@@ -135,7 +136,7 @@ class Interpreter(Calls[Value]):
                 self._look(node)
                 # a pattern may bind names although its guard fails
                 self.forget(name for case in cases for name in bound_names(case.pattern))
-                guards = [node for case in cases if case.guard is not None for node in ast.walk(case.guard)]
+                guards = [node for case in cases if case.guard is not None for node in walk(case.guard)]
                 self.forget(node.target.id for node in guards if isinstance(node, ast.NamedExpr))
                 return self._branch([*(case.body for case in cases), []])
             case ast.Return(value=value):
@@ -158,7 +159,7 @@ class Interpreter(Calls[Value]):
                 self._look(node)
             case _:
                 self.forget(self.code.bound_by(node))
-                if any(isinstance(inner, ast.Return) for inner in ast.walk(node)):
+                if any(isinstance(inner, ast.Return) for inner in walk(node)):
                     self.returned.append(self.domain.unknown)
         return True
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from codegen.model.effects import effects, may_meet
 from codegen.model.facts import UNKNOWN, Facts
 from codegen.syntax.dataflow import dotted
+from codegen.syntax.walking import children
 
 # Calls that only look.
 _LOOKS = frozenset({"len", "isinstance", "getattr", "hasattr", "torch.jit.is_scripting", "torch.jit.is_tracing"})
@@ -48,7 +49,7 @@ def _is_plain(facts: Facts, node: ast.AST) -> bool:
         case ast.Compare(ops=[ast.Is() | ast.IsNot()]):
             return depends_on_self_alone(facts, node)
         case ast.UnaryOp() | ast.BinOp() | ast.BoolOp() | ast.Compare():
-            return all(_is_plain(facts, child) for child in ast.iter_child_nodes(node) if isinstance(child, ast.expr))
+            return all(_is_plain(facts, child) for child in children(node) if isinstance(child, ast.expr))
     return False
 
 
@@ -78,7 +79,7 @@ def _seen(value: ast.AST) -> Iterator[str]:
         case ast.Attribute() if dotted(value).startswith("self."):
             yield dotted(value).removeprefix("self.")
             return
-    for child in ast.iter_child_nodes(value):
+    for child in children(value):
         yield from _seen(child)
 
 

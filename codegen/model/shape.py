@@ -29,6 +29,7 @@ from codegen.model.library import (
 )
 from codegen.syntax.bindings import bound_names
 from codegen.syntax.dataflow import dotted
+from codegen.syntax.walking import walk
 
 _LAYOUTS = {"BNC": "NLC", "BHWC": "NHWC", "BCHW": "NCHW"}
 
@@ -287,9 +288,11 @@ class Shape(Domain[Value]):
         filled = set()
         for node in nodes:
             match node:
+                case ast.Name() | ast.Constant():
+                    pass  # most nodes are
                 case ast.Assign(targets=targets, value=value) if any(isinstance(t, ast.Attribute) for t in targets):
                     # from now on others may change it: self.x = x
-                    scope.forget([n.id for n in ast.walk(value) if isinstance(n, ast.Name)])
+                    scope.forget([n.id for n in walk(value) if isinstance(n, ast.Name)])
                 case ast.Assign(targets=[ast.Tuple(elts=names)], value=ast.Attribute(ast.Name() as tensor, "shape")):
                     self._count(tensor, names, scope)
                 case ast.Assign(targets=[ast.Subscript() as target], value=given) if self._fills_rows(given, scope):

@@ -189,7 +189,7 @@ def _keeps(facts: Facts, home: Class, function: ast.expr, place: int | str | Non
     cls = facts.index.resolve(home.module, name) if name and head not in home.constructor_names else None
     if cls is None:
         return made == "module"
-    inner = Facts(facts.index, cls)
+    inner = Facts.of(facts.index, cls)
     found = inner.method("__init__")
     if found is None:
         return made == "module"

@@ -7,6 +7,7 @@ import itertools
 from collections.abc import Iterator
 
 from codegen.syntax.bindings import bound_names
+from codegen.syntax.walking import children
 
 _LOOKS = frozenset({"shape", "device", "dtype", "ndim", "is_cuda", "requires_grad"})
 _MEASURES = frozenset({"size", "dim", "numel", "type", "stride"})
@@ -48,4 +49,4 @@ def reads(node: ast.AST, tokens: frozenset[str]) -> bool:
             return False
         case ast.Name(id=name):
             return name in tokens
-    return any(reads(child, tokens) for child in ast.iter_child_nodes(node))
+    return any(reads(child, tokens) for child in children(node))

@@ -22,11 +22,13 @@ from codegen.source.imports import Import, imports, source_module
 from codegen.source.stores import Stores
 from codegen.syntax.bindings import bound_names
 from codegen.syntax.parsing import parse
+from codegen.syntax.walking import walk
 from codegen.types import Place, Release
 
 METHOD = "forward_features"
 
-_GLOBAL = re.compile(r"^\s+global\s", re.MULTILINE)
+# It starts with what it looks for, and so is found in a fraction of the time; prose may match it, too.
+_GLOBAL = re.compile(r"global[\s\\]+\w+\s*(?:[,;#\\]|$)", re.MULTILINE)
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,9 +55,9 @@ class Class:
                 found[statement.name] = statement
             elif isinstance(statement, ast.Assign | ast.AnnAssign):
                 targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
-                found.update({name: statement for target in targets for name in bound_names(target)})
+                found.update({name: statement for target in targets for name in self.module.bound_names(target)})
             else:
-                found.update(dict.fromkeys(bound_names(statement), statement))
+                found.update(dict.fromkeys(self.module.bound_names(statement), statement))
         return {**found, **self.module.patches.get(self.name, {})}
 
     @property
@@ -82,12 +84,12 @@ class Class:
     def constructor_bound(self) -> frozenset[str]:
         """Names that the statements of the constructor may bind."""
         statements = self.constructor.body if self.constructor is not None else []
-        return frozenset(name for statement in statements for name in bound_names(statement))
+        return frozenset(name for statement in statements for name in self.module.bound_names(statement))
 
     @cached_property
     def constructor_mentions(self) -> Counter[str]:
         """How often the constructor mentions each name, but for ``**name`` in a call."""
-        nodes = list(ast.walk(self.constructor)) if self.constructor is not None else []
+        nodes = list(walk(self.constructor)) if self.constructor is not None else []
         mentions = Counter(node.id for node in nodes if isinstance(node, ast.Name))
         calls = (node for node in nodes if isinstance(node, ast.Call))
         spread = [k.value for call in calls for k in call.keywords if k.arg is None]
@@ -107,6 +109,7 @@ class Module:
     path: str
     text: str
     tree: ast.Module
+    _imported: dict[str, Import | None] = field(default_factory=dict)
 
     @cached_property
     def name(self) -> str:
@@ -157,7 +160,7 @@ class Module:
         """Names that some function of the module assigns through ``global``: a copy of their value goes stale."""
         if not _GLOBAL.search(self.text):
             return frozenset()
-        return frozenset(name for node in ast.walk(self.tree) if isinstance(node, ast.Global) for name in node.names)
+        return frozenset(name for node in walk(self.tree) if isinstance(node, ast.Global) for name in node.names)
 
     @cached_property
     def postponed_annotations(self) -> bool:
@@ -179,10 +182,11 @@ class Module:
 
     def import_of(self, name: str) -> Import | None:
         """The unconditional import that binds a name, ``None`` where it is bound in another way or in several."""
-        if name in self.conditional:
-            return None
-        found = {imports(node, self.path).get(name) for node in self.bindings.get(name, [])}
-        return found.pop() if len(found) == 1 else None  # import torch, import torch.utils.checkpoint
+        if name not in self._imported:
+            found = {imports(node, self.path).get(name) for node in self.bindings.get(name, [])}
+            certain = len(found) == 1 and name not in self.conditional  # import torch, import torch.utils.checkpoint
+            self._imported[name] = found.pop() if certain else None
+        return self._imported[name]
 
     def origin(self, name: str, rest: str = "") -> str:
         """The full name of what a name of the module means, ``torch.nn.functional.relu`` for ``F`` and ``relu``.

@@ -22,6 +22,7 @@ from typing import Any, Final, TypeAlias
 
 from codegen.source.imports import imports
 from codegen.source.index import Module
+from codegen.syntax.walking import children, walk
 
 # A dict, shared by reference. A key of unknown value may be absent; the key `...` says that there may be others.
 _Dict: TypeAlias = dict[Any, Any]
@@ -332,7 +333,7 @@ class _Interpreter:
                 raise _GivenUp
         for generator in getattr(node, "generators", ()):
             self.assign(generator.target, _UNKNOWN, frame)
-        for child in ast.iter_child_nodes(node):  # for what they do to dictionaries
+        for child in children(node):  # for what they do to dictionaries
             self.evaluate(child, frame)
         return _UNKNOWN
 
@@ -461,7 +462,7 @@ class _Interpreter:
 
     def blur(self, node: ast.AST, frame: _Frame) -> None:
         """Take a loop, or what else is not followed, to do anything to what it mentions."""
-        for inner in ast.walk(node):
+        for inner in walk(node):
             if isinstance(inner, (ast.Return, ast.Global, ast.Nonlocal, ast.Import, ast.ImportFrom)):
                 raise _GivenUp
             if isinstance(inner, ast.Name):

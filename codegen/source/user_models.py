@@ -19,6 +19,7 @@ from codegen.manifest import read_header
 from codegen.source.encoding import decode
 from codegen.source.imports import source_module
 from codegen.source.index import parse_source
+from codegen.syntax.walking import walk
 
 # Libraries that user models are built on, rather than part of them: timm is read as a release, torch not at all.
 _LIBRARIES = frozenset({"timm", "torch", "torchvision"})
@@ -146,7 +147,7 @@ def _with_imports(root: Path, named: Mapping[str, str]) -> UserModels:
 
 def _imported(path: str, text: str) -> Iterator[str]:
     """What a file may import: ``from a import b`` may be the module ``a.b``."""
-    for node in ast.walk(parse_source(text, path)):
+    for node in walk(parse_source(text, path)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):

@@ -17,6 +17,7 @@ from codegen.split.boundary import Cut, Refused, find_cut
 from codegen.split.soundness import check_method
 from codegen.syntax.dataflow import dotted, flow, returns
 from codegen.syntax.statements import Body, Statement, arms, assign_return, conditional, read_method, substitute
+from codegen.syntax.walking import walk
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,7 +116,7 @@ def inline(facts: Facts, delegation: Delegation, parameters: Collection[str]) ->
         statements = _called(delegation.facts, called[1], call, statement)
         if called[1] != METHOD:
             statements = _with_features(delegation.facts, statements)
-        given = {name.id for name in ast.walk(call) if isinstance(name, ast.Name)}
+        given = {name.id for name in walk(call) if isinstance(name, ast.Name)}
         captured = flow([s.tree for s in statements], given).needs & set(parameters)
         if captured:
             raise Refused(statement.place, f"`{min(captured)}` is a parameter here and a global in the inner model")
@@ -194,8 +195,8 @@ def _called(facts: Facts, name: str, call: ast.Call, statement: Statement) -> tu
 def _require_apart(statement: Statement, inner: Sequence[Statement], outer: Sequence[Statement], target: str) -> None:
     """Two bodies that become one may share no local name, but for what the call takes and gives."""
     inside, outside = flow([s.tree for s in inner]), flow([s.tree for s in outer])
-    used = {n.id for s in outer for n in ast.walk(s.tree) if isinstance(n, ast.Name)} | outside.may_bind
-    given = {n.id for n in ast.walk(statement.tree) if isinstance(n, ast.Name)}
+    used = {n.id for s in outer for n in walk(s.tree) if isinstance(n, ast.Name)} | outside.may_bind
+    given = {n.id for n in walk(statement.tree) if isinstance(n, ast.Name)}
     mixed = ((inside.may_bind - {target}) & used) | ((inside.needs - given) & outside.may_bind)
     if mixed:
         raise Refused(statement.place, f"`{min(mixed)}` means one thing before the call and another inside it")

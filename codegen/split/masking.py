@@ -15,6 +15,7 @@ from collections.abc import Collection, Iterator, Sequence
 from codegen.model.facts import Facts
 from codegen.model.tokens import token_targets
 from codegen.syntax.dataflow import dotted
+from codegen.syntax.walking import walk
 from codegen.types import Masking, UnitMask
 
 _DEPTH = 5  # calls within calls that a value is followed into
@@ -66,7 +67,7 @@ def _unit_mask(
         match node:
             case ast.Subscript(value=ast.Name(id=selected), slice=index, ctx=ast.Load()):
                 if selected in tokens and not isinstance(index, ast.Tuple | ast.Slice) and _is_made_of(index, {name}):
-                    inverted = any(isinstance(n, ast.Invert) or _is_call(n, "logical_not") for n in ast.walk(index))
+                    inverted = any(isinstance(n, ast.Invert) or _is_call(n, "logical_not") for n in walk(index))
                     return UnitMask(name, keeps=not inverted, grid=_grid(facts, embed, name))
     return None
 
@@ -76,7 +77,7 @@ def _grid(facts: Facts, embed: Sequence[ast.stmt], name: str) -> str | None:
     for node in _walk(embed):
         match node:
             case ast.Call(func=ast.Attribute(value=ast.Name(id=found), attr=attr), args=arguments) if found == name:
-                inner = (n for argument in arguments for n in ast.walk(argument) if isinstance(n, ast.Attribute))
+                inner = (n for argument in arguments for n in walk(argument) if isinstance(n, ast.Attribute))
                 own = {path for n in inner if (path := dotted(n)).startswith(f"{facts.prefix}.")}
                 if attr in _RESHAPES and len(own) == 1:
                     return own.pop().removeprefix("self.")
@@ -98,7 +99,7 @@ def _entries(statement: ast.stmt, name: str) -> Iterator[str]:
 
 def _keys_of_tokens(statement: ast.stmt, tokens: frozenset[str]) -> Iterator[str]:
     """Keys of a dictionary that is returned, whose values are the tokens, or those behind the prefix tokens."""
-    for node in ast.walk(statement):
+    for node in walk(statement):
         match node:
             case ast.Return(value=ast.Dict(keys=keys, values=values)):
                 for key, value in zip(keys, values, strict=True):
@@ -224,9 +225,9 @@ def _attributes(facts: Facts, nodes: Sequence[ast.AST], function: ast.expr) -> t
             found: list[str] = []
             for loop in nodes:
                 if isinstance(loop, ast.For) and any(
-                    isinstance(n, ast.Name) and n.id == name for n in ast.walk(loop.target)
+                    isinstance(n, ast.Name) and n.id == name for n in walk(loop.target)
                 ):
-                    containers = (dotted(n) for n in ast.walk(loop.iter) if isinstance(n, ast.Attribute))
+                    containers = (dotted(n) for n in walk(loop.iter) if isinstance(n, ast.Attribute))
                     found += [f"{path.removeprefix(prefix)}.0" for path in containers if path.startswith(prefix)]
             return tuple(found)
     return ()
@@ -247,7 +248,7 @@ def _callees(
             yield facts, found[1], 1
             continue
         for cls in facts.classes(attribute):
-            inner = Facts(facts.index, cls)
+            inner = Facts.of(facts.index, cls)
             forward = inner.method("forward")
             if forward is not None:
                 yield inner, forward[1], 1
@@ -279,4 +280,4 @@ def _is_call(node: ast.AST, name: str) -> bool:
 
 def _walk(statements: Sequence[ast.stmt]) -> Iterator[ast.AST]:
     for statement in statements:
-        yield from ast.walk(statement)
+        yield from walk(statement)

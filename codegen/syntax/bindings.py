@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Iterator
 
+from codegen.syntax.walking import children
+
 # What may bind a name without being an expression.
 _HOLDERS = (str, ast.stmt, ast.excepthandler, ast.match_case, ast.pattern, ast.withitem)
 
@@ -63,7 +65,7 @@ def _parts(node: ast.AST) -> Iterable[ast.AST | str | None]:
             return (name,)
         case ast.MatchMapping(patterns=patterns, rest=name):
             return (*patterns, name)
-    return ast.iter_child_nodes(node)
+    return children(node)
 
 
 def _is_target(node: ast.AST | str) -> bool:

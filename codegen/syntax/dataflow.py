@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from codegen.syntax.bindings import bound_names
+from codegen.syntax.walking import children, walk
 
 BUILTINS = frozenset(dir(builtins))
 
@@ -189,7 +190,7 @@ class _DefiniteAssignment:
             self.needs |= {name for name in free_names(node) if name not in bound}
 
     def bind(self, target: ast.expr, bound: frozenset[str]) -> frozenset[str]:
-        for node in ast.walk(target):
+        for node in walk(target):
             if isinstance(node, ast.Attribute | ast.Subscript) and isinstance(node.ctx, ast.Store):
                 self.read(node.value, bound)
                 if isinstance(node, ast.Subscript):
@@ -211,7 +212,7 @@ def _breaks(body: Sequence[ast.stmt]) -> bool:
             if isinstance(node, ast.For | ast.While) and _breaks(node.orelse):
                 return True
             continue
-        inner = [child for child in ast.walk(node) if isinstance(child, ast.Break)]
+        inner = [child for child in walk(node) if isinstance(child, ast.Break)]
         if inner:
             return True
     return False
@@ -241,7 +242,7 @@ def free_names(node: ast.AST) -> Iterator[str]:
                 yield from (name for name in free_names(generator.iter) if name not in local)
                 read = set(free_names(generator.target))  # for a[i] in x
                 yield from read - local
-                local |= {n.id for n in ast.walk(generator.target) if isinstance(n, ast.Name)} - read
+                local |= {n.id for n in walk(generator.target) if isinstance(n, ast.Name)} - read
                 for test in generator.ifs:
                     yield from (name for name in free_names(test) if name not in local)
             parts = [node.key, node.value] if isinstance(node, ast.DictComp) else [node.elt]
@@ -260,7 +261,7 @@ def free_names(node: ast.AST) -> Iterator[str]:
         case ast.Await() | ast.Yield() | ast.YieldFrom():
             raise Unsound(node, "it suspends")
         case _:
-            for child in ast.iter_child_nodes(node):
+            for child in children(node):
                 yield from free_names(child)
 
 
@@ -304,7 +305,7 @@ def returns(node: ast.AST) -> bool:
     """Whether a statement may leave the method that it is in; a function nested in it only leaves itself."""
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
         return False
-    return isinstance(node, ast.Return) or any(returns(child) for child in ast.iter_child_nodes(node))
+    return isinstance(node, ast.Return) or any(returns(child) for child in children(node))
 
 
 def escaping_scopes(statements: Iterable[ast.stmt]) -> Iterator[ast.AST]:
@@ -312,11 +313,11 @@ def escaping_scopes(statements: Iterable[ast.stmt]) -> Iterator[ast.AST]:
     for statement in statements:
         consumed = {
             id(arg)
-            for call in ast.walk(statement)
+            for call in walk(statement)
             if isinstance(call, ast.Call) and dotted(call.func) in CONSUMERS
             for arg in call.args
         }
-        for node in ast.walk(statement):
+        for node in walk(statement):
             if isinstance(node, ast.Lambda | ast.FunctionDef | ast.AsyncFunctionDef):
                 yield node
             if isinstance(node, ast.GeneratorExp) and id(node) not in consumed:

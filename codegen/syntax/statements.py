@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ast
 import io
-import re
 import textwrap
 import tokenize
 from collections.abc import Mapping, Sequence
@@ -20,9 +19,9 @@ import libcst as cst
 from codegen.syntax.dataflow import Unsound
 from codegen.syntax.documentation import parameter_texts
 from codegen.syntax.parsing import parse
+from codegen.syntax.walking import walk
 from codegen.types import Parameter, Place
 
-_LINE_END = re.compile(r"\r\n|\r|\n")
 # What str.splitlines takes for the end of a line, beyond what Python does.
 _SEPARATORS = "\v\f\x1c\x1d\x1e\x85\u2028\u2029"
 
@@ -117,7 +116,7 @@ def read_method(text: str, node: ast.FunctionDef, file: str) -> Body:
 
 def source_lines(text: str) -> list[str]:
     """The lines of a file as Python counts them, without their ends."""
-    return _LINE_END.split(text)
+    return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")  # re.split takes twenty times as long
 
 
 def _parameters(module: cst.Module, params: cst.Parameters) -> list[Parameter]:
@@ -146,8 +145,8 @@ def _check_strings(statement: Statement) -> None:
     """Refuse a string whose text would change with the indentation of its lines. A string that is no value may."""
     if statement.tree.lineno == statement.tree.end_lineno:
         return
-    comments = {id(node.value) for node in ast.walk(statement.tree) if isinstance(node, ast.Expr)}
-    for node in ast.walk(statement.tree):
+    comments = {id(node.value) for node in walk(statement.tree) if isinstance(node, ast.Expr)}
+    for node in walk(statement.tree):
         if not isinstance(node, ast.JoinedStr | ast.Constant) or id(node) in comments:
             continue
         if node.end_lineno != node.lineno:  # perhaps several strings in a row

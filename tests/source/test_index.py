@@ -97,9 +97,17 @@ def test_a_relative_import_of_a_package_starts_at_the_package():
     assert module.import_of("Eva") == Import("timm.models.eva", "Eva")
 
 
-def test_a_name_that_a_function_rebinds_as_a_global_is_known():
-    module = module_of("MODE = 1\n\ndef switch():\n    global MODE\n    MODE = 2\n")
-    assert module.rebound == {"MODE"}
+@pytest.mark.parametrize(
+    "body",
+    [
+        "\n    global MODE\n    MODE = 2",
+        "\n    global OTHER, MODE  # both\n    MODE = 2",
+        "\n    global \\\n        MODE\n    MODE = 2",
+        " global MODE; MODE = 2",
+    ],
+)
+def test_a_name_that_a_function_rebinds_as_a_global_is_known(body):
+    assert "MODE" in module_of(f"MODE = 1\n\ndef switch():{body}\n").rebound
 
 
 def test_postponed_annotations_are_seen():
