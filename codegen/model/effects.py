@@ -34,6 +34,7 @@ from codegen.model.sharing import is_aliased, may_share
 from codegen.source.imports import imports
 from codegen.source.index import Class, Index, Module
 from codegen.syntax.dataflow import dotted
+from codegen.syntax.walking import walk
 
 _TRAPS = ("__getattr__", "__getattribute__", "__setattr__", "__delattr__")
 _ANY = "*"
@@ -321,7 +322,7 @@ class _Code:
 
     def put(self, container: ast.expr, value: _Value) -> None:
         """Note that what a variable holds may hold something more from now on. A tensor takes a copy."""
-        head = next((n.id for n in ast.walk(container) if isinstance(n, ast.Name)), "")
+        head = next((n.id for n in walk(container) if isinstance(n, ast.Name)), "")
         held = self.names.get(head, _FRESH)
         if head != self.receiver and (held.kinds & {"box", "?"} or any(p.kind == "argument" for p in held.places)):
             self.bind_name(head, value.boxed)
@@ -508,7 +509,7 @@ class _Code:
 
     def all_of_names(self, names: Mapping[str, _Value], body: Sequence[ast.stmt]) -> _Value:
         found = _FRESH
-        for node in (inner for statement in body for inner in ast.walk(statement)):
+        for node in (inner for statement in body for inner in walk(statement)):
             if isinstance(node, ast.Name) and node.id in names:
                 found |= names[node.id]
         return found
@@ -946,7 +947,7 @@ def _summary(
         if cls is not None and not static and names[:1] != ["self"]:
             code.anything()
         code.settle(function.body)
-        if any(isinstance(n, ast.Global | ast.Nonlocal | ast.Yield | ast.YieldFrom) for n in ast.walk(function)):
+        if any(isinstance(n, ast.Global | ast.Nonlocal | ast.Yield | ast.YieldFrom) for n in walk(function)):
             code.anything()
         memory[key] = _Summary(frozenset(code.reads), frozenset(code.writes), frozenset(code.changes), code.returned)
     found: _Summary | None = memory[key]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from codegen.model.facts import Facts
 from codegen.model.library import PURE_LIBRARIES, TORCH_HANDING_ON, TORCH_WRAPPERS
 from codegen.source.index import Class, Module
 from codegen.syntax.dataflow import dotted
+from codegen.syntax.walking import walk
 
 Kind = Class | str
 """A class of the release; ``torch`` for a module of torch that makes another tensor of what it is given, ``view`` for
@@ -52,9 +53,22 @@ def _find(facts: Facts, attribute: str) -> Iterator[Kind]:
     for cls in facts.lineage:
         for method in cls.members.values():
             if isinstance(method, ast.FunctionDef):
-                made = _Making(facts, cls.module, _bindings(method), attribute)
-                for value in _stored(method, attribute):
-                    yield from made.of(value)
+                stored = _remembered(facts, "stored", method, _stored)
+                if attribute in stored:
+                    made = _Making(facts, cls.module, _remembered(facts, "bound", method, _bindings), attribute)
+                    for value in stored[attribute]:
+                        yield from made.of(value)
+
+
+def _remembered(
+    facts: Facts, what: str, function: ast.FunctionDef, read: Callable[[ast.FunctionDef], Mapping[str, list[ast.expr]]]
+) -> Mapping[str, list[ast.expr]]:
+    """What is read from a function, read once for all that ask."""
+    memory, key = facts.index.memory, (what, id(function))
+    if key not in memory:
+        memory[key] = read(function)
+    found: Mapping[str, list[ast.expr]] = memory[key]
+    return found
 
 
 def children_of(facts: Facts) -> frozenset[Kind]:
@@ -66,7 +80,7 @@ def children_of(facts: Facts) -> frozenset[Kind]:
         for cls in facts.lineage:
             for method in cls.members.values():
                 if isinstance(method, ast.FunctionDef):
-                    made = _Making(facts, cls.module, _bindings(method), "")
+                    made = _Making(facts, cls.module, _remembered(facts, "bound", method, _bindings), "")
                     found.update(kind for value in _registered(method) for kind in made.of(value))
         memory[key] = frozenset(found)
     kinds: frozenset[Kind] = memory[key]
@@ -74,7 +88,7 @@ def children_of(facts: Facts) -> frozenset[Kind]:
 
 
 def _registered(method: ast.FunctionDef) -> Iterator[ast.expr]:
-    for node in ast.walk(method):
+    for node in walk(method):
         match node:
             case ast.Assign(targets=[ast.Attribute(value=ast.Name("self"))], value=ast.Call() as value):
                 yield value
@@ -86,39 +100,37 @@ def _registered(method: ast.FunctionDef) -> Iterator[ast.expr]:
                 yield from args
 
 
-def _stored(method: ast.FunctionDef, attribute: str) -> Iterator[ast.expr]:
-    """What a method binds to an attribute, or puts into what it holds."""
-    path = f"self.{attribute}"
-    for node in ast.walk(method):
+def _stored(method: ast.FunctionDef) -> Mapping[str, list[ast.expr]]:
+    """What a method binds to each attribute of ``self``, or puts into what it holds."""
+    found: dict[str, list[ast.expr]] = {}
+
+    def store(target: ast.expr, value: ast.expr) -> None:
+        inner = target.value if isinstance(target, ast.Subscript) else target
+        if isinstance(inner, ast.Attribute) and isinstance(inner.value, ast.Name) and inner.value.id == "self":
+            found.setdefault(inner.attr, []).append(value)
+        elif isinstance(target, ast.Tuple | ast.List):
+            plain = isinstance(value, ast.Tuple | ast.List) and len(value.elts) == len(target.elts)
+            for number, element in enumerate(target.elts):
+                store(element, value.elts[number] if plain and isinstance(value, ast.Tuple | ast.List) else _OPEN)
+
+    for node in walk(method):
         match node:
             case ast.Assign(targets=targets, value=value):
                 for target in targets:
-                    if dotted(target) == path or (isinstance(target, ast.Subscript) and dotted(target.value) == path):
-                        yield value
-                    elif isinstance(target, ast.Tuple | ast.List):
-                        yield from _unpacked(target, value, path)
+                    store(target, value)
             case ast.AnnAssign(target=target, value=ast.expr() as value) | ast.AugAssign(target=target, value=value):
-                if dotted(target) == path:
-                    yield value
+                store(target, value)
             case ast.For(target=target) | ast.withitem(optional_vars=ast.expr() as target):
-                if path in {dotted(inner) for inner in ast.walk(target)}:
-                    yield _OPEN
-            case ast.Call(func=ast.Name("setattr"), args=[ast.Name("self"), ast.Constant(value=name), value]):
-                if name == attribute:
-                    yield value
-            case ast.Call(func=ast.Attribute(ast.Name("self"), attr), args=[ast.Constant(value=name), *args]):
-                if name == attribute and attr in ("add_module", "register_module"):
-                    yield from args
-            case ast.Call(func=ast.Attribute(value=owner, attr=attr), args=args) if dotted(owner) == path:
+                store(target, _OPEN)
+            case ast.Call(func=ast.Name("setattr"), args=[ast.Name("self"), ast.Constant(str(name)), value]):
+                found.setdefault(name, []).append(value)
+            case ast.Call(func=ast.Attribute(ast.Name("self"), "add_module" | "register_module"), args=[name, *values]):
+                if isinstance(name, ast.Constant) and isinstance(name.value, str):
+                    found.setdefault(name.value, []).extend(values)
+            case ast.Call(func=ast.Attribute(ast.Attribute(ast.Name("self"), attribute), attr), args=values):
                 if attr in _PUTS:
-                    yield from args
-
-
-def _unpacked(target: ast.Tuple | ast.List, value: ast.expr, path: str) -> Iterator[ast.expr]:
-    plain = isinstance(value, ast.Tuple | ast.List) and len(value.elts) == len(target.elts)
-    for number, element in enumerate(target.elts):
-        if dotted(element) == path:
-            yield value.elts[number] if plain and isinstance(value, ast.Tuple | ast.List) else _OPEN
+                    found.setdefault(attribute, []).extend(values)
+    return found
 
 
 _PUTS = frozenset({"append", "insert", "extend", "add_module", "register_module", "update"})
@@ -135,7 +147,7 @@ def _bindings(function: ast.FunctionDef) -> Mapping[str, list[ast.expr]]:
     for parameter in [*positional, *args.kwonlyargs, args.vararg, args.kwarg]:
         if parameter is not None:
             found[parameter.arg] = [defaults.get(parameter.arg, _OPEN)]
-    for node in ast.walk(function):
+    for node in walk(function):
         match node:
             case ast.Assign(targets=targets, value=value):
                 for target in targets:
@@ -150,7 +162,7 @@ def _bindings(function: ast.FunctionDef) -> Mapping[str, list[ast.expr]]:
             ):
                 found.setdefault(name, []).append(value)
             case ast.For(target=target, iter=iterable) | ast.comprehension(target=target, iter=iterable):
-                for part in ast.walk(target):
+                for part in walk(target):
                     if isinstance(part, ast.Name):
                         found.setdefault(part.id, []).append(iterable)
             case ast.Call(func=ast.Attribute(value=ast.Name(id=name), attr=attr), args=values) if attr in _PUTS:
@@ -310,8 +322,9 @@ class _Making:
         if chooses or self.depth >= _FUNCTIONS or function.decorator_list:
             yield from self._by_name(name)
             return
-        inner = _Making(self.facts, module, _bindings(function), self.attribute, self.depth + 1)
-        for node in ast.walk(function):
+        bound = _remembered(self.facts, "bound", function, _bindings)
+        inner = _Making(self.facts, module, bound, self.attribute, self.depth + 1)
+        for node in walk(function):
             if isinstance(node, ast.Return) and node.value is not None:
                 yield from (
                     "view" if k == "?" and CHOICES.search(name.rpartition(".")[2]) else k for k in inner.of(node.value)

@@ -10,6 +10,7 @@ from codegen.model.facts import Facts
 from codegen.model.kinds import CHOICES, kinds_of
 from codegen.source.index import Class
 from codegen.syntax.dataflow import dotted
+from codegen.syntax.walking import walk
 
 _WHOLE = "self"
 
@@ -51,7 +52,7 @@ def _find(facts: Facts, attribute: str) -> Iterator[str]:
 
 def _put(objects: _Objects, method: ast.stmt, attribute: str) -> Iterator[str]:
     """The objects that a method binds to an attribute by their names, or puts into what it holds."""
-    for node in ast.walk(method):
+    for node in walk(method):
         match node:
             case ast.Assign(targets=targets, value=value) if attribute in {dotted(target) for target in targets}:
                 others = [target for target in targets if dotted(target) != attribute]
@@ -109,7 +110,7 @@ class _Objects:
                     if not bare or _keeps(self.facts, self.home, function, place, given):
                         yield from self.of(given)
             case ast.Lambda() | ast.ListComp() | ast.GeneratorExp() | ast.DictComp() | ast.SetComp():
-                for inner in (n for child in ast.iter_child_nodes(value) for n in ast.walk(child)):
+                for inner in (n for child in ast.iter_child_nodes(value) for n in walk(child)):
                     if isinstance(inner, ast.Call):
                         yield from self.of(inner)
             case ast.BinOp() | ast.Compare() | ast.Constant() | ast.Subscript():
@@ -121,7 +122,7 @@ class _Objects:
 
     def _added(self, name: str) -> Iterator[ast.expr]:
         """What the constructor puts into what a variable holds."""
-        for node in ast.walk(self.home.constructor or ast.Pass()):
+        for node in walk(self.home.constructor or ast.Pass()):
             match node:
                 case ast.Call(
                     func=ast.Attribute(value=ast.Name(id=found), attr="append" | "insert" | "extend"), args=args
@@ -135,7 +136,7 @@ def _reaching(function: ast.FunctionDef | None, use: ast.Name) -> Iterator[ast.e
     """What a variable may have been bound to where it is used."""
     if function is None:
         return
-    yield from (a for a in ast.walk(function.args) if isinstance(a, ast.arg) and a.arg == use.id)
+    yield from (a for a in walk(function.args) if isinstance(a, ast.arg) and a.arg == use.id)
     bound = [(value, path) for value, path, names in _bindings(function.body, ()) if use.id in names]
     here = next((path for line, path in _lines(function.body, ()) if line >= use.lineno), ())
     loops = [node for node, _ in here if isinstance(node, ast.For | ast.While)]
@@ -172,9 +173,9 @@ def _bindings(statements: Sequence[ast.stmt], path: _Path) -> Iterator[tuple[ast
     for node in statements:
         match node:
             case ast.Assign(targets=targets, value=value):
-                yield value, path, {n.id for target in targets for n in ast.walk(target) if isinstance(n, ast.Name)}
+                yield value, path, {n.id for target in targets for n in walk(target) if isinstance(n, ast.Name)}
             case ast.For(target=target, iter=iterable):
-                yield iterable, (*path, (node, "body")), {n.id for n in ast.walk(target) if isinstance(n, ast.Name)}
+                yield iterable, (*path, (node, "body")), {n.id for n in walk(target) if isinstance(n, ast.Name)}
         for name, block in _blocks(node):
             yield from _bindings(block, (*path, (node, name)))
 
@@ -209,7 +210,7 @@ def _uses_as_object(facts: Facts, constructor: ast.FunctionDef, parameter: str) 
     }
     handed_on = any(
         isinstance(a, ast.Name) and a.id == parameter
-        for call in ast.walk(constructor)
+        for call in walk(constructor)
         if isinstance(call, ast.Call) and dotted(call.func)[:1].isupper()
         for a in (*call.args, *(k.value for k in call.keywords))
     )
@@ -217,7 +218,7 @@ def _uses_as_object(facts: Facts, constructor: ast.FunctionDef, parameter: str) 
         attr
         for cls in facts.lineage
         for method in cls.members.values()
-        for node in ast.walk(method)
+        for node in walk(method)
         for attr in _looked_into(node)
     }
     return bool(kept & used) or (handed_on and not kept)
@@ -251,10 +252,10 @@ def _bound_to(home: Class, name: str, facts: Facts) -> str:
         return "unknown"
     values = [
         node.value
-        for node in ast.walk(function)
+        for node in walk(function)
         if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == name for t in node.targets)
     ]
-    calls = [call for value in values for call in ast.walk(value) if isinstance(call, ast.Call)]
+    calls = [call for value in values for call in walk(value) if isinstance(call, ast.Call)]
     classes = [name for call in calls if (name := dotted(call.func)).rpartition(".")[2][:1].isupper()]
     if classes:
         return "module" if any(_makes_module(facts, home, name) for name in classes) else "plain"
