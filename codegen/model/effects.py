@@ -207,6 +207,7 @@ class _Code:
         writes: Places that it may write.
         changes: Those of them where it may change what is kept there.
         returned: What it may return.
+        home: The class that defines the method, which ``super()`` begins after.
     """
 
     index: Index
@@ -217,6 +218,7 @@ class _Code:
     writes: set[Place] = field(default_factory=set)
     changes: set[Place] = field(default_factory=set)
     returned: _Value = _FRESH
+    home: Class | None = None
 
     def bind_parameters(self, parameters: Iterable[str]) -> None:
         self.names |= {name: _Value(frozenset({Place("argument", name)})) for name in parameters}
@@ -498,7 +500,9 @@ class _Code:
         every = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
         names = [a.arg for a in [*every, *(extra for extra in (arguments.vararg, arguments.kwarg) if extra)]]
         shared = {name: value for name, value in self.names.items() if name not in names}
-        code = _Code(self.index, self.module, self.facts, dict(shared), self.reads, self.writes, self.changes)
+        code = _Code(
+            self.index, self.module, self.facts, dict(shared), self.reads, self.writes, self.changes, home=self.home
+        )
         given = self.all_of([d for d in (*arguments.defaults, *arguments.kw_defaults) if d is not None])
         code.names |= dict.fromkeys(names, _Value(frozenset({Place("argument", _ANY)})) | given)
         code.settle(body)
@@ -717,18 +721,23 @@ class _Code:
         return self.unread(given, _Value(frozenset({Place("global", path.partition(".")[0] or _ANY)})))
 
     def of_parent(self, name: str, call: ast.Call, given: _Value) -> _Value:
-        """``super().name(...)``: the class that it stands in is not known here, so any of the lineage's may run."""
-        if self.facts is None:
+        """``super().name(...)`` in a method of the class ``home``."""
+        if self.facts is None or self.home is None:
             return self.anything()
-        found = [(c.module, c.members[name]) for c in self.facts.lineage if name in c.members]
-        result = _FRESH
-        for module, function in found:
-            if not isinstance(function, ast.FunctionDef):
-                return self.anything()
-            result |= self.run(module, function, self.facts.cls, self.name("self"), {}, [given])
-        if not found:
-            result |= self.method(self.name("self"), ast.Attribute(ast.Name("self"), name), call, given)
-        return result
+        lineage = self.facts.lineage
+        after = lineage[lineage.index(self.home) + 1 :]
+        found = next(((c.module, c.members[name]) for c in after if name in c.members), None)
+        if found is None and name in ("forward", "__call__") and self.facts.torch_parent:
+            if self.facts.torch_parent != "Sequential":
+                return replace(given, kinds=frozenset())
+            holder = replace(self.name("self"), kinds=children_of(self.facts) | {"view"})
+            return self.run_value(holder, call, given)
+        if found is None:
+            return self._of_module(self.facts.cls, self.name("self"), name, given)
+        module, function = found
+        if not isinstance(function, ast.FunctionDef):
+            return self.anything()
+        return self.run(module, function, self.facts.cls, self.name("self"), self._by_name(function, call, 1), [given])
 
     def method(self, owner: _Value, function: ast.Attribute, call: ast.Call, given: _Value) -> _Value:
         """A method of an object is called."""
@@ -936,6 +945,8 @@ def _summary(
     if key not in memory:
         memory[key] = None
         code = _Code(index, module, None if cls is None else Facts.of(index, cls))
+        lineage = () if cls is None else index.lineage(cls)
+        code.home = next((c for c in lineage if c.members.get(function.name) is function), None)
         args = function.args
         every = [*args.posonlyargs, *args.args, *args.kwonlyargs, args.vararg, args.kwarg]
         names = [argument.arg for argument in every if argument is not None]

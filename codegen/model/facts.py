@@ -402,6 +402,8 @@ class Facts:
     def is_module(self, attribute: str, node: ast.AST) -> bool:
         """Whether an attribute that code reads can be a module or a parameter, rather than a number or a flag."""
         head = attribute.partition(".")[0]
+        if head == "training":  # the flag of every module
+            return False
         if head not in self.values or any(self.constructors(head)):
             return True
         return any(isinstance(call, ast.Call) and dotted(call.func) == f"{self.prefix}.{head}" for call in walk(node))

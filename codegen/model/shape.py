@@ -35,31 +35,45 @@ _LAYOUTS = {"BNC": "NLC", "BHWC": "NHWC", "BCHW": "NCHW"}
 
 
 def batch_size(tree: ast.stmt) -> tuple[str, str] | None:
-    """The name that a statement gives to the size of a tensor's first dimensions.dimension, and the tensor.
+    """The name that a statement gives to the size of a tensor's first dimension, and the tensor.
 
-    ``B = x.shape[0]``, ``B = x.size(0)``, ``B, N, C = x.shape`` and ``B, N = x.shape[:2]``.
+    ``B = x.shape[0]``, ``B = x.size(0)``, ``B = len(x)``, ``B, N, C = x.shape`` and ``B, N = x.shape[:2]``.
     """
     match tree:
-        case ast.Assign(
-            targets=[ast.Name(id=name)],
-            value=ast.Subscript(value=ast.Attribute(value=ast.Name(id=x), attr="shape"), slice=ast.Constant(value=0)),
-        ):
-            return name, x
-        case ast.Assign(
-            targets=[ast.Name(id=name)],
-            value=ast.Call(func=ast.Attribute(value=ast.Name(id=x), attr="size"), args=[ast.Constant(value=0)]),
-        ):
-            return name, x
+        case ast.Assign(targets=[ast.Name(id=name)], value=value):
+            tensor = _counted(value)
+            return None if tensor is None else (name, tensor)
         case ast.Assign(targets=[ast.Tuple(elts=[ast.Name(id=name), *_])], value=value):
             match value:
-                case (
-                    ast.Attribute(value=ast.Name(id=x), attr="shape")
-                    | ast.Subscript(
-                        value=ast.Attribute(value=ast.Name(id=x), attr="shape"), slice=ast.Slice(lower=None, step=None)
-                    )
-                    | ast.Call(func=ast.Attribute(value=ast.Name(id=x), attr="size"), args=[])
-                ):
-                    return name, x
+                case ast.Subscript(value=whole, slice=ast.Slice(lower=None, step=None)) | whole:
+                    tensor = shape_of(whole)
+                    return None if tensor is None else (name, tensor)
+    return None
+
+
+def shape_of(value: ast.expr) -> str | None:
+    """The variable of which an expression is the whole shape: ``x.shape``, ``x.size()``."""
+    match value:
+        case (
+            ast.Attribute(value=ast.Name(id=tensor), attr="shape")
+            | ast.Call(func=ast.Attribute(value=ast.Name(id=tensor), attr="size"), args=[], keywords=[])
+        ):
+            return tensor
+    return None
+
+
+def _counted(value: ast.expr) -> str | None:
+    """The variable of which an expression is the size of the first dimension."""
+    match value:
+        case ast.Subscript(value=whole, slice=ast.Constant(value=0)):
+            return shape_of(whole)
+        case (
+            ast.Call(func=ast.Attribute(value=ast.Name(id=tensor), attr="size"), args=[ast.Constant(value=0)])
+            | ast.Call(func=ast.Name("len"), args=[ast.Name(id=tensor)])
+        ):
+            return tensor
+        case ast.Call(func=ast.Name("int"), args=[inner]):
+            return _counted(inner)
     return None
 
 

@@ -90,6 +90,8 @@ def _step(facts: Facts, statement: Statement, tokens: frozenset[str], derived: d
     roles = {facts.role(attribute) for attribute in runs}
     if any(names_position(name) for name in [*facts.calls(tree), *functions]):
         roles.add(Role.POSITION)
+    if any(_is_dropout(facts, node) for node in nodes):
+        roles.add(Role.DROPOUT)
     roles |= {role for name in read for role in derived.get(name, ())}
     targets = tuple(token_targets(tree, tokens))
     if not targets:  # beside the path: what it makes may join the tokens later
@@ -97,6 +99,14 @@ def _step(facts: Facts, statement: Statement, tokens: frozenset[str], derived: d
     elif any(_adds_parameter(facts, node) for node in nodes):
         roles.add(Role.POSITION)
     return Step(statement, runs, frozenset(roles), tokens, targets)
+
+
+def _is_dropout(facts: Facts, node: ast.AST) -> bool:
+    """Whether a node calls torch's dropout of single values; others drop whole tokens or channels."""
+    if not isinstance(node, ast.Call):
+        return False
+    head, _, rest = dotted(node.func).partition(".")
+    return bool(head) and facts.cls.module.origin(head, rest) in ("torch.dropout", "torch.nn.functional.dropout")
 
 
 def _adds_parameter(facts: Facts, node: ast.AST) -> bool:

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 from codegen.model.facts import Facts
 from codegen.model.invariant import depends_on_self_alone, is_invariant
-from codegen.model.shape import batch_size, keeps_batch
+from codegen.model.shape import batch_size, keeps_batch, shape_of
 from codegen.model.tokens import token_targets
 from codegen.syntax.bindings import bound_names
-from codegen.syntax.dataflow import Unsound, flow
+from codegen.syntax.dataflow import Unsound, dotted, flow
 from codegen.syntax.statements import Statement
 from codegen.types import Parameter, Passage
 
@@ -95,7 +95,12 @@ def cross(
     moved = sink(embed, stages)
     needed = _needed(*moved, parameters)
     passed_on = _passed_on(moved[0], declared, needed)
-    ways = {name: _way(facts, moved[0], name, parameters, tokens) for name in needed if name not in passed_on}
+    ways: dict[str, _Recomputation | str] = {}
+    for name in (name for name in needed if name not in passed_on):
+        way = _way(facts, moved[0], name, parameters, tokens)
+        if isinstance(way, str):
+            way = _followed(facts, *moved, name, parameters, tokens, ways) or way
+        ways[name] = way
     fields = [name for name, way in ways.items() if isinstance(way, str)]
     _check_fields(fields, *moved, parameters, tokens)
     fields.remove(tokens)
@@ -231,6 +236,72 @@ def _way(
     if made_of:
         return f"it is made of {', '.join(f'`{other}`' for other in sorted(made_of))}"
     return "making it runs more than a look at self"
+
+
+def _followed(
+    facts: Facts,
+    embed: Sequence[Statement],
+    stages: Sequence[Statement],
+    name: str,
+    parameters: Sequence[str],
+    tokens: str,
+    ways: Mapping[str, _Recomputation | str],
+) -> _Recomputation | None:
+    """How the stages can follow the batch of the tokens in what is made from its size; ``None`` if they need not."""
+    binding = [s for s in embed if name in bound_names(s.tree)]
+    if name in parameters or len(binding) != 1:
+        return None
+    match binding[0].tree:
+        case ast.Assign(targets=[ast.Name()], value=value):
+            tensor = shape_of(value)
+            if tensor is not None and _looks_at_first(name, stages):
+                if _is_batch_of_tokens(facts, embed, binding[0], tensor, parameters[0], tokens):
+                    text = f"{name} = {tokens}.shape"
+                    return _Recomputation(binding[0], text, "of a shape only the batch size is read")
+                return None
+            read = {n.id for n in ast.walk(value) if isinstance(n, ast.Name)}
+            known = {other for other, way in ways.items() if isinstance(way, _Recomputation)}
+            alone = not any(
+                _mentions(s.tree, name) for s in embed if s is not binding[0]
+            )  # nothing changes it in place
+            if alone and read & known and _is_arithmetic(facts, value, known):
+                return _Recomputation(binding[0], binding[0].code, "it is made of what is looked up again")
+    return None
+
+
+def _looks_at_first(name: str, statements: Sequence[Statement]) -> bool:
+    """Whether statements use a variable as ``name[0]`` alone."""
+    nodes = [node for s in statements for node in ast.walk(s.tree)]
+    firsts = [
+        node.value
+        for node in nodes
+        if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Constant) and node.slice.value == 0
+    ]
+    used = [node for node in nodes if isinstance(node, ast.Name) and node.id == name]
+    return all(any(node is first for first in firsts) for node in used)
+
+
+def _is_arithmetic(facts: Facts, value: ast.expr, names: Collection[str]) -> bool:
+    """Whether an expression calculates with some names and constants alone, or counts up to them: ``torch.arange(B)``.
+
+    What it gives depends on nothing else, and making it has no effect.
+    """
+    match value:
+        case ast.Constant():
+            return True
+        case ast.Name(id=name):
+            return name in names
+        case ast.BinOp(left=left, right=right):
+            return _is_arithmetic(facts, left, names) and _is_arithmetic(facts, right, names)
+        case ast.UnaryOp(operand=operand):
+            return _is_arithmetic(facts, operand, names)
+        case ast.Tuple(elts=elements):
+            return all(_is_arithmetic(facts, element, names) for element in elements)
+        case ast.Call(func=function, args=args, keywords=[]):
+            head, _, rest = dotted(function).partition(".")
+            pure = head and facts.cls.module.origin(head, rest) in ("torch.arange", "range", "int")
+            return bool(pure) and all(_is_arithmetic(facts, argument, names) for argument in args)
+    return False
 
 
 def _is_batch_of_tokens(

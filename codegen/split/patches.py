@@ -20,6 +20,7 @@ from codegen.split.crossing import Crossing, cross
 from codegen.split.state import check_state
 from codegen.syntax.dataflow import Unsound
 from codegen.syntax.statements import Statement
+from codegen.syntax.walking import walk as walk_tree
 from codegen.types import Absence, Field, Method, Parameter, Patches
 
 NO_NEED = "neither position nor prefix tokens follow the patch embedding: replacing in what embed returns is the same"
@@ -123,13 +124,28 @@ def _find_cut(facts: Facts, statements: Sequence[Statement], images: str) -> _Pa
         raise Refused(place, f"line {place.line} brings in {brought} before the patches are complete")
     last = made[-1]
     reasons = [f"line {steps[last].statement.place.line} completes the patches, {quoted(steps[last].runs)}"]
-    last, tokens = through_views(steps[:first], last, steps[last].target, reasons)
+    tokens = steps[last].target
+    for number in range(last + 1, first):
+        if _joins(steps[number]):
+            last, tokens = number, steps[number].target
+            reasons.append(f"line {steps[number].statement.place.line} joins them")
+    last, tokens = through_views(steps[:first], last, tokens, reasons)
     if not steps[first].is_position:
         reasons.append(f"line {steps[first].statement.place.line} adds the prefix tokens")
     position = next((step for step in steps if step.is_position), None)
     if position is not None:
         reasons.append(f"line {position.statement.place.line} gives them their position")
     return _PatchCut(last + 1, tokens, tuple(reasons))
+
+
+def _joins(step: Step) -> bool:
+    """Whether a statement makes one stream of tokens from several."""
+    tree = step.statement.tree
+    value = tree.value if isinstance(tree, ast.Assign | ast.AugAssign | ast.AnnAssign) else None
+    read = {n.id for n in walk_tree(value) if isinstance(n, ast.Name)} if value is not None else set()
+    if isinstance(tree, ast.AugAssign) and isinstance(tree.target, ast.Name):
+        read.add(tree.target.id)
+    return step.on_path and not step.runs and len(read & step.tokens) > 1
 
 
 def _adds(step: Step) -> bool:

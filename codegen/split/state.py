@@ -57,7 +57,14 @@ def check_state(facts: Facts, crossing: Crossing, parameters: Collection[str]) -
 
 def _plainly(place: Place) -> tuple[bool, bool, bool, str, str, str]:
     """Places in the order in which they say most about a conflict."""
-    return place == EVERYTHING, place.whole, place.name == "*", place.root, place.name, place.owner.path if place.owner else ""
+    return (
+        place == EVERYTHING,
+        place.whole,
+        place.name == "*",
+        place.root,
+        place.name,
+        place.owner.path if place.owner else "",
+    )
 
 
 def _reason(facts: Facts, read: Place, written: Place, node: ast.AST) -> str:
