@@ -62,7 +62,9 @@ def render(version: str, outcomes: Sequence[Outcome], *, user_source: str = "") 
     for module, members in modules.items():
         page = _page(module, members, by_path, generated)
         files[f"{generated[module]}.py"] = environment.get_template("model.py.j2").render(page=page)
-    exported = ["SplitModel", "split"] if user_source else ["SplitModel", "create_model", "list_models", "split"]
+    exported = ["CheckError", "SplitModel", "check", "split"]
+    if not user_source:
+        exported[3:3] = ["create_model", "list_models"]
     exported[:0] = ["__timm_version__"] if version else []
     files["__init__.py"] = environment.get_template("__init__.py.j2").render(
         timm_version=version, user_source=user_source, exported=exported

@@ -166,7 +166,15 @@ def test_every_split_class_is_a_split_model() -> None:
 
 
 def test_it_shows_its_interface_and_no_more() -> None:
-    assert dir(generated) == ["SplitModel", "__timm_version__", "create_model", "list_models", "split"]
+    assert dir(generated) == [
+        "CheckError",
+        "SplitModel",
+        "__timm_version__",
+        "check",
+        "create_model",
+        "list_models",
+        "split",
+    ]
     assert set(generated.__all__) == set(dir(generated))
     assert generated.__timm_version__ == timm.__version__
     assert (PACKAGE / "py.typed").is_file()

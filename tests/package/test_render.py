@@ -104,7 +104,16 @@ def test_a_generated_module_is_named_as_timms_but_for_vision_transformer(module,
 def test_the_files_of_a_package_are_listed_in_its_manifest():
     package = generate(release_of(model()))
     assert list(package.files) == sorted(package.files)
-    runtime = {"_drop.py", "_factory.py", "_layout.py", "_manifest.py", "_masks.py", "_names.py"}
+    runtime = {
+        "_check.py",
+        "_observe.py",
+        "_drop.py",
+        "_factory.py",
+        "_layout.py",
+        "_manifest.py",
+        "_masks.py",
+        "_names.py",
+    }
     runtime |= {"_split.py", "_tokens.py"}
     assert set(package.files) == {"__init__.py", "manifest.json", "py.typed", "tiny.py", "masking.py", *runtime}
     assert f'"files": {list(package.files)!r}'.replace("'", '"').replace(" ", "") in package.files[
