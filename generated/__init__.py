@@ -15,10 +15,11 @@ Every model class ``C`` that could be split has a subclass ``CSplit`` in the mod
 import timm
 
 from . import _manifest
+from ._check import CheckError, check
 from ._factory import create_model, list_models
 from ._split import SplitModel, split
 
-__all__ = ["__timm_version__", "SplitModel", "create_model", "list_models", "split"]
+__all__ = ["__timm_version__", "CheckError", "SplitModel", "check", "create_model", "list_models", "split"]
 
 __timm_version__ = "1.0.31"
 

@@ -4,6 +4,7 @@ Modules of the model only note that they were called, with what, and give a valu
 and only if they do the same things in the same order to the same things; no tensor is needed for that.
 """
 
+import ast
 import builtins
 import contextlib
 import textwrap
@@ -17,7 +18,9 @@ from unittest.mock import patch
 from sources import release_of
 
 from codegen.generate import RenderedPackage, generate
-from codegen.types import Refusal
+from codegen.package.signatures import arguments as passed
+from codegen.package.signatures import declarations, later_arguments
+from codegen.types import Refusal, Split
 
 MODULE = "timm.models.tiny"
 
@@ -168,6 +171,22 @@ def observe(make: Callable[[], Any], arguments: tuple[Any, ...], keywords: dict[
     return Run(result, tuple(model.journal), state)
 
 
+def halves(split: Split) -> Callable[..., Any]:
+    """The method that runs both halves of a split, as it is generated where the class does not delegate."""
+    call = ", ".join(
+        [f"self.embed({passed(split.embed.parameters)})", *later_arguments(split.forward_stages.parameters)]
+    )
+    declared = ast.parse(
+        f"def halves(self, {declarations(split.forward_features)}):\n    return self.forward_stages({call})"
+    )
+    names: dict[str, Any] = {}
+    for node in ast.walk(declared):
+        if isinstance(node, ast.arg):
+            node.annotation = None
+    exec(compile(declared, "<halves>", "exec"), names)
+    return names["halves"]
+
+
 def both(source: str, *arguments: Any, **keywords: Any) -> tuple[Run, Run] | Refusal:
     """Run ``Tiny.forward_features`` as it is written and as it is split, or say why it is not split."""
     package = package_of(source)
@@ -176,6 +195,8 @@ def both(source: str, *arguments: Any, **keywords: Any) -> tuple[Run, Run] | Ref
         return outcome.result
     original = execute(source, {})
     generated = execute(package.files["tiny.py"], {MODULE: types.SimpleNamespace(**original), "typing": typing})
+    if outcome.result.delegate is not None:  # the class keeps its own forward_features: run the halves in its place
+        generated["TinySplit"].forward_features = halves(outcome.result)
     arguments = arguments or (Value("images"),)
     return (
         observe(original["Tiny"], arguments, keywords),

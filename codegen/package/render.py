@@ -11,6 +11,7 @@ import jinja2
 
 from codegen.manifest import MANIFEST
 from codegen.package import docstrings, templates
+from codegen.package.delegation import Reach, calls, reach
 from codegen.package.entries import manifest_text
 from codegen.package.formatting import format_files
 from codegen.package.naming import module_names
@@ -61,7 +62,9 @@ def render(version: str, outcomes: Sequence[Outcome], *, user_source: str = "") 
     for module, members in modules.items():
         page = _page(module, members, by_path, generated)
         files[f"{generated[module]}.py"] = environment.get_template("model.py.j2").render(page=page)
-    exported = ["SplitModel", "split"] if user_source else ["SplitModel", "create_model", "list_models", "split"]
+    exported = ["CheckError", "SplitModel", "check", "split"]
+    if not user_source:
+        exported[3:3] = ["create_model", "list_models"]
     exported[:0] = ["__timm_version__"] if version else []
     files["__init__.py"] = environment.get_template("__init__.py.j2").render(
         timm_version=version, user_source=user_source, exported=exported
@@ -109,6 +112,7 @@ class _Class:
     features_docstring: str
     stages_call: str
     inherits: bool
+    delegates: bool
     halves: _Halves | None
 
 
@@ -117,7 +121,9 @@ class _Page:
     """One generated module, ready to lay out."""
 
     file: str
+    module: str
     imports: tuple[str, ...]
+    checking: str
     user_models: bool
     postponed: bool
     classes: tuple[_Class, ...]
@@ -138,6 +144,10 @@ def _page(
             classes.append(_inheriting(outcome, parent))
         elif isinstance(outcome.result, Split):
             split = outcome.result
+            inner = by_path.get(split.delegate.path) if split.delegate else None
+            reached = reach(split, inner)
+            if reached and inner and inner.module != outcome.module:
+                imports.add(f"from .{generated[inner.module]} import {reached.split_class}")
             imports.add("from ._split import SplitModel")
             imports |= {_import(imported) for imported in split.imports}
             kinds = " ".join(field.annotation for field in (*split.fields, *_patch_fields(split)))
@@ -146,11 +156,23 @@ def _page(
                 imports.add("import torch")
             if _records(split):
                 imports.add("from typing import NamedTuple")
-            classes.append(_splitting(outcome, split, records))
+            classes.append(_splitting(outcome, split, records, reached))
             records |= _records(split)
     postponed = any(isinstance(o.result, Split) and o.result.postponed for o in members)
+    checking = _free(members, "TYPE_CHECKING")
+    imports.add("from typing import TYPE_CHECKING" + (f" as {checking}" if checking != "TYPE_CHECKING" else ""))
     user_models = not module.startswith("timm.")
-    return _Page(members[0].place.file, tuple(sorted(imports)), user_models, postponed, tuple(classes))
+    file = members[0].place.file
+    return _Page(file, module, tuple(sorted(imports)), checking, user_models, postponed, tuple(classes))
+
+
+def _free(members: Sequence[Outcome], name: str) -> str:
+    """A name of the module ``typing``, or another one if the statements mean something else by it."""
+    used = {imported for outcome in members if isinstance(outcome.result, Split) for imported in outcome.result.imports}
+    taken = {outcome.name for outcome in members} | {each.name for each in used if each.module != "typing"}
+    while name in taken:
+        name += "_"
+    return name
 
 
 def _patch_fields(split: Split) -> tuple[Field, ...]:
@@ -173,18 +195,20 @@ def _import(imported: Imported) -> str:
 def _inheriting(outcome: Outcome, parent: Outcome) -> _Class:
     blank = dict.fromkeys(_Class.__dataclass_fields__, "")
     blank |= {"name": outcome.name, "bases": f"{parent.name}Split, {outcome.name}", "parent": parent.name}
-    return _Class(**{**blank, "fields": (), "inherits": True, "halves": None})  # type: ignore[arg-type]
+    return _Class(**{**blank, "fields": (), "inherits": True, "delegates": False, "halves": None})  # type: ignore[arg-type]
 
 
-def _splitting(outcome: Outcome, split: Split, declared: Collection[str]) -> _Class:
+def _splitting(outcome: Outcome, split: Split, declared: Collection[str], reached: Reach | None) -> _Class:
     """Lay a class out, with those of its tuples that are not declared yet."""
     whole, first = entry_parameter("embedding", split.embedding, split.fields, split.forward_stages)
     returns = _packed(split.embedding, split.fields)
     arrow = f" -> {split.returns}" if split.returns else ""
     halves = None
+    made_inside = calls(split, reached)
     embed_body = (*split.embed.body, f"return {returns}")
+    stages_body = reached.stages(split, whole.name) if reached else split.forward_stages.body
     if isinstance(split.patches, Patches):
-        halves = _halve(split, split.patches, declared)
+        halves = _halve(split, split.patches, declared, reached)
         call = f"self.embed_patches({arguments(split.patches.embed_patches.parameters)})"
         later = later_arguments(split.patches.embed_positions.parameters)
         embed_body = (f"return self.embed_positions({', '.join([call, *later])})",)
@@ -197,35 +221,39 @@ def _splitting(outcome: Outcome, split: Split, declared: Collection[str]) -> _Cl
         fields=_pairs(split.fields),
         embed_signature=f"self, {declarations(split.embed.parameters)}){returned_type(split.embedding, split.fields)}",
         embed_docstring=docstrings.literal(docstrings.of_embed(split)),
-        embed_body=_block(embed_body),
+        embed_body=_block((*made_inside["embed"], *embed_body)),
         stages_signature=f"self, {declarations((whole, *split.forward_stages.parameters))}){arrow}",
         stages_docstring=docstrings.literal(docstrings.of_forward_stages(split, whole)),
-        stages_body=_block((*first, *split.recomputed, *split.forward_stages.body)),
+        stages_body=_block((*first, *split.recomputed, *stages_body)),
         features_signature=f"self, {declarations(split.forward_features)}){arrow}",
         features_docstring=docstrings.literal(docstrings.of_forward_features(split, outcome.name)),
         stages_call=", ".join(
             [f"self.embed({arguments(split.embed.parameters)})", *later_arguments(split.forward_stages.parameters)]
         ),
         inherits=False,
+        delegates=split.delegate is not None,
         halves=halves,
     )
 
 
-def _halve(split: Split, patches: Patches, declared: Collection[str]) -> _Halves:
+def _halve(split: Split, patches: Patches, declared: Collection[str], reached: Reach | None) -> _Halves:
     whole, first = entry_parameter("patches", patches.record, patches.fields, patches.embed_positions)
     made, added = patches.embed_patches, patches.embed_positions
     returned = f"return {_packed(split.embedding, split.fields)}"
+    call = ", ".join([whole.name, *later_arguments(added.parameters)])
+    added_inside = (reached.first("embed_positions", call),) if reached else ()
+    made_inside = calls(split, reached)["embed_patches"]
     return _Halves(
         record=patches.record if patches.record not in declared else "",
         record_docstring=docstrings.literal(docstrings.of_patches(patches)),
         fields=_pairs(patches.fields),
         patches_signature=f"self, {declarations(made.parameters)}){returned_type(patches.record, patches.fields)}",
         patches_docstring=docstrings.literal(docstrings.of_embed_patches(split, patches)),
-        patches_body=_block((*made.body, f"return {_packed(patches.record, patches.fields)}")),
+        patches_body=_block((*made_inside, *made.body, f"return {_packed(patches.record, patches.fields)}")),
         positions_signature=f"self, {declarations((whole, *added.parameters))})"
         + returned_type(split.embedding, split.fields),
         positions_docstring=docstrings.literal(docstrings.of_embed_positions(split, patches, whole)),
-        positions_body=_block((*first, *patches.recomputed, *added.body, returned)),
+        positions_body=_block((*added_inside, *first, *patches.recomputed, *added.body, returned)),
     )
 
 

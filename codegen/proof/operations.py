@@ -93,6 +93,7 @@ def check_ops(name: str, model_class: str, split: Splitter, device: str = "meta"
         halved = _is_halved(model, timm_class)
         cut = bench.trace(model, _cut_twice if halved else _cut)
         difference = timm.difference(cut) or _features_differ(bench, timm, model, split)
+        difference = difference or _unsplit_inside_differs(bench, timm, model, _cut_twice if halved else _cut)
     except Exception as error:
         return NameResult(name, model_class, (Check("ops", "fails", describe(error)),), parameters)
     checks = (
@@ -155,6 +156,22 @@ def _features_differ(bench: _Bench, timm: Trace, model: nn.Module, split: Splitt
     fresh = split_in_place(bench.build(), split)
     difference = timm.difference(bench.trace(fresh, _features))
     return difference and f"forward_features: {difference}"
+
+
+def _unsplit_inside_differs(
+    bench: _Bench, timm: Trace, model: nn.Module, run: Callable[[Any, torch.Tensor, Recorder], Any]
+) -> str:
+    """How the two halves differ where the constructor of the split class has built the model.
+
+    A class that delegates to an inner model has then an inner model of timm's own class, whose statements it runs. In
+    all other classes nothing but the model itself is of another class, and nothing is to be compared again.
+    """
+    built = bench.build()
+    built.__class__ = type(model)
+    if [type(module) for module in built.modules()] == [type(module) for module in model.modules()]:
+        return ""
+    difference = timm.difference(bench.trace(built, run))
+    return difference and f"with an inner model of timm's own class: {difference}"
 
 
 def _check_training(bench: _Bench, timm_class: type, split: Splitter) -> Check:

@@ -140,8 +140,8 @@ def _plan(model: nn.Module, where: str) -> list[tuple[nn.Module, type[nn.Module]
 def _plan_delegate(model: nn.Module, entry: _manifest.Entry) -> list[tuple[nn.Module, type[nn.Module]]]:
     """Plan for the inner model, where a class delegates its forward pass to one.
 
-    The split class has the statements of the inner model's ``forward`` in place of the call, so the inner model has
-    to be of the class that they were read from, and the call must not do anything else.
+    The halves of the split class have the statements of the inner model's ``forward``, so the inner model has to be of
+    the class that they were read from. Its hooks run where the model's own ``forward_features`` calls it.
     """
     delegate = entry["split"]["delegate"]
     if delegate is None:
@@ -164,8 +164,6 @@ def _plan_delegate(model: nn.Module, entry: _manifest.Entry) -> list[tuple[nn.Mo
                 f"split() cannot split the model: {where} has its own {method} in place of {owner.__name__}'s. "
                 f"Split {where} alone."
             )
-    if inner._forward_hooks or inner._forward_pre_hooks or inner._backward_hooks or inner._backward_pre_hooks:
-        raise TypeError(f"split() cannot split the model: the hooks on {where} would no longer run. Remove them first.")
     return plan
 
 

@@ -36,14 +36,22 @@ def page(source: str, name: str = "tiny.py", files: Files = NONE) -> str:
     return render("1.2.3", list(outcomes_of(source, files).values()))[name]
 
 
+EVERYWHERE = "from typing import TYPE_CHECKING"  # in each module, before the `__getattr__` that type checkers ignore
+
+
 def imports(text: str) -> list[str]:
-    return [ast.unparse(node) for node in ast.parse(text).body if isinstance(node, ast.Import | ast.ImportFrom)]
+    """The imports of a module, but for the one that every module has."""
+    lines = [ast.unparse(node) for node in ast.parse(text).body if isinstance(node, ast.Import | ast.ImportFrom)]
+    lines = [line.replace(f"{EVERYWHERE}, ", "from typing import ") for line in lines]
+    return [line for line in lines if line != EVERYWHERE]
 
 
 def signatures(text: str) -> list[str]:
     return [
         f"{node.name}({ast.unparse(node.args)})" + (f" -> {ast.unparse(node.returns)}" if node.returns else "")
-        for node in ast.walk(ast.parse(text))
+        for cls in ast.parse(text).body
+        if isinstance(cls, ast.ClassDef)
+        for node in cls.body
         if isinstance(node, ast.FunctionDef)
     ]
 
@@ -96,7 +104,17 @@ def test_a_generated_module_is_named_as_timms_but_for_vision_transformer(module,
 def test_the_files_of_a_package_are_listed_in_its_manifest():
     package = generate(release_of(model()))
     assert list(package.files) == sorted(package.files)
-    runtime = {"_drop.py", "_factory.py", "_layout.py", "_manifest.py", "_masks.py", "_split.py", "_tokens.py"}
+    runtime = {
+        "_check.py",
+        "_observe.py",
+        "_drop.py",
+        "_factory.py",
+        "_layout.py",
+        "_manifest.py",
+        "_masks.py",
+        "_names.py",
+    }
+    runtime |= {"_split.py", "_tokens.py"}
     assert set(package.files) == {"__init__.py", "manifest.json", "py.typed", "tiny.py", "masking.py", *runtime}
     assert f'"files": {list(package.files)!r}'.replace("'", '"').replace(" ", "") in package.files[
         "manifest.json"
@@ -367,3 +385,12 @@ def test_comments_and_blank_lines_between_statements_are_kept():
 def test_rendering_twice_gives_the_same_text():
     outcomes = list(outcomes_of(model(header="from b import c\nfrom a import d")).values())
     assert render("1.2.3", outcomes) == render("1.2.3", outcomes)
+
+
+def test_a_name_that_a_model_uses_otherwise_is_not_overwritten():
+    text = page(
+        model("\n        x = self.patch_embed(x)\n        return self.blocks(x) * TYPE_CHECKING", "TYPE_CHECKING = 1")
+    )
+    assert "from timm.models.tiny import TYPE_CHECKING, Tiny" in imports(text)
+    assert "from typing import TYPE_CHECKING as TYPE_CHECKING_" in imports(text)
+    assert "if not TYPE_CHECKING_:" in text

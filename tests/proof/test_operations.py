@@ -7,6 +7,8 @@ from timm.models.vision_transformer import VisionTransformer
 
 from codegen.proof.operations import check_ops, rates
 
+from . import delegating
+from .delegating import CLASSIFIER, RightClassifier, RightEncoder
 from .splits import VIT, Right, splitting
 
 
@@ -217,3 +219,31 @@ def test_training_drops_all_that_the_constructor_takes_and_less_where_that_does_
     assert "attn_drop_rate" not in choices[2]
     assert choices[-1] == {}
     assert rates(torch.nn.Identity) == [{}]
+
+
+# A class that delegates keeps timm's forward_features; its halves have to be the same with either inner model
+
+
+class WrongUnlessSplitInside(RightClassifier):
+    def embed(self, x):
+        return super().embed(x if isinstance(self.encoder, RightEncoder) else x + 0)
+
+
+class WrongIfSplitInside(RightEncoder):
+    def embed(self, x):
+        return super().embed(x + 0)
+
+
+@pytest.mark.parametrize(
+    ("classifier", "encoder", "detail"),
+    [
+        (RightClassifier, RightEncoder, ""),
+        (WrongUnlessSplitInside, RightEncoder, "with an inner model of timm's own class: op 0"),
+        (RightClassifier, WrongIfSplitInside, "op 0"),
+    ],
+)
+def test_the_halves_of_a_class_that_delegates_are_run_with_both_kinds_of_inner_model(classifier, encoder, detail):
+    name = timm.list_models("deepseek*vit*")[0]
+    verdicts, details = checks(delegating.splitting(classifier, encoder), name, CLASSIFIER)
+    assert verdicts["ops"] == ("fails" if detail else "holds")
+    assert details["ops"].startswith(detail)

@@ -7,6 +7,7 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
+from differential import halves
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 from mutation import mutate
@@ -119,6 +120,8 @@ def runs(program: Original, outcome: Outcome, text: str, seed: int, given: froze
         assert isinstance(outcome.result, Split)
         delegate = outcome.result.delegate
         if delegate is not None:
+            if is_split:  # it keeps its own forward_features: run the halves in its place
+                cls.forward_features = halves(outcome.result)
             inner = classes[delegate.path.rpartition(".")[2]]
             vars(model)[delegate.attribute] = inner(world, f"self.{delegate.attribute}")
         images, *others = [arg.arg for arg in all_arguments(program.method)][1:]
