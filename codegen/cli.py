@@ -65,7 +65,11 @@ def main() -> None:
     show_default="generated",
     help="The package directory to write, whole or not at all. Required for your own models.",
 )
-@click.option("--force", is_flag=True, help="Replace DIR even if it holds files that timm-split did not write.")
+@click.option(
+    "--force",
+    is_flag=True,
+    help="Replace DIR even if it holds files that timm-split did not write, or that were edited since.",
+)
 @click.option(
     "--check",
     is_flag=True,
@@ -113,7 +117,7 @@ _DIFF_LINES = 60
 
 def _check(output: Path, files: Mapping[str, str], version: str) -> None:
     """Compare a directory with what would be written there: print a line if they agree, else a diff and fail."""
-    from codegen.package.writer import differences
+    from codegen.package.writer import differences, edited, listed
 
     lines = differences(output, files)
     if not lines:
@@ -124,6 +128,11 @@ def _check(output: Path, files: Mapping[str, str], version: str) -> None:
         click.secho(line, fg=colors.get(line[:1]), bold=line.startswith(("--- ", "+++ ")))
     if len(lines) > _DIFF_LINES:
         click.echo(f"... and {len(lines) - _DIFF_LINES} more lines")
+    if by_hand := edited(output):
+        raise TimmSplitError(
+            f"{output} is not what would be generated now, for {listed(by_hand)} was edited by hand: "
+            "move the changes to a file of your own, and write it again with --force"
+        )
     raise TimmSplitError(f"{output} is not what would be generated now: write it again without --check")
 
 

@@ -69,9 +69,8 @@ def render(version: str, outcomes: Sequence[Outcome], *, user_source: str = "") 
     files = format_files(files)
     files |= templates.runtime_modules(factory=not user_source)  # timm's factory makes timm's models
     files["py.typed"] = ""
-    names = sorted([*files, MANIFEST])
-    files[MANIFEST] = manifest_text(version, user_source, outcomes, names)
-    return {name: files[name] for name in names}
+    files[MANIFEST] = manifest_text(version, user_source, outcomes, files)
+    return {name: files[name] for name in sorted(files)}
 
 
 @dataclass(frozen=True)

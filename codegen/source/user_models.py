@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from codegen.errors import TimmSplitError, UsageError
-from codegen.manifest import read_header
+from codegen.manifest import is_generated
 from codegen.source.encoding import decode
 from codegen.source.imports import source_module
 from codegen.source.index import parse_source
@@ -97,19 +97,11 @@ def read_user_models(source: Path, announce: Callable[[str], None]) -> UserModel
 def _python_files(directory: Path) -> Iterator[Path]:
     """The Python files below a directory, in order; not those of a virtual environment or a generated package."""
     for parent, directories, names in os.walk(directory):
-        if Path(parent) != directory and _is_generated(Path(parent)):
+        if Path(parent) != directory and is_generated(Path(parent)):
             directories.clear()
             continue
         directories[:] = sorted(name for name in directories if name.isidentifier() and name != "__pycache__")
         yield from (Path(parent, name) for name in sorted(names) if name.endswith(".py") and not name.startswith("."))
-
-
-def _is_generated(directory: Path) -> bool:
-    try:
-        read_header(directory)
-    except UsageError:
-        return False
-    return True
 
 
 def _read(file: Path) -> str:
