@@ -75,7 +75,7 @@ def _split_entry(outcome: Outcome, by_path: Mapping[str, Outcome], module: str) 
     boundary = split.boundary
     return SplitEntry(
         module=module,
-        class_=f"{outcome.name}Split",
+        class_=outcome.split_name,
         boundary=BoundaryEntry(
             file=boundary.place.file,
             line=boundary.place.line,

@@ -101,24 +101,32 @@ def _outcome(index: Index, cls: Class, owner: Class, done: Mapping[str, Outcome]
                 raise Refused(parent.result.place, f"it inherits from {owner.name}: {parent.result.reason}")
             mine = split_class(facts, owner, method)
             # one that changes what its parent is split by is split by itself
-            result = Inherited(owner.path) if mine == parent.result else _renamed(mine, cls.name)
+            result = Inherited(owner.path) if mine == parent.result else _renamed(mine, cls)
     except Refused as refused:
         result = Refusal(refused.place, refused.reason)
     except Unsound as unsound:
         result = Refusal(Place(owner.module.path, getattr(unsound.node, "lineno", method.lineno)), unsound.reason)
-    return Outcome(cls.module.name, cls.name, place, digest, result)
+    return Outcome(cls.module.name, cls.name, place, digest, result, free_name(cls.module, f"{cls.name}Split"))
 
 
 def _has(facts: Facts, name: str) -> bool:
     return name in facts.values or any(name in ancestor.members for ancestor in facts.lineage)
 
 
-def _renamed(split: Split, name: str) -> Split:
+def free_name(module: Module, name: str) -> str:
+    """A name for the generated module that a model's module has for nothing else: ``EvaSplit``, else ``EvaSplit_``."""
+    while name in module.bindings:
+        name += "_"
+    return name
+
+
+def _renamed(split: Split, cls: Class) -> Split:
     """The split of a class that inherits its method, but is split by itself."""
     patches = split.patches
     if isinstance(patches, Patches) and patches.record:
-        patches = replace(patches, record=f"{name}Patches")
-    return replace(split, embedding=f"{name}Embedding" if split.embedding else "", patches=patches)
+        patches = replace(patches, record=free_name(cls.module, f"{cls.name}Patches"))
+    embedding = free_name(cls.module, f"{cls.name}Embedding") if split.embedding else ""
+    return replace(split, embedding=embedding, patches=patches)
 
 
 def _share_embedding(split: Split, inner: Outcome | None) -> Split:
@@ -163,7 +171,7 @@ def split_class(facts: Facts, cls: Class, method: ast.stmt) -> Split:
     parameters = {p.name: p for p in body.parameters}
     parameters |= {p.name: described(code.facts, made, p) for p in told}
     embed = Method(tuple(parameters[n] for n in crossing.embed_parameters), _texts(crossing.embed))
-    record = f"{cls.name}Patches"
+    record = free_name(cls.module, f"{cls.name}Patches")
     why_none = _why_no_patches(facts, record, imports)
     return Split(
         boundary=replace(cut.boundary, statement=_as_written(facts.index, cut.boundary)),
@@ -174,7 +182,7 @@ def split_class(facts: Facts, cls: Class, method: ast.stmt) -> Split:
         tokens=cut.tokens,
         layout=token_order(code.facts, made, images.name, cut.tokens),
         fields=fields,
-        embedding=f"{cls.name}Embedding" if len(fields) > 1 else "",
+        embedding=free_name(cls.module, f"{cls.name}Embedding") if len(fields) > 1 else "",
         recomputed=crossing.recomputed,
         imports=tuple(sorted(imports, key=lambda imported: imported.name)),
         postponed=cls.module.postponed_annotations,
@@ -292,7 +300,8 @@ def _imports(facts: Facts, cls: Class, function: ast.FunctionDef, code: _Code, w
     if len({imported.name for imported in imports}) < len(imports):
         raise Unsound(function, "a name means one thing in its module and another in that of the inner model")
     given = {"torch": Imported("torch", "torch"), "NamedTuple": Imported("NamedTuple", "typing", "NamedTuple")}
-    declared = dict.fromkeys((f"{cls.name}Embedding", f"{cls.name}Split", SPLIT_MODEL))
+    ours = (free_name(cls.module, f"{cls.name}{what}") for what in ("Embedding", "Split"))
+    declared = dict.fromkeys((*ours, SPLIT_MODEL))
     for name, origin in {**given, **declared}.items():
         if any(imported.name == name and imported != origin for imported in imports):
             raise Unsound(function, f"`{name}` is another thing in its module than in the generated one")
