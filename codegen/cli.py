@@ -28,6 +28,13 @@ class _Group(click.Group):
             sys.exit(130)
 
 
+def _once(ctx: click.Context, option: click.Parameter, values: tuple[Path, ...]) -> Path | None:
+    """The value of an option that would otherwise drop all but its last."""
+    if len(values) > 1:
+        raise UsageError("--source is given more than once: name one directory that holds all of them")
+    return values[0] if values else None
+
+
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name=GENERATOR)
 def main() -> None:
@@ -53,6 +60,8 @@ def main() -> None:
 )
 @click.option(
     "--source",
+    multiple=True,
+    callback=_once,
     type=click.Path(path_type=Path),
     metavar="PATH",
     help="Read timm from here: a directory, a checkout, a wheel or an sdist. Default: the installed timm if it is that "
@@ -91,6 +100,7 @@ def generate(timm_version: str | None, source: Path | None, output: Path | None,
     """
     # imported here so that --help answers at once
     from codegen.generate import generate as generate_package
+    from codegen.package.naming import check_package_name
     from codegen.package.writer import write_package
     from codegen.source.release import find_release
 
@@ -98,6 +108,7 @@ def generate(timm_version: str | None, source: Path | None, output: Path | None,
     if release.user_files and output is None:
         raise UsageError("user models need a package of their own: name its directory with --output")
     output = output or Path("generated")
+    check_package_name(output, release)
     package = generate_package(release)
     if check:
         _check(output, package.files, release.version)
@@ -186,6 +197,8 @@ def _report_user_models(outcomes: Sequence[Outcome]) -> None:
 )
 @click.option(
     "--source",
+    multiple=True,
+    callback=_once,
     type=click.Path(path_type=Path),
     metavar="PATH",
     help="Where to read the release to prove, as for generate.",
@@ -227,6 +240,8 @@ def _release_options(command: Callable[..., None]) -> Callable[..., None]:
     """Options that say which source to read, for the commands that write nothing."""
     source = click.option(
         "--source",
+        multiple=True,
+        callback=_once,
         type=click.Path(path_type=Path),
         metavar="PATH",
         help="Read timm from here: a directory, a checkout, a wheel or an sdist. Or your own models.",

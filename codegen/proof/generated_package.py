@@ -40,10 +40,15 @@ def find(directory: Path | None) -> GeneratedPackage:
         directory: Where it is; None for ``generated`` here, or else wherever Python finds a ``generated``.
 
     Raises:
-        UsageError: There is none, its manifest cannot be read, or it was made for another timm.
+        UsageError: There is none, its manifest cannot be read, or it was made for another timm or for user models.
     """
     directory = (directory or _default()).resolve()
     manifest = read_manifest(directory)
+    if manifest.user_source is not None:
+        raise UsageError(
+            f"{directory} is for the models of {manifest.user_source}, and verify proves models that timm registers: "
+            "docs/user-models.md says how to check yours"
+        )
     installed = _importable_timm()
     if manifest.timm_version != installed:
         made_for = f"timm {manifest.timm_version}" if manifest.timm_version else "models that need no timm"

@@ -106,18 +106,19 @@ def check_class(index: Index, cls: Class, owner: Class) -> None:
     for cls in lineage[: lineage.index(owner) + 1]:
         node = cls.node
         if node.decorator_list or node.keywords:
-            raise Unsound(node, "a decorator or a metaclass may change what the class is")
+            raise Unsound(node, "a decorator or a metaclass may change what the class is", cls.module.path)
         for statement in node.body:
             nested = isinstance(statement, ast.If | ast.Try | ast.With | ast.For | ast.While)
             if nested and METHOD in cls.module.bound_names(statement):
-                raise Unsound(statement, f"the class defines `{METHOD}` under a condition")
+                raise Unsound(statement, f"the class defines `{METHOD}` under a condition", cls.module.path)
         if _PATCHED.search(cls.module.text):
-            raise Unsound(node, f"its module assigns to `{METHOD}` of something")
+            raise Unsound(node, f"its module assigns to `{METHOD}` of something", cls.module.path)
         if cls is not owner:
             for base in node.bases:
                 name = ast.unparse(base)
                 if name not in _PLAIN_BASES and index.resolve(cls.module, name) is None:
-                    raise Unsound(base, f"its base `{name}` is unknown, and may have a `{METHOD}` of its own")
+                    reason = f"its base `{name}` is unknown, and may have a `{METHOD}` of its own"
+                    raise Unsound(base, reason, cls.module.path)
 
 
 def check_imports(index: Index, module: Module, names: Collection[str]) -> None:

@@ -20,6 +20,7 @@ from codegen.split.delegate import Delegation, find_delegate_cut, find_delegatio
 from codegen.split.masking import find_masking
 from codegen.split.patches import gives_position, split_patches
 from codegen.split.soundness import check_class, check_embed, check_imports, check_method, check_scope
+from codegen.split.subclassing import check_subclassing
 from codegen.syntax.dataflow import Flow, Unsound, flow, signature_names
 from codegen.syntax.statements import Body, Statement, read_method, source_lines
 from codegen.types import (
@@ -91,6 +92,7 @@ def _outcome(index: Index, cls: Class, owner: Class, done: Mapping[str, Outcome]
             if _has(facts, name):
                 raise Refused(place, f"the class has a `{name}` of its own")
         check_class(index, cls, owner)
+        check_subclassing(index, cls)
         if cls is owner:
             result = split_class(facts, owner, method)
             if result.delegate is not None:
@@ -105,7 +107,8 @@ def _outcome(index: Index, cls: Class, owner: Class, done: Mapping[str, Outcome]
     except Refused as refused:
         result = Refusal(refused.place, refused.reason)
     except Unsound as unsound:
-        result = Refusal(Place(owner.module.path, getattr(unsound.node, "lineno", method.lineno)), unsound.reason)
+        line = getattr(unsound.node, "lineno", method.lineno)
+        result = Refusal(Place(unsound.file or owner.module.path, line), unsound.reason)
     return Outcome(cls.module.name, cls.name, place, digest, result, free_name(cls.module, f"{cls.name}Split"))
 
 

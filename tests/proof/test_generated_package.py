@@ -2,6 +2,7 @@ import json
 import sys
 
 import pytest
+import timm
 
 from codegen.errors import TimmSplitError, UsageError
 from codegen.proof import generated_package as packages
@@ -67,6 +68,14 @@ def test_a_package_for_another_timm_is_refused_with_the_command_that_regenerates
     with pytest.raises(UsageError, match=r"made for timm 0\.0\.1.*timm-split generate --timm-version 1\.") as error:
         packages.find(package)
     assert f"--output {package}" in str(error.value)
+
+
+@pytest.mark.parametrize("version", ["0.0.1", None, timm.__version__])
+def test_a_package_for_user_models_is_refused_and_not_to_be_overwritten_by_timms(package, version):
+    (package / "manifest.json").write_text(json.dumps(manifest(timm_version=version, user_source="my_model.py")))
+    with pytest.raises(UsageError, match=r"is for the models of my_model\.py, .* docs/user-models\.md") as error:
+        packages.find(package)
+    assert "generate" not in str(error.value)
 
 
 def test_a_package_that_needs_no_timm_is_refused(package):
