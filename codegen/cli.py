@@ -23,6 +23,10 @@ class _Group(click.Group):
         except TimmSplitError as error:
             click.echo(f"{click.style('error:', fg='red', bold=True)} {error}", err=True)
             sys.exit(error.exit_code)
+        except (RecursionError, MemoryError) as error:
+            what = "nested too deeply" if isinstance(error, RecursionError) else "too large for this machine"
+            click.echo(f"{click.style('error:', fg='red', bold=True)} the source is {what} to be read", err=True)
+            sys.exit(1)
         except KeyboardInterrupt:
             click.echo("interrupted", err=True)
             sys.exit(130)

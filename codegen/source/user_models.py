@@ -26,8 +26,8 @@ _LIBRARIES = frozenset({"timm", "torch", "torchvision"})
 _RELATIVE = re.compile(r"^from[ \t]*\.", re.MULTILINE)
 _CLASS = re.compile(r"^[ \t]*class[ \t]", re.MULTILINE)
 
-# The largest model files have 200 kB: whatever exceeds these is an accident.
-_FILE_LIMIT = 20_000_000
+# The largest model files have 200 kB: whatever exceeds these is an accident, or a table that no model is.
+_FILE_LIMIT = 1_000_000
 _COUNT_LIMIT = 5_000
 
 

@@ -40,6 +40,9 @@ from codegen.types import (
 
 NEW_METHODS = ("embed", "forward_stages")
 SPLIT_MODEL = "SplitModel"  # the base of every split class
+# The largest of timm's are a tenth of this: the time to split a class is bounded whatever it holds.
+_MOST_ANCESTORS = 100
+_LONGEST_METHOD = 40_000  # characters
 PATCH_METHODS = ("embed_patches", "embed_positions")  # only where an embedding can be cut in two
 
 
@@ -80,6 +83,7 @@ def _outcome(index: Index, cls: Class, owner: Class, done: Mapping[str, Outcome]
     lines = source_lines(owner.module.text)[method.lineno - 1 : method.end_lineno]
     digest = hashlib.sha256("\n".join(lines).encode()).hexdigest()
     place = Place(cls.module.path, method.lineno if cls is owner else cls.node.lineno)
+    own = Place(owner.module.path, method.lineno)
     result: Split | Inherited | Refusal
     try:
         doubt = cls.module.doubt(cls.name)
@@ -91,6 +95,10 @@ def _outcome(index: Index, cls: Class, owner: Class, done: Mapping[str, Outcome]
         for name in NEW_METHODS:
             if _has(facts, name):
                 raise Refused(place, f"the class has a `{name}` of its own")
+        if len(facts.lineage) > _MOST_ANCESTORS:
+            raise Refused(place, f"the class has more than {_MOST_ANCESTORS} classes to inherit from")
+        if sum(map(len, lines)) > _LONGEST_METHOD:
+            raise Refused(own, f"the method has more than {_LONGEST_METHOD} characters: move parts into helper methods")
         check_class(index, cls, owner)
         check_subclassing(index, cls)
         if cls is owner:
@@ -106,6 +114,8 @@ def _outcome(index: Index, cls: Class, owner: Class, done: Mapping[str, Outcome]
             result = Inherited(owner.path) if mine == parent.result else _renamed(mine, cls)
     except Refused as refused:
         result = Refusal(refused.place, refused.reason)
+    except RecursionError:
+        result = Refusal(own, "it, or what it calls, is nested too deeply to be followed: break its expressions up")
     except Unsound as unsound:
         line = getattr(unsound.node, "lineno", method.lineno)
         result = Refusal(Place(unsound.file or owner.module.path, line), unsound.reason)
