@@ -637,7 +637,10 @@ def test_absurd_sizes_are_refused(tmp_path, monkeypatch):
     write_files(tmp_path, {"one.py": PLAIN, "two.py": PLAIN})
     monkeypatch.setattr(user_models, "_COUNT_LIMIT", 1)
     assert "more than 1 files" in refused(tmp_path)
+    (tmp_path / "three.py").write_text("import table\nclass A: pass\n")
+    (tmp_path / "table.py").write_text("x = 1\n" * 20)
     monkeypatch.setattr(user_models, "_FILE_LIMIT", 100)
+    assert "no class that has a forward_features" in refused(tmp_path / "three.py")  # what it imports is left out
     assert "more than 100 bytes" in refused(tmp_path, TimmSplitError)
 
 

@@ -175,6 +175,11 @@ def _read(file: Path) -> str:
         raise TimmSplitError(f"{file} cannot be read: {error.strerror}") from None
 
 
+def _is_source(file: Path) -> bool:
+    """Whether an imported file is one to read. A large table is not, and what comes from it stays unknown."""
+    return file.is_file() and file.stat().st_size <= _FILE_LIMIT
+
+
 def _with_imports(root: Path, named: Mapping[str, str]) -> UserModels:
     """Add the files that the named ones import, and those that these import."""
     files = dict(named)
@@ -189,7 +194,7 @@ def _with_imports(root: Path, named: Mapping[str, str]) -> UserModels:
             for length in range(1, len(parts) + 1):
                 stem = "/".join(parts[:length])
                 for found in (f"{stem}.py", f"{stem}/__init__.py"):
-                    if found not in files and (root / found).is_file():
+                    if found not in files and _is_source(root / found):
                         files[found] = _read(root / found)
                         pending.append(found)
     return UserModels(dict(sorted(files.items())), tuple(sorted(named)), uses_timm)

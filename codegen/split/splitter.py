@@ -308,8 +308,9 @@ def _imports(facts: Facts, cls: Class, function: ast.FunctionDef, code: _Code, w
     """
     # the statements of an inner model read the names of its module
     module = code.facts.cls.module if code.delegation is not None else cls.module
-    own = signature_names(function) | (whole.needs & cls.module.bindings.keys())
-    imports = _imported(facts.index, cls.module, own) | _imported(facts.index, module, whole.needs)
+    taken = whole.needs - whole.may_bind  # a local that may be unbound where it is read stays a local
+    own = signature_names(function) | (taken & cls.module.bindings.keys())
+    imports = _imported(facts.index, cls.module, own) | _imported(facts.index, module, taken)
     if len({imported.name for imported in imports}) < len(imports):
         raise Unsound(function, "a name means one thing in its module and another in that of the inner model")
     given = {"torch": Imported("torch", "torch"), "NamedTuple": Imported("NamedTuple", "typing", "NamedTuple")}
