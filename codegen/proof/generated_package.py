@@ -67,10 +67,17 @@ def find(directory: Path | None) -> GeneratedPackage:
 _SMALL = re.compile(r"test|pico|nano|femto|atto|micro|mini|tiny|small|(^|_)(x*s|t|n)\d*(_|$)")
 
 
+_STRIDE = re.compile(r"_r\d*_s\d+")  # of the stem of a hybrid, vit_large_r50_s32_224
+
+
+def _sounds_small(name: str) -> bool:
+    return _SMALL.search(_STRIDE.sub("", name)) is not None
+
+
 def one_of_each(package: GeneratedPackage, names: Sequence[str]) -> list[str]:
     """One name of each class, one that sounds small where there is a choice."""
     chosen: dict[str, str] = {}
-    for name in sorted(names, key=lambda name: (_SMALL.search(name) is None, len(name), name)):
+    for name in sorted(names, key=lambda name: (not _sounds_small(name), len(name), name)):
         chosen.setdefault(package.classes.get(name, name), name)
     return [name for name in names if name in chosen.values()]
 
