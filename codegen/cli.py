@@ -23,9 +23,20 @@ class _Group(click.Group):
         except TimmSplitError as error:
             click.echo(f"{click.style('error:', fg='red', bold=True)} {error}", err=True)
             sys.exit(error.exit_code)
+        except (RecursionError, MemoryError) as error:
+            what = "nested too deeply" if isinstance(error, RecursionError) else "too large for this machine"
+            click.echo(f"{click.style('error:', fg='red', bold=True)} the source is {what} to be read", err=True)
+            sys.exit(1)
         except KeyboardInterrupt:
             click.echo("interrupted", err=True)
             sys.exit(130)
+
+
+def _once(ctx: click.Context, option: click.Parameter, values: tuple[Path, ...]) -> Path | None:
+    """The value of an option that would otherwise drop all but its last."""
+    if len(values) > 1:
+        raise UsageError("--source is given more than once: name one directory that holds all of them")
+    return values[0] if values else None
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -53,6 +64,8 @@ def main() -> None:
 )
 @click.option(
     "--source",
+    multiple=True,
+    callback=_once,
     type=click.Path(path_type=Path),
     metavar="PATH",
     help="Read timm from here: a directory, a checkout, a wheel or an sdist. Default: the installed timm if it is that "
@@ -65,7 +78,11 @@ def main() -> None:
     show_default="generated",
     help="The package directory to write, whole or not at all. Required for your own models.",
 )
-@click.option("--force", is_flag=True, help="Replace DIR even if it holds files that timm-split did not write.")
+@click.option(
+    "--force",
+    is_flag=True,
+    help="Replace DIR even if it holds files that timm-split did not write, or that were edited since.",
+)
 @click.option(
     "--check",
     is_flag=True,
@@ -87,6 +104,7 @@ def generate(timm_version: str | None, source: Path | None, output: Path | None,
     """
     # imported here so that --help answers at once
     from codegen.generate import generate as generate_package
+    from codegen.package.naming import check_package_name
     from codegen.package.writer import write_package
     from codegen.source.release import find_release
 
@@ -94,6 +112,7 @@ def generate(timm_version: str | None, source: Path | None, output: Path | None,
     if release.user_files and output is None:
         raise UsageError("user models need a package of their own: name its directory with --output")
     output = output or Path("generated")
+    check_package_name(output, release)
     package = generate_package(release)
     if check:
         _check(output, package.files, release.version)
@@ -113,7 +132,7 @@ _DIFF_LINES = 60
 
 def _check(output: Path, files: Mapping[str, str], version: str) -> None:
     """Compare a directory with what would be written there: print a line if they agree, else a diff and fail."""
-    from codegen.package.writer import differences
+    from codegen.package.writer import differences, edited, listed
 
     lines = differences(output, files)
     if not lines:
@@ -124,6 +143,11 @@ def _check(output: Path, files: Mapping[str, str], version: str) -> None:
         click.secho(line, fg=colors.get(line[:1]), bold=line.startswith(("--- ", "+++ ")))
     if len(lines) > _DIFF_LINES:
         click.echo(f"... and {len(lines) - _DIFF_LINES} more lines")
+    if by_hand := edited(output):
+        raise TimmSplitError(
+            f"{output} is not what would be generated now, for {listed(by_hand)} was edited by hand: "
+            "move the changes to a file of your own, and write it again with --force"
+        )
     raise TimmSplitError(f"{output} is not what would be generated now: write it again without --check")
 
 
@@ -177,6 +201,8 @@ def _report_user_models(outcomes: Sequence[Outcome]) -> None:
 )
 @click.option(
     "--source",
+    multiple=True,
+    callback=_once,
     type=click.Path(path_type=Path),
     metavar="PATH",
     help="Where to read the release to prove, as for generate.",
@@ -218,6 +244,8 @@ def _release_options(command: Callable[..., None]) -> Callable[..., None]:
     """Options that say which source to read, for the commands that write nothing."""
     source = click.option(
         "--source",
+        multiple=True,
+        callback=_once,
         type=click.Path(path_type=Path),
         metavar="PATH",
         help="Read timm from here: a directory, a checkout, a wheel or an sdist. Or your own models.",

@@ -8,7 +8,9 @@ out where it has that value. Nothing but the standard library is imported, since
 from __future__ import annotations
 
 import functools
+import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from pathlib import Path
@@ -22,7 +24,7 @@ GENERATOR = "timm-split"
 """The name of the distribution, and the mark by which a manifest is known as written by it."""
 MANIFEST = "manifest.json"
 """The manifest's path in a package."""
-FORMAT = 3
+FORMAT = 4
 """The number of the format. It grows with every change that a reader has to follow."""
 
 _Data = TypeVar("_Data")
@@ -164,12 +166,38 @@ class Manifest(Header):
     """A whole manifest.
 
     Attributes:
+        digests: SHA-256 of each file but the manifest as it was generated, by its path: :func:`digest_of`.
         user_source: Name of the file or directory of user models that the package is for; ``None`` for timm's.
         classes: The entry of each model class by the full name of the class.
     """
 
+    digests: Mapping[str, str]
     user_source: str | None
     classes: Mapping[str, ClassEntry]
+
+
+@dataclass(frozen=True)
+class _Digests:
+    """The part of a manifest that says what the files were."""
+
+    digests: Mapping[str, str]
+
+
+_WITH_DIGESTS = 4  # the first format that has them
+
+
+def digest_of(data: bytes) -> str:
+    """SHA-256 of a file, whichever line ends a version control system gave it."""
+    return hashlib.sha256(data.replace(b"\r\n", b"\n")).hexdigest()
+
+
+def is_generated(directory: Path) -> bool:
+    """Whether a directory has a manifest that says it was written by this generator, damaged or not."""
+    try:
+        text = (directory / MANIFEST).read_bytes()
+    except OSError:
+        return False
+    return re.search(rb'"generator"\s*:\s*"%s"' % GENERATOR.encode(), text) is not None
 
 
 def read_header(directory: Path) -> Header:
@@ -191,9 +219,20 @@ def read_manifest(directory: Path) -> Manifest:
     if header.format != FORMAT:
         raise UsageError(
             f"{directory / MANIFEST} has format {header.format} and this {GENERATOR} reads format {FORMAT}: "
-            f"run `{GENERATOR} generate` again"
+            f"generate the package again, with `{GENERATOR} generate`"
         )
     return _read(directory, Manifest)
+
+
+def read_digests(directory: Path) -> Mapping[str, str]:
+    """Read what the files of a package were when it was generated; nothing of a format that does not say it.
+
+    Raises:
+        UsageError: As :func:`read_header`.
+    """
+    if read_header(directory).format < _WITH_DIGESTS:
+        return {}
+    return _read(directory, _Digests).digests
 
 
 def _read(directory: Path, kind: type[_Data]) -> _Data:
@@ -209,7 +248,7 @@ def _read(directory: Path, kind: type[_Data]) -> _Data:
             f"{directory} is not a package that {GENERATOR} generated, for it has no {MANIFEST}: name one that is"
         ) from None
     except (OSError, ValueError, RecursionError) as error:
-        raise UsageError(f"{path} is damaged ({error}): run `{GENERATOR} generate` again") from None
+        raise UsageError(f"{path} is damaged ({error}): generate the package again, with --force") from None
 
 
 def to_json(data: object) -> str:

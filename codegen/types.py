@@ -277,6 +277,7 @@ class Outcome:
         place: The line of its ``forward_features``, or of the class where that is inherited.
         digest: SHA-256 of the source that decides the split: if it changes, the split has to be reviewed.
         result: The split, its inheritance, or the refusal.
+        split_name: What the split class is called, a name that the module does not have: ``EvaSplit``.
         models: Names under which timm registers it.
     """
 
@@ -285,6 +286,7 @@ class Outcome:
     place: Place
     digest: str
     result: Split | Inherited | Refusal
+    split_name: str
     models: tuple[str, ...] = field(default=())
 
     @property

@@ -10,11 +10,29 @@ from typing import Any
 
 Entry = Mapping[str, Any]
 
+FORMAT = 4
+"""The number of the format that this package reads; manifest.py of the generator has the same."""
+
 
 @functools.cache
 def _read() -> Mapping[str, Any]:
-    text = resources.files(__package__).joinpath("manifest.json").read_text(encoding="utf-8")
-    manifest: Mapping[str, Any] = json.loads(text)
+    """The manifest.
+
+    Raises:
+        ImportError: It is missing, damaged, or that of another package.
+    """
+    try:
+        text = resources.files(__package__).joinpath("manifest.json").read_text(encoding="utf-8")
+        manifest: Mapping[str, Any] = json.loads(text)
+        if manifest["format"] != FORMAT:
+            raise ValueError(f"it has format {manifest['format']} and not {FORMAT}")
+        if not isinstance(manifest["classes"], dict) or not isinstance(manifest["user_source"], (str, type(None))):
+            raise ValueError("its classes or its source are none")
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+        raise ImportError(
+            f"manifest.json of {__package__} is damaged ({type(error).__name__}: {error}). "
+            "Generate the package again: timm-split generate --force"
+        ) from None
     return manifest
 
 

@@ -56,8 +56,15 @@ def test_a_change_by_hand_fails_with_a_diff_and_is_left_alone(generate, tmp_path
     assert "-        x = self.patch_embed(x) * 2" in lines
     assert "+        x = self.patch_embed(x)" in lines
     assert done.stderr.startswith("error: ")
+    assert "tiny.py was edited by hand: move the changes" in done.stderr
     assert done.stderr.count("\n") == 1
     assert state(tmp_path / "package") == before
+    done = generate()
+    assert (done.exit_code, done.stderr.count("\n")) == (2, 1)
+    assert "edited by hand since it was generated (tiny.py)" in done.stderr
+    assert state(tmp_path / "package") == before
+    assert generate("--force").exit_code == 0
+    assert generate("--check").exit_code == 0
 
 
 def test_another_release_fails(generate, tmp_path):

@@ -80,7 +80,7 @@ def test_generate_tells_what_was_split_what_was_refused_and_why(source, tmp_path
         "   split  1 classes, 1 models",
         " refused  1 classes, 0 models",
         f"          Whole (0 models)  {TINY}:20",
-        "            the blocks run before any patch embedding or stem has run",
+        "            the blocks run before any patch embedding or stem has run: name the stem in a group_matcher",
         "Prove it: timm-split verify",
     ]
     assert (tmp_path / "generated" / "tiny.py").is_file()

@@ -151,7 +151,7 @@ def test_a_damaged_manifest_is_reported_with_the_place(tmp_path, path, value, wh
         parent = parent[key]
     parent[path[-1]] = value
     (tmp_path / MANIFEST).write_text(json.dumps(content))
-    with pytest.raises(UsageError, match=rf"{MANIFEST} is damaged \(.*{re.escape(what)}\): run `timm-split generate`"):
+    with pytest.raises(UsageError, match=rf"{MANIFEST} is damaged \(.*{re.escape(what)}\): generate the package again"):
         read_manifest(tmp_path)
 
 
@@ -166,7 +166,7 @@ def test_text_that_is_no_manifest_is_reported(tmp_path, text):
 @pytest.mark.parametrize("number", [FORMAT - 1, FORMAT + 1])
 def test_a_manifest_of_another_format_is_reported_and_its_header_read_all_the_same(tmp_path, number):
     with_manifest(tmp_path, format=number, classes="as it was, or will be")
-    with pytest.raises(UsageError, match=rf"has format {number} and this timm-split reads format {FORMAT}: run"):
+    with pytest.raises(UsageError, match=rf"has format {number} and this timm-split reads format {FORMAT}: generate"):
         read_manifest(tmp_path)
     assert read_header(tmp_path).files == tuple(committed_manifest()["files"])
 

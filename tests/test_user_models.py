@@ -501,7 +501,89 @@ def test_one_name_for_two_classes_is_refused(tmp_path):
     assert "is defined more than once" in outcome.result.reason
 
 
+def test_a_package_without_an_init_file_is_named_as_such_if_its_files_import_one_another(tmp_path):
+    child = "from .base import Plain\nclass Child(Plain): pass\n"
+    write_files(tmp_path / "models", {"base.py": PLAIN, "child.py": child})
+    found = generate(find_release(None, tmp_path / "models"))
+    assert paths_of(found) == ["models.base.Plain", "models.child.Child"]
+    with pytest.raises(UsageError, match=r"child\.py:1 imports relative to a package .* --source .*models$"):
+        find_release(None, tmp_path / "models" / "child.py")
+
+
+def test_a_file_that_cannot_be_imported_is_passed_over_where_others_can(tmp_path):
+    child = "from .base import Plain\nclass Child(Plain): pass\n"
+    write_files(tmp_path, {"base.py": PLAIN, "child.py": child, "main.py": "from base import Plain\nclass A: pass\n"})
+    said = []
+    found = generate(find_release(None, tmp_path, announce=said.append))
+    assert paths_of(found) == ["base.Plain"]
+    assert said == ["passing over child.py: child.py:1 imports relative to a package that the file is not in"]
+
+
+def test_a_relative_import_that_may_fail_is_no_obstacle(tmp_path):
+    header = "try:\n    from .base import helper\nexcept ImportError:\n    from base import helper\n"
+    write_files(tmp_path, {"my_model.py": header + textwrap.dedent(PLAIN)})
+    assert paths_of(generate(find_release(None, tmp_path / "my_model.py"))) == ["my_model.Plain"]
+
+
+def test_classes_that_are_named_as_split_classes_keep_their_names(tmp_path):
+    source = (
+        textwrap.dedent(PLAIN)
+        + "\n\nclass PlainSplit(Plain): pass\n"
+        + "\n\nfrom timm.models.vision_transformer import VisionTransformer\n"
+        + "\n\nclass VisionTransformerSplit(VisionTransformer): pass\n"
+    )
+    write_files(tmp_path, {"my_model.py": source})
+    write_package(tmp_path / "my_splits", generate(find_release(None, tmp_path / "my_model.py")).files)
+    script = """
+import my_model, my_splits
+for cls, options in ((my_model.Plain, {}), (my_model.PlainSplit, {}), (my_model.VisionTransformerSplit, {"depth": 1})):
+    model = my_splits.split(cls(**options))
+    assert type(model).__mro__[0].__module__ == "my_splits.my_model", type(model).__mro__
+    assert isinstance(model, cls) and hasattr(model, "embed")
+"""
+    subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=True)
+
+
 # Bad input
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("torch", "the name of an installed package"),
+        ("json", "the name of a module of Python's standard library"),
+        ("my_model", "the name of what it is generated from"),
+        ("class", "no name that Python can import"),
+        ("my-splits", "no name that Python can import"),
+    ],
+)
+def test_a_package_that_python_could_not_import_or_that_hides_another_is_refused(tmp_path, name, why):
+    write_files(tmp_path, {"my_model.py": PLAIN})
+    command = ["generate", "--source", str(tmp_path / "my_model.py"), "--output", str(tmp_path / name)]
+    done = CliRunner().invoke(main, command)
+    assert (done.exit_code, done.stderr.count("\n")) == (2, 1)
+    assert why in done.stderr
+    assert not (tmp_path / name).exists()
+
+
+def test_a_package_beside_its_models_is_generated_again(tmp_path):
+    write_files(tmp_path, {"my_model.py": PLAIN, "train.py": "from my_splits import split\nclass A: pass\n"})
+    command = ["generate", "--source", str(tmp_path), "--output", str(tmp_path / "my_splits")]
+    assert [CliRunner().invoke(main, command).exit_code for _ in range(2)] == [0, 0]
+
+
+@pytest.mark.parametrize("command", [["generate", "--output", "my_splits"], ["list"], ["verify"]])
+def test_two_sources_are_refused(tmp_path, command):
+    write_files(tmp_path, {"a.py": PLAIN, "b.py": PLAIN})
+    done = CliRunner().invoke(main, [*command, "--source", str(tmp_path / "a.py"), "--source", str(tmp_path / "b.py")])
+    assert (done.exit_code, done.stderr.count("\n")) == (2, 1)
+    assert "--source is given more than once: name one directory" in done.stderr
+
+
+def test_a_file_that_is_named_as_a_keyword_is_refused(tmp_path):
+    write_files(tmp_path, {"class.py": PLAIN})
+    with pytest.raises(UsageError, match=r"class\.py cannot be imported under that name"):
+        find_release(None, tmp_path / "class.py")
 
 
 def test_nothing_of_user_models_is_ever_executed(tmp_path):
@@ -555,7 +637,10 @@ def test_absurd_sizes_are_refused(tmp_path, monkeypatch):
     write_files(tmp_path, {"one.py": PLAIN, "two.py": PLAIN})
     monkeypatch.setattr(user_models, "_COUNT_LIMIT", 1)
     assert "more than 1 files" in refused(tmp_path)
+    (tmp_path / "three.py").write_text("import table\nclass A: pass\n")
+    (tmp_path / "table.py").write_text("x = 1\n" * 20)
     monkeypatch.setattr(user_models, "_FILE_LIMIT", 100)
+    assert "no class that has a forward_features" in refused(tmp_path / "three.py")  # what it imports is left out
     assert "more than 100 bytes" in refused(tmp_path, TimmSplitError)
 
 
@@ -645,5 +730,5 @@ def test_the_command_never_replaces_the_models_by_their_splits(tmp_path):
     source = str(root / "my_models")
     done = CliRunner().invoke(main, ["generate", "--source", source, "--output", source])
     assert done.exit_code == 2
-    assert "holds files that timm-split did not write" in done.output
+    assert "has the name of what it is generated from" in done.output
     assert (root / "my_models" / "vit.py").read_text() == textwrap.dedent(PLAIN)

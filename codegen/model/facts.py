@@ -19,10 +19,11 @@ from functools import cached_property
 import regex
 
 from codegen.source.index import Class, Index
-from codegen.syntax.dataflow import dotted
+from codegen.syntax.dataflow import Unsound, dotted
 from codegen.syntax.walking import children, walk
 
 UNKNOWN = "?"
+_PATIENCE = 0.2  # seconds for a pattern to match a name, which takes those of timm some microseconds
 
 
 class Role(Enum):
@@ -87,13 +88,17 @@ class Matcher:
         """The role that the matcher gives an attribute, ``None`` where it does not mention it.
 
         A pattern that needs more than the attribute's own name (``^features\\.conv0``) speaks of a part of it.
+
+        Raises:
+            TimeoutError: If a pattern tries too many ways to match.
         """
         path = f"{attribute}."
         if self.prefixes:
             return Role.STEM if attribute.startswith(self.prefixes) else None
-        whole = any(p.match(path) or p.fullmatch(attribute) for p in _compiled(self.stem))
-        part = any(p.match(path, partial=True) for p in _compiled(self.stem))
-        blocks = any(p.match(path, partial=True) for p in _compiled(self.blocks))
+        stem = _compiled(self.stem)
+        whole = any(p.match(path, timeout=_PATIENCE) or p.fullmatch(attribute, timeout=_PATIENCE) for p in stem)
+        part = any(p.match(path, partial=True, timeout=_PATIENCE) for p in stem)
+        blocks = any(p.match(path, partial=True, timeout=_PATIENCE) for p in _compiled(self.blocks))
         if whole:
             return Role.STEM
         if part:
@@ -271,7 +276,7 @@ class Facts:
     def _role(self, attribute: str) -> Role:
         if attribute == UNKNOWN:
             return Role.BLOCK  # the stages may choose their modules so, a stem that does is not recognised
-        declared = self.matcher.role(attribute)
+        declared = self._declared(attribute)
         attribute, _, element = attribute.partition(".")
         calls = [*self.constructors(attribute), *self.elements(attribute)]
         makers = {dotted(call.func).rpartition(".")[2] for call in calls}
@@ -304,6 +309,15 @@ class Facts:
         if self.matcher.prefixes and any(self.constructors(attribute)):
             return Role.BLOCK  # such a matcher puts all that is not stem into a later group
         return Role.OTHER
+
+    def _declared(self, attribute: str) -> Role | None:
+        try:
+            return self.matcher.role(attribute)
+        except TimeoutError:
+            found = self.method("group_matcher")
+            assert found is not None
+            reason = f"a pattern of `group_matcher` takes too long to match `{attribute}`: repeat nothing twice in it"
+            raise Unsound(found[1], reason, found[0].module.path) from None
 
     @cached_property
     def holds_blocks(self) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from codegen.manifest import (
     FORMAT,
     GENERATOR,
+    MANIFEST,
     AbsenceEntry,
     BoundaryEntry,
     ClassEntry,
@@ -16,22 +17,31 @@ from codegen.manifest import (
     RefusalEntry,
     SplitEntry,
     StatementEntry,
+    digest_of,
     to_json,
 )
 from codegen.package.naming import module_names
 from codegen.types import Absence, Inherited, Outcome, Patches, Refusal, Split
 
 
-def manifest_text(version: str, user_source: str, outcomes: Sequence[Outcome], files: Sequence[str]) -> str:
+def manifest_text(version: str, user_source: str, outcomes: Sequence[Outcome], files: Mapping[str, str]) -> str:
     """The manifest of a package.
 
     Args:
         version: The timm release that it is for, empty if it needs none.
         user_source: Name of the file or directory of user models that it is for; empty for a release of timm.
         outcomes: What became of each class.
-        files: The files of the package.
+        files: The text of each other file of the package.
     """
-    manifest = Manifest(GENERATOR, FORMAT, version or None, tuple(files), user_source or None, class_entries(outcomes))
+    manifest = Manifest(
+        generator=GENERATOR,
+        format=FORMAT,
+        timm_version=version or None,
+        files=tuple(sorted([*files, MANIFEST])),
+        digests={name: digest_of(files[name].encode()) for name in sorted(files)},
+        user_source=user_source or None,
+        classes=class_entries(outcomes),
+    )
     return to_json(manifest) + "\n"
 
 
@@ -65,7 +75,7 @@ def _split_entry(outcome: Outcome, by_path: Mapping[str, Outcome], module: str) 
     boundary = split.boundary
     return SplitEntry(
         module=module,
-        class_=f"{outcome.name}Split",
+        class_=outcome.split_name,
         boundary=BoundaryEntry(
             file=boundary.place.file,
             line=boundary.place.line,

@@ -72,9 +72,8 @@ def render(version: str, outcomes: Sequence[Outcome], *, user_source: str = "") 
     files = format_files(files)
     files |= templates.runtime_modules(factory=not user_source)  # timm's factory makes timm's models
     files["py.typed"] = ""
-    names = sorted([*files, MANIFEST])
-    files[MANIFEST] = manifest_text(version, user_source, outcomes, names)
-    return {name: files[name] for name in names}
+    files[MANIFEST] = manifest_text(version, user_source, outcomes, files)
+    return {name: files[name] for name in sorted(files)}
 
 
 @dataclass(frozen=True)
@@ -97,6 +96,7 @@ class _Class:
     """One class of a page, ready to lay out."""
 
     name: str
+    split_name: str
     bases: str
     parent: str
     embedding: str
@@ -139,9 +139,14 @@ def _page(
         imports.add(f"from {outcome.module} import {outcome.name}")
         if isinstance(outcome.result, Inherited):
             parent = by_path[outcome.result.parent]
+            name = parent.split_name
             if parent.module != outcome.module:
-                imports.add(f"from .{generated[parent.module]} import {parent.name}Split")
-            classes.append(_inheriting(outcome, parent))
+                taken = {other.name for other in members} | {other.split_name for other in members}
+                while name in taken:  # a user's own VisionTransformerSplit
+                    name += "_"
+                renamed = "" if name == parent.split_name else f" as {name}"
+                imports.add(f"from .{generated[parent.module]} import {parent.split_name}{renamed}")
+            classes.append(_inheriting(outcome, parent, name))
         elif isinstance(outcome.result, Split):
             split = outcome.result
             inner = by_path.get(split.delegate.path) if split.delegate else None
@@ -192,9 +197,10 @@ def _import(imported: Imported) -> str:
     return f"from {imported.module} import {imported.attribute}{alias}"
 
 
-def _inheriting(outcome: Outcome, parent: Outcome) -> _Class:
+def _inheriting(outcome: Outcome, parent: Outcome, base: str) -> _Class:
     blank = dict.fromkeys(_Class.__dataclass_fields__, "")
-    blank |= {"name": outcome.name, "bases": f"{parent.name}Split, {outcome.name}", "parent": parent.name}
+    blank |= {"name": outcome.name, "split_name": outcome.split_name, "parent": parent.name}
+    blank["bases"] = f"{base}, {outcome.name}"
     return _Class(**{**blank, "fields": (), "inherits": True, "delegates": False, "halves": None})  # type: ignore[arg-type]
 
 
@@ -214,6 +220,7 @@ def _splitting(outcome: Outcome, split: Split, declared: Collection[str], reache
         embed_body = (f"return self.embed_positions({', '.join([call, *later])})",)
     return _Class(
         name=outcome.name,
+        split_name=outcome.split_name,
         bases=f"{outcome.name}, SplitModel",
         parent="",
         embedding=split.embedding if split.embedding not in declared else "",

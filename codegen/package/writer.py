@@ -1,8 +1,8 @@
 """The text of a package -> its directory, all or nothing.
 
 The new package is written next to the old one and replaces it in one step, so that an interruption leaves the one or
-the other, complete. Where two directories cannot be exchanged in one step it takes two: then the next run
-completes what a crash between them left undone.
+the other, complete. Where two directories cannot be exchanged in one step it takes two: if the second fails, the first
+is taken back, and the next run completes what a crash between them left undone.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ import os
 import secrets
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from codegen.errors import TimmSplitError, UsageError
-from codegen.manifest import GENERATOR, MANIFEST, read_header
+from codegen.manifest import GENERATOR, MANIFEST, digest_of, is_generated, read_digests, read_header
 
 if sys.platform != "win32":
     import fcntl
@@ -33,13 +33,15 @@ def write_package(output: Path, files: Mapping[str, str], *, force: bool = False
         output: The package directory: missing, empty, or written by this function before. A symlink is followed.
         files: Text of each file by its posix path in the package. One is the manifest, which names all of them: it
             tells a later run that these may be replaced.
-        force: Replace the directory even if it holds files of others.
+        force: Replace the directory even if it holds files of others, files that were edited by hand, or a manifest
+            that is damaged.
 
     Raises:
-        UsageError: ``output`` is a file, a mount point or the current directory, or holds files of others.
+        UsageError: ``output`` is a file, a mount point or the current directory, or holds what only ``force`` replaces.
         TimmSplitError: The files cannot be written; ``output`` is as it was.
     """
     content = {name: text.encode() for name, text in files.items()}
+    target = output
     try:
         target = output.resolve()
         if Path.cwd().is_relative_to(target) or os.path.ismount(target):
@@ -51,20 +53,33 @@ def write_package(output: Path, files: Mapping[str, str], *, force: bool = False
         with _alone_in(target.parent):
             if target.exists() and not target.is_dir():
                 raise UsageError(f"{output} is a file: name a directory")
-            if not force and (foreign := _foreign(target)):
-                some = ", ".join(foreign[:3]) + (f" and {len(foreign) - 3} more" if len(foreign) > 3 else "")
-                raise UsageError(
-                    f"{output} holds files that timm-split did not write ({some}): "
-                    "name another directory, or replace all of it with --force"
-                )
+            if not force:
+                _check_ours(output, target, content)
             _tidy(target)
             if not _holds(target, content):
                 _replace(target, content)
     except (OSError, RuntimeError) as error:  # a RuntimeError is how resolve() reports a loop of links
         reason = (isinstance(error, OSError) and error.strerror) or error
+        aside = _beside(target, "old")
+        left = f"what it held is in {aside}" if aside.exists() else "it is left as it was"
         raise TimmSplitError(
-            f"cannot write {output}: {reason}; it is left as it was: make room or leave to write there, or name another"
+            f"cannot write {output}: {reason}; {left}: make room or leave to write there, or name another"
         ) from None
+
+
+def edited(output: Path) -> tuple[str, ...]:
+    """The files of a package that someone edited since it was generated; none where its manifest does not tell."""
+    try:
+        digests = read_digests(output)
+        there = {name: (output / name).read_bytes() for name in digests if (output / name).is_file()}
+    except (UsageError, OSError):
+        return ()
+    return tuple(name for name, data in sorted(there.items()) if digest_of(data) != digests[name])
+
+
+def listed(names: Sequence[str]) -> str:
+    """The first three of some names, and how many more there are."""
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def differences(output: Path, files: Mapping[str, str]) -> tuple[str, ...]:
@@ -78,7 +93,8 @@ def differences(output: Path, files: Mapping[str, str]) -> tuple[str, ...]:
     except OSError as error:
         raise TimmSplitError(f"cannot read {output}: {error.strerror}") from None
     new = {name: text.encode() for name, text in files.items()}
-    changed = [name for name in sorted({*old, *new}) if old.get(name) != new.get(name)]
+    names = sorted({*old, *new}, key=lambda name: (name == MANIFEST, name))  # what follows from the others last
+    changed = [name for name in names if old.get(name) != new.get(name)]
     return tuple(line for name in changed for line in _diff(name, old.get(name), new.get(name)))
 
 
@@ -119,6 +135,27 @@ def _foreign(directory: Path) -> list[str]:
     return [name for name in _names(directory) if name not in ours]
 
 
+def _check_ours(output: Path, target: Path, content: Mapping[str, bytes]) -> None:
+    """Refuse to replace what someone else wrote.
+
+    Raises:
+        UsageError: The directory holds files of others, files that were edited by hand, or a manifest that is damaged.
+    """
+    if is_generated(target):
+        read_digests(target)  # of a damaged one it cannot be said what is ours
+    if foreign := _foreign(target):
+        raise UsageError(
+            f"{output} holds files that timm-split did not write ({listed(foreign)}): "
+            "name another directory, or replace all of it with --force"
+        )
+    lost = [name for name in edited(target) if (target / name).read_bytes() != content.get(name)]
+    if lost:
+        raise UsageError(
+            f"{output} was edited by hand since it was generated ({listed(lost)}): "
+            "move the changes to a file of your own, or replace all of it with --force"
+        )
+
+
 def _holds(directory: Path, content: Mapping[str, bytes]) -> bool:
     return (
         directory.is_dir()
@@ -152,11 +189,12 @@ def _beside(target: Path, purpose: str) -> Path:
 def _tidy(target: Path) -> None:
     """Complete or remove what a run that was killed left behind."""
     if _beside(target, "next").exists():
-        _complete(target, _beside(target, secrets.token_hex(4)))
+        _complete(target)
     prefix = _beside(target, "").name
     for path in target.parent.iterdir():
         if path.name.startswith(prefix):
-            shutil.rmtree(path, ignore_errors=True)
+            # a package that was set aside once is taken for that of this run if it stays
+            shutil.rmtree(path, ignore_errors=path != _beside(target, "old"))
 
 
 def _replace(target: Path, content: Mapping[str, bytes]) -> None:
@@ -178,7 +216,7 @@ def _replace(target: Path, content: Mapping[str, bytes]) -> None:
         shutil.copymode(target, scratch)
         if not _exchange(scratch, target):
             scratch.rename(_beside(target, "next"))
-            _complete(target, scratch)
+            _complete(target)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
@@ -192,27 +230,47 @@ def _exchange(one: Path, other: Path) -> bool:
     return renameat2 is not None and renameat2(here, os.fsencode(one), here, os.fsencode(other), exchange) == 0
 
 
-def _complete(target: Path, old: Path) -> None:
+def _complete(target: Path) -> None:
     """Put the package that is ready under the name ``next`` in the place of ``target``, which moves to ``old``.
 
-    It can be repeated from wherever it was interrupted: ``next`` is complete until it is ``target``.
+    It can be repeated from wherever it was killed: ``next`` is complete until it is ``target``, and ``old`` is complete
+    from the moment that it has this name. If it fails, ``target`` is put back.
     """
-    ready = _beside(target, "next")
+    ready, old = _beside(target, "next"), _beside(target, "old")
     try:
+        if target.exists() and not old.exists():
+            _set_aside(target, old)
         if target.exists():
-            target.rename(old)
+            _remove(target)
+        ready.rename(target)
+    except BaseException:
+        if ready.exists():
+            if old.exists():
+                if target.exists():
+                    _remove(target)
+                old.rename(target)
+            shutil.rmtree(ready, ignore_errors=True)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _set_aside(target: Path, old: Path) -> None:
+    """Rename a directory; or copy it where it cannot be renamed, as that of a container's image."""
+    try:
+        target.rename(old)
     except OSError as error:
         if error.errno != errno.EXDEV:
-            shutil.rmtree(ready)
             raise
-        _remove(target)
-    finally:
-        if not target.exists():
-            ready.rename(target)
+        copy = _beside(target, secrets.token_hex(4))
+        try:
+            shutil.copytree(target, copy, symlinks=True)
+            copy.rename(old)
+        finally:
+            shutil.rmtree(copy, ignore_errors=True)
 
 
 def _remove(target: Path) -> None:
-    """Remove a directory which cannot be renamed, as that of a container's image; its manifest last.
+    """Remove a directory that was copied; its manifest last.
 
     So what an interruption leaves is known as ours, and the next run may go on.
     """

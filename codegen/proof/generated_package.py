@@ -40,10 +40,15 @@ def find(directory: Path | None) -> GeneratedPackage:
         directory: Where it is; None for ``generated`` here, or else wherever Python finds a ``generated``.
 
     Raises:
-        UsageError: There is none, its manifest cannot be read, or it was made for another timm.
+        UsageError: There is none, its manifest cannot be read, or it was made for another timm or for user models.
     """
     directory = (directory or _default()).resolve()
     manifest = read_manifest(directory)
+    if manifest.user_source is not None:
+        raise UsageError(
+            f"{directory} is for the models of {manifest.user_source}, and verify proves models that timm registers: "
+            "docs/user-models.md says how to check yours"
+        )
     installed = _importable_timm()
     if manifest.timm_version != installed:
         made_for = f"timm {manifest.timm_version}" if manifest.timm_version else "models that need no timm"
@@ -62,10 +67,17 @@ def find(directory: Path | None) -> GeneratedPackage:
 _SMALL = re.compile(r"test|pico|nano|femto|atto|micro|mini|tiny|small|(^|_)(x*s|t|n)\d*(_|$)")
 
 
+_STRIDE = re.compile(r"_r\d*_s\d+")  # of the stem of a hybrid, vit_large_r50_s32_224
+
+
+def _sounds_small(name: str) -> bool:
+    return _SMALL.search(_STRIDE.sub("", name)) is not None
+
+
 def one_of_each(package: GeneratedPackage, names: Sequence[str]) -> list[str]:
     """One name of each class, one that sounds small where there is a choice."""
     chosen: dict[str, str] = {}
-    for name in sorted(names, key=lambda name: (_SMALL.search(name) is None, len(name), name)):
+    for name in sorted(names, key=lambda name: (not _sounds_small(name), len(name), name)):
         chosen.setdefault(package.classes.get(name, name), name)
     return [name for name in names if name in chosen.values()]
 

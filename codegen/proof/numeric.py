@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.utils._pytree import tree_flatten
 
-from codegen.proof.models import BATCH, Size, build, configurations_by_cost, in_words, input_size, runs
+from codegen.proof.models import BATCH, Size, build, build_anywhere, configurations_by_cost, in_words, input_size, runs
 from codegen.proof.operations import Splitter, describe, rates, split_in_place
 from codegen.proof.results import Check, NameResult
 
@@ -95,7 +95,7 @@ def _choices(name: str) -> Iterator[tuple[dict[str, Any], Size]]:
 
     The last are what the model was made for, whether it runs with them or not.
     """
-    model = build(name, "meta")
+    model = build_anywhere(name)
     native = input_size(model)
     device = "meta" if runs(name, "meta", {}, native) else "cpu"  # where it asks for values
     for (options, size), dropped in product(configurations_by_cost(model), rates(type(model))):

@@ -9,7 +9,18 @@ from typing import Any
 import torch
 from torch import nn
 
-from codegen.proof.models import BATCH, RATES, Size, accepted, build, configurations_by_cost, in_words, input_size, runs
+from codegen.proof.models import (
+    BATCH,
+    RATES,
+    Size,
+    accepted,
+    build,
+    build_anywhere,
+    configurations_by_cost,
+    in_words,
+    input_size,
+    runs,
+)
 from codegen.proof.patch_halves import judge_patches
 from codegen.proof.placement import Parts, Unjudged, judge, until_entry
 from codegen.proof.results import Check, NameResult
@@ -71,7 +82,7 @@ def check_ops(name: str, model_class: str, split: Splitter, device: str = "meta"
         ``patches`` is ``not offered`` by a class whose embedding is in one piece.
     """
     try:
-        whole = build(name, "meta").eval()
+        whole = build(name, "meta").eval() if device == "meta" else build_anywhere(name).eval()
         bench = _Bench(name, device) if device == "meta" else _on_cpu(name, whole)
         model = whole if device == "meta" else bench.build()
         # another model runs for that: one that keeps something from its first run would do otherwise in its second

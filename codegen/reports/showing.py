@@ -279,7 +279,9 @@ def _generated(release: Release, outcome: Outcome) -> dict[str, str]:
     """The text of the new methods as they are generated."""
     text = render(release.version, [outcome])[f"{module_names([outcome])[outcome.module]}.py"]
     lines = source_lines(text)
-    cls = next(node for node in ast.parse(text).body if isinstance(node, ast.ClassDef) and node.name.endswith("Split"))
+    cls = next(
+        node for node in ast.parse(text).body if isinstance(node, ast.ClassDef) and node.name == outcome.split_name
+    )
     return {
         method.name: "\n".join(line.removeprefix("    ") for line in lines[method.lineno - 1 : method.end_lineno])
         for method in _methods(cls)

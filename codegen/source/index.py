@@ -225,6 +225,7 @@ class Index:
     _parsed: dict[str, Module] = field(default_factory=dict)
     # kept here and not by the modules that they refer to: without cycles, trees go as soon as nobody needs them
     _classes: dict[str, Mapping[str, Class]] = field(default_factory=dict)
+    _lineages: dict[str, tuple[Class, ...]] = field(default_factory=dict)
     memory: dict[Hashable, Any] = field(default_factory=dict)
     """What others worked out about its trees, by a key of their own. It goes with the index."""
 
@@ -317,21 +318,22 @@ class Index:
 
     def lineage(self, cls: Class) -> tuple[Class, ...]:
         """The class and its bases in the order in which Python looks attributes up, as far as the release has them."""
-        return self._linearize(cls, frozenset())
+        pending, opened = [cls], set[str]()
+        while cls.path not in self._lineages:  # without recursion, for a chain of classes may be long
+            current = pending[-1]
+            bases = [base for base in self._bases(current) if base.path not in opened or base.path in self._lineages]
+            missing = [base for base in bases if base.path not in self._lineages]
+            if missing:
+                opened.add(current.path)
+                pending += missing
+            else:
+                self._lineages[current.path] = _merged(current, [self._lineages[base.path] for base in bases])
+                pending.pop()
+        return self._lineages[cls.path]
 
-    def _linearize(self, cls: Class, seen: frozenset[str]) -> tuple[Class, ...]:
-        if cls.path in seen:
-            return ()
-        bases = [base for node in cls.node.bases if (base := self.resolve(cls.module, ast.unparse(node)))]
-        queues = [list(self._linearize(base, seen | {cls.path})) for base in bases] + [list(bases)]
-        order = [cls]
-        while any(queues):
-            queues = [queue for queue in queues if queue]
-            heads = (queue[0] for queue in queues)
-            head = next((h for h in heads if not any(h in queue[1:] for queue in queues)), queues[0][0])
-            order.append(head)
-            queues = [[c for c in queue if c is not head] for queue in queues]
-        return tuple(order)
+    def _bases(self, cls: Class) -> list[Class]:
+        found = (self.resolve(cls.module, ast.unparse(node)) for node in cls.node.bases)
+        return [base for base in found if base is not None and base.path != cls.path]
 
     def models(self) -> Iterator[tuple[Class, Class]]:
         """Each class that has a ``forward_features``, with the class that defines it, in order of file and line."""
@@ -350,6 +352,21 @@ class Index:
         module, _, name = path.rpartition(".")
         found = self.module(module)
         return self.classes(found).get(name) if found is not None else None
+
+
+def _merged(cls: Class, lineages: Sequence[tuple[Class, ...]]) -> tuple[Class, ...]:
+    """The linearization of a class, given those of its bases, as Python's C3 has it where there is one."""
+    if len(lineages) < 2:
+        return (cls, *(ancestor for lineage in lineages for ancestor in lineage))
+    queues = [list(lineage) for lineage in lineages] + [[lineage[0] for lineage in lineages]]
+    order = [cls]
+    while any(queues):
+        queues = [queue for queue in queues if queue]
+        heads = (queue[0] for queue in queues)
+        head = next((h for h in heads if not any(h in queue[1:] for queue in queues)), queues[0][0])
+        order.append(head)
+        queues = [[c for c in queue if c is not head] for queue in queues]
+    return tuple(order)
 
 
 def parse_models(release: Release) -> Index:
@@ -379,10 +396,14 @@ def parse_source(text: str, path: str) -> ast.Module:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of invalid escapes in strings, which are no concern of ours
             return parse(text, path)
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+    except (RecursionError, MemoryError):
+        raise TimmSplitError(
+            f"{path} does not parse, for it is nested too deeply: break its longest expression up"
+        ) from None
+    except (SyntaxError, ValueError) as error:
         line = getattr(error, "lineno", None) or 1
         raise TimmSplitError(
-            f"{path}:{line} does not parse: {getattr(error, 'msg', None) or error or 'it is nested too deeply'}. "
+            f"{path}:{line} does not parse: {getattr(error, 'msg', None) or error}. "
             f"If it is written for a newer Python than this one "
             f"({sys.version_info.major}.{sys.version_info.minor}), run timm-split with that Python."
         ) from error

@@ -32,6 +32,9 @@ _Definition: TypeAlias = ast.FunctionDef | ast.Lambda
 _UNKNOWN: Final = object()
 _GOES_ON: Final = object()  # what a statement gives that does not return
 _MOST_PASSES: Final = 256  # eight undecidable tests in a row
+_MOST_STEPS: Final = 200_000  # expressions and statements of one function, some 15 times what timm's take
+_MOST_STEPS_IN_ALL: Final = 3_000_000  # some 25 times what all functions of timm take
+_LONGEST_TEXT: Final = 1_000  # characters of a name, which few methods make longer
 _CALLED_WITH: Final = ("pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "cache_dir")  # by create_model
 _NOT_ASKED_FOR: Final = "features_only"  # absent unless the source itself gives it: it wraps models
 _TEXT_METHODS: Final = ("endswith", "lower", "replace", "startswith", "upper")
@@ -108,7 +111,11 @@ def registered_models(modules: Iterable[Module]) -> Mapping[str, tuple[tuple[str
     interpreter = _Interpreter({module.name: module for module in modules})
     found: dict[str, list[set[tuple[str, str]]]] = {}
     for node, home in _decorated_functions(interpreter.modules.values()):
-        ours = [interpreter.registers(decorator, home) for decorator in node.decorator_list]
+        interpreter.steps = 0
+        try:
+            ours = [interpreter.registers(decorator, home) for decorator in node.decorator_list]
+        except _GivenUp:
+            break
         if any(ours):
             found.setdefault(node.name, []).append(interpreter.classes(node, home) if all(ours) else set())
     interpreter.modules.clear()  # functions in the frames that they see are cycles, which would keep all trees alive
@@ -210,7 +217,10 @@ def _call_dict(owner: _Dict, method: str, args: Sequence[object], keywords: _Dic
 
 
 def _call_text(method: Callable[..., object], args: Sequence[object], keywords: _Dict) -> object:
-    return method(*args) if all(isinstance(arg, str) for arg in args) and not keywords else _UNKNOWN
+    if keywords or not all(isinstance(arg, str) and len(arg) <= _LONGEST_TEXT for arg in args):
+        return _UNKNOWN
+    text = method(*args)
+    return _UNKNOWN if isinstance(text, str) and len(text) > _LONGEST_TEXT else text
 
 
 class _Interpreter:
@@ -219,6 +229,19 @@ class _Interpreter:
         self.answers: list[bool] = []
         self.asked = 0
         self.pending: list[list[bool]] = []
+        self.steps = 0
+        self.steps_in_all = 0
+
+    def step(self) -> None:
+        """Count a step of the function that is interpreted.
+
+        Raises:
+            _GivenUp: It has taken too many, or all functions together have.
+        """
+        self.steps += 1
+        self.steps_in_all += 1
+        if self.steps > _MOST_STEPS or self.steps_in_all > _MOST_STEPS_IN_ALL:
+            raise _GivenUp
 
     def registers(self, decorator: ast.expr, home: _Frame) -> bool:
         """Whether ``decorator`` is timm's own ``register_model``."""
@@ -291,6 +314,7 @@ class _Interpreter:
         return self.member(self.modules[owner], name) if known else _Path(dotted)
 
     def evaluate(self, node: ast.AST, frame: _Frame) -> object:
+        self.step()
         match node:
             case ast.Constant(value=value):
                 return value
@@ -420,6 +444,7 @@ class _Interpreter:
         """What the ``return`` returns that is reached, else ``_GOES_ON``."""
         for node in body:
             returned: object = _GOES_ON
+            self.step()
             match node:
                 case ast.Expr(value=value) | ast.Assert(test=value):
                     self.evaluate(value, frame)

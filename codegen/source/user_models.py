@@ -7,6 +7,7 @@ embedding may stand there.
 from __future__ import annotations
 
 import ast
+import keyword
 import os
 import re
 import stat
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from codegen.errors import TimmSplitError, UsageError
-from codegen.manifest import read_header
+from codegen.manifest import is_generated
 from codegen.source.encoding import decode
 from codegen.source.imports import source_module
 from codegen.source.index import parse_source
@@ -23,10 +24,11 @@ from codegen.syntax.walking import walk
 
 # Libraries that user models are built on, rather than part of them: timm is read as a release, torch not at all.
 _LIBRARIES = frozenset({"timm", "torch", "torchvision"})
+_RELATIVE = re.compile(r"^from[ \t]*\.", re.MULTILINE)
 _CLASS = re.compile(r"^[ \t]*class[ \t]", re.MULTILINE)
 
-# The largest model files have 200 kB: whatever exceeds these is an accident.
-_FILE_LIMIT = 20_000_000
+# The largest model files have 200 kB: whatever exceeds these is an accident, or a table that no model is.
+_FILE_LIMIT = 1_000_000
 _COUNT_LIMIT = 5_000
 
 
@@ -71,16 +73,38 @@ def read_user_models(source: Path, announce: Callable[[str], None]) -> UserModel
         TimmSplitError: If a file cannot be read or parsed.
     """
     source = Path(os.path.abspath(source))  # not resolved: a module has the name of the link
-    root = source if source.is_dir() else source.parent
-    while (root / "__init__.py").exists():
-        root = root.parent
+    root = _import_root(source)
+    named = _named(source, root, announce)
+    if root == source and _leading_out(named) and not _imports_siblings(named, root):
+        root = root.parent  # it is a package without __init__.py
+        named = _named(source, root, announce)
+    for path, node in _leading_out(named).items():
+        where = f"{path}:{node.lineno} imports relative to a package that the file is not in"
+        if not source.is_dir():
+            directory = (root / path).parents[node.level - 1]
+            raise UsageError(f"{where}: name the directory that is the package, --source {directory}")
+        announce(f"passing over {path}: {where}")
+        del named[path]
+    if not named:
+        raise UsageError(f"--source {source} holds no file that can be imported: name the directory of their package")
+    if any(path.partition("/")[0].removesuffix(".py") in _LIBRARIES for path in named):
+        raise UsageError(f"--source {source} would be imported in place of a library: rename it")
+    return _with_imports(root, named)
+
+
+def _named(source: Path, root: Path, announce: Callable[[str], None]) -> dict[str, str]:
+    """The text of the files with classes in a file or directory, by their paths from the import root.
+
+    Raises:
+        UsageError: There is none, or one that was asked for cannot be imported under its name.
+    """
     named: dict[str, str] = {}
     for file in _python_files(source) if source.is_dir() else [source]:
         path = file.relative_to(root)
         text = _read(file)
         if not _CLASS.search(text):
             continue
-        if all(part.isidentifier() for part in path.with_suffix("").parts):
+        if all(_is_name(part) for part in path.with_suffix("").parts):
             named[path.as_posix()] = text
         elif file == source:
             raise UsageError(f"--source {path} cannot be imported under that name: rename it, as in my_model.py")
@@ -90,27 +114,54 @@ def read_user_models(source: Path, announce: Callable[[str], None]) -> UserModel
             raise UsageError(f"--source {source} holds more than {_COUNT_LIMIT} files: name the models among them")
     if not named:
         raise UsageError(f"--source {source} defines no class: name a file or a directory of models")
-    if any(path.partition("/")[0].removesuffix(".py") in _LIBRARIES for path in named):
-        raise UsageError(f"--source {source} would be imported in place of a library: rename it")
-    return _with_imports(root, named)
+    return named
+
+
+def _leading_out(named: Mapping[str, str]) -> dict[str, ast.ImportFrom]:
+    """Files that cannot be imported, each with a relative import that leads out of the import root."""
+    found = {}
+    for path, text in named.items():
+        if _RELATIVE.search(text):
+            for node in parse_source(text, path).body:  # one in a `try` may be meant to fail
+                if isinstance(node, ast.ImportFrom) and node.level > path.count("/"):
+                    found[path] = node
+    return found
+
+
+def _imports_siblings(named: Mapping[str, str], root: Path) -> bool:
+    """Whether a file imports a module that stands in the import root, so that this is one."""
+    tops = {module.partition(".")[0] for path, text in named.items() for module in _absolute(path, text)}
+    return any((root / top).with_suffix(".py").is_file() or (root / top / "__init__.py").is_file() for top in tops)
+
+
+def _absolute(path: str, text: str) -> Iterator[str]:
+    for node in ast.walk(parse_source(text, path)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.module
+
+
+def _is_name(part: str) -> bool:
+    return part.isidentifier() and not keyword.iskeyword(part)
+
+
+def _import_root(source: Path) -> Path:
+    """The first directory upwards that is no package."""
+    root = source if source.is_dir() else source.parent
+    while (root / "__init__.py").exists():
+        root = root.parent
+    return root
 
 
 def _python_files(directory: Path) -> Iterator[Path]:
     """The Python files below a directory, in order; not those of a virtual environment or a generated package."""
     for parent, directories, names in os.walk(directory):
-        if Path(parent) != directory and _is_generated(Path(parent)):
+        if Path(parent) != directory and is_generated(Path(parent)):
             directories.clear()
             continue
         directories[:] = sorted(name for name in directories if name.isidentifier() and name != "__pycache__")
         yield from (Path(parent, name) for name in sorted(names) if name.endswith(".py") and not name.startswith("."))
-
-
-def _is_generated(directory: Path) -> bool:
-    try:
-        read_header(directory)
-    except UsageError:
-        return False
-    return True
 
 
 def _read(file: Path) -> str:
@@ -123,6 +174,11 @@ def _read(file: Path) -> str:
         return decode(file.read_bytes(), str(file))
     except OSError as error:
         raise TimmSplitError(f"{file} cannot be read: {error.strerror}") from None
+
+
+def _is_source(file: Path) -> bool:
+    """Whether an imported file is one to read. A large table is not, and what comes from it stays unknown."""
+    return file.is_file() and file.stat().st_size <= _FILE_LIMIT
 
 
 def _with_imports(root: Path, named: Mapping[str, str]) -> UserModels:
@@ -139,7 +195,7 @@ def _with_imports(root: Path, named: Mapping[str, str]) -> UserModels:
             for length in range(1, len(parts) + 1):
                 stem = "/".join(parts[:length])
                 for found in (f"{stem}.py", f"{stem}/__init__.py"):
-                    if found not in files and (root / found).is_file():
+                    if found not in files and _is_source(root / found):
                         files[found] = _read(root / found)
                         pending.append(found)
     return UserModels(dict(sorted(files.items())), tuple(sorted(named)), uses_timm)

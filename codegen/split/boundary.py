@@ -91,7 +91,7 @@ def _require_no_position(steps: Iterable[Step], place: Place) -> None:
         if Role.BLOCK in step.roles and UNKNOWN not in step.runs:
             return
         if step.is_position and step.on_path:
-            raise Refused(place, "a computed name, or code that takes self whole, decides which modules run here")
+            raise Refused(place, _UNDECIDED)
 
 
 def _flat(
@@ -100,8 +100,7 @@ def _flat(
     """Cut a row of statements, given the first one that belongs to the stages whatever the rules say."""
     first = next((step for step in steps if step.is_stem or (step.is_position and step.on_path)), None)
     if first is None:
-        reason = "the method returns" if early_return else "the blocks run"
-        raise Refused(statements[entry].place, f"{reason} before any patch embedding or stem has run")
+        raise _no_stem(facts, statements[entry], early_return=early_return)
     reasons = [f"line {first.statement.place.line} runs the stem, {quoted(_stem(facts, [first]))}"]
     positions = [n for n, step in enumerate(steps) if step.is_position and n >= steps.index(first)]
     if positions:
@@ -135,6 +134,42 @@ def _flat(
         (statement.last.line,),
     )
     return Cut(statements[: last + 1], statements[last + 1 :], boundary, tokens)
+
+
+_UNDECIDED = "a computed name, or code that takes self whole, decides which modules run here"
+
+
+def _undecided(facts: Facts, statement: Statement) -> Refused:
+    """The refusal of a statement that may run any module, with the construct that hides which, if it is in sight."""
+    for node in ast.walk(statement.tree):
+        match node:
+            case ast.Call(func=ast.Name("getattr"), args=[ast.Name("self"), key, *_]) if not isinstance(
+                key, ast.Constant
+            ):
+                reason = f"`{ast.unparse(node)}` computes the name of what runs here: use an nn.ModuleList"
+                return Refused(Place(statement.place.file, node.lineno), reason)
+            case ast.Call(args=arguments) if any(dotted(argument) == facts.prefix for argument in arguments):
+                reason = f"`{ast.unparse(node.func)}` takes self whole, and may run any module: make it a method"
+                return Refused(Place(statement.place.file, node.lineno), reason)
+    return Refused(statement.place, _UNDECIDED)
+
+
+def _no_stem(facts: Facts, statement: Statement, *, early_return: bool) -> Refused:
+    """The refusal of a body in which a statement that belongs to the stages comes before any stem."""
+    runs = facts.runs(statement.tree)
+    if UNKNOWN in runs:
+        return _undecided(facts, statement)
+    before = "before any patch embedding or stem has run"
+    if not early_return:
+        return Refused(statement.place, f"the blocks run {before}: name the stem in a group_matcher")
+    match statement.tree:
+        case ast.Return(value=ast.Call(func=function) as call) if runs and dotted(function).startswith(facts.prefix):
+            attribute = min(runs)
+            reason = f"the one call `{ast.unparse(call)}` runs the whole model: split the class of model.{attribute}"
+            return Refused(statement.place, reason)
+        case ast.Return():
+            return Refused(statement.place, f"the method returns {before}")
+    return Refused(statement.place, f"the method may return {before}: make this case a method of its own")
 
 
 def _spans(statements: Iterable[Statement]) -> tuple[tuple[int, int], ...]:
@@ -172,7 +207,12 @@ def _compound(facts: Facts, statements: tuple[Statement, ...], number: int, step
     if isinstance(statement.tree, ast.For):
         return _peel(facts, statements, number, step.tokens, counter)
     if UNKNOWN in step.runs:
-        raise Refused(statement.place, "a computed name, or code that takes self whole, decides which modules run here")
+        raise _undecided(facts, statement)
+    if isinstance(statement.tree, ast.With):
+        context = ast.unparse(statement.tree.items[0].context_expr)
+        raise Refused(
+            statement.place, f"`with {context}` spans both the stem and the blocks: put it around the call of the model"
+        )
     # of a helper method its name says more than all that it runs
     inside = quoted(list(facts.calls(statement.tree)) or step.runs)
     raise Refused(

@@ -11,7 +11,8 @@ from codegen.source.index import METHOD, Class, Index, Module
 from codegen.syntax.bindings import bound_names
 from codegen.syntax.dataflow import BUILTINS, CONSUMERS, Flow, Unsound, escaping_scopes, signature_names
 
-_PATCHED = re.compile(rf"\.{METHOD}\s*=(?!=)|setattr\([^\n#]*[\"']{METHOD}[\"']")
+_ASSIGNED = re.compile(rf"\.{METHOD}\s*=(?!=)")
+_QUOTED = re.compile(rf"[\"']{METHOD}[\"']")
 _PLAIN_BASES = frozenset({"nn.Module", "torch.nn.Module", "Module", "object", "ABC", "abc.ABC"})
 
 # Builtins that see the frame or the class they are called from.
@@ -117,18 +118,32 @@ def check_class(index: Index, cls: Class, owner: Class) -> None:
     for cls in lineage[: lineage.index(owner) + 1]:
         node = cls.node
         if node.decorator_list or node.keywords:
-            raise Unsound(node, "a decorator or a metaclass may change what the class is")
+            raise Unsound(node, "a decorator or a metaclass may change what the class is", cls.module.path)
         for statement in node.body:
             nested = isinstance(statement, ast.If | ast.Try | ast.With | ast.For | ast.While)
             if nested and METHOD in cls.module.bound_names(statement):
-                raise Unsound(statement, f"the class defines `{METHOD}` under a condition")
-        if _PATCHED.search(cls.module.text):
-            raise Unsound(node, f"its module assigns to `{METHOD}` of something")
+                raise Unsound(statement, f"the class defines `{METHOD}` under a condition", cls.module.path)
+        if _is_patched(index, cls.module):
+            raise Unsound(node, f"its module assigns to `{METHOD}` of something", cls.module.path)
         if cls is not owner:
             for base in node.bases:
                 name = ast.unparse(base)
                 if name not in _PLAIN_BASES and index.resolve(cls.module, name) is None:
-                    raise Unsound(base, f"its base `{name}` is unknown, and may have a `{METHOD}` of its own")
+                    reason = f"its base `{name}` is unknown, and may have a `{METHOD}` of its own"
+                    raise Unsound(base, reason, cls.module.path)
+
+
+def _is_patched(index: Index, module: Module) -> bool:
+    """Whether a module may assign to the method of some class, by a statement or by ``setattr``."""
+    key = ("patched", module.path)
+    if key not in index.memory:
+        text = module.text
+        called = (
+            part.partition("setattr(")[2] for line in text.split("\n") if METHOD in line for part in line.split("#")
+        )
+        index.memory[key] = bool(_ASSIGNED.search(text)) or any(_QUOTED.search(rest) for rest in called)
+    found: bool = index.memory[key]
+    return found
 
 
 def check_imports(index: Index, module: Module, names: Collection[str]) -> None:

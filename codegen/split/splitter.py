@@ -20,6 +20,7 @@ from codegen.split.masking import find_masking
 from codegen.split.patches import gives_position, split_patches
 from codegen.split.soundness import check_class, check_embed, check_imports, check_method, check_scope
 from codegen.split.state import check_state
+from codegen.split.subclassing import check_subclassing
 from codegen.syntax.dataflow import Flow, Unsound, flow, signature_names
 from codegen.syntax.statements import Body, Statement, read_method, source_lines
 from codegen.types import (
@@ -39,6 +40,9 @@ from codegen.types import (
 
 NEW_METHODS = ("embed", "forward_stages")
 SPLIT_MODEL = "SplitModel"  # the base of every split class
+# The largest of timm's are a tenth of this: the time to split a class is bounded whatever it holds.
+_MOST_ANCESTORS = 100
+_LONGEST_METHOD = 40_000  # characters
 PATCH_METHODS = ("embed_patches", "embed_positions")  # only where an embedding can be cut in two
 
 
@@ -79,6 +83,7 @@ def _outcome(index: Index, cls: Class, owner: Class, done: Mapping[str, Outcome]
     lines = source_lines(owner.module.text)[method.lineno - 1 : method.end_lineno]
     digest = hashlib.sha256("\n".join(lines).encode()).hexdigest()
     place = Place(cls.module.path, method.lineno if cls is owner else cls.node.lineno)
+    own = Place(owner.module.path, method.lineno)
     result: Split | Inherited | Refusal
     try:
         doubt = cls.module.doubt(cls.name)
@@ -90,7 +95,12 @@ def _outcome(index: Index, cls: Class, owner: Class, done: Mapping[str, Outcome]
         for name in NEW_METHODS:
             if _has(facts, name):
                 raise Refused(place, f"the class has a `{name}` of its own")
+        if len(facts.lineage) > _MOST_ANCESTORS:
+            raise Refused(place, f"the class has more than {_MOST_ANCESTORS} classes to inherit from")
+        if sum(map(len, lines)) > _LONGEST_METHOD:
+            raise Refused(own, f"the method has more than {_LONGEST_METHOD} characters: move parts into helper methods")
         check_class(index, cls, owner)
+        check_subclassing(index, cls)
         if cls is owner:
             result = split_class(facts, owner, method)
             if result.delegate is not None:
@@ -101,24 +111,35 @@ def _outcome(index: Index, cls: Class, owner: Class, done: Mapping[str, Outcome]
                 raise Refused(parent.result.place, f"it inherits from {owner.name}: {parent.result.reason}")
             mine = split_class(facts, owner, method)
             # one that changes what its parent is split by is split by itself
-            result = Inherited(owner.path) if mine == parent.result else _renamed(mine, cls.name)
+            result = Inherited(owner.path) if mine == parent.result else _renamed(mine, cls)
     except Refused as refused:
         result = Refusal(refused.place, refused.reason)
+    except RecursionError:
+        result = Refusal(own, "it, or what it calls, is nested too deeply to be followed: break its expressions up")
     except Unsound as unsound:
-        result = Refusal(Place(owner.module.path, getattr(unsound.node, "lineno", method.lineno)), unsound.reason)
-    return Outcome(cls.module.name, cls.name, place, digest, result)
+        line = getattr(unsound.node, "lineno", method.lineno)
+        result = Refusal(Place(unsound.file or owner.module.path, line), unsound.reason)
+    return Outcome(cls.module.name, cls.name, place, digest, result, free_name(cls.module, f"{cls.name}Split"))
 
 
 def _has(facts: Facts, name: str) -> bool:
     return name in facts.values or any(name in ancestor.members for ancestor in facts.lineage)
 
 
-def _renamed(split: Split, name: str) -> Split:
+def free_name(module: Module, name: str) -> str:
+    """A name for the generated module that a model's module has for nothing else: ``EvaSplit``, else ``EvaSplit_``."""
+    while name in module.bindings:
+        name += "_"
+    return name
+
+
+def _renamed(split: Split, cls: Class) -> Split:
     """The split of a class that inherits its method, but is split by itself."""
     patches = split.patches
     if isinstance(patches, Patches) and patches.record:
-        patches = replace(patches, record=f"{name}Patches")
-    return replace(split, embedding=f"{name}Embedding" if split.embedding else "", patches=patches)
+        patches = replace(patches, record=free_name(cls.module, f"{cls.name}Patches"))
+    embedding = free_name(cls.module, f"{cls.name}Embedding") if split.embedding else ""
+    return replace(split, embedding=embedding, patches=patches)
 
 
 def _share_embedding(split: Split, inner: Outcome | None) -> Split:
@@ -163,7 +184,7 @@ def split_class(facts: Facts, cls: Class, method: ast.stmt) -> Split:
     parameters = {p.name: p for p in body.parameters}
     parameters |= {p.name: described(code.facts, made, p) for p in told}
     embed = Method(tuple(parameters[n] for n in crossing.embed_parameters), _texts(crossing.embed))
-    record = f"{cls.name}Patches"
+    record = free_name(cls.module, f"{cls.name}Patches")
     why_none = _why_no_patches(facts, record, imports)
     return Split(
         boundary=replace(cut.boundary, statement=_as_written(facts.index, cut.boundary)),
@@ -174,7 +195,7 @@ def split_class(facts: Facts, cls: Class, method: ast.stmt) -> Split:
         tokens=cut.tokens,
         layout=token_order(code.facts, made, images.name, cut.tokens),
         fields=fields,
-        embedding=f"{cls.name}Embedding" if len(fields) > 1 else "",
+        embedding=free_name(cls.module, f"{cls.name}Embedding") if len(fields) > 1 else "",
         recomputed=crossing.recomputed,
         imports=tuple(sorted(imports, key=lambda imported: imported.name)),
         postponed=cls.module.postponed_annotations,
@@ -287,12 +308,14 @@ def _imports(facts: Facts, cls: Class, function: ast.FunctionDef, code: _Code, w
     """
     # the statements of an inner model read the names of its module
     module = code.facts.cls.module if code.delegation is not None else cls.module
-    own = signature_names(function) | (whole.needs & cls.module.bindings.keys())
-    imports = _imported(facts.index, cls.module, own) | _imported(facts.index, module, whole.needs)
+    taken = whole.needs - whole.may_bind  # a local that may be unbound where it is read stays a local
+    own = signature_names(function) | (taken & cls.module.bindings.keys())
+    imports = _imported(facts.index, cls.module, own) | _imported(facts.index, module, taken)
     if len({imported.name for imported in imports}) < len(imports):
         raise Unsound(function, "a name means one thing in its module and another in that of the inner model")
     given = {"torch": Imported("torch", "torch"), "NamedTuple": Imported("NamedTuple", "typing", "NamedTuple")}
-    declared = dict.fromkeys((f"{cls.name}Embedding", f"{cls.name}Split", SPLIT_MODEL))
+    ours = (free_name(cls.module, f"{cls.name}{what}") for what in ("Embedding", "Split"))
+    declared = dict.fromkeys((*ours, SPLIT_MODEL))
     for name, origin in {**given, **declared}.items():
         if any(imported.name == name and imported != origin for imported in imports):
             raise Unsound(function, f"`{name}` is another thing in its module than in the generated one")

@@ -29,12 +29,14 @@ class Unsound(Exception):
     Attributes:
         node: The construct, for its line.
         reason: Why, as part of a sentence.
+        file: Path of its file, if that is not the file of the method.
     """
 
-    def __init__(self, node: ast.AST, reason: str) -> None:
+    def __init__(self, node: ast.AST, reason: str, file: str = "") -> None:
         super().__init__(reason)
         self.node = node
         self.reason = reason
+        self.file = file
 
 
 @dataclass(frozen=True)

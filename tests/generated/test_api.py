@@ -28,6 +28,8 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
 import generated
+import generated._manifest
+from codegen.manifest import FORMAT
 from generated.deepseek_vit import DeepseekVitClassifierSplit, DeepseekVitEncoderSplit
 from generated.deit import VisionTransformerDistilledSplit
 from generated.eva import EvaSplit
@@ -140,6 +142,26 @@ def test_importing_it_under_another_timm_says_how_to_match_them(
     assert "timm 1.0.99 is installed" in message
     assert "timm-split generate --timm-version 1.0.99" in message
     assert 'pip install "timm-split==1.0.99.*"' in message
+
+
+@pytest.mark.parametrize("manifest", [None, "", "{", "[]", '{"format": 3}', '{"format": 5}'])
+def test_a_damaged_manifest_is_an_error_of_one_line_that_says_what_to_do(
+    other_package: Path, import_from: Callable[[Path, str], ModuleType], manifest: str | None
+) -> None:
+    path = other_package / "my_splits" / "manifest.json"
+    path.unlink()
+    if manifest is not None:
+        path.write_text(manifest)
+    package = import_from(other_package, "my_splits")
+    for use in (lambda: package.split(vit()), lambda: package.create_model("vit_tiny_patch16_224")):
+        with pytest.raises(
+            ImportError, match=r"^manifest.json of my_splits is damaged .*: timm-split generate --force$"
+        ):
+            use()
+
+
+def test_the_package_reads_the_format_that_the_generator_writes() -> None:
+    assert generated._manifest.FORMAT == FORMAT
 
 
 def test_package_works_under_any_name(other_package: Path, import_from: Callable[[Path, str], ModuleType]) -> None:

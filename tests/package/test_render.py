@@ -360,7 +360,7 @@ def test_a_grandchild_derives_from_the_class_that_defines_the_method():
 def test_a_child_of_a_refused_class_is_refused_for_its_parents_reason():
     source = model("        return self.blocks(x)\n") + "\nclass Child(Tiny):\n    pass\n"
     outcome = outcomes_of(source)["Child"]
-    assert outcome.result.reason == ("it inherits from Tiny: the blocks run before any patch embedding or stem has run")
+    assert outcome.result.reason.startswith("it inherits from Tiny: the blocks run before any patch embedding")
     assert "tiny.py" not in render("1.2.3", [outcome])
 
 

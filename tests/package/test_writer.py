@@ -14,8 +14,9 @@ import pytest
 
 import codegen
 from codegen.errors import TimmSplitError, UsageError
+from codegen.manifest import FORMAT, digest_of
 from codegen.package import writer
-from codegen.package.writer import differences, write_package
+from codegen.package.writer import differences, edited, write_package
 
 PYTHONPATH = os.pathsep.join([str(Path(codegen.__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])])
 
@@ -144,9 +145,6 @@ def test_a_directory_with_a_foreign_file_is_refused_unless_forced(tmp_path, fore
         "[" * 100_000,
         '{"files": ["vit.py"]}',
         '{"generator": "other", "format": 2, "timm_version": null, "files": ["vit.py"]}',
-        '{"generator": "timm-split"}',
-        '{"generator": "timm-split", "format": 2, "timm_version": null, "files": 3}',
-        '{"generator": "timm-split", "format": 2, "timm_version": null, "files": [{}]}',
         '{"generator": "timm-split", "format": 2, "timm_version": null, "files": ["../vit.py"]}',
     ],
 )
@@ -158,6 +156,74 @@ def test_a_directory_without_a_manifest_of_ours_is_refused(tmp_path, manifest):
     with pytest.raises(UsageError, match=r"vit\.py"):
         write_package(tmp_path / "generated", NEW)
     assert (tmp_path / "generated" / "vit.py").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    "manifest",
+    [
+        '{"generator": "timm-split"}',
+        '{"generator": "timm-split", "format": 2, "timm_version": null, "files": 3}',
+        '{"generator": "timm-split", "format": 2, "timm_version": null, "files": [{}]}',
+        '{"generator": "timm-split", "format": 2, "timm_ver',
+        '{"generator": "timm-split", "format": 4, "timm_version": null, "files": ["vit.py"], "digests": []}',
+    ],
+)
+def test_a_damaged_manifest_of_ours_is_reported_and_replaced_if_forced(tmp_path, manifest):
+    output = tmp_path / "generated"
+    output.mkdir()
+    (output / "vit.py").write_text("mine")
+    (output / "manifest.json").write_text(manifest)
+    with pytest.raises(UsageError, match=r"manifest\.json is damaged \(.*\): generate the package again, with --force"):
+        write_package(output, NEW)
+    assert (output / "vit.py").read_text() == "mine"
+    write_package(output, NEW, force=True)
+    assert held(output) == NEW
+
+
+def with_digests(files: dict[str, str]) -> dict[str, str]:
+    manifest = json.loads(files["manifest.json"]) | {"format": FORMAT}
+    manifest["digests"] = {name: digest_of(text.encode()) for name, text in files.items() if name != "manifest.json"}
+    return files | {"manifest.json": json.dumps(manifest)}
+
+
+def test_a_file_that_was_edited_by_hand_is_not_overwritten_unless_forced(tmp_path, swap):
+    output = tmp_path / "generated"
+    write_package(output, with_digests(OLD))
+    (output / "vit.py").write_text("mine")
+    before = snapshot(tmp_path)
+    with pytest.raises(UsageError, match=r"was edited by hand since it was generated \(vit\.py\): .* --force"):
+        write_package(output, with_digests(NEW))
+    assert snapshot(tmp_path) == before
+    assert edited(output) == ("vit.py",)
+    write_package(output, with_digests(NEW), force=True)
+    assert held(output) == with_digests(NEW)
+    assert edited(output) == ()
+
+
+def test_what_another_generator_version_wrote_is_overwritten(tmp_path):
+    output = tmp_path / "generated"
+    write_package(output, with_digests(OLD))
+    write_package(output, with_digests(NEW))
+    assert held(output) == with_digests(NEW)
+
+
+def test_an_edit_that_loses_nothing_is_none(tmp_path):
+    output = tmp_path / "generated"
+    write_package(output, with_digests(OLD))
+    (output / "swin.py").unlink()  # gone
+    (output / "vit.py").write_text(NEW["vit.py"])  # what is written now
+    (output / "__init__.py").write_bytes(OLD["__init__.py"].replace("\n", "\r\n").encode())  # as git has it on Windows
+    write_package(output, with_digests(NEW))
+    assert held(output) == with_digests(NEW)
+
+
+def test_of_a_manifest_without_digests_nothing_counts_as_edited(tmp_path):
+    output = tmp_path / "generated"
+    write_package(output, OLD)
+    (output / "vit.py").write_text("mine")
+    assert edited(output) == ()
+    write_package(output, NEW)
+    assert held(output) == NEW
 
 
 def test_of_many_foreign_files_the_first_three_are_named(tmp_path):
@@ -346,7 +412,85 @@ def test_interrupted_while_it_writes_it_leaves_the_old_package_and_no_trace(tmp_
     assert os.listdir(tmp_path) == ["generated"]
 
 
-def test_interrupted_between_two_renames_it_completes_the_new_package(tmp_path, monkeypatch):
+# Writes NEW over OLD in a child in which the n-th thing that it does to the file system fails, for n = 1, 2, ... until
+# a child gets through. Prints whether it was an error, and what is in the directory; then again after another run.
+FAULTS_EVERYWHERE = """
+import errno, json, os, sys
+from pathlib import Path
+from codegen.errors import TimmSplitError
+from codegen.package import writer
+from codegen.package.writer import write_package
+
+base, way, old, new = Path(sys.argv[1]), sys.argv[2], json.loads(sys.argv[3]), json.loads(sys.argv[4])
+events = {"open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.chmod", "os.scandir", "os.listdir", "os.utime"}
+rename, fsync = Path.rename, os.fsync
+left = 0
+
+def count(event, arguments):
+    global left
+    if event in events:
+        left -= 1
+        if not left:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+def renames(path, target):
+    if way == "remove" and path.name == "generated":
+        raise OSError(errno.EXDEV, "")
+    return rename(path, target)
+
+def fsyncs(descriptor):
+    count("open", ())
+    fsync(descriptor)
+
+if way != "exchange":
+    writer._exchange = lambda one, other: False
+    Path.rename = renames
+os.fsync = fsyncs
+
+def held():
+    return {p.name: p.read_text() for p in output.iterdir()} if output.is_dir() else None
+
+def child(n):
+    global left
+    pid = os.fork()
+    if pid == 0:
+        sys.addaudithook(count)
+        left = n
+        try:
+            write_package(output, new)
+        except TimmSplitError:
+            os._exit(3)
+        except BaseException:
+            os._exit(4)
+        os._exit(0 if left <= 0 else 2)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+for n in range(1, 1000):
+    output = base / str(n) / "generated"
+    write_package(output, old)
+    code, then = child(n), held()
+    write_package(output, new)
+    print(json.dumps([code, then, held(), os.listdir(output.parent)]))
+    if code == 2:
+        break
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+@pytest.mark.parametrize("way", ["exchange", "rename", "remove"])
+def test_whatever_call_fails_it_leaves_the_old_package_or_the_new_one_and_the_next_run_leaves_no_trace(tmp_path, way):
+    done = run(FAULTS_EVERYWHERE, tmp_path, way, json.dumps(OLD), json.dumps(NEW))
+    assert done.returncode == 0, done.stderr
+    outcomes = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(outcomes) > 20
+    for code, then, again, beside in outcomes:
+        assert (code, then) in [(0, NEW), (2, NEW), (3, OLD)]  # an error says that it is left as it was
+        assert again == NEW
+        assert beside == ["generated"]
+    assert {code for code, *_ in outcomes} == {0, 2, 3}
+
+
+def test_interrupted_between_two_renames_it_takes_the_first_back(tmp_path, monkeypatch):
     write_package(tmp_path / "generated", OLD)
     monkeypatch.setattr(writer, "_exchange", lambda one, other: False)
     rename = Path.rename
@@ -359,7 +503,7 @@ def test_interrupted_between_two_renames_it_completes_the_new_package(tmp_path, 
     monkeypatch.setattr(Path, "rename", interrupted)
     with pytest.raises(KeyboardInterrupt):
         write_package(tmp_path / "generated", NEW)
-    assert held(tmp_path / "generated") == NEW
+    assert held(tmp_path / "generated") == OLD
     assert os.listdir(tmp_path) == ["generated"]
 
 
@@ -377,6 +521,28 @@ def test_where_the_old_directory_can_neither_be_renamed_nor_exchanged_it_stays(t
     with pytest.raises(TimmSplitError, match="busy"):
         write_package(tmp_path / "generated", NEW)
     assert held(tmp_path / "generated") == OLD
+    assert os.listdir(tmp_path) == ["generated"]
+
+
+def test_where_neither_the_second_rename_nor_its_undoing_works_the_message_says_where_the_old_package_is(
+    tmp_path, monkeypatch
+):
+    write_package(tmp_path / "generated", OLD)
+    monkeypatch.setattr(writer, "_exchange", lambda one, other: False)
+    rename = Path.rename
+
+    def fails(path, target):
+        if Path(target).name == "generated":
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return rename(path, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "rename", fails)
+        with pytest.raises(TimmSplitError, match=r"what it held is in .*\.generated\.timm-split-old"):
+            write_package(tmp_path / "generated", NEW)
+    assert held(tmp_path / ".generated.timm-split-old") == OLD
+    write_package(tmp_path / "generated", NEW)
+    assert held(tmp_path / "generated") == NEW
     assert os.listdir(tmp_path) == ["generated"]
 
 

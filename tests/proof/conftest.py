@@ -7,6 +7,7 @@ import pytest
 import timm
 
 import generated
+from codegen.manifest import FORMAT
 
 INIT = '''
 from timm.models.vision_transformer import VisionTransformer
@@ -47,9 +48,10 @@ def manifest(**changes):
     refused = {"file": resnet["file"], "line": resnet["line"], "reason": "it has no stem"}
     return {
         "generator": "timm-split",
-        "format": 3,
+        "format": FORMAT,
         "timm_version": timm.__version__,
         "files": [],
+        "digests": {},
         "user_source": None,
         "classes": {
             VIT: {**COMMITTED[VIT], "models": names},

@@ -1,7 +1,9 @@
 import json
 import sys
+from pathlib import Path
 
 import pytest
+import timm
 
 from codegen.errors import TimmSplitError, UsageError
 from codegen.proof import generated_package as packages
@@ -69,7 +71,29 @@ def test_a_package_for_another_timm_is_refused_with_the_command_that_regenerates
     assert f"--output {package}" in str(error.value)
 
 
+@pytest.mark.parametrize("version", ["0.0.1", None, timm.__version__])
+def test_a_package_for_user_models_is_refused_and_not_to_be_overwritten_by_timms(package, version):
+    (package / "manifest.json").write_text(json.dumps(manifest(timm_version=version, user_source="my_model.py")))
+    with pytest.raises(UsageError, match=r"is for the models of my_model\.py, .* docs/user-models\.md") as error:
+        packages.find(package)
+    assert "generate" not in str(error.value)
+
+
 def test_a_package_that_needs_no_timm_is_refused(package):
     (package / "manifest.json").write_text(json.dumps(manifest(timm_version=None)))
     with pytest.raises(UsageError, match="made for models that need no timm, and timm 1"):
         packages.find(package)
+
+
+def test_the_stride_of_a_stem_does_not_make_a_model_sound_small():
+    names = ["vit_large_r50_s32_224", "vit_base_patch16_224", "vit_tiny_r_s16_p8_224"]
+    package = packages.GeneratedPackage(Path(), "1.0.31", dict.fromkeys(names, VIT), {})
+    assert packages.one_of_each(package, names) == ["vit_tiny_r_s16_p8_224"]
+    assert packages.one_of_each(package, names[:2]) == ["vit_base_patch16_224"]
+
+
+@pytest.mark.parametrize("name", ["fastvit_t8", "fastvit_s12", "mobilevit_xxs", "tf_efficientnetv2_s", "test_vit"])
+def test_a_size_in_letters_sounds_small(name):
+    names = ["a_b", name]
+    package = packages.GeneratedPackage(Path(), "1.0.31", dict.fromkeys(names, VIT), {})
+    assert packages.one_of_each(package, names) == [name]

@@ -93,6 +93,20 @@ def test_a_right_split_holds_in_all(device):
     assert result.parameters == sum(parameter.numel() for parameter in timm.create_model("test_vit").parameters())
 
 
+def test_a_model_that_cannot_be_built_on_meta_is_proved_on_the_cpu(monkeypatch):
+    make = timm.create_model
+
+    def measures_its_stem(name, **options):
+        model = make(name, **options)
+        assert torch.isfinite(torch.zeros(1) + next(model.parameters()).sum()).item()  # of values and devices both
+        return model
+
+    monkeypatch.setattr(timm, "create_model", measures_its_stem)
+    verdicts, details = checks(splitting(Right))
+    assert set(verdicts.values()) == {"holds", "not offered"}
+    assert details["ops"].startswith("on the CPU")
+
+
 @pytest.mark.parametrize(
     ("split_class", "fails"),
     [

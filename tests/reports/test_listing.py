@@ -113,7 +113,7 @@ def test_plain_columns_line_up_under_their_header(timm):
         "tiny    Roped       0  timm/models/tiny.py:17  RopedEmbedding(x, rope)",
         "tiny    Tiny        1  timm/models/tiny.py:11  Any",
         "tiny    Whole       0  timm/models/tiny.py:30  "
-        "refused: the blocks run before any patch embedding or stem has run",
+        "refused: the blocks run before any patch embedding or stem has run: name the stem in a group_matcher",
     ]
 
 
@@ -130,7 +130,7 @@ def test_json_says_all_of_a_class_that_is_split(timm):
     digest = content["classes"]["timm.models.tiny.Heir"].pop("digest")
     assert len(digest) == 64
     assert content == {
-        "format": 3,
+        "format": 4,
         "timm_version": "1.2.3",
         "origin": str(timm),
         "classes": {

@@ -259,7 +259,10 @@ def test_the_command_prints_the_source_the_rule_and_the_reasons(tmp_path):
 def test_the_command_marks_what_is_refused(tmp_path):
     out = run("Tiny", "--source", write_timm(tmp_path, WHOLE))
     assert "> │         return self.blocks(x)\n" in out
-    assert "──── refused: the blocks run before any patch embedding or stem has run\n" in out
+    assert (
+        "──── refused: the blocks run before any patch embedding or stem has run: name the stem in a group_matcher\n"
+        in out
+    )
     assert "Generated as" not in out
 
 

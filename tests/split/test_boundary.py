@@ -644,7 +644,37 @@ def test_what_may_run_anything_is_refused_inside_the_statement_of_the_stem(part)
         x = self.blocks(x)
         return x
     """)
-    assert refusal.reason == "a computed name, or code that takes self whole, decides which modules run here"
+    assert re.search("computes the name of what runs here|takes self whole, and may run any module", refusal.reason)
+
+
+@pytest.mark.parametrize(
+    ("body", "line", "why"),
+    [
+        (
+            "x = getattr(self, f'stem{self.n}')(x)\nreturn self.blocks(x)",
+            1,
+            "`getattr(self, f'stem{self.n}')` computes",
+        ),
+        (
+            "for i in range(4):\n    x = x + 1\n    x = getattr(self, f'stem{i}')(x)\n    x = self.blocks(x)\nreturn x",
+            3,
+            "computes the name of what runs here: use an nn.ModuleList",
+        ),
+        ("x = run_stem(self, x)\nreturn self.blocks(x)", 1, "`run_stem` takes self whole, and may run any module"),
+        ("x = x + 1\nreturn self.norm(x)", 2, "the one call `self.norm(x)` runs the whole model"),
+        ("if x is None:\n    return x\nreturn self.blocks(self.patch_embed(x))", 1, "the method may return before any"),
+        (
+            "with torch.no_grad():\n    x = self.patch_embed(x)\n    x = self.blocks(x)\nreturn x",
+            1,
+            "`with torch.no_grad()` spans both the stem and the blocks",
+        ),
+    ],
+)
+def test_a_refusal_names_the_construct_and_its_line(body, line, why):
+    refusal = refuse(body)
+    lines = source(body, VIT, VIT_MATCHER, "").splitlines()
+    assert why in refusal.reason
+    assert lines[refusal.place.line - 1].strip() == body.splitlines()[line - 1].strip()
 
 
 @pytest.mark.parametrize("helper", ["getattr(self, f'{self.kind}_embed')(x)", "add_pos_embed(self, x)"])
@@ -677,7 +707,10 @@ def test_a_body_that_runs_no_blocks_is_refused():
 
 
 def test_blocks_before_any_stem_are_refused():
-    assert refuse("x = self.blocks(x)\nreturn x").reason == "the blocks run before any patch embedding or stem has run"
+    assert (
+        refuse("x = self.blocks(x)\nreturn x").reason
+        == "the blocks run before any patch embedding or stem has run: name the stem in a group_matcher"
+    )
 
 
 # timm's own hard cases, as the design lists them

@@ -214,11 +214,6 @@ def test_a_child_with_a_method_of_that_name_is_split_by_itself():
     assert result.patches == Absence("the class has a `embed_patches` of its own")
 
 
-def test_a_name_that_the_module_has_for_something_else_is_not_taken():
-    body = "x = self.patch_embed(x)\nx = x + self.pos_embed * TinyPatches"
-    assert absence(tiny(body + BLOCKS, header="TinyPatches = 3")) == "`TinyPatches` is another thing in its module"
-
-
 # What crosses
 
 

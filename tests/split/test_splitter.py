@@ -108,8 +108,6 @@ def test_a_name_for_type_checkers_alone_cannot_be_imported_at_run_time():
 @pytest.mark.parametrize(
     "binding",
     [
-        "class TinyEmbedding: pass",
-        "class TinySplit: pass",
         "from collections import namedtuple as NamedTuple",
         "import jax as torch",
     ],
@@ -120,6 +118,15 @@ def test_a_name_that_the_generated_module_gives_to_something_of_its_own_is_refus
     assert isinstance(split_of(source), Split)
     refusal = refusal_of(source.replace("x, mask)", f"x, {name}(mask))"))
     assert refusal.reason == f"`{name}` is another thing in its module than in the generated one"
+
+
+@pytest.mark.parametrize("name", ["TinyEmbedding", "TinyPatches", "TinySplit"])
+def test_what_the_module_names_so_keeps_its_name_and_the_generated_thing_gets_another(name):
+    source = MODEL.replace("x, mask)", f"x, {name}(mask))") + f"class {name}: pass\n"
+    outcome = outcomes_of(source)["Tiny"]
+    assert isinstance(outcome.result, Split)
+    assert name in {imported.name for imported in outcome.result.imports}
+    assert name not in {outcome.split_name, outcome.result.embedding, getattr(outcome.result.patches, "record", "")}
 
 
 # Models that delegate
