@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 from codegen.model.facts import Facts
 from codegen.source.index import METHOD
 from codegen.split.boundary import Cut, Refused, find_cut
-from codegen.split.soundness import check_method
-from codegen.syntax.dataflow import dotted, flow, returns
-from codegen.syntax.statements import Body, Statement, arms, assign_return, conditional, read_method, substitute
+from codegen.split.inlining import body_of_call, require_apart, without_return
+from codegen.syntax.dataflow import dotted, flow
+from codegen.syntax.statements import Body, Statement, arms, conditional
 from codegen.syntax.walking import walk
 
 
@@ -113,7 +113,7 @@ def inline(facts: Facts, delegation: Delegation, parameters: Collection[str]) ->
         call = statement.tree.value
         called = _called_method(facts, statement)
         assert called is not None
-        statements = _called(delegation.facts, called[1], call, statement)
+        statements = body_of_call(delegation.facts, called[1], call, statement)
         if called[1] != METHOD:
             statements = _with_features(delegation.facts, statements)
         given = {name.id for name in walk(call) if isinstance(name, ast.Name)}
@@ -166,44 +166,8 @@ def _with_features(facts: Facts, statements: tuple[Statement, ...]) -> tuple[Sta
             case ast.Assign(targets=[ast.Name(id=target)], value=ast.Call(func=function) as call) if (
                 dotted(function) == f"{facts.prefix}.{METHOD}"
             ):
-                features = _called(facts, METHOD, call, inner)
+                features = body_of_call(facts, METHOD, call, inner)
                 rest = statements[number + 1 :]
-                _require_apart(inner, features, [*statements[:number], *rest], target)
-                return (*statements[:number], *_without_return(features, target), *rest)
+                require_apart(inner, features, [*statements[:number], *rest], target)
+                return (*statements[:number], *without_return(features, target), *rest)
     return statements
-
-
-def _called(facts: Facts, name: str, call: ast.Call, statement: Statement) -> tuple[Statement, ...]:
-    """The body of a method with the names that a call gives to its parameters."""
-    found = facts.method(name)
-    if found is None:
-        raise Refused(statement.place, f"`{facts.prefix}` has no method `{name}` that can be read")
-    owner, node = found
-    if owner.module is not facts.cls.module:
-        raise Refused(statement.place, f"`{name}` of `{facts.prefix}` stands in another module than its class")
-    function = check_method(node)
-    body = read_method(owner.module.text, function, owner.module.path)
-    parameters = [parameter.name for parameter in body.parameters]
-    starred = any(parameter.kind in ("*", "**") for parameter in body.parameters)
-    given = [*zip(parameters, call.args, strict=False), *((keyword.arg, keyword.value) for keyword in call.keywords)]
-    same = all(isinstance(value, ast.Name) and value.id == name for name, value in given)
-    if not same or starred or len(call.args) > len(parameters) or {name for name, _ in given} != set(parameters):
-        raise Refused(statement.place, f"the call of `{facts.prefix}` does not pass each parameter under its own name")
-    return tuple(substitute(inner, {body.receiver: facts.prefix}) for inner in body.statements)
-
-
-def _require_apart(statement: Statement, inner: Sequence[Statement], outer: Sequence[Statement], target: str) -> None:
-    """Two bodies that become one may share no local name, but for what the call takes and gives."""
-    inside, outside = flow([s.tree for s in inner]), flow([s.tree for s in outer])
-    used = {n.id for s in outer for n in walk(s.tree) if isinstance(n, ast.Name)} | outside.may_bind
-    given = {n.id for n in walk(statement.tree) if isinstance(n, ast.Name)}
-    mixed = ((inside.may_bind - {target}) & used) | ((inside.needs - given) & outside.may_bind)
-    if mixed:
-        raise Refused(statement.place, f"`{min(mixed)}` means one thing before the call and another inside it")
-
-
-def _without_return(statements: Sequence[Statement], target: str) -> tuple[Statement, ...]:
-    *body, last = statements
-    if any(returns(s.tree) for s in body) or not isinstance(last.tree, ast.Return) or last.tree.value is None:
-        raise Refused(last.place, "a method that is written out in another must return once, at its end")
-    return (*body, assign_return(last, target))

@@ -16,6 +16,7 @@ from codegen.source.index import METHOD, Class, Index, Module
 from codegen.split.boundary import Cut, Refused, find_cut
 from codegen.split.crossing import cross
 from codegen.split.delegate import Delegation, find_delegate_cut, find_delegation, inline, joined
+from codegen.split.inlining import write_out_helpers
 from codegen.split.masking import find_masking
 from codegen.split.patches import gives_position, split_patches
 from codegen.split.soundness import check_class, check_embed, check_imports, check_method, check_scope
@@ -268,7 +269,7 @@ class _Code:
 def _code_of(facts: Facts, body: Body) -> _Code:
     delegation = find_delegation(facts, body)
     if delegation is None:
-        return _Code(facts, body.statements)
+        return _Code(facts, write_out_helpers(facts, body.statements))
     written = inline(facts, delegation, [p.name for p in body.parameters])
     return _Code(delegation.facts, joined(delegation, written), delegation, written)
 
