@@ -41,7 +41,7 @@ def batch_size(tree: ast.stmt) -> tuple[str, str] | None:
     """
     match tree:
         case ast.Assign(targets=[ast.Name(id=name)], value=value):
-            tensor = _counted(value)
+            tensor = counted(value)
             return None if tensor is None else (name, tensor)
         case ast.Assign(targets=[ast.Tuple(elts=[ast.Name(id=name), *_])], value=value):
             match value:
@@ -62,7 +62,7 @@ def shape_of(value: ast.expr) -> str | None:
     return None
 
 
-def _counted(value: ast.expr) -> str | None:
+def counted(value: ast.expr) -> str | None:
     """The variable of which an expression is the size of the first dimension."""
     match value:
         case ast.Subscript(value=whole, slice=ast.Constant(value=0)):
@@ -73,7 +73,7 @@ def _counted(value: ast.expr) -> str | None:
         ):
             return tensor
         case ast.Call(func=ast.Name("int"), args=[inner]):
-            return _counted(inner)
+            return counted(inner)
     return None
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import ast
+import copy
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from codegen.model.facts import Facts
 from codegen.model.invariant import depends_on_self_alone, is_invariant
-from codegen.model.shape import batch_size, keeps_batch, shape_of
+from codegen.model.shape import batch_size, counted, keeps_batch, shape_of
 from codegen.model.tokens import token_targets
 from codegen.syntax.bindings import bound_names
 from codegen.syntax.dataflow import Unsound, dotted, flow
@@ -259,13 +260,16 @@ def _followed(
                     text = f"{name} = {tokens}.shape"
                     return _Recomputation(binding[0], text, "of a shape only the batch size is read")
                 return None
-            read = {n.id for n in ast.walk(value) if isinstance(n, ast.Name)}
             known = {other for other, way in ways.items() if isinstance(way, _Recomputation)}
             alone = not any(
                 _mentions(s.tree, name) for s in embed if s is not binding[0]
             )  # nothing changes it in place
-            if alone and read & known and _is_arithmetic(facts, value, known):
-                return _Recomputation(binding[0], binding[0].code, "it is made of what is looked up again")
+            sizes = _Sizes(
+                facts, known, lambda t: _is_batch_of_tokens(facts, embed, binding[0], t, parameters[0], tokens)
+            )
+            if alone and sizes.follows(value):
+                text = f"{name} = {ast.unparse(_BatchOf(tokens, sizes).visit(copy.deepcopy(value)))}"
+                return _Recomputation(binding[0], text, "it is made of the batch size, which the tokens have, too")
     return None
 
 
@@ -281,38 +285,80 @@ def _looks_at_first(name: str, statements: Sequence[Statement]) -> bool:
     return all(any(node is first for first in firsts) for node in used)
 
 
-def _is_arithmetic(facts: Facts, value: ast.expr, names: Collection[str]) -> bool:
-    """Whether an expression calculates with some names and constants alone, or counts up to them: ``torch.arange(B)``.
+@dataclass(eq=False)
+class _Sizes:
+    """Expressions that calculate with the batch size, or count up to it: ``2 * B``, ``torch.arange(x.shape[0])``.
 
-    What it gives depends on nothing else, and making it has no effect.
+    Attributes:
+        facts: The class.
+        names: Variables that are looked up again.
+        counts: Whether a tensor has the batch of the tokens.
     """
-    match value:
-        case ast.Constant():
+
+    facts: Facts
+    names: Collection[str]
+    counts: Callable[[str], bool]
+
+    def follows(self, value: ast.expr) -> bool:
+        """Whether an expression depends on the batch size and on nothing else, so that it can be made again."""
+        sized = any(isinstance(n, ast.Name) and n.id in self.names for n in ast.walk(value))
+        return (sized or any(self.is_size(n) for n in ast.walk(value))) and self._is_arithmetic(value)
+
+    def is_size(self, node: ast.AST) -> bool:
+        """Whether a node is the size of the batch."""
+        tensor = counted(node) if isinstance(node, ast.expr) else None
+        return tensor is not None and self.counts(tensor)
+
+    def _is_arithmetic(self, value: ast.expr) -> bool:
+        if self.is_size(value):
             return True
-        case ast.Name(id=name):
-            return name in names
-        case ast.BinOp(left=left, right=right):
-            return _is_arithmetic(facts, left, names) and _is_arithmetic(facts, right, names)
-        case ast.UnaryOp(operand=operand):
-            return _is_arithmetic(facts, operand, names)
-        case ast.Tuple(elts=elements):
-            return all(_is_arithmetic(facts, element, names) for element in elements)
-        case ast.Call(func=function, args=args, keywords=[]):
-            head, _, rest = dotted(function).partition(".")
-            pure = head and facts.cls.module.origin(head, rest) in ("torch.arange", "range", "int")
-            return bool(pure) and all(_is_arithmetic(facts, argument, names) for argument in args)
-    return False
+        match value:
+            case ast.Constant():
+                return True
+            case ast.Name(id=name):
+                return name in self.names
+            case ast.BinOp(left=left, right=right):
+                return self._is_arithmetic(left) and self._is_arithmetic(right)
+            case ast.UnaryOp(operand=operand):
+                return self._is_arithmetic(operand)
+            case ast.Tuple(elts=elements):
+                return all(map(self._is_arithmetic, elements))
+            case ast.Call(func=function, args=args, keywords=[]):
+                head, _, rest = dotted(function).partition(".")
+                pure = head and self.facts.cls.module.origin(head, rest) in ("torch.arange", "range", "int")
+                return bool(pure) and all(map(self._is_arithmetic, args))
+        return False
+
+
+class _BatchOf(ast.NodeTransformer):
+    """Reads the batch size from the tokens."""
+
+    def __init__(self, tokens: str, sizes: _Sizes) -> None:
+        self.tokens = tokens
+        self.sizes = sizes
+
+    def visit(self, node: ast.AST) -> ast.AST:
+        if self.sizes.is_size(node):
+            return ast.parse(f"{self.tokens}.shape[0]", mode="eval").body
+        return self.generic_visit(node)
 
 
 def _is_batch_of_tokens(
     facts: Facts, embed: Sequence[Statement], definition: Statement, tensor: str, images: str, tokens: str
 ) -> bool:
-    """Whether a tensor lies on the way from the images to the tokens, and nothing after it touches its batch."""
+    """Whether a tensor lies on the way from the images to the tokens, and has the images for rows as they have."""
     number = embed.index(definition)
     path = {images}
     for statement in embed[:number]:
         path |= set(token_targets(statement.tree, frozenset(path)))
-    return tensor in path and tokens in keeps_batch(facts, [s.tree for s in embed[number:]], tensor)
+    if tensor not in path:
+        return False
+    trees = [s.tree for s in embed]
+    if tokens in keeps_batch(facts, trees[number:], tensor):
+        return True
+    # how many dimensions it has is known to who follows the images all the way
+    counted = (tensor == images and not number) or tensor in keeps_batch(facts, trees[:number], images)
+    return counted and tokens in keeps_batch(facts, trees, images)
 
 
 def _binds_names_alone(tree: ast.Assign) -> bool:
