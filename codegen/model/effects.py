@@ -395,7 +395,8 @@ class _Code:
         classes = [kind for kind in owner.kinds if isinstance(kind, Class)]
         for place in owner.places:
             if place.kind != "attribute":
-                yield place
+                of_class = place.kind == "global" and place.owner is not None
+                yield Place("attribute", attr, place.owner, _ANY) if of_class else place
                 continue
             root = _root(place)
             for cls in classes:
@@ -533,8 +534,9 @@ class _Code:
         nodes = self.module.bindings.get(name, [])
         if not nodes and hasattr(builtins, name):
             return _FRESH
-        if self.index.resolve(self.module, name) is not None or self.index.function(self.module, name) is not None:
-            return _Value(frozenset({Place("global", self._full(name))}))
+        cls = self.index.resolve(self.module, name)
+        if cls is not None or self.index.function(self.module, name) is not None:
+            return _Value(frozenset({Place("global", self._full(name), cls)}))
         origin = self.module.origin(name)
         if _is_pure(origin) or (len(nodes) == 1 and self._is_constant(nodes[0])):
             return _FRESH
@@ -979,6 +981,8 @@ def _is_constant(value: ast.expr) -> bool:
     """Whether a value is a number or a text, or made of such alone."""
     match value:
         case ast.Constant() | ast.JoinedStr() | ast.Compare():
+            return True
+        case ast.Subscript(value=ast.Attribute(attr="shape"), slice=ast.Constant() | ast.UnaryOp()):
             return True
         case ast.UnaryOp(operand=operand):
             return _is_constant(operand)

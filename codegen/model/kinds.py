@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import builtins
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -256,6 +257,8 @@ class _Making:
             yield from self.chosen(head, rest, seen) if not rest else ("?",)
         elif (cls := self.facts.index.resolve(self.module, name)) is not None:
             yield cls
+        elif not self._is_bound(head):
+            yield "torch"  # the constructor fails: there is no such model
         elif (found := self.facts.index.function(self.module, name)) is not None:
             yield from self.returned(*found, name)
         else:
@@ -272,6 +275,10 @@ class _Making:
                     yield from self.of(argument, seen)
             elif not (self._is_pure(origin) and not origin.startswith("torch.nn.")) and origin not in _NUMBERS:
                 yield from self._by_name(name)
+
+    def _is_bound(self, name: str) -> bool:
+        """Whether a name means anything in the module, as far as can be known."""
+        return name in self.module.bindings or "*" in self.module.bindings or hasattr(builtins, name)
 
     def of_method(self, function: ast.Attribute) -> Iterator[Kind]:
         """What a method of what a call gives makes: a tensor of a tensor, ``torch.linspace(...).view(-1)``."""

@@ -67,7 +67,7 @@ def _gives_position_first(facts: Facts, owner: Class, method: ast.FunctionDef) -
     for step in walk_tokens(facts, read_method(owner.module.text, method, owner.module.path).statements, names):
         if step.roles & {Role.BLOCK, Role.BOTH}:
             return positioned
-        positioned = positioned or (step.is_position and step.on_path)
+        positioned = positioned or (step.is_position and step.target in step.tokens)  # not rope beside them
     return False
 
 
