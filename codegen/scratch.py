@@ -35,7 +35,11 @@ def scratch_directory(parent: Path | None = None) -> Iterator[Path]:
     directory = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
     try:
         with _lock(directory):
-            yield directory
+            inside = (
+                directory / "inside"
+            )  # what is locked may be locked by nobody else, as the writer of a package does
+            inside.mkdir()
+            yield inside
     finally:
         shutil.rmtree(directory, ignore_errors=True)
 

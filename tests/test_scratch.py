@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from codegen import scratch
+from codegen.package.writer import write_package
 from codegen.scratch import scratch_directory
 
 HOLDS = """
@@ -25,7 +26,7 @@ with scratch_directory(Path(sys.argv[1])) as directory:
 def test_a_directory_goes_with_its_block(tmp_path):
     with scratch_directory(tmp_path) as directory:
         (directory / "file").touch()
-        assert os.listdir(tmp_path) == [directory.name]
+        assert os.listdir(tmp_path) == [directory.parent.name]
     assert os.listdir(tmp_path) == []
 
 
@@ -45,6 +46,12 @@ def test_what_a_killed_run_left_goes_with_the_next_and_what_is_in_use_stays(tmp_
     with scratch_directory(tmp_path):
         assert not held.exists()
     assert os.listdir(tmp_path) == []
+
+
+def test_a_package_can_be_written_there(tmp_path):
+    with scratch_directory(tmp_path) as directory:
+        write_package(directory / "generated", {"a.py": "x = 1\n"})
+        assert (directory / "generated" / "a.py").exists()
 
 
 def test_files_of_others_stay(tmp_path, monkeypatch):
