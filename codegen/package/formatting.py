@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import subprocess
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 from ruff.__main__ import find_ruff_bin
 
 from codegen.errors import TimmSplitError
-from codegen.manifest import GENERATOR
+from codegen.scratch import scratch_directory
 
 
 def format_files(files: Mapping[str, str]) -> dict[str, str]:
     """Sort imports and format the code as ruff does."""
     try:
-        with tempfile.TemporaryDirectory(prefix=f"{GENERATOR}-") as folder:
-            return _format_in(Path(folder), files)
+        with scratch_directory() as folder:
+            return _format_in(folder, files)
     except OSError as error:
         raise TimmSplitError(f"cannot format what was generated: {error}: TMPDIR may name another place") from error
 

@@ -8,14 +8,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from codegen.errors import UsageError
 from codegen.generate import generate
-from codegen.manifest import GENERATOR
 from codegen.package.writer import write_package
+from codegen.scratch import scratch_directory
 from codegen.types import Release
 
 
@@ -36,8 +35,8 @@ def verify_release(release: Release, arguments: Sequence[str]) -> int:
     if release.user_files:
         raise UsageError("verify proves names that timm registers, and user models have none")
     root = import_root(release)
-    with tempfile.TemporaryDirectory(prefix=f"{GENERATOR}-") as folder:
-        package = Path(folder, "generated")
+    with scratch_directory() as folder:
+        package = folder / "generated"
         write_package(package, generate(release).files)
         ours = Path(__file__).parents[2]
         paths = [str(root), str(ours), *filter(None, [os.environ.get("PYTHONPATH")])]

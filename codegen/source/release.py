@@ -18,7 +18,6 @@ import struct
 import subprocess
 import sys
 import tarfile
-import tempfile
 import zipfile
 import zlib
 from bisect import bisect
@@ -35,6 +34,7 @@ from packaging.version import InvalidVersion, Version
 
 from codegen.errors import TimmSplitError, UsageError
 from codegen.manifest import GENERATOR
+from codegen.scratch import scratch_directory
 from codegen.source.encoding import decode
 from codegen.source.user_models import UserModels, holds_user_models, read_user_models
 from codegen.types import Release
@@ -208,9 +208,9 @@ def _download(version: Version) -> Path:
     try:
         cache.mkdir(parents=True, exist_ok=True)
         # Beside its place and then moved: who looks into the cache meanwhile finds the whole wheel or none.
-        with tempfile.TemporaryDirectory(prefix=".download-", dir=cache) as directory:
-            done = _pip("download", "--no-deps", "--only-binary=:all:", "--dest", directory, f"timm=={version}")
-            wheels = list(Path(directory).glob("timm-*.whl"))
+        with scratch_directory(cache) as directory:
+            done = _pip("download", "--no-deps", "--only-binary=:all:", "--dest", str(directory), f"timm=={version}")
+            wheels = list(directory.glob("timm-*.whl"))
             if done.returncode or len(wheels) != 1:
                 raise _no_download(version, done)
             return wheels[0].replace(cache / wheels[0].name)

@@ -79,19 +79,19 @@ def _cut(facts: Facts, statements: tuple[Statement, ...], tokens: frozenset[str]
             return _compound(facts, statements, number, step, counter)
         if blocks or returns(statement.tree):
             if UNKNOWN in step.runs:
-                _require_no_position(path, statement.place)
+                _require_no_position(facts, path, statement)
             return _flat(facts, statements, steps, number, early_return=not blocks)
         steps.append(step)
     raise Refused(statements[-1].place, "no statement runs the blocks of the model")
 
 
-def _require_no_position(steps: Iterable[Step], place: Place) -> None:
+def _require_no_position(facts: Facts, steps: Iterable[Step], statement: Statement) -> None:
     """Refuse what may run anything, if the tokens get their position after it and before any block is seen to run."""
     for step in steps:
         if Role.BLOCK in step.roles and UNKNOWN not in step.runs:
             return
         if step.is_position and step.on_path:
-            raise Refused(place, _UNDECIDED)
+            raise _undecided(facts, statement)
 
 
 def _flat(
