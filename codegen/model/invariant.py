@@ -5,8 +5,9 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator, Sequence
 
-from codegen.model.effects import effects, may_meet
+from codegen.model.effects import effects
 from codegen.model.facts import UNKNOWN, Facts
+from codegen.model.places import may_meet
 from codegen.syntax.dataflow import dotted
 from codegen.syntax.walking import children
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 import ast
 from collections.abc import Collection, Iterator, Sequence
 
-from codegen.model.effects import EVERYTHING, MODE, Effects, Place, effects, may_meet
+from codegen.model.effects import Effects, effects
 from codegen.model.facts import Facts
 from codegen.model.kinds import kinds_of
+from codegen.model.places import EVERYTHING, MODE, Place, may_meet
 from codegen.split.crossing import Crossing
 from codegen.syntax.dataflow import Unsound
 

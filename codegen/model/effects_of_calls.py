@@ -1,0 +1,565 @@
+"""What calls may read and write: of methods, functions and modules of the release, of torch, of what cannot be read."""
+
+from __future__ import annotations
+
+import ast
+import builtins
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from codegen.model.facts import Facts
+from codegen.model.kinds import Kind, children_of
+from codegen.model.library import (
+    ALLOCATING_FUNCTIONS,
+    ALLOCATING_METHODS,
+    MODULE_METHODS,
+    MUTATING_METHODS,
+    PURE_BUILTINS,
+    PURE_LIBRARIES,
+    PURE_METHODS,
+    READING_MODULE_METHODS,
+    TENSOR_METHODS,
+    TORCH_SETTERS,
+)
+from codegen.model.places import ANY, EVERYTHING, FRESH, MODE, SELF, Place, Value, root_of
+from codegen.model.sharing import is_aliased
+from codegen.source.imports import imports
+from codegen.source.index import Class, Index, Module
+from codegen.syntax.dataflow import dotted
+
+TRAPS = ("__getattr__", "__getattribute__", "__setattr__", "__delattr__")
+"""Methods that give access to attributes a meaning of its own."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a function may do, and what it may return."""
+
+    reads: frozenset[Place]
+    writes: frozenset[Place]
+    changes: frozenset[Place]
+    returned: Value
+
+
+@dataclass(eq=False)
+class CallEffects(ABC):
+    """One function that is read, or the statements of a method.
+
+    Attributes:
+        index: The release.
+        module: Where it stands.
+        facts: The class whose method it is, if any.
+        names: What each variable may hold, at any time.
+        reads: Places that it may read.
+        writes: Places that it may write.
+        changes: Those of them where it may change what is kept there.
+        returned: What it may return.
+        home: The class that defines the method, which ``super()`` begins after.
+    """
+
+    index: Index
+    module: Module
+    facts: Facts | None
+    names: dict[str, Value] = field(default_factory=dict)
+    reads: set[Place] = field(default_factory=set)
+    writes: set[Place] = field(default_factory=set)
+    changes: set[Place] = field(default_factory=set)
+    returned: Value = FRESH
+    home: Class | None = None
+
+    @property
+    def receiver(self) -> str:
+        """The name of the object whose method it is; empty for a function."""
+        return "self" if self.facts is not None else ""
+
+    @abstractmethod
+    def of(self, node: ast.expr) -> Value:
+        """What an expression may give."""
+
+    @abstractmethod
+    def all_of(self, nodes: Iterable[ast.expr]) -> Value:
+        """What any of some expressions may give."""
+
+    @abstractmethod
+    def name(self, name: str) -> Value:
+        """What a variable may hold, or a name of the module or of Python."""
+
+    @abstractmethod
+    def attribute(self, node: ast.Attribute, owner: ast.expr, attr: str) -> Value:
+        """What an attribute of what an expression gives may be."""
+
+    @abstractmethod
+    def inside(self, value: Value) -> Value:
+        """What may be taken out of a value."""
+
+    @abstractmethod
+    def put(self, container: ast.expr, value: Value) -> None:
+        """Note that what a variable holds may hold something more from now on."""
+
+    @abstractmethod
+    def summary(
+        self, module: Module, function: ast.FunctionDef, cls: Class | None, kinds: Mapping[str, frozenset[Kind]]
+    ) -> Summary | None:
+        """What a function may do for parameters of some kinds; ``None`` while it is being read."""
+
+    # Effects
+
+    def anything(self) -> Value:
+        """Code that is not understood, which has everything at hand."""
+        self.reads.add(EVERYTHING)
+        self.writes.add(EVERYTHING)
+        return Value(frozenset({EVERYTHING}), kinds=frozenset({"?"}))
+
+    def change(self, value: Value) -> None:
+        """Something changes what an object holds, and leaves it where it is."""
+        for place in value.places:
+            changed = EVERYTHING if self._has_other_names(place) else place
+            self.writes.add(changed)
+            self.changes.add(changed)
+
+    def _is_number(self, place: Place) -> bool:
+        """Whether what is kept in a place is a number or a text, which nobody can change in place."""
+        if place.kind != "attribute" or place.owner is None or place.whole:
+            return False
+        values = Facts.of(self.index, place.owner).values.get(place.name, ())
+        return bool(values) and all(_is_constant(value) for value in values)
+
+    def _has_other_names(self, place: Place) -> bool:
+        if place.kind != "attribute" or place.whole:
+            return False
+        return place.owner is None or is_aliased(Facts.of(self.index, place.owner), place.name)
+
+    def unread(self, *given: Value) -> Value:
+        """Code that cannot be read is given some values."""
+        places = frozenset(
+            replace(place, whole=True, beneath=place.beneath or (bool(value.kinds) and not place.whole))
+            for value in given
+            for place in value.all
+        )
+        if any(value.methods for value in given):
+            places |= {EVERYTHING}
+        self.reads |= places
+        self.writes |= places
+        return Value(places, kinds=frozenset({"?"}))
+
+    def unread_module(self, module: Value, *given: Value) -> Value:
+        """A module whose code cannot be read is given some values: it has those, and all that it holds."""
+        inside = frozenset(replace(p, whole=True, beneath=True) for p in module.all if not p.whole)
+        self.reads |= inside
+        self.writes |= inside
+        return self.unread(*given) | Value(inside)
+
+    def store(self, owner: Value, attr: str) -> None:
+        """An attribute of an object is bound."""
+        for place in self.attributes(owner, attr):
+            self.writes.add(place)
+        for cls in owner.kinds:
+            if isinstance(cls, Class):
+                facts = Facts.of(self.index, cls)
+                if any(facts.has_member(trap) for trap in TRAPS) or is_property(facts, attr):
+                    self.anything()
+
+    def attributes(self, owner: Value, attr: str) -> Iterator[Place]:
+        """The places of an attribute of an object."""
+        classes = [kind for kind in owner.kinds if isinstance(kind, Class)]
+        for place in owner.places:
+            if place.kind != "attribute":
+                of_class = place.kind == "global" and place.owner is not None
+                yield Place("attribute", attr, place.owner, ANY) if of_class else place
+                continue
+            root = root_of(place)
+            for cls in classes:
+                yield Place("attribute", attr, cls, root)
+            if "?" in owner.kinds:
+                yield Place("attribute", attr, None, root)
+            if not owner.kinds or owner.kinds & {"torch", "view"}:
+                yield place  # of a tensor
+
+    # Calls
+
+    def call(self, call: ast.Call) -> Value:
+        function = call.func
+        given = self.all_of([*call.args, *(keyword.value for keyword in call.keywords)])
+        if isinstance(function, ast.Name) and function.id not in self.names:
+            return self.call_global(function.id, call, given)
+        path = self.path_of(function)
+        if path and (self.index.function(self.module, dotted(function)) or not isinstance(function, ast.Attribute)):
+            return self.call_global(dotted(function), call, given)
+        if path:
+            return self.library(path, call, given)
+        if isinstance(function, ast.Attribute) and not self._is_inner_model(function):
+            if isinstance(function.value, ast.Call) and dotted(function.value.func) == "super":
+                return self.of_parent(function.attr, call, given)
+            owner = self.of(function.value)
+            if not owner.methods:
+                return self.method(owner, function, call, given)
+        return self.run_value(self.of(function), call, given)
+
+    def _is_inner_model(self, function: ast.expr) -> bool:
+        return self.facts is not None and self.facts.prefix != "self" and dotted(function) == self.facts.prefix
+
+    def path_of(self, node: ast.expr) -> str:
+        """The full name of what an expression imports; empty for what is no import."""
+        head, _, rest = dotted(node).partition(".")
+        if not head or head in self.names or (head == self.receiver):
+            return ""
+        imported = self.module.import_of(head) is not None or head not in self.module.bindings
+        return self.module.origin(head, rest) if imported else ""
+
+    def call_global(self, name: str, call: ast.Call, given: Value) -> Value:
+        """A function or class of the release is called, one of Python's, or one of a library."""
+        found = self.index.function(self.module, name)
+        if found is not None:
+            module, function = found
+            place = Value(frozenset({Place("global", f"{module.name}.{function.name}")}))
+            if all(_keeps_code(module, decorator) for decorator in function.decorator_list):
+                remembers = any("cache" in ast.unparse(decorator) for decorator in function.decorator_list)
+                memo = place if remembers else FRESH  # what it returned before, it returns again
+                self.reads |= memo.places
+                return self.run(module, function, None, FRESH, self._by_name(function, call, 0), [given]) | memo
+            return self.unread(given, place)
+        home, local = self._home(name)
+        several = home.bindings.get(local, ())
+        match several:
+            case [ast.Assign(value=ast.Call(func=ast.Name(id=maker)))] if f := self.index.function(home, maker):
+                return self.run(*f, None, FRESH, {}, [given]) | given  # to_2tuple = _ntuple(2)
+        if several and all(self._is_harmless(home, node, local) for node in several):  # try: from torch import _assert
+            return FRESH if local in ALLOCATING_FUNCTIONS else Value(given.all, given.held)
+        cls = self.index.resolve(self.module, name)
+        if cls is not None:
+            constructor = Facts.of(self.index, cls).method("__init__")
+            if constructor is not None:
+                self.run(
+                    constructor[0].module, constructor[1], cls, FRESH, self._by_name(constructor[1], call, 1), [given]
+                )
+            return replace(given.boxed, kinds=frozenset({cls}))
+        if name in self.module.bindings:
+            return self.library(self.path_of(call.func), call, given)
+        return self.builtin(name, call, given)
+
+    def _home(self, name: str) -> tuple[Module, str]:
+        """The module that binds a name otherwise than by one import, and how it is called there."""
+        module = self.module
+        for _ in range(8):
+            origin = module.import_of(name)
+            target = self.index.module(origin.module) if origin is not None and origin.name else None
+            if origin is None or target is None:
+                break
+            module, name = target, origin.name
+        return module, name
+
+    def _is_harmless(self, module: Module, node: ast.stmt, name: str) -> bool:
+        """Whether one of several bindings of a name is a function that does nothing to what it is given."""
+        if isinstance(node, ast.FunctionDef):
+            summary = self.summary(module, node, None, {})
+            return summary is not None and not summary.writes
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant):
+            return True  # except ImportError: fused = None
+        found = imports(node, module.path).get(name)
+        return found is not None and is_pure(found.module)
+
+    def builtin(self, name: str, call: ast.Call, given: Value) -> Value:
+        match name, call.args:
+            case "getattr", [owner, ast.Constant(str(attr)), *_]:
+                return self.attribute(ast.Attribute(owner, attr, ast.Load()), owner, attr) | given
+            case "hasattr", [owner, ast.Constant(str(attr))]:
+                self.attribute(ast.Attribute(owner, attr, ast.Load()), owner, attr)
+                return FRESH
+            case "setattr", [owner, ast.Constant(str(attr)), _]:
+                self.store(self.of(owner), attr)
+                return FRESH
+            case "getattr", [owner, *_]:
+                held = self.of(owner)
+                places = frozenset(replace(p, whole=True) for p in self.attributes(held, ANY))
+                self.reads |= places
+                return Value(places, kinds=frozenset({"?"}))
+            case "super", []:
+                return self.name(self.receiver) if self.receiver else self.anything()
+        if name == "next":  # of an iterator that may be kept
+            self.change(given)
+            return given
+        if name in PURE_BUILTINS:
+            if name in ("len", "isinstance", "type", "callable", "id"):
+                return FRESH
+            return given.boxed
+        if name in ("print", "vars", "dir"):
+            self.reads |= {replace(place, whole=True) for place in given.all}
+            return given if name == "vars" else FRESH
+        if isinstance(getattr(builtins, name, None), type) and issubclass(getattr(builtins, name), BaseException):
+            return given
+        return self.anything()
+
+    def library(self, path: str, call: ast.Call, given: Value) -> Value:
+        """A function of a library is called."""
+        if path.endswith(("utils.checkpoint.checkpoint", "utils.checkpoint.checkpoint_sequential")) and call.args:
+            return self.run_value(self.of(call.args[0]), call, given) | given
+        name = path.rpartition(".")[2]
+        in_place = any(keyword.arg in ("out", "inplace") for keyword in call.keywords)
+        if path.startswith("torch.") and (name.startswith(TORCH_SETTERS) or path in TORCH_SETTERS):
+            return self.anything()
+        if is_pure(path):
+            if in_place or (name.endswith("_") and not name.endswith("__")):
+                self.change(given)
+            if given.methods:
+                return self.unread(given)
+            return FRESH if name in ALLOCATING_FUNCTIONS else Value(given.all, given.held)
+        return self.unread(given, Value(frozenset({Place("global", path.partition(".")[0] or ANY)})))
+
+    def of_parent(self, name: str, call: ast.Call, given: Value) -> Value:
+        """``super().name(...)`` in a method of the class ``home``."""
+        if self.facts is None or self.home is None:
+            return self.anything()
+        lineage = self.facts.lineage
+        after = lineage[lineage.index(self.home) + 1 :]
+        found = next(((c.module, c.members[name]) for c in after if name in c.members), None)
+        if found is None and name in ("forward", "__call__") and self.facts.torch_parent:
+            if self.facts.torch_parent != "Sequential":
+                return replace(given, kinds=frozenset())
+            holder = replace(self.name("self"), kinds=children_of(self.facts) | {"view"})
+            return self.run_value(holder, call, given)
+        if found is None:
+            return self._of_module(self.facts.cls, self.name("self"), name, given)
+        module, function = found
+        if not isinstance(function, ast.FunctionDef):
+            return self.anything()
+        return self.run(module, function, self.facts.cls, self.name("self"), self._by_name(function, call, 1), [given])
+
+    def method(self, owner: Value, function: ast.Attribute, call: ast.Call, given: Value) -> Value:
+        """A method of an object is called."""
+        name = function.attr
+        classes = [kind for kind in owner.kinds if isinstance(kind, Class)]
+        result = FRESH
+        for cls in classes:
+            facts = Facts.of(self.index, cls)
+            if any(facts.has_member(trap) for trap in TRAPS):
+                return self.anything()
+            found = facts.method(name)
+            if found is not None and name not in facts.values:
+                if not all(_keeps_code(found[0].module, decorator) for decorator in found[1].decorator_list):
+                    result |= self.unread(owner, given)
+                    continue
+                static = any(dotted(decorator) == "staticmethod" for decorator in found[1].decorator_list)
+                arguments = self._by_name(found[1], call, 0 if static else 1)
+                result |= self.run(found[0].module, found[1], cls, owner, arguments, [given])
+            elif name in facts.values:
+                result |= self.run_value(self.attribute(function, function.value, name), call, given)
+            else:
+                others = (kind for kind in classes if kind is not cls)
+                if self._is_readable(cls) and any(Facts.of(self.index, kind).method(name) for kind in others):
+                    continue  # if hasattr(self.rope, "get_batch_embeds"): only where it has one
+                result |= self._of_module(cls, owner, name, given)
+        if not classes or owner.kinds - set(classes):
+            result |= self._of_data(owner, name, given, function, call)
+        return result
+
+    def _of_module(self, cls: Class | None, owner: Value, name: str, given: Value) -> Value:
+        """A method that the class does not define: one of ``nn.Module``, or of a base that cannot be read."""
+        if name in ("train", "eval"):
+            roots = {root_of(place) for place in owner.places}
+            self.writes |= {replace(MODE, root=root or ANY) for root in roots}
+            return owner
+        if name in READING_MODULE_METHODS:
+            everything = frozenset(replace(p, whole=True) for p in self.attributes(owner, ANY))
+            self.reads |= everything
+            return Value(everything, kinds=frozenset({"?"}))
+        if name in ("forward", "__call__"):
+            return self.run_value(owner, ast.Call(ast.Name("_"), [], []), given)
+        if name not in MODULE_METHODS and not name.startswith("_") and cls is not None and self._is_readable(cls):
+            if name in TENSOR_METHODS:  # it is a tensor then, for no class has such a method
+                return owner.inside
+            # no method of any class: something was registered under a computed name
+            return self.unread(Value(frozenset(self.attributes(owner, name))), given)
+        return self.anything() if SELF in owner.places else self.unread(owner, given)
+
+    def _is_readable(self, cls: Class) -> bool:
+        """Whether all that a class derives from can be read, but for what torch has."""
+        for ancestor in self.index.lineage(cls):
+            for base in map(dotted, ancestor.node.bases):
+                head, _, rest = base.partition(".")
+                known = base and (ancestor.module.origin(head, rest).startswith("torch.") or base == "object")
+                if not (known or self.index.resolve(ancestor.module, base) is not None):
+                    return False
+        return True
+
+    def _of_data(self, owner: Value, name: str, given: Value, function: ast.Attribute, call: ast.Call) -> Value:
+        """A method of a tensor, a list, a module of torch, or of what is not known."""
+        if name in ("forward", "__call__"):
+            return self.run_value(owner, call, given)
+        if name in ("train", "eval") and owner.kinds:
+            return self._of_module(None, owner, name, given)
+        if name in MUTATING_METHODS or (name.endswith("_") and not name.endswith("__")):
+            self.change(owner)
+            self.put(function.value, given)
+            return owner.inside | given
+        if name in ALLOCATING_METHODS:
+            return FRESH
+        if name in TENSOR_METHODS:  # a view
+            return owner.inside
+        if name in PURE_METHODS:
+            return self.inside(owner) | given.inside
+        return self.unread_module(owner, given) if "?" in owner.kinds else self.unread(owner, given)
+
+    def run_value(self, value: Value, call: ast.Call, given: Value) -> Value:
+        """Something is called that is no name: a module, a method that was kept, a function that was made here."""
+        result = FRESH
+        for facts, function, module, root in value.methods:
+            owner = Value(
+                frozenset({SELF if not root else Place("attribute", root, facts.cls, root)}),
+                kinds=frozenset({facts.cls}),
+            )
+            result |= self.run(module, function, facts.cls, owner, self._by_name(function, call, 1), [given])
+        for kind in value.kinds:
+            if isinstance(kind, Class):
+                result |= self._run_module(value, kind, call, given)
+            elif kind == "view":
+                result |= replace(given, kinds=frozenset())
+            elif kind == "box":
+                continue
+            elif kind == "inner":  # what it does was noted where it was made
+                result |= (value | given).inside
+            elif kind != "torch":
+                result |= self.unread(value, given)
+        if not value.kinds - {"box"} and not value.methods:
+            result |= self.unread(value, given)
+        return result
+
+    def _run_module(self, value: Value, cls: Class, call: ast.Call, given: Value) -> Value:
+        facts = Facts.of(self.index, cls)
+        found = facts.method("__call__") or facts.method("forward")
+        if "forward" in facts.values or found is None or found[1].decorator_list:
+            if found is None and facts.torch_parent and not facts.has_member("forward"):
+                if facts.torch_parent != "Sequential":
+                    return replace(given, kinds=frozenset())
+                return self.run_value(replace(value, kinds=children_of(facts) | {"view"}), call, given)
+            if found is None or not all(_keeps_code(found[0].module, d) for d in found[1].decorator_list):
+                return self.unread(value, given)
+        assert found is not None
+        return self.run(found[0].module, found[1], cls, value, self._by_name(found[1], call, 1), [given])
+
+    @staticmethod
+    def _within(holder: Place, place: Place) -> Place:
+        """A place as it is seen from where the object is held that its path begins with."""
+        return replace(place, root=root_of(holder)) if holder.kind == "attribute" else holder
+
+    def _by_name(self, function: ast.FunctionDef, call: ast.Call, skip: int) -> dict[str, Value]:
+        """What each parameter is given, where the call tells."""
+        if any(isinstance(argument, ast.Starred) for argument in call.args):
+            return {}
+        positional = [a.arg for a in (*function.args.posonlyargs, *function.args.args)][skip:]
+        given = {name: self.of(node) for name, node in zip(positional, call.args, strict=False)}
+        if len(call.args) > len(positional) and function.args.vararg is None:
+            return {}
+        if any(keyword.arg is None for keyword in call.keywords):
+            return {}
+        every = {*positional, *(a.arg for a in function.args.kwonlyargs)}
+        given |= {keyword.arg: self.of(keyword.value) for keyword in call.keywords if keyword.arg in every}
+        return given
+
+    def run(
+        self,
+        module: Module,
+        function: ast.FunctionDef,
+        cls: Class | None,
+        owner: Value,
+        arguments: Mapping[str, Value],
+        others: Sequence[Value],
+    ) -> Value:
+        """Code of the release runs.
+
+        Args:
+            module: Where it stands.
+            function: It.
+            cls: The class of its ``self``, if it has one.
+            owner: What its ``self`` is.
+            arguments: What its parameters are given, by their names; empty if the call does not tell.
+            others: All that the call passes, for the parameters that ``arguments`` leaves out.
+        """
+        kinds = {name: value.kinds for name, value in arguments.items() if value.kinds}
+        summary = self.summary(module, function, cls, kinds)
+        if summary is None:  # recursion
+            return self.anything()
+        outside = Value()
+        for value in others:
+            outside |= value
+        objects = [replace(place, whole=True) if place.kind != "attribute" else place for place in owner.places]
+
+        def translated(places: Iterable[Place]) -> Iterator[Place]:
+            for place in places:
+                if place.kind == "argument":
+                    given = arguments.get(place.name, FRESH if arguments else outside)
+                    if place.name == ANY:
+                        given = outside
+                    reached = given.all if place.whole else given.places
+                    beneath = place.whole and bool(given.kinds - {"box"})
+                    yield from (
+                        replace(p, whole=p.whole or place.whole, beneath=p.beneath or (beneath and not p.whole))
+                        for p in reached
+                    )
+                elif place == SELF:
+                    yield from owner.places
+                elif place.kind == "attribute" and place.root != ANY:
+                    for found in objects:
+                        yield place if found == SELF else self._within(found, place)
+                else:
+                    yield place
+
+        self.reads |= set(translated(summary.reads))
+        arguments_changed = [place for place in summary.writes if place.kind == "argument"]
+        self.change(Value(frozenset(translated(arguments_changed))))
+        self.writes |= set(translated(summary.writes - set(arguments_changed)))
+        self.changes |= set(translated(summary.changes - set(arguments_changed)))
+        value = summary.returned
+        back = Value(frozenset(translated(value.places)), frozenset(translated(value.held)), value.kinds)
+        for place in value.all:
+            if place.kind == "argument":
+                given = arguments.get(place.name, FRESH if arguments else outside)
+                given = outside if place.name == ANY else given
+                back |= Value(frozenset(), given.held, given.kinds, given.methods)
+        return back
+
+
+def _is_constant(value: ast.expr) -> bool:
+    """Whether a value is a number or a text, or made of such alone."""
+    match value:
+        case ast.Constant() | ast.JoinedStr() | ast.Compare():
+            return True
+        case ast.Subscript(value=ast.Attribute(attr="shape"), slice=ast.Constant() | ast.UnaryOp()):
+            return True
+        case ast.UnaryOp(operand=operand):
+            return _is_constant(operand)
+        case ast.BinOp(left=left, right=right):
+            return _is_constant(left) or _is_constant(right)
+        case ast.Call(func=ast.Name("int" | "float" | "bool" | "str" | "len")):
+            return True
+    return False
+
+
+def is_pure(path: str) -> bool:
+    return path.partition(".")[0] in PURE_LIBRARIES
+
+
+def is_property(facts: Facts, attribute: str) -> bool:
+    found = facts.method(attribute)
+    if found is None:
+        return False
+    return any(
+        dotted(decorator).rpartition(".")[2] in ("property", "setter", "cached_property")
+        for decorator in found[1].decorator_list
+    )
+
+
+def _keeps_code(module: Module, decorator: ast.expr) -> bool:
+    """Whether a decorator leaves what a function does as it is, or only remembers what it returned."""
+    name = dotted(decorator.func if isinstance(decorator, ast.Call) else decorator)
+    head, _, rest = name.partition(".")
+    path = module.origin(head, rest) if head else ""
+    timms = path.startswith("timm.") and path.rpartition(".")[2] in _TIMM_DECORATORS
+    return timms or path in _DECORATORS or path.startswith(("torch.jit.", "torch.compiler.disable"))
+
+
+_DECORATORS = frozenset(
+    {"staticmethod", "classmethod", "functools.lru_cache", "functools.cache"}
+    | {"torch.no_grad", "torch.enable_grad", "torch.inference_mode", "torch.fx.wrap"}
+)
+_TIMM_DECORATORS = frozenset({"register_notrace_function", "register_notrace_module", "disable_compiler"})

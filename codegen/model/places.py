@@ -1,0 +1,118 @@
+"""Where code finds what outlives it, what an expression may give, and whether two places may be the same.
+
+Objects have several names: ``self.rope`` and the ``rope`` of each block. Two accesses may mean the same if they are of
+attributes of one name and of classes of which one derives from the other, and if what the model holds may be shared.
+"""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass, replace
+
+from codegen.model.facts import Facts
+from codegen.model.kinds import Kind
+from codegen.model.sharing import may_share
+from codegen.source.index import Class, Index, Module
+
+ANY = "*"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where code finds what outlives it.
+
+    Attributes:
+        kind: ``attribute``, ``argument`` or ``global``.
+        name: Of the attribute, parameter or global; ``*`` for any.
+        owner: The class whose attribute it is, empty for any.
+        root: The attribute of the model by way of which code gets there, empty for the model itself; ``*`` for any.
+        whole: Whether everything that can be reached from there is meant.
+        beneath: Whether that is meant without what is kept there itself: a module does not change who holds it.
+    """
+
+    kind: str
+    name: str
+    owner: Class | None = None
+    root: str = ""
+    whole: bool = False
+    beneath: bool = False
+
+
+SELF = Place("attribute", "self", whole=True)
+EVERYTHING = Place("attribute", ANY, root=ANY, whole=True)
+MODE = Place("attribute", "training", root=ANY)
+
+
+@dataclass(frozen=True)
+class Value:
+    """What an expression may give.
+
+    Attributes:
+        places: Where else it may be found; none if nobody else has it.
+        held: Where else what it holds may be found.
+        kinds: What module it, or what it holds, may be.
+        methods: Methods of objects that it may be.
+    """
+
+    places: frozenset[Place] = frozenset()
+    held: frozenset[Place] = frozenset()
+    kinds: frozenset[Kind] = frozenset()
+    methods: frozenset[tuple[Facts, ast.FunctionDef, Module, str]] = frozenset()
+
+    def __or__(self, other: Value) -> Value:
+        return Value(
+            self.places | other.places,
+            self.held | other.held,
+            self.kinds | other.kinds,
+            self.methods | other.methods,
+        )
+
+    @property
+    def all(self) -> frozenset[Place]:
+        """Where it, or what it holds, may be found."""
+        return self.places | self.held
+
+    @property
+    def inside(self) -> Value:
+        """What may be taken out of it: a tensor's row, an element of a list."""
+        return replace(self, places=self.all)
+
+    @property
+    def boxed(self) -> Value:
+        """A container that is made here and holds it."""
+        return replace(self, places=frozenset(), held=self.all, kinds=self.kinds | {"box"})
+
+
+FRESH = Value()
+
+
+def root_of(place: Place) -> str:
+    """The attribute by way of which code gets to what an object holds that is kept in a place."""
+    return place.root or ("" if place == SELF else place.name)
+
+
+def may_meet(facts: Facts, one: Place, other: Place) -> bool:
+    """Whether two places that code of a model gets to may be the same."""
+    if EVERYTHING in (one, other):
+        return True
+    if one.kind != other.kind:
+        return False
+    if one.beneath or other.beneath:
+        deep, place = (one, other) if one.beneath else (other, one)
+        if place.kind == "attribute" and not place.whole and place.owner is not None and deep.root == place.root:
+            return False
+    same = ANY in (one.name, other.name) or one.name == other.name
+    if one.kind != "attribute":
+        return same
+    if one.root == other.root or ANY in (one.root, other.root):
+        if (one.beneath and other.owner is None) or (other.beneath and one.owner is None):
+            return True
+        return same and _related(facts.index, one.owner, other.owner)
+    if not may_share(facts, one.root, other.root):
+        return False
+    return one.whole or other.whole or (same and _related(facts.index, one.owner, other.owner))
+
+
+def _related(index: Index, one: Class | None, other: Class | None) -> bool:
+    """Whether an object may be of both classes."""
+    return one is None or other is None or one in index.lineage(other) or other in index.lineage(one)
