@@ -205,7 +205,8 @@ def _report_user_models(outcomes: Sequence[Outcome]) -> None:
     callback=_once,
     type=click.Path(path_type=Path),
     metavar="PATH",
-    help="Where to read the release to prove, as for generate.",
+    help="Where to read the release to prove, as for generate; or your own models: those that can be built without "
+    "arguments are built, split and checked.",
 )
 def verify(
     patterns: tuple[str, ...],
@@ -228,9 +229,12 @@ def verify(
         if package is not None:
             raise UsageError("--package is a package for the installed timm: give it, or --timm-version, not both")
         from codegen.proof.other_release import verify_release
+        from codegen.proof.user_models import verify_user_models
         from codegen.source.release import find_release
 
         release = find_release(timm_version, source, announce=lambda message: click.echo(message, err=True))
+        if release.user_files:
+            sys.exit(verify_user_models(release, patterns, json))
         options = [*(["--numeric"] if numeric else []), *(["--each-class"] if each_class else [])]
         options += [*(["--jobs", str(jobs)] if jobs else []), *(["--json", str(json)] if json else [])]
         sys.exit(verify_release(release, [*options, *patterns]))

@@ -65,32 +65,36 @@ class DeepseekVitEncoderSplit(DeepseekVitEncoder, SplitModel):
 class DeepseekVitClassifierSplit(DeepseekVitClassifier, SplitModel):
     """DeepseekVitClassifier with embed() and forward_stages(); everything else is timm's."""
 
+    @torch.jit.export
     def embed_patches(self, x: torch.Tensor) -> torch.Tensor:
         """Turn images (B, C, H, W) into patch embeddings (B, H', W', C') without positions."""
-        if isinstance(self.encoder, DeepseekVitEncoderSplit):
+        if not torch.jit.is_scripting() and isinstance(self.encoder, DeepseekVitEncoderSplit):
             return self.encoder.embed_patches(x)
         x = self.encoder.patch_embed(x)
         return x
 
+    @torch.jit.export
     def embed_positions(self, x: torch.Tensor) -> DeepseekVitEncoderEmbedding:
         """Give patch embeddings (B, H', W', C') their positions, and prefix tokens if there are any."""
-        if isinstance(self.encoder, DeepseekVitEncoderSplit):
+        if not torch.jit.is_scripting() and isinstance(self.encoder, DeepseekVitEncoderSplit):
             return self.encoder.embed_positions(x)
         B, H, W, _ = x.shape
         x, rope = self.encoder._pos_embed(x)
         return DeepseekVitEncoderEmbedding(x, H, W, rope)
 
+    @torch.jit.export
     def embed(self, x: torch.Tensor) -> DeepseekVitEncoderEmbedding:
         """Turn images (B, C, H, W) into the tokens (B, N, C') that enter the stages, and the other fields."""
-        if isinstance(self.encoder, DeepseekVitEncoderSplit):
+        if not torch.jit.is_scripting() and isinstance(self.encoder, DeepseekVitEncoderSplit):
             return self.encoder.embed(x)
         return self.embed_positions(self.embed_patches(x))
 
+    @torch.jit.export
     def forward_stages(self, embedding: DeepseekVitEncoderEmbedding) -> torch.Tensor:
         """Run the stages on what embed() returns."""
         x, H, W, rope = embedding
         B = x.shape[0]
-        if isinstance(self.encoder, DeepseekVitEncoderSplit):
+        if not torch.jit.is_scripting() and isinstance(self.encoder, DeepseekVitEncoderSplit):
             x = self.encoder.forward_stages(embedding)
         else:
             for blk in self.encoder.blocks:

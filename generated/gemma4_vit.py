@@ -58,6 +58,7 @@ class Gemma4VitEncoderSplit(Gemma4VitEncoder, SplitModel):
 class Gemma4VitClassifierSplit(Gemma4VitClassifier, SplitModel):
     """Gemma4VitClassifier with embed() and forward_stages(); everything else is timm's."""
 
+    @torch.jit.export
     def embed(
         self,
         x: Union[torch.Tensor, Dict[str, torch.Tensor]],
@@ -65,16 +66,17 @@ class Gemma4VitClassifierSplit(Gemma4VitClassifier, SplitModel):
         patch_valid: Optional[torch.Tensor] = None,
     ) -> Gemma4VitEncoderEmbedding:
         """Turn `x` into the tokens that enter the stages, and the other fields."""
-        if isinstance(self.encoder, Gemma4VitEncoderSplit):
+        if not torch.jit.is_scripting() and isinstance(self.encoder, Gemma4VitEncoderSplit):
             return self.encoder.embed(x, patch_coord=patch_coord, patch_valid=patch_valid)
         self.encoder._assert_raw_img_conformant(x if not isinstance(x, dict) else x['patches'])
         x, position_ids, padding_positions = self.encoder.patch_embed(x, patch_coord, patch_valid)
         return Gemma4VitEncoderEmbedding(x, position_ids, padding_positions)
 
+    @torch.jit.export
     def forward_stages(self, embedding: Gemma4VitEncoderEmbedding) -> torch.Tensor:
         """Run the stages on what embed() returns."""
         x, position_ids, padding_positions = embedding
-        if isinstance(self.encoder, Gemma4VitEncoderSplit):
+        if not torch.jit.is_scripting() and isinstance(self.encoder, Gemma4VitEncoderSplit):
             x = self.encoder.forward_stages(embedding)
         else:
             x = self.encoder._encode(x, position_ids, padding_positions)

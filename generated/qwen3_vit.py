@@ -65,32 +65,36 @@ class Qwen3VitEncoderSplit(Qwen3VitEncoder, SplitModel):
 class Qwen3VitClassifierSplit(Qwen3VitClassifier, SplitModel):
     """Qwen3VitClassifier with embed() and forward_stages(); everything else is timm's."""
 
+    @torch.jit.export
     def embed_patches(self, x: torch.Tensor) -> torch.Tensor:
         """Turn images (B, C, H, W) into patch embeddings (B, H', W', C') without positions."""
-        if isinstance(self.encoder, Qwen3VitEncoderSplit):
+        if not torch.jit.is_scripting() and isinstance(self.encoder, Qwen3VitEncoderSplit):
             return self.encoder.embed_patches(x)
         x = self.encoder.patch_embed(x)
         return x
 
+    @torch.jit.export
     def embed_positions(self, x: torch.Tensor) -> Qwen3VitEncoderEmbedding:
         """Give patch embeddings (B, H', W', C') their positions, and prefix tokens if there are any."""
-        if isinstance(self.encoder, Qwen3VitEncoderSplit):
+        if not torch.jit.is_scripting() and isinstance(self.encoder, Qwen3VitEncoderSplit):
             return self.encoder.embed_positions(x)
         B, H, W, _ = x.shape
         x, rope = self.encoder._pos_embed(x)
         return Qwen3VitEncoderEmbedding(x, H, W, rope)
 
+    @torch.jit.export
     def embed(self, x: torch.Tensor) -> Qwen3VitEncoderEmbedding:
         """Turn images (B, C, H, W) into the tokens (B, N, C') that enter the stages, and the other fields."""
-        if isinstance(self.encoder, Qwen3VitEncoderSplit):
+        if not torch.jit.is_scripting() and isinstance(self.encoder, Qwen3VitEncoderSplit):
             return self.encoder.embed(x)
         return self.embed_positions(self.embed_patches(x))
 
+    @torch.jit.export
     def forward_stages(self, embedding: Qwen3VitEncoderEmbedding) -> torch.Tensor:
         """Run the stages on what embed() returns."""
         x, H, W, rope = embedding
         B = x.shape[0]
-        if isinstance(self.encoder, Qwen3VitEncoderSplit):
+        if not torch.jit.is_scripting() and isinstance(self.encoder, Qwen3VitEncoderSplit):
             x = self.encoder.forward_stages(embedding)
         else:
             for blk in self.encoder.blocks:

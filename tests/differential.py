@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 from unittest.mock import patch
 
-from sources import release_of
+from sources import release_of, with_statements_alone
 
 from codegen.generate import RenderedPackage, generate
 from codegen.package.signatures import arguments as passed
@@ -194,7 +194,9 @@ def both(source: str, *arguments: Any, **keywords: Any) -> tuple[Run, Run] | Ref
     if isinstance(outcome.result, Refusal):
         return outcome.result
     original = execute(source, {})
-    generated = execute(package.files["tiny.py"], {MODULE: types.SimpleNamespace(**original), "typing": typing})
+    generated = execute(
+        with_statements_alone(package.files["tiny.py"]), {MODULE: types.SimpleNamespace(**original), "typing": typing}
+    )
     if outcome.result.delegate is not None:  # the class keeps its own forward_features: run the halves in its place
         generated["TinySplit"].forward_features = halves(outcome.result)
     arguments = arguments or (Value("images"),)

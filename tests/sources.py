@@ -2,6 +2,7 @@
 
 import functools
 import json
+import re
 import textwrap
 from collections.abc import Mapping
 from pathlib import Path
@@ -52,6 +53,12 @@ def facts_of(source: str, name: str = "Tiny", files: Files = NONE) -> Facts:
 def outcomes_of(source: str, files: Files = NONE) -> dict[str, Outcome]:
     """What becomes of each model class, by its name."""
     return {outcome.name: outcome for outcome in split_release(index_of(source, files), {})}
+
+
+def with_statements_alone(text: str) -> str:
+    """A generated module as it runs where an inner model is not split, without what is said to TorchScript."""
+    text = re.sub(r" *@torch\.jit\.export\n", "", text)
+    return re.sub(r"not torch\.jit\.is_scripting\(\) and isinstance\(self\.\w+, \w+Split\)", "False", text)
 
 
 def split_of(source: str, name: str = "Tiny", files: Files = NONE) -> Split:

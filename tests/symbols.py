@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from sources import with_statements_alone
+
 from codegen.source.index import Class, Index
 
 _POSTPONED = 0x1000000  # __future__.annotations.compiler_flag: annotations are not evaluated
@@ -256,7 +258,7 @@ def _execute(code: types.CodeType, names: dict[str, Any], world: World, classes:
 
 def load_generated(text: str, name: str, originals: Mapping[str, type], world: World) -> type:
     """A split class of a generated file, on top of the classes that it is derived from."""
-    code = compile(text, "<generated>", "exec", flags=_POSTPONED, dont_inherit=True)
+    code = compile(with_statements_alone(text), "<generated>", "exec", flags=_POSTPONED, dont_inherit=True)
     return _execute(code, {"NamedTuple": typing.NamedTuple}, world, originals)[name]
 
 

@@ -37,8 +37,8 @@ class Reach:
 
     @property
     def question(self) -> str:
-        """What is asked before each call."""
-        return f"if isinstance({self.model}, {self.split_class}):\n"
+        """What is asked before each call. TorchScript has no classes of modules, and runs the statements."""
+        return f"if not torch.jit.is_scripting() and isinstance({self.model}, {self.split_class}):\n"
 
     def first(self, method: str, call: str) -> str:
         """The statement with which a method begins that the inner model has as well."""

@@ -157,7 +157,7 @@ def _page(
             imports |= {_import(imported) for imported in split.imports}
             kinds = " ".join(field.annotation for field in (*split.fields, *_patch_fields(split)))
             imports |= {f"from typing import {name}" for name in _TYPING if re.search(rf"\b{name}\b", kinds)}
-            if "torch." in kinds:
+            if "torch." in kinds or split.delegate:  # which TorchScript is told to compile
                 imports.add("import torch")
             if _records(split):
                 imports.add("from typing import NamedTuple")

@@ -15,6 +15,7 @@ from torch.utils._pytree import tree_flatten
 from codegen.proof.models import BATCH, Size, build, build_anywhere, configurations_by_cost, in_words, input_size, runs
 from codegen.proof.operations import Splitter, describe, rates, split_in_place
 from codegen.proof.results import Check, NameResult
+from codegen.proof.weights import disturb
 
 CHECKS = ("eval", "train", "checkpointing")
 """Names of the checks, in order."""
@@ -77,7 +78,7 @@ def _model(name: str) -> tuple[nn.Module, torch.Tensor, str]:
     for options, size in islice(_choices(name), _TRIES):
         torch.manual_seed(_SEED)
         model = build(name, "cpu", options)
-        _disturb(model)
+        disturb(model)
         images = torch.randn((BATCH, *size))
         how = in_words(options, size)
         first = first or (model, images, how)
@@ -102,14 +103,6 @@ def _choices(name: str) -> Iterator[tuple[dict[str, Any], Size]]:
         if runs(name, device, chosen := {**options, **dropped}, size):
             yield chosen, size
     yield {}, native
-
-
-def _disturb(model: nn.Module) -> None:
-    """Move all parameters a little: those that are zero at first, such as positions, hide what is done with them."""
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.is_floating_point():
-                parameter.add_(torch.randn_like(parameter), alpha=0.02)
 
 
 def _checkpoints(model: nn.Module) -> bool:

@@ -114,7 +114,7 @@ def without_calls(stages: list[str]) -> list[str]:
     plain = []
     for statement in stages:
         node = ast.parse(statement).body[0]
-        asks = isinstance(node, ast.If) and ast.unparse(node.test).startswith("isinstance(self.encoder, ")
+        asks = isinstance(node, ast.If) and "isinstance(self.encoder, " in ast.unparse(node.test)
         plain += map(ast.unparse, node.orelse) if asks else [statement]
     return plain
 

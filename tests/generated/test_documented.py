@@ -35,7 +35,8 @@ def of_split(path: str) -> dict[str, ast.FunctionDef]:
 DOCUMENTED = [path for path in DEFINING if (ast.get_docstring(of_timm(path)) or "").strip()]
 
 
-@pytest.mark.parametrize("path", DOCUMENTED)
+# a class that delegates to an inner model keeps timm's own forward_features
+@pytest.mark.parametrize("path", [path for path in DOCUMENTED if not DEFINING[path]["split"]["delegate"]])
 def test_forward_features_has_the_docstring_of_timm(path: str) -> None:
     assert ast.get_docstring(of_split(path)["forward_features"]) == ast.get_docstring(of_timm(path))
 

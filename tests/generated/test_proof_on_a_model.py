@@ -396,3 +396,8 @@ def test_a_class_that_delegates_is_held_against_an_encoder_that_is_not_split() -
 def test_arguments_go_where_they_are_read() -> None:
     model = generated.split(timm.models.vision_transformer.VisionTransformer(**SMALL))
     check(model, torch.randn(2, 3, 32, 32), attn_mask=torch.zeros(5, 5))
+
+
+def test_a_row_of_an_embedding_may_be_several_elements_of_a_field() -> None:
+    tnt = timm.models.tnt.TNT(img_size=32, patch_size=16, embed_dim=16, inner_dim=8, depth=2, num_heads_outer=2)
+    check(generated.split(tnt), torch.randn(2, 3, 32, 32))
