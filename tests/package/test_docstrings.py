@@ -37,7 +37,11 @@ def docstrings(
     source = f"""
 import torch
 from torch import nn
-from timm.layers import PatchEmbed
+
+
+class PatchEmbed(nn.Module):
+    def forward(self, x, *sizes):
+        return x
 
 
 class Tiny(nn.Module):

@@ -212,9 +212,16 @@ def test_a_parameter_that_the_stages_read_goes_to_forward_stages(parameters, rea
 
 def test_arguments_of_every_kind_arrive_as_they_do_in_timm():
     source = """
-class Tiny:
+from torch import nn
+
+class Patches(nn.Module):
+    def forward(self, x, *rest):
+        return [x, *rest]
+
+class Tiny(nn.Module):
     def __init__(self):
-        self.patch_embed = lambda x, *rest: [x, *rest]
+        super().__init__()
+        self.patch_embed = Patches()
         self.blocks = lambda x, *rest, **named: [x, rest, named]
 
     def forward_features(self, x, a, b=2, *rest, c, **named):
