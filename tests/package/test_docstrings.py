@@ -37,11 +37,7 @@ def docstrings(
     source = f"""
 import torch
 from torch import nn
-
-
-class PatchEmbed(nn.Module):
-    def forward(self, x, *sizes):
-        return x
+from timm.layers import PatchEmbed
 
 
 class Tiny(nn.Module):
@@ -98,7 +94,7 @@ def test_what_is_said_of_a_parameter_goes_to_the_methods_that_take_it():
 
 
 def test_what_is_said_of_a_parameter_of_both_halves_goes_to_both():
-    found = docstrings('"""mask should be boolean: 1 is *keep*."""', body=POSITIONED.replace("scale", "mask"))
+    found = docstrings('"""mask should be boolean: 1 is *keep*."""', body=POSITIONED.replace(", scale", " * mask"))
     for name in ("embed_patches", "embed", "forward_stages"):
         assert found[name].endswith(".\n\nmask should be boolean: 1 is *keep*.")
     assert found["forward_features"] == "mask should be boolean: 1 is *keep*."
