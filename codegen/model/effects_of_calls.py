@@ -443,18 +443,22 @@ class CallEffects(ABC):
         return replace(place, root=root_of(holder)) if holder.kind == "attribute" else holder
 
     def _by_name(self, function: ast.FunctionDef, call: ast.Call, skip: int) -> dict[str, Value]:
-        """What each parameter is given, where the call tells."""
-        if any(isinstance(argument, ast.Starred) for argument in call.args):
+        """What each parameter is given; nothing where ``*`` or ``**`` in the call hides it."""
+        spread = any(isinstance(argument, ast.Starred) for argument in call.args)
+        if spread or any(keyword.arg is None for keyword in call.keywords):
             return {}
-        positional = [a.arg for a in (*function.args.posonlyargs, *function.args.args)][skip:]
+        args = function.args
+        positional = [a.arg for a in (*args.posonlyargs, *args.args)][skip:]
+        every = {*positional, *(a.arg for a in args.kwonlyargs)}
         given = {name: self.of(node) for name, node in zip(positional, call.args, strict=False)}
-        if len(call.args) > len(positional) and function.args.vararg is None:
-            return {}
-        if any(keyword.arg is None for keyword in call.keywords):
-            return {}
-        every = {*positional, *(a.arg for a in function.args.kwonlyargs)}
         given |= {keyword.arg: self.of(keyword.value) for keyword in call.keywords if keyword.arg in every}
-        return given
+        rest = call.args[len(positional) :]
+        others = [keyword.value for keyword in call.keywords if keyword.arg not in every]
+        if (rest and args.vararg is None) or (others and args.kwarg is None):
+            return {}
+        given |= {args.vararg.arg: self.all_of(rest).boxed} if args.vararg is not None else {}
+        given |= {args.kwarg.arg: self.all_of(others).boxed} if args.kwarg is not None else {}
+        return {**_kept_defaults(function), **given}
 
     def run(
         self,
@@ -490,12 +494,12 @@ class CallEffects(ABC):
                     given = arguments.get(place.name, FRESH if arguments else outside)
                     if place.name == ANY:
                         given = outside
-                    reached = given.all if place.whole else given.places
-                    beneath = place.whole and bool(given.kinds - {"box"})
-                    yield from (
-                        replace(p, whole=p.whole or place.whole, beneath=p.beneath or (beneath and not p.whole))
-                        for p in reached
-                    )
+                    if not place.whole:
+                        yield from given.places
+                        continue
+                    beneath = bool(given.kinds - {"box"})
+                    for p in given.all:
+                        yield p if p.whole else replace(p, whole=True, beneath=beneath)
                 elif place == SELF:
                     yield from owner.places
                 elif place.kind == "attribute" and place.root != ANY:
@@ -517,6 +521,18 @@ class CallEffects(ABC):
                 given = outside if place.name == ANY else given
                 back |= Value(frozenset(), given.held, given.kinds, given.methods)
         return back
+
+
+def _kept_defaults(function: ast.FunctionDef) -> dict[str, Value]:
+    """Parameters whose default value lives as long as the function: ``seen=[]``."""
+    args = function.args
+    pairs = [*zip(reversed([*args.posonlyargs, *args.args]), reversed(args.defaults), strict=False)]
+    pairs += [(p, default) for p, default in zip(args.kwonlyargs, args.kw_defaults, strict=True) if default is not None]
+    names = [p.arg for p, default in pairs if not isinstance(default, ast.Constant | ast.UnaryOp | ast.Attribute)]
+    return {
+        name: Value(frozenset({Place("global", f"{name} of {function.name}, line {function.lineno}")}))
+        for name in names
+    }
 
 
 def _is_constant(value: ast.expr) -> bool:

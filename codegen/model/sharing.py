@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from codegen.model.facts import Facts
@@ -46,23 +46,34 @@ def _find(facts: Facts, attribute: str) -> Iterator[str]:
     for value in (*facts.values.get(attribute, ()), *facts.put(attribute)):
         yield from _Objects(facts, facts.home(value)).of(value)
     for cls in facts.lineage:
-        for method in cls.members.values():
-            yield from _put(_Objects(facts, cls), method, f"self.{attribute}")
+        for value in _put(facts, cls).get(attribute, ()):
+            yield from _Objects(facts, cls).of(value)
 
 
-def _put(objects: _Objects, method: ast.stmt, attribute: str) -> Iterator[str]:
-    """The objects that a method binds to an attribute by their names, or puts into what it holds."""
-    for node in walk(method):
-        match node:
-            case ast.Assign(targets=targets, value=value) if attribute in {dotted(target) for target in targets}:
-                others = [target for target in targets if dotted(target) != attribute]
-                for other in [*others, *([value] if isinstance(value, ast.Name) else [])]:
-                    yield from objects.of(other)
-            case ast.Call(func=ast.Attribute(value=owner), args=args) if dotted(owner) == attribute:
-                for value in args:
-                    yield from objects.of(value)
-            case ast.Assign(targets=[ast.Subscript(value=owner)], value=value) if dotted(owner) == attribute:
-                yield from objects.of(value)
+def _put(facts: Facts, cls: Class) -> Mapping[str, list[ast.expr]]:
+    """What the methods of a class bind to each attribute by a name, or put into what it holds."""
+    memory, key = facts.index.memory, ("put", id(cls))
+    if key not in memory:
+        found: dict[str, list[ast.expr]] = {}
+        for node in (node for method in cls.members.values() for node in walk(method)):
+            match node:
+                case ast.Assign(targets=targets, value=value):
+                    for target in targets:
+                        others = [other for other in targets if other is not target]
+                        named = [*others, *([value] if isinstance(value, ast.Name) else [])]
+                        owner = target.value if isinstance(target, ast.Subscript) else target
+                        if name := _own(owner):
+                            found.setdefault(name, []).extend([value] if owner is not target else named)
+                case ast.Call(func=ast.Attribute(value=owner), args=args) if name := _own(owner):
+                    found.setdefault(name, []).extend(args)
+        memory[key] = found
+    known: Mapping[str, list[ast.expr]] = memory[key]
+    return known
+
+
+def _own(node: ast.expr) -> str:
+    """The name of an attribute of ``self``; empty if a node is none."""
+    return node.attr if isinstance(node, ast.Attribute) and dotted(node.value) == "self" else ""
 
 
 @dataclass(frozen=True)
@@ -250,11 +261,7 @@ def _bound_to(home: Class, name: str, facts: Facts) -> str:
     function = home.constructor
     if function is None:
         return "unknown"
-    values = [
-        node.value
-        for node in walk(function)
-        if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == name for t in node.targets)
-    ]
+    values = list(_assigned(facts, function).get(name, ()))
     calls = [call for value in values for call in walk(value) if isinstance(call, ast.Call)]
     classes = [name for call in calls if (name := dotted(call.func)).rpartition(".")[2][:1].isupper()]
     if classes:
@@ -264,6 +271,21 @@ def _bound_to(home: Class, name: str, facts: Facts) -> str:
     if isinstance(default, ast.Constant) and default.value is not None:
         values.append(default)
     return "plain" if values and all(isinstance(v, plain) for v in values) else "unknown"
+
+
+def _assigned(facts: Facts, function: ast.FunctionDef) -> Mapping[str, list[ast.expr]]:
+    """What a function assigns to each of its variables."""
+    memory, key = facts.index.memory, ("assigned", id(function))
+    if key not in memory:
+        found: dict[str, list[ast.expr]] = {}
+        for node in walk(function):
+            if isinstance(node, ast.Assign):
+                for target in node.targets:
+                    if isinstance(target, ast.Name):
+                        found.setdefault(target.id, []).append(node.value)
+        memory[key] = found
+    known: Mapping[str, list[ast.expr]] = memory[key]
+    return known
 
 
 def _makes_module(facts: Facts, home: Class, name: str) -> bool:

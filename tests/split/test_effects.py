@@ -26,6 +26,19 @@ def remember(values, x):
     values.append(x.mean())
 
 
+def remember_all(*values):
+    values[0].append(values[1].mean())
+
+
+def remember_named(**values):
+    values["into"].append(1)
+
+
+def kept(x, cache=[]):
+    cache.append(x.mean())
+    return cache
+
+
 def count():
     global COUNT
     COUNT += 1
@@ -120,6 +133,9 @@ WRITES = {
     "self.alias.append(x.mean())": "x * self.seen[-1]",
     "self.seen += [x.mean()]": "x * self.alias[-1]",
     "remember(self.seen, x)": "x * self.seen[-1]",
+    "remember_all(self.seen, x)": "x * self.seen[-1]",
+    "remember_named(into=self.seen)": "x * self.seen[-1]",
+    "kept(x)": "x * kept(x)[0]",
     "self.names['a'] = x.mean()": "x * self.names['a']",
     "self.names.update(a=1)": "x * len(self.names)",
     "self.shared.append(1)": "x * len(Tiny.shared)",
