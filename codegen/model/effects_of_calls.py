@@ -495,7 +495,7 @@ class CallEffects(ABC):
                     if place.name == ANY:
                         given = outside
                     if not place.whole:
-                        yield from given.places
+                        yield from given.all  # of a list that is made for the call, what is in it
                         continue
                     beneath = bool(given.kinds - {"box"})
                     for p in given.all:
