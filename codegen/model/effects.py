@@ -262,6 +262,7 @@ class _Code(CallEffects):
     def elements(self, iterable: ast.expr) -> Value:
         """What a loop over an expression may give."""
         given = self.of(iterable)
+        self.advance(given)
         return self.unread(given) if self._is_special(given, "__iter__") else self.inside(given)
 
     def inside(self, value: Value) -> Value:
@@ -372,9 +373,25 @@ class _Code(CallEffects):
             methods = frozenset((facts, found[1], found[0].module, root) for root in roots)
             return Value(held=held.places, methods=methods)
         if attr not in facts.values and facts.has_member(attr):  # of the class, not of the object
+            if self._is_descriptor(facts, attr):
+                return self.anything()
             places = frozenset(replace(place, root=ANY) for place in places)
         self.reads |= places
         return Value(places, kinds=kinds_of(facts, attr))
+
+    def _is_descriptor(self, facts: Facts, attr: str) -> bool:
+        """Whether code of a class may run where an attribute of the class is read, ``one = Counting()``."""
+        owner = next(cls for cls in facts.lineage if attr in cls.members)
+        member = owner.members[attr]
+        value = member.value if isinstance(member, ast.Assign | ast.AnnAssign) else None
+        if not isinstance(value, ast.Call):
+            return False
+        cls = self.index.resolve(owner.module, dotted(value.func))
+        if cls is not None:
+            return any(Facts.of(self.index, cls).has_member(name) for name in ("__get__", "__set__"))
+        head, _, rest = dotted(value.func).partition(".")
+        origin = owner.module.origin(head, rest) if head else ""
+        return not (is_pure(origin) or (origin and "." not in origin))
 
     def summary(
         self, module: Module, function: ast.FunctionDef, cls: Class | None, kinds: Mapping[str, frozenset[Kind]]

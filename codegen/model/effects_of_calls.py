@@ -28,6 +28,11 @@ from codegen.source.imports import imports
 from codegen.source.index import Class, Index, Module
 from codegen.syntax.dataflow import dotted
 
+CONSUMERS = frozenset(
+    {"all", "any", "dict", "enumerate", "filter", "frozenset", "list", "map", "max", "min", "set", "sorted", "sum"}
+    | {"tuple", "zip"}
+)
+"""Functions of Python that loop over what they are given, at once or later."""
 TRAPS = ("__getattr__", "__getattribute__", "__setattr__", "__delattr__")
 """Methods that give access to attributes a meaning of its own."""
 
@@ -142,6 +147,14 @@ class CallEffects(ABC):
         self.reads |= places
         self.writes |= places
         return Value(places, kinds=frozenset({"?"}))
+
+    def advance(self, value: Value) -> None:
+        """A loop goes over a value: an iterator that is kept is further on after it."""
+        for place in value.places:
+            if place.kind == "attribute" and place.owner is not None and not place.whole:
+                made = Facts.of(self.index, place.owner).values.get(place.name, ())
+                if any(_is_iterator(node) for node in made):
+                    self.change(replace(value, places=frozenset({place})))
 
     def unread_module(self, module: Value, *given: Value) -> Value:
         """A module whose code cannot be read is given some values: it has those, and all that it holds."""
@@ -279,6 +292,9 @@ class CallEffects(ABC):
         if name == "next":  # of an iterator that may be kept
             self.change(given)
             return given
+        if name in CONSUMERS:
+            for argument in call.args:
+                self.advance(self.of(argument))
         if name in PURE_BUILTINS:
             if name in ("len", "isinstance", "type", "callable", "id"):
                 return FRESH
@@ -412,10 +428,14 @@ class CallEffects(ABC):
         for kind in value.kinds:
             if isinstance(kind, Class):
                 result |= self._run_module(value, kind, call, given)
-            elif kind == "view":
-                result |= replace(given, kinds=frozenset())
+            elif kind in ("view", "torch"):
+                # it reads its own weights
+                self.reads |= {replace(p, whole=True, beneath=True) for p in value.places if p.kind == "attribute"}
+                result |= replace(given, kinds=frozenset()) if kind == "view" else FRESH
             elif kind == "box":
                 continue
+            elif kind == "hooked":
+                result |= self.anything()
             elif kind == "inner":  # what it does was noted where it was made
                 result |= (value | given).inside
             elif kind != "torch":
@@ -521,6 +541,17 @@ class CallEffects(ABC):
                 given = outside if place.name == ANY else given
                 back |= Value(frozenset(), given.held, given.kinds, given.methods)
         return back
+
+
+def _is_iterator(value: ast.expr) -> bool:
+    """Whether an expression makes what gives its elements once: ``iter(...)``, ``itertools.count()``."""
+    if isinstance(value, ast.Call):
+        name = dotted(value.func)
+        return name.startswith("itertools.") or name in _ITERATORS
+    return isinstance(value, ast.GeneratorExp)
+
+
+_ITERATORS = frozenset({"iter", "map", "zip", "filter", "enumerate", "reversed", "open", "count", "cycle", "chain"})
 
 
 def _kept_defaults(function: ast.FunctionDef) -> dict[str, Value]:

@@ -15,9 +15,9 @@ from codegen.syntax.dataflow import dotted
 from codegen.syntax.walking import walk
 
 Kind = Class | str
-"""A class of the release; ``torch`` for a module of torch that makes another tensor of what it is given, ``view`` for
-one that may hand it on, ``inner`` for a function that is made in the method, ``box`` for a list or the like that is
-made in the method, ``?`` for what is not known."""
+"""A class of the release, or a word: ``torch`` for a module of torch that makes another tensor of what it is given,
+``view`` for one that may hand it on, ``hooked`` for what has hooks, ``inner`` for a function and ``box`` for a list or
+the like that are made in the method, ``?`` for what is not known."""
 
 CONTAINERS = frozenset({"Sequential", "ModuleList", "ModuleDict"})
 _FUNCTIONS = 8  # that call each other to make a module
@@ -51,6 +51,8 @@ def kinds_of(facts: Facts, attribute: str) -> frozenset[Kind]:
 def _find(facts: Facts, attribute: str) -> Iterator[Kind]:
     if attribute not in facts.values and not facts.has_member(attribute):
         yield "?"
+    if {attribute, "*"} & _hooked(facts):
+        yield "hooked"
     for cls in facts.lineage:
         for method in cls.members.values():
             if isinstance(method, ast.FunctionDef):
@@ -59,6 +61,20 @@ def _find(facts: Facts, attribute: str) -> Iterator[Kind]:
                     made = _Making(facts, cls.module, _remembered(facts, "bound", method, _bindings), attribute)
                     for value in stored[attribute]:
                         yield from made.of(value)
+
+
+def _hooked(facts: Facts) -> frozenset[str]:
+    """Attributes of ``self`` on which a method registers a hook that runs with them; ``*`` for what is not known."""
+    memory, key = facts.index.memory, ("hooked", id(facts.cls))
+    if key not in memory:
+        found = set()
+        for node in (node for cls in facts.lineage for member in cls.members.values() for node in walk(member)):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in _HOOKS:
+                path = dotted(node.func.value).split(".")
+                found.add(path[1] if path[0] == "self" and len(path) > 1 else "*")
+        memory[key] = frozenset(found)
+    hooked: frozenset[str] = memory[key]
+    return hooked
 
 
 def _remembered(
@@ -134,6 +150,10 @@ def _stored(method: ast.FunctionDef) -> Mapping[str, list[ast.expr]]:
     return found
 
 
+_HOOKS = frozenset(
+    {"register_forward_hook", "register_forward_pre_hook", "register_module_forward_hook"}
+    | {"register_module_forward_pre_hook", "register_parametrization"}
+)
 _PUTS = frozenset({"append", "insert", "extend", "add_module", "register_module", "update"})
 _OPEN = ast.Lambda(ast.arguments([], [], None, [], [], None, []), ast.Constant(None))  # stands for what is not known
 

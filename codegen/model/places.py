@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from codegen.model.facts import Facts
 from codegen.model.kinds import Kind
-from codegen.model.sharing import may_share
+from codegen.model.sharing import is_made_with, may_share
 from codegen.source.index import Class, Index, Module
 
 ANY = "*"
@@ -91,26 +91,32 @@ def root_of(place: Place) -> str:
     return place.root or ("" if place == SELF else place.name)
 
 
-def may_meet(facts: Facts, one: Place, other: Place) -> bool:
+def may_meet(facts: Facts, read: Place, written: Place) -> bool:
     """Whether two places that code of a model gets to may be the same."""
-    if EVERYTHING in (one, other):
+    if EVERYTHING in (read, written):
         return True
-    if one.kind != other.kind:
+    if read.kind != written.kind:
         return False
-    if one.beneath or other.beneath:
-        deep, place = (one, other) if one.beneath else (other, one)
+    if read.beneath or written.beneath:
+        deep, place = (read, written) if read.beneath else (written, read)
         if place.kind == "attribute" and not place.whole and place.owner is not None and deep.root == place.root:
             return False
-    same = ANY in (one.name, other.name) or one.name == other.name
-    if one.kind != "attribute":
+    same = ANY in (read.name, written.name) or read.name == written.name
+    if read.kind != "attribute":
         return same
-    if one.root == other.root or ANY in (one.root, other.root):
-        if (one.beneath and other.owner is None) or (other.beneath and one.owner is None):
+    if read.root == written.root or ANY in (read.root, written.root):
+        if (read.beneath and written.owner is None) or (written.beneath and read.owner is None):
             return True
-        return same and _related(facts.index, one.owner, other.owner)
-    if not may_share(facts, one.root, other.root):
+        if any(place.whole and place.name == ANY for place in (read, written)):
+            return True
+        return same and _related(facts.index, read.owner, written.owner)
+    if not may_share(facts, written.root, read.root):
         return False
-    return one.whole or other.whole or (same and _related(facts.index, one.owner, other.owner))
+    if read.whole or written.whole:
+        return True
+    if any(place.name == place.root for place in (read, written)) and is_made_with(facts, read.root, written.root):
+        return True
+    return same and _related(facts.index, read.owner, written.owner)
 
 
 def _related(index: Index, one: Class | None, other: Class | None) -> bool:

@@ -15,6 +15,11 @@ from codegen.syntax.walking import walk
 _WHOLE = "self"
 
 
+def is_made_with(facts: Facts, one: str, other: str) -> bool:
+    """Whether two attributes are made from the same objects, or one from the other: ``self.alias = self.seen``."""
+    return not _ingredients(facts, one).isdisjoint(_ingredients(facts, other))
+
+
 def may_share(facts: Facts, one: str, other: str) -> bool:
     """Whether what two attributes of a model hold may have an object in common.
 
@@ -23,11 +28,79 @@ def may_share(facts: Facts, one: str, other: str) -> bool:
 
     Args:
         facts: The model's class.
-        one: An attribute.
-        other: Another; the same shares everything with itself.
+        one: An attribute, by way of which something is written.
+        other: Another, by way of which something is read.
     """
     first, second = _ingredients(facts, one), _ingredients(facts, other)
-    return _WHOLE in first | second or not first.isdisjoint(second)
+    return _WHOLE in first | second or one in _escaping(facts) or not first.isdisjoint(second)
+
+
+def _escaping(facts: Facts) -> frozenset[str]:
+    """Attributes that hold a module or a list, and that some method gives another name, or hands on."""
+    memory, key = facts.index.memory, ("escaping", id(facts.cls))
+    if key not in memory:
+        found: set[str] = set()
+        for cls in facts.lineage:
+            for name, method in cls.members.items():
+                if not name.startswith("forward"):  # what runs is asked for its effects
+                    found.update(_handed_on(method, inside=False))
+        memory[key] = frozenset(
+            name for name in found if kinds_of(facts, name) or any(map(_is_container, facts.values.get(name, ())))
+        )
+    escaping: frozenset[str] = memory[key]
+    return escaping
+
+
+def _handed_on(node: ast.AST, *, inside: bool) -> Iterator[str]:
+    """Attributes of ``self`` that code hands on as they are, or that a function which is made there may use."""
+    match node:
+        case ast.Lambda():
+            inside = True
+        case ast.Attribute(value=ast.Name("self"), attr=attr):
+            if inside:
+                yield attr
+            return
+        case ast.Attribute(value=owner) | ast.Subscript(value=owner):
+            yield from _handed_on(owner, inside=inside) if inside or not isinstance(owner, ast.Attribute) else ()
+            return
+        case ast.Assign(targets=targets, value=value):
+            kept = not all(isinstance(target, ast.Attribute) and _own(target) == _own(value) for target in targets)
+            yield from (_own(value),) if _own(value) and kept else _handed_on(value, inside=inside)
+            return
+        case ast.Call(func=function, args=args, keywords=keywords):
+            yield from _handed_on(function, inside=False)
+            given = [*args, *(keyword.value for keyword in keywords)]
+            harmless = dotted(function).rpartition(".")[2] in _LOOKS or dotted(function).startswith(
+                ("nn.init.", "torch.")
+            )
+            for argument in given:
+                if not (harmless and _own(argument)):
+                    yield from (_own(argument),) if _own(argument) else _handed_on(argument, inside=inside)
+            return
+        case ast.List(elts=parts) | ast.Tuple(elts=parts) | ast.Set(elts=parts) | ast.Dict(values=parts):
+            for part in parts:
+                yield from (_own(part),) if _own(part) else _handed_on(part, inside=inside)
+            return
+    for child in ast.iter_child_nodes(node):
+        yield from _handed_on(child, inside=inside)
+
+
+_LOOKS = frozenset(
+    {
+        "len",
+        "isinstance",
+        "hasattr",
+        "enumerate",
+        "zip",
+        "range",
+        "print",
+        "trunc_normal_",
+        "normal_",
+        "zeros_",
+        "ones_",
+    }
+    | {"constant_", "xavier_uniform_", "named_apply", "numel", "type", "id", "init_weight_vit", "lecun_normal_"}
+)
 
 
 def _ingredients(facts: Facts, attribute: str) -> frozenset[str]:
@@ -59,6 +132,10 @@ def _put(facts: Facts, cls: Class) -> Mapping[str, list[ast.expr]]:
             match node:
                 case ast.Assign(targets=targets, value=value):
                     for target in targets:
+                        for part in target.elts if isinstance(target, ast.Tuple | ast.List) else ():
+                            if name := _own(part):  # self.put, self.get = make_pair()
+                                common = ast.Name(f"line {node.lineno}", ast.Load())
+                                found.setdefault(name, []).append(common)
                         others = [other for other in targets if other is not target]
                         named = [*others, *([value] if isinstance(value, ast.Name) else [])]
                         owner = target.value if isinstance(target, ast.Subscript) else target
@@ -69,6 +146,16 @@ def _put(facts: Facts, cls: Class) -> Mapping[str, list[ast.expr]]:
         memory[key] = found
     known: Mapping[str, list[ast.expr]] = memory[key]
     return known
+
+
+def _is_container(value: ast.expr) -> bool:
+    """Whether an expression makes a list or the like, which others may change."""
+    displays = ast.List | ast.Dict | ast.Set | ast.ListComp | ast.DictComp | ast.SetComp
+    made = isinstance(value, ast.Call) and dotted(value.func).rpartition(".")[2] in _CONTAINERS
+    return made or isinstance(value, displays)
+
+
+_CONTAINERS = frozenset({"list", "dict", "set", "deque", "defaultdict", "OrderedDict", "Counter", "SimpleNamespace"})
 
 
 def _own(node: ast.expr) -> str:
@@ -96,6 +183,8 @@ class _Objects:
             case ast.Name("self"):
                 yield _WHOLE
             case ast.Name(id=name):
+                if name.startswith("line "):
+                    yield name
                 if name not in self.home.constructor_names or CHOICES.search(name):
                     return
                 if _bound_to(self.home, name, self.facts) == "plain":
@@ -110,7 +199,7 @@ class _Objects:
                         yield from self.of(added)
             case ast.Attribute() if dotted(value).startswith("self."):
                 attribute = dotted(value).split(".")[1]
-                if kinds_of(self.facts, attribute):
+                if kinds_of(self.facts, attribute) or any(map(_is_container, self.facts.values.get(attribute, ()))):
                     yield f"self.{attribute}"
             case ast.Call(func=function, args=args, keywords=keywords):
                 if isinstance(function, ast.Attribute) and dotted(function.value) != "self":
@@ -194,8 +283,8 @@ def _bindings(statements: Sequence[ast.stmt], path: _Path) -> Iterator[tuple[ast
 def _keeps(facts: Facts, home: Class, function: ast.expr, place: int | str | None, given: ast.expr) -> bool:
     """Whether a call may keep the object that it is given by a bare name."""
     made = _bound_to(home, dotted(given), facts)
-    if made == "plain":
-        return False
+    if made in ("plain", "module"):
+        return made == "module"
     name = dotted(function)
     head = name.partition(".")[0]
     cls = facts.index.resolve(home.module, name) if name and head not in home.constructor_names else None

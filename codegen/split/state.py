@@ -48,12 +48,11 @@ def check_state(facts: Facts, crossing: Crossing, parameters: Collection[str]) -
                     second[0], f"`{name}` crosses and is what {_said(facts, place)} holds, which the embedding changes"
                 )
     after = effects(facts, second, passed_on, before)
-    for place in sorted(after.reads, key=_plainly):
-        met = [other for other in written if may_meet(facts, place, other)]
-        if met:
-            wrote = min(met, key=_plainly)
-            node = _reader(facts, second, passed_on, before, place)
-            raise Unsound(node, _reason(facts, place, wrote, _culprit(facts, first, parameters, wrote)))
+    met = [(read, place) for read in after.reads for place in written if may_meet(facts, read, place)]
+    if met:
+        read, wrote = min(met, key=lambda pair: (pair[0].name != pair[1].name, *map(_plainly, pair)))
+        node = _reader(facts, second, passed_on, before, read)
+        raise Unsound(node, _reason(facts, read, wrote, _culprit(facts, first, parameters, wrote)))
 
 
 def _plainly(place: Place) -> tuple[bool, bool, bool, str, str, str]:

@@ -168,7 +168,7 @@ def test_what_the_stages_may_see_is_refused(first, last):
 HARMLESS = {
     "self.size = x.shape[1]": "x * self.patch_embed.grid_size[0]",
     "self.note(x)": "x",
-    "self.seen.append(x.mean())": "x * self.size",
+    "self.names.update(a=1)": "x * self.size",
     "SEEN.append(1)": "x",
     "seen = []\nseen.append(x.mean())": "x",
     "y = x.mean()\ny.add_(1)": "x - self.centre",
