@@ -169,7 +169,6 @@ def test_a_class_that_delegates_has_the_inner_statements_imports_and_embedding()
     assert split.embed.body == ("x, size = self.encoder.patch_embed(x)",)
     assert split.forward_stages.body == (
         "x = checkpoint(self.encoder.blocks, x, size)",
-        "x = x",
         "return x",
     )
     assert split.delegate is not None
