@@ -362,13 +362,18 @@ class StemSetByMethod(Parts):
         return x
 
 
+class Bare(nn.Module):
+    def forward(self, x):
+        return x * self.stem.mean
+
+
 class StemAddModule(Parts):
     """The stem is added to a block with `add_module`."""
 
     def __init__(self):
         super().__init__()
         self.patch_embed = Stem()
-        self.blocks = nn.ModuleList([Holder()])
+        self.blocks = nn.ModuleList([Bare()])
         self.blocks[0].add_module("stem", self.patch_embed)
 
     def forward_features(self, x):
@@ -1083,7 +1088,8 @@ class TokensAreBuffer(Parts):
     def forward_features(self, x):
         x = self.patch_embed(x).flatten(2).transpose(1, 2)
         x = x + self.pos_embed
-        self.buf = self.buf.detach().resize_(x.shape).copy_(x)
+        with torch.no_grad():
+            self.buf.resize_(x.shape).copy_(x)
         x = self.buf
         for block in self.blocks:
             x = block(x)
