@@ -224,7 +224,8 @@ class HookLeft(Parts):
 
     def forward_features(self, x):
         x = self.patch_embed(x).flatten(2).transpose(1, 2)
-        self.blocks[0].register_forward_hook(lambda m, i, o: o * 2)
+        if x.mean() > 0 and not self.blocks[0]._forward_hooks:
+            self.blocks[0].register_forward_hook(lambda m, i, o: o * 2)
         x = x + self.pos_embed
         for block in self.blocks:
             x = block(x)
@@ -642,7 +643,7 @@ class WalrusKept(Parts):
 
     def forward_features(self, x):
         x = self.patch_embed(x).flatten(2).transpose(1, 2)
-        if (mean := x.mean()) > 0:
+        if (mean := x.mean((1, 2), keepdim=True)).shape[-1] == 1:
             x = x * 2
         x = x + self.pos_embed
         for block in self.blocks:
@@ -867,7 +868,7 @@ class ParameterData(Parts):
 
     def forward_features(self, x):
         x = self.patch_embed(x).flatten(2).transpose(1, 2)
-        self.blocks[0].bias.data += x.detach().mean()
+        self.blocks[0].bias.data.fill_(float(x.mean()))
         x = x + self.pos_embed
         for block in self.blocks:
             x = block(x)

@@ -18,7 +18,7 @@ class Tabs(Parts):
 
 	def forward_features(self, x: Tensor) -> Missing:
 		x = self.patch_embed(x).flatten(2).transpose(1, 2)
-		mean = x.mean()
+		mean = x.mean((1, 2), keepdim=True)
 		x = x + self.pos_embed
 		for block in self.blocks: x = block(x)
 		x = x * mean
@@ -40,7 +40,7 @@ class Semicolons(Parts):
     """Two statements on a line, the boundary between them."""
 
     def forward_features(self, x):
-        x = self.patch_embed(x).flatten(2).transpose(1, 2); x = x + self.pos_embed; mean = x.mean()
+        x = self.patch_embed(x).flatten(2).transpose(1, 2); x = x + self.pos_embed; mean = x.mean((1, 2), keepdim=True)
         for block in self.blocks: x = block(x); x = x * mean
         return x;
 
@@ -106,7 +106,7 @@ class Hints(Parts):
 
     def forward_features(self, x: "Tensor", mask: Maybe[Tensor] = None) -> Nowhere:
         x: Tensor = self.patch_embed(x).flatten(2).transpose(1, 2)
-        mean: Nowhere = x.mean()
+        mean: Nowhere = x.mean((1, 2), keepdim=True)
         x = x + self.pos_embed
         for block in self.blocks:
             x = block(x)

@@ -290,7 +290,7 @@ class TakenLocals(Parts):
         x = x + self.pos_embed
         for block in self.blocks:
             x = block(x)
-        x = x + embedding.mean() + embed.mean()
+        x = x + embedding.mean((1, 2), keepdim=True) + embed.mean((1, 2), keepdim=True)
         return x
 
 
@@ -313,7 +313,7 @@ class NamedTupleUsed(Parts):
 
     def forward_features(self, x):
         x = self.patch_embed(x).flatten(2).transpose(1, 2)
-        NamedTuple = x.mean()
+        NamedTuple = x.mean((1, 2), keepdim=True)
         x = x + self.pos_embed
         for block in self.blocks:
             x = block(x)
@@ -326,8 +326,8 @@ class FieldNames(Parts):
 
     def forward_features(self, x):
         x = self.patch_embed(x).flatten(2).transpose(1, 2)
-        count = x.mean()
-        index = x.std()
+        count = x.mean((1, 2), keepdim=True)
+        index = x.std((1, 2), keepdim=True)
         x = x + self.pos_embed
         for block in self.blocks:
             x = block(x)
@@ -340,8 +340,8 @@ class PrivateLocals(Parts):
 
     def forward_features(self, x):
         x = self.patch_embed(x).flatten(2).transpose(1, 2)
-        _mean = x.mean()
-        __std = x.std()
+        _mean = x.mean((1, 2), keepdim=True)
+        __std = x.std((1, 2), keepdim=True)
         x = x + self.pos_embed
         for block in self.blocks:
             x = block(x)
@@ -354,8 +354,8 @@ class UnicodeNames(Parts):
 
     def forward_features(self, x):
         x = self.patch_embed(x).flatten(2).transpose(1, 2)
-        μ = x.mean()
-        σ = x.std()
+        μ = x.mean((1, 2), keepdim=True)
+        σ = x.std((1, 2), keepdim=True)
         ﬁ = 2
         x = x + self.pos_embed
         for block in self.blocks:
@@ -369,7 +369,7 @@ class StringAnnotations(Parts):
 
     def forward_features(self, x):
         x = self.patch_embed(x).flatten(2).transpose(1, 2)
-        mean: "torch.Tensor" = x.mean()
+        mean: "torch.Tensor" = x.mean((1, 2), keepdim=True)
         other: "list[int]"
         x = x + self.pos_embed
         for block in self.blocks:
@@ -383,7 +383,7 @@ class NoGradMethod(Parts):
 
     @torch.no_grad()
     def level(self, x):
-        return x.mean()
+        return x.mean((1, 2), keepdim=True)
 
     def forward_features(self, x):
         x = self.patch_embed(x).flatten(2).transpose(1, 2)
@@ -547,7 +547,7 @@ class DataclassLocal(Parts):
 
     def forward_features(self, x):
         x = self.patch_embed(x).flatten(2).transpose(1, 2)
-        level = Level(x.mean())
+        level = Level(x.mean((1, 2), keepdim=True))
         x = x + self.pos_embed
         for block in self.blocks:
             x = block(x)
@@ -565,7 +565,7 @@ class NamedTupleLocal(Parts):
 
     def forward_features(self, x):
         x = self.patch_embed(x).flatten(2).transpose(1, 2)
-        pair = Pair(x.mean())
+        pair = Pair(x.mean((1, 2), keepdim=True))
         x = x + self.pos_embed
         for block in self.blocks:
             x = block(x)
@@ -595,7 +595,7 @@ class MatchTarget(Parts):
 
     def forward_features(self, x):
         x = self.patch_embed(x).flatten(2).transpose(1, 2)
-        match {"scale": x.mean()}:
+        match {"scale": x.mean((1, 2), keepdim=True)}:
             case {"scale": torch.Tensor() as scale, **rest}:
                 pass
         x = x + self.pos_embed
@@ -633,7 +633,7 @@ class TryElse(Parts):
     def forward_features(self, x):
         x = self.patch_embed(x).flatten(2).transpose(1, 2)
         try:
-            mean = x.mean()
+            mean = x.mean((1, 2), keepdim=True)
         except RuntimeError:
             mean = 1.0
         else:
@@ -678,7 +678,7 @@ class Comprehension(Parts):
 
     def forward_features(self, x):
         x = self.patch_embed(x).flatten(2).transpose(1, 2)
-        y = x.mean()
+        y = x.mean((1, 2), keepdim=True)
         sizes = [y for y in range(3)]
         x = x + self.pos_embed
         for block in self.blocks:
@@ -732,13 +732,13 @@ class DelLocal(Parts):
 
     def forward_features(self, x):
         x = self.patch_embed(x).flatten(2).transpose(1, 2)
-        mean = x.mean()
+        mean = x.mean((1, 2), keepdim=True)
         x = x * mean
         del mean
         x = x + self.pos_embed
         for block in self.blocks:
             x = block(x)
-        mean = x.mean()
+        mean = x.mean((1, 2), keepdim=True)
         x = x * mean
         return x
 
@@ -748,7 +748,7 @@ class DelAfter(Parts):
 
     def forward_features(self, x):
         x = self.patch_embed(x).flatten(2).transpose(1, 2)
-        mean = x.mean()
+        mean = x.mean((1, 2), keepdim=True)
         x = x + self.pos_embed
         for block in self.blocks:
             x = block(x)
@@ -766,6 +766,7 @@ class LocalFunction(Parts):
 
         def scaled(y):
             return y * scale
+
         x = x + self.pos_embed
         for block in self.blocks:
             x = block(x)
@@ -779,8 +780,10 @@ class LocalClass(Parts):
 
     def forward_features(self, x):
         x = self.patch_embed(x).flatten(2).transpose(1, 2)
+
         class Level:
             mean = float(x.mean())
+
         x = x + self.pos_embed
         for block in self.blocks:
             x = block(x)
@@ -796,6 +799,7 @@ class LocalImport(Parts):
         import math
 
         from torch.nn import functional as F
+
         x = x + self.pos_embed
         for block in self.blocks:
             x = block(x)
@@ -808,7 +812,7 @@ class LateClosure(Parts):
 
     def forward_features(self, x):
         x = self.patch_embed(x).flatten(2).transpose(1, 2)
-        late = lambda: x.mean()
+        late = lambda: x.mean((1, 2), keepdim=True)
         x = x + self.pos_embed
         for block in self.blocks:
             x = block(x)
@@ -821,7 +825,7 @@ class LambdaDefault(Parts):
 
     def forward_features(self, x):
         x = self.patch_embed(x).flatten(2).transpose(1, 2)
-        soon = lambda y=x: y.mean()
+        soon = lambda y=x: y.mean((1, 2), keepdim=True)
         x = x + self.pos_embed
         for block in self.blocks:
             x = block(x)
@@ -834,7 +838,7 @@ class StringKeys(Parts):
 
     def forward_features(self, x):
         x = self.patch_embed(x).flatten(2).transpose(1, 2)
-        mean = x.mean()
+        mean = x.mean((1, 2), keepdim=True)
         x = x + self.pos_embed
         for block in self.blocks:
             x = block(x)
@@ -847,7 +851,7 @@ class Evaluated(Parts):
 
     def forward_features(self, x):
         x = self.patch_embed(x).flatten(2).transpose(1, 2)
-        mean = x.mean()
+        mean = x.mean((1, 2), keepdim=True)
         x = x + self.pos_embed
         for block in self.blocks:
             x = block(x)
@@ -861,7 +865,7 @@ class ConditionalName(Parts):
     def forward_features(self, x):
         x = self.patch_embed(x).flatten(2).transpose(1, 2)
         if x.shape[1] == 4:
-            mean = x.mean()
+            mean = x.mean((1, 2), keepdim=True)
         x = x + self.pos_embed
         for block in self.blocks:
             x = block(x)
