@@ -242,7 +242,8 @@ class Asserts(Parts):
     def forward_features(self, x):
         B, C, H, W = x.shape
         assert C == 3, f"expected 3 channels, got {C}"
-        assert H % 4 == 0 and W % 4 == 0
+        assert H % 4 == 0
+        assert W % 4 == 0
         x = self.patch_embed(x).flatten(2).transpose(1, 2)
         x = x + self.pos_embed
         for block in self.blocks:

@@ -16,7 +16,7 @@ class Parts(nn.Module):
 class Tabs(Parts):
 	"""Indented by tabs."""
 
-	def forward_features(self, x: Tensor) -> Missing:
+	def forward_features(self, x: torch.Tensor):
 		x = self.patch_embed(x).flatten(2).transpose(1, 2)
 		mean = x.mean((1, 2), keepdim=True)
 		x = x + self.pos_embed
