@@ -154,6 +154,15 @@ def test_what_cannot_be_taken_apart_is_refused_with_the_reason(package, path, re
     assert reason in result.reason
 
 
+FINE = [path for path in MODELS if path.startswith("nasty_fine.")]
+
+
+@pytest.mark.parametrize("path", FINE)
+def test_what_only_looks_dangerous_is_split(package, path):
+    (result,) = (outcome.result for outcome in package.outcomes if outcome.path == path)
+    assert not isinstance(result, Refusal), result.reason
+
+
 BOUNDARIES = {
     "functional_dropout.FunctionalDropout": "x = F.dropout(x, p=0.1, training=self.training)",
     "helper_with_position_and_blocks.Helper": "x = self.pos_drop(x)",
