@@ -361,6 +361,9 @@ class CallEffects(ABC):
             elif name in facts.values:
                 result |= self.run_value(self.attribute(function, function.value, name), call, given)
             else:
+                if facts.has_member(name):  # defined under a condition, or no plain method
+                    result |= self.anything()
+                    continue
                 others = (kind for kind in classes if kind is not cls)
                 if self._is_readable(cls) and any(Facts.of(self.index, kind).method(name) for kind in others):
                     continue  # if hasattr(self.rope, "get_batch_embeds"): only where it has one
@@ -406,7 +409,8 @@ class CallEffects(ABC):
             return self._of_module(None, owner, name, given)
         if name in MUTATING_METHODS or (name.endswith("_") and not name.endswith("__")):
             self.change(owner)
-            self.put(function.value, given)
+            if name in MUTATING_METHODS:
+                self.put(function.value, given)
             return owner.inside | given
         if name in ALLOCATING_METHODS:
             return FRESH

@@ -68,7 +68,10 @@ def _hooked(facts: Facts) -> frozenset[str]:
     memory, key = facts.index.memory, ("hooked", id(facts.cls))
     if key not in memory:
         found = set()
-        for node in (node for cls in facts.lineage for member in cls.members.values() for node in walk(member)):
+        made = [cls.constructor for cls in facts.lineage if cls.constructor is not None]
+        called = {name for function in made for name in facts.calls(function)}
+        made += [method[1] for name in called if (method := facts.method(name)) is not None]
+        for node in (node for function in made for node in walk(function)):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in _HOOKS:
                 path = dotted(node.func.value).split(".")
                 found.add(path[1] if path[0] == "self" and len(path) > 1 else "*")
