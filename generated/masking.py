@@ -16,9 +16,18 @@ import torch
 from torch import nn
 
 from . import _manifest
+from ._blocks import TargetMasks, block_mask, inverse_block_mask, target_masks
 from ._drop import Dropped, keep, visible_first
 from ._layout import patch_layout, token_layout, why_no_patches
-from ._masks import TargetMasks, block_mask, complementary_masks, masked_count, random_mask, target_masks
+from ._masks import (
+    cell_mask,
+    centre_mask,
+    complementary_masks,
+    mask_ratios,
+    masked_count,
+    random_mask,
+    region_mask,
+)
 from ._split import split
 from ._tokens import Stream, TokenLayout, change_tensors, fields_of
 
@@ -31,10 +40,15 @@ __all__ = [
     "TokenLayout",
     "WholeGridError",
     "block_mask",
+    "cell_mask",
+    "centre_mask",
     "complementary_masks",
     "drop",
+    "inverse_block_mask",
+    "mask_ratios",
     "patch_layout",
     "random_mask",
+    "region_mask",
     "repeat",
     "replace",
     "target_masks",
@@ -44,7 +58,13 @@ __all__ = [
 Sampler = Callable[..., torch.Tensor]
 """Makes masks, called as :func:`random_mask` is: ``sampler(batch, grid, ratio, unit=, generator=, device=)``."""
 
-_SAMPLERS: dict[str, Sampler] = {"random": random_mask, "block": block_mask}
+_SAMPLERS: dict[str, Sampler] = {
+    "random": random_mask,
+    "block": block_mask,
+    "inverse_block": inverse_block_mask,
+    "cell": cell_mask,
+    "centre": centre_mask,
+}
 
 
 class WholeGridError(ValueError):
