@@ -125,32 +125,43 @@ def _try(
     model: nn.Module, embed: Callable[[torch.Tensor], Any], image_size: tuple[int, int] | None, batch: int = _BATCH
 ) -> tuple[Any, list[tuple[int, ...]], tuple[int, int]]:
     """Run ``embed`` on black images: what it returns, the shapes of its feature maps, and the size of the images."""
-    channels, native = _images(model)
-    height, width = image_size or native
-    like = next(p for p in model.parameters() if p.is_floating_point())
-    images = torch.zeros((batch, channels, height, width), dtype=like.dtype, device=like.device)
     maps: list[tuple[int, ...]] = []
     convolutions = [m for m in model.modules() if isinstance(m, (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d))]
     hooks = [m.register_forward_hook(lambda _m, _in, out: maps.append(tuple(out.shape[1:]))) for m in convolutions]
+    images = black_images(model, image_size, batch)
+    height, width = images.shape[2], images.shape[3]
     try:
         return embed(images), maps, (height, width)
-    except (AssertionError, RuntimeError) as error:
+    except AssertionError as error:
         raise ValueError(
             f"{type(model).__name__} takes no images of {height} x {width}: name a size that it takes "
             f"with image_size=(height, width) ({error})"
+        ) from error
+    except RuntimeError as error:
+        raise ValueError(
+            f"{type(model).__name__} fails on images of shape {tuple(images.shape)}: {error} "
+            "(if it takes none of that size, name another with image_size=(height, width))"
         ) from error
     finally:
         for hook in hooks:
             hook.remove()
 
 
+def black_images(model: nn.Module, image_size: tuple[int, int] | None = None, batch: int = 1) -> torch.Tensor:
+    """Images to try a model on, (B, C, H, W), on its device; of the size that it was made for by default."""
+    channels, native = _images(model)
+    like = next(p for p in model.parameters() if p.is_floating_point())
+    return torch.zeros((batch, channels, *(image_size or native)), dtype=like.dtype, device=like.device)
+
+
 def _images(model: nn.Module) -> tuple[int, tuple[int, int]]:
-    """Channels, height and width of the images that a model was made for."""
+    """Channels, height and width of the images that a model takes."""
     config = getattr(model, "pretrained_cfg", None) or getattr(model, "default_cfg", None) or {}
     channels, *size = config.get("input_size") or (3, 224, 224)
-    named = [n for module in model.modules() if isinstance(n := getattr(module, "in_chans", None), int)]
-    named += [module.in_channels for module in model.modules() if isinstance(module, nn.Conv2d)]
-    channels = (*named, channels)[0]
+    # What the first convolution takes counts: it may have been replaced, and the model claims what it was made for
+    taken = [module.in_channels for module in model.modules() if isinstance(module, nn.Conv2d)]
+    taken += [n for module in model.modules() if isinstance(n := getattr(module, "in_chans", None), int)]
+    channels = (*taken, channels)[0]
     for module in model.modules():
         made_for = getattr(module, "img_size", None)
         if made_for is not None:

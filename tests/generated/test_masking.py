@@ -250,7 +250,7 @@ def test_stages_that_look_at_the_place_of_patches_need_the_whole_grid():
 
 def test_a_hiera_drops_whole_units_by_its_own_mask():
     model = build("hiera")
-    masked = MaskedImageModel(model, strategy="drop", mask_ratio=0.5, image_size=(64, 64))
+    masked = MaskedImageModel(model, strategy="drop", mask_ratio=0.5, image_size=(64, 64), final_norm=False)
     assert masked.unit == 8
     images = images_for(model)
     features, mask, restore = masked(images, generator=seeded())
@@ -323,9 +323,9 @@ def test_what_it_computes_is_what_its_parts_compute(strategy):
     mask = block_mask(2, (4, 4), 0.5, smallest=2, generator=seeded())
     embedding = model.embed(images)
     if strategy == "drop":
-        expected = model.forward_stages(drop(layout, embedding, mask).embedding)
+        expected = model.fc_norm(model.forward_stages(drop(layout, embedding, mask).embedding))
     else:
-        expected = model.forward_stages(replace(layout, embedding, mask, masked.mask_token))
+        expected = model.fc_norm(model.forward_stages(replace(layout, embedding, mask, masked.mask_token)))
     assert torch.equal(masked(images, mask).features, expected)
     assert torch.equal(masked(images, mask, count=8).features, expected)
 
@@ -404,7 +404,8 @@ def test_it_runs_in_bfloat16(kind, options):
 @pytest.mark.parametrize("kind", ["vit", "registers", "eva", "sam", "nchw", "hiera"])
 def test_a_token_that_is_put_before_the_position_knows_where_it_is(kind):
     model = build(kind)
-    masked = MaskedImageModel(model, mask_ratio=0.5, image_size=layout_of(model).streams[0].image_size)
+    size = layout_of(model).streams[0].image_size
+    masked = MaskedImageModel(model, mask_ratio=0.5, image_size=size, final_norm=False)
     model.forward_stages = lambda embedding: masked.layout.patches(embedding)
     for name, parameter in model.named_parameters():
         if "pos_embed" in name:
