@@ -60,6 +60,8 @@ def find_final_norm(model: nn.Module, features: Features, images: torch.Tensor) 
     Raises:
         ValueError: The model fails on such features, so that the norm cannot be found.
     """
+    if type(model).forward is nn.Module.forward:  # it has none, and so no head
+        return None
     leaves, form = pytree.tree_flatten(features)
     failures: list[Exception] = []
     worked = False
@@ -68,6 +70,8 @@ def find_final_norm(model: nn.Module, features: Features, images: torch.Tensor) 
             continue
         for channels_first in (False, True) if tokens.ndim == 4 else (False,):
             token = torch.randn(tokens.shape[1 if channels_first else -1], generator=torch.Generator().manual_seed(0))
+            if len(token) < 2:  # one channel is like every other
+                continue
             token = token.to(tokens.device, tokens.dtype)
             alike = (token[:, None, None] if channels_first else token).expand_as(tokens)
             tried = pytree.tree_unflatten([*leaves[:leaf], alike, *leaves[leaf + 1 :]], form)

@@ -96,6 +96,11 @@ def test_a_name_that_is_created_without_a_classifier_has_its_norm():
     assert MaskedImageModel("test_convnext").final_norm.name == "head.norm"
 
 
+def test_features_of_one_place_are_no_channels():
+    model = generated.create_model("test_convnext")
+    assert MaskedImageModel(model, image_size=(32, 32)).final_norm.channels_first
+
+
 def test_looking_for_it_leaves_no_trace():
     masked = masked_model("beit_base_patch16_224", VIT)
     assert "forward_features" not in vars(masked.backbone)
