@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import torch
 from torch import nn
+from torch.utils import _pytree as pytree
 
 from . import _manifest
 from ._drop import keep
@@ -71,14 +72,21 @@ def _look(
         streams = tuple(_stream(model, x, maps, size) for x in (first if listed else [first]))
         others = {name: value for name, value in fields_of(embedding).items() if isinstance(value, torch.Tensor)}
         batched: dict[tuple[str, int], bool] = {}
-        if others:  # what grows with the batch has it
+        numbers: dict[str, bool] = {}
+        if fields_of(embedding):  # what grows with the batch has it
             single = fields_of(_try(model, embed, size, batch=1)[0])
+            numbers = _numbers_of_the_batch(single, fields_of(embedding))
             batched = {(name, x.ndim): x.shape != single[name].shape for name, x in others.items()}
         count = streams[0].count(first[0] if listed else first)
         content = tuple(n for n, x in others.items() if batched[n, x.ndim] and len(x) == _BATCH * count)
         declared = _split_of(model).get("masking", {})
         layout = TokenLayout(
-            streams, listed, batched, content, attention_masks=tuple(declared.get("attention_masks", ()))
+            streams,
+            listed,
+            batched,
+            content,
+            attention_masks=tuple(declared.get("attention_masks", ())),
+            numbers=numbers,
         )
         unit_mask = declared.get("unit_mask")
         unit = _side_of_units(model, streams[0], unit_mask) if unit_mask else 0
@@ -88,6 +96,17 @@ def _look(
             why = _why_whole_grid(stages, layout, embedding, declared.get("features"))
             layout = replace(layout, whole_grid=why)
         return layout
+
+
+def _numbers_of_the_batch(one: Mapping[str, Any], two: Mapping[str, Any]) -> dict[str, bool]:
+    """The fields in which a number changes from one image to two, and whether it is one that doubles."""
+    changed = {}
+    for name, value in two.items():
+        pairs = zip(pytree.tree_leaves(one[name]), pytree.tree_leaves(value), strict=False)
+        numbers = [(a, b) for a, b in pairs if isinstance(b, (int, float)) and not isinstance(b, bool)]
+        if any(a != b for a, b in numbers):
+            changed[name] = isinstance(value, (int, float)) and value == _BATCH * one[name]
+    return changed
 
 
 def _split_of(model: nn.Module) -> Mapping[str, Any]:

@@ -150,6 +150,7 @@ def repeat(layout: TokenLayout, embedding: Any, times: int) -> Any:
 
     Raises:
         TypeError: Something in the embedding cannot be repeated.
+        ValueError: A number in it changes with the batch, but not in proportion.
     """
     tokens = layout.tokens(embedding)
     batch = len(tokens[0])
@@ -164,6 +165,12 @@ def repeat(layout: TokenLayout, embedding: Any, times: int) -> Any:
         return x.repeat_interleave(times, dim=0) if batched else x
 
     fields = {name: change_tensors(name, value, again) for name, value in fields_of(embedding).items()}
+    for name, proportional in layout.numbers.items():
+        if not proportional:
+            raise ValueError(
+                f"`{name}` of the embedding changes with the batch, and how is not known: repeat the images"
+            )
+        fields[name] *= times
     return result._replace(**fields) if fields else result
 
 

@@ -2,6 +2,7 @@
 
 import copy
 import io
+from typing import NamedTuple
 
 import pytest
 import timm
@@ -281,6 +282,38 @@ def test_an_image_that_is_embedded_once_can_be_masked_in_several_ways(kind):
         actual = model.forward_stages(repeated)
     for a, b in zip(*(x if isinstance(x, (list, tuple)) else [x] for x in (actual, expected)), strict=True):
         torch.testing.assert_close(a, b)
+
+
+class Counted(NamedTuple):
+    x: torch.Tensor
+    batch: object
+
+
+def test_a_batch_size_that_crosses_as_a_number_is_repeated():
+    model = build("vit")
+    embed = model.embed
+    model.embed = lambda images: Counted(embed(images), 2 * len(images))
+    layout = token_layout(model)
+    repeated = repeat(layout, model.embed(images_for(build("vit"), 3)), 4)
+    assert len(repeated.x) == 12
+    assert repeated.batch == 24
+
+
+@pytest.mark.parametrize("count", [lambda n: n + 1, lambda n: {"rows": [n]}, lambda n: (n, 3), lambda n: -(n**2)])
+def test_a_number_that_changes_otherwise_with_the_batch_is_refused(count):
+    model = build("vit")
+    embed = model.embed
+    model.embed = lambda images: Counted(embed(images), count(len(images)))
+    with pytest.raises(ValueError, match="`batch` of the embedding changes with the batch"):
+        repeat(token_layout(model), model.embed(images_for(build("vit"))), 2)
+
+
+def test_other_numbers_stay():
+    model = build("vit")
+    embed = model.embed
+    model.embed = lambda images: Counted(embed(images), {"scale": 2.5, "grid": (4, 4), "dropped": None, "rope": True})
+    embedding = model.embed(images_for(build("vit")))
+    assert repeat(token_layout(model), embedding, 2).batch == embedding.batch
 
 
 # The model
