@@ -286,7 +286,10 @@ def target_masks(
             f"on a grid of {height} x {width} patches, {targets} targets leave no context of more than {min_keep} "
             "patches: draw fewer or smaller targets, or lower min_keep"
         )
-    order = uniform(seen.shape, generator, device) if crop == "random" else torch.zeros_like(seen, dtype=torch.float32)
+    if crop == "random":
+        order = uniform(seen.shape, generator, device)
+    else:
+        order = (torch.arange(seen.shape[1], device=seen.device) / seen.shape[1]).expand_as(seen)
     return TargetMasks(~lowest(order.masked_fill(~seen, 2.0), int(seen.sum(dim=1).min())), predicted)
 
 

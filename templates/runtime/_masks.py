@@ -114,8 +114,9 @@ def centre_mask(
     height, width = in_units(grid, unit)
     device = device if device is not None or generator is None else generator.device
     down, across = ((torch.arange(n, device=device) * 2 + 1 - n).abs() / n for n in (height, width))
-    ring = torch.maximum(down[:, None], across).flatten().expand(batch, -1)
-    return enlarge(lowest(ring, units_to_mask(batch, ratio, (height, width))), (height, width), unit)
+    ring = torch.maximum(down[:, None], across).flatten()
+    rank = ring + torch.arange(len(ring), device=device) * 1e-3 / len(ring)  # the first of equal ones
+    return enlarge(lowest(rank.expand(batch, -1), units_to_mask(batch, ratio, (height, width))), (height, width), unit)
 
 
 def region_mask(
@@ -283,8 +284,8 @@ def uniform(
 
 
 def lowest(score: torch.Tensor, count: int | torch.Tensor) -> torch.Tensor:
-    """(B, n), True at the ``count`` lowest scores of each row; the first of equal ones."""
-    order = score.argsort(dim=1, stable=True)
+    """(B, n), True at the ``count`` lowest scores of each row."""
+    order = score.argsort(dim=1)
     if isinstance(count, torch.Tensor):
         within = torch.arange(score.shape[1], device=score.device) < count.to(score.device)[:, None]
         return torch.zeros_like(within).scatter(1, order, within)

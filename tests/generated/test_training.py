@@ -315,3 +315,21 @@ def test_the_dropping_encoder_is_exported():
     other = random_mask(2, (4, 4), 0.75)
     actual = torch.export.load(file).module()(IMAGES, other, count=12)
     torch.testing.assert_close(actual[0], masked(IMAGES, other).features)
+
+
+@pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "eva02_tiny_patch14_224"])
+def test_the_dropping_encoder_is_written_as_onnx(name):
+    onnx = pytest.importorskip("onnx")
+    pytest.importorskip("onnxscript")
+    from onnx.reference import ReferenceEvaluator
+
+    masked = MaskedImageModel(vit(name, num_classes=0), strategy="drop").eval()
+    mask = random_mask(2, (4, 4), 0.75, generator=torch.Generator().manual_seed(0))
+    program = torch.onnx.export(masked, (IMAGES, mask), kwargs={"count": 12}, dynamo=True, verbose=False)
+    file = io.BytesIO()
+    onnx.save(program.model_proto, file)
+    session = ReferenceEvaluator(file.getvalue())
+    other = random_mask(2, (4, 4), 0.75, generator=torch.Generator().manual_seed(1))
+    given = dict(zip(session.input_names, (IMAGES.numpy(), other.numpy()), strict=False))  # by position
+    actual = session.run(None, given)
+    torch.testing.assert_close(torch.from_numpy(actual[0]), masked(IMAGES, other).features, atol=1e-5, rtol=1e-4)
