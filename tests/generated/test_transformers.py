@@ -22,6 +22,7 @@ NAMES = {  # of transformers, by pattern, and of timm; the first that matches
     r"^.*\.?embeddings\.cls_token": "cls_token",
     r"^.*\.?embeddings\.patch_embeddings\.projection": "patch_embed.proj",
     r"^.*\.?embeddings\.norm": "patch_embed.norm",
+    r"^.*\.?stages\.(\d+)\.layers\.0\.": r"blocks.\1.",
     r"^.*\.?layers\.(\d+)\.blocks\.(\d+)\.": r"layers.\1.blocks.\2.",
     r"^.*\.?layers\.(\d+)\.downsample\.": lambda m: f"layers.{int(m[1]) + 1}.downsample.",
     r"^.*\.?layers?\.(\d+)\.": r"blocks.\1.",
@@ -74,8 +75,9 @@ def with_weights(theirs: nn.Module, name: str, of: nn.Module | None = None, **op
     theirs.eval()
     model = generated.create_model(name, num_classes=0, **options).eval()
     weights = as_timm((of or theirs).state_dict())
-    if "fc_norm.weight" in model.state_dict():
-        weights = {re.sub("^norm", "fc_norm", name): value for name, value in weights.items()}
+    for norm in ("fc_norm", "head.norm"):
+        if f"{norm}.weight" in model.state_dict():
+            weights = {re.sub("^norm", norm, name): value for name, value in weights.items()}
     missing, unexpected = model.load_state_dict(weights, strict=False)
     assert unexpected == []
     assert all("index" in name or "k_bias" in name for name in missing), missing
@@ -185,3 +187,21 @@ def test_dinov2_has_the_features_of_transformers():
     with torch.no_grad():
         expected = theirs(IMAGES, bool_masked_pos=mask).last_hidden_state
         torch.testing.assert_close(masked(IMAGES, mask).features, expected, atol=1e-5, rtol=0)
+
+
+def test_mae_on_a_hiera_has_the_features_of_transformers():
+    # its decoder fuses the features of all stages; here those of the last one are compared
+    stages = {"depths": [1, 1, 1, 1], "num_heads": [1, 2, 4, 8]}
+    config = transformers.HieraConfig(**stages, image_size=[64, 64], embed_dim=16, mlp_ratio=2.0, mask_ratio=0.5)
+    theirs = transformers.HieraModel(config, is_mae=True)
+    model = with_weights(
+        theirs, "hiera_tiny_224", img_size=(64, 64), embed_dim=16, num_heads=1, stages=(1, 1, 1, 1), mlp_ratio=2.0
+    )
+    masked = MaskedImageModel(model, strategy="drop", mask_ratio=0.5, image_size=(64, 64), final_norm=False)
+    images = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    noise = torch.tensor([[0.1, 0.9, 0.8, 0.2], [0.7, 0.3, 0.4, 0.6]])  # of 2 x 2 units, the lower half is visible
+    units = (noise > 0.5).view(2, 2, 1, 2, 1).expand(2, 2, 8, 2, 8).reshape(2, 256)
+    with torch.no_grad():
+        expected = theirs(images, noise=noise).last_hidden_state
+        features = masked(images, units).features
+    torch.testing.assert_close(features, expected.view_as(features), atol=1e-5, rtol=0)
