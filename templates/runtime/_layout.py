@@ -147,7 +147,7 @@ def _try(
     maps: list[tuple[int, ...]] = []
     convolutions = [m for m in model.modules() if isinstance(m, (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d))]
     hooks = [m.register_forward_hook(lambda _m, _in, out: maps.append(tuple(out.shape[1:]))) for m in convolutions]
-    images = black_images(model, image_size, batch)
+    images = black_images(model, embed, image_size, batch)
     height, width = images.shape[2], images.shape[3]
     try:
         return embed(images), maps, (height, width)
@@ -166,27 +166,39 @@ def _try(
             hook.remove()
 
 
-def black_images(model: nn.Module, image_size: tuple[int, int] | None = None, batch: int = 1) -> torch.Tensor:
-    """Images to try a model on, (B, C, H, W), on its device; of the size that it was made for by default."""
+def black_images(
+    model: nn.Module, embed: Callable[[torch.Tensor], Any], image_size: tuple[int, int] | None = None, batch: int = 1
+) -> torch.Tensor:
+    """Images to try a model on, (B, C, H, W), on its device; of the size that it was made for by default.
+
+    They have as many channels as the model says, or as its first convolution takes, where that was replaced.
+    """
     channels, native = _images(model)
     like = next(p for p in model.parameters() if p.is_floating_point())
-    return torch.zeros((batch, channels, *(image_size or native)), dtype=like.dtype, device=like.device)
+    tried = [
+        torch.zeros((batch, n, *(image_size or native)), dtype=like.dtype, device=like.device)
+        for n in dict.fromkeys(channels)
+    ]
+    for images in tried if len(tried) > 1 else ():
+        with contextlib.suppress(Exception):  # whatever its own code raises for other channels
+            embed(images)
+            return images
+    return tried[0]
 
 
-def _images(model: nn.Module) -> tuple[int, tuple[int, int]]:
-    """Channels, height and width of the images that a model takes."""
+def _images(model: nn.Module) -> tuple[list[int], tuple[int, int]]:
+    """Channels that the images of a model may have, the likeliest first; height and width that it was made for."""
     config = getattr(model, "pretrained_cfg", None) or getattr(model, "default_cfg", None) or {}
     channels, *size = config.get("input_size") or (3, 224, 224)
-    # What the first convolution takes counts: it may have been replaced, and the model claims what it was made for
+    named = [n for module in model.modules() if isinstance(n := getattr(module, "in_chans", None), int)]
     taken = [module.in_channels for module in model.modules() if isinstance(module, nn.Conv2d)]
-    taken += [n for module in model.modules() if isinstance(n := getattr(module, "in_chans", None), int)]
-    channels = (*taken, channels)[0]
+    likeliest = [*named[:1], *taken[:1]] or [channels]
     for module in model.modules():
         made_for = getattr(module, "img_size", None)
         if made_for is not None:
             size = [made_for, made_for] if isinstance(made_for, int) else list(made_for)
             break
-    return channels, (size[0], size[1])
+    return likeliest, (size[0], size[1])
 
 
 def _stream(model: nn.Module, tokens: Any, maps: Sequence[tuple[int, ...]], size: tuple[int, int]) -> Stream:

@@ -285,7 +285,7 @@ class MaskedImageModel(nn.Module):
             self.mask_token = nn.ParameterList(tokens) if masked.listed else tokens[0]
         grid = self.grid(masked.streams[0].image_size)  # what units do not fit is known now
         with _quietly(self):
-            images = black_images(self.backbone, masked.streams[0].image_size)
+            images = black_images(self.backbone, self.backbone.embed, masked.streams[0].image_size)
             self.final_norm = None
             if final_norm:
                 features = self.backbone.forward_stages(self.backbone.embed(images))
