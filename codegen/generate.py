@@ -12,6 +12,7 @@ from codegen.errors import UsageError
 from codegen.package.render import render
 from codegen.source.index import parse_models
 from codegen.source.registry import registered_models
+from codegen.split.ahead import split_ahead
 from codegen.split.splitter import split_release
 from codegen.types import Outcome, Release
 
@@ -53,8 +54,9 @@ def analyse(release: Release) -> tuple[Outcome, ...]:
     with _no_garbage():
         index = parse_models(release)
         named = release.user_files or release.files
-        models = registered_models(module for module in index.parsed() if module.path in named)
-        outcomes = tuple(split_release(index, models))
+        with split_ahead(index) as ahead:
+            models = registered_models(module for module in index.parsed() if module.path in named)
+            outcomes = tuple(split_release(index, models, ahead))
         index.memory.clear()  # what it holds refers to the index: a cycle, which would keep all trees alive
     if release.user_files and not outcomes:
         raise UsageError(

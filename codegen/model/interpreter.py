@@ -57,9 +57,14 @@ def interpret(
     method = facts.method(METHOD)
     parameters = Code.of([], method[1].args).parameters[1:] if method is not None else ()
     names = dict.fromkeys(parameters, domain.unknown) | dict(names)
-    found, asked = run({})
-    if not asked or len(asked) > _OPTIONS:
-        return found
+    # what these statements asked before, for another domain, they ask again
+    memory, key = facts.index.memory, ("asked", id(facts.cls), tuple(map(id, statements)))
+    _, asked = memory.get(key, (statements, set()))
+    if not asked:
+        found, asked = run({})
+        if not asked or len(asked) > _OPTIONS:
+            return found
+        memory[key] = statements, asked  # with the statements, or others might have their addresses
     ways = [dict(zip(asked, answers, strict=True)) for answers in itertools.product([True, False], repeat=len(asked))]
     return _joined(domain, [run(assumed)[0] for assumed in ways])
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from codegen.model.facts import Facts
 from codegen.model.library import PURE_LIBRARIES, TORCH_HANDING_ON, TORCH_WRAPPERS
 from codegen.source.index import Class, Module
+from codegen.source.stores import stores_in
 from codegen.syntax.dataflow import dotted
 from codegen.syntax.walking import walk
 
@@ -133,7 +134,7 @@ def _stored(method: ast.FunctionDef) -> Mapping[str, list[ast.expr]]:
             for number, element in enumerate(target.elts):
                 store(element, value.elts[number] if plain and isinstance(value, ast.Tuple | ast.List) else _OPEN)
 
-    for node in walk(method):
+    for node in stores_in(method):
         match node:
             case ast.Assign(targets=targets, value=value):
                 for target in targets:

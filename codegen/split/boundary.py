@@ -15,11 +15,12 @@ from dataclasses import dataclass, replace
 
 from codegen.model.facts import UNKNOWN, Facts, Role
 from codegen.model.invariant import depends_on_self_alone, is_invariant
-from codegen.model.steps import Step, holds_position, quoted, through_views, walk
+from codegen.model.steps import Step, holds_position, quoted, through_views, walk_steps
 from codegen.source.index import METHOD
 from codegen.split.crossing import sink
 from codegen.syntax.dataflow import dotted, flow, returns
 from codegen.syntax.statements import Statement, arms, conditional, count_rounds, guard_loop_head, loop_body, substitute
+from codegen.syntax.walking import walk
 from codegen.types import Boundary, Place
 
 
@@ -60,7 +61,7 @@ def find_cut(facts: Facts, statements: Sequence[Statement], images: str) -> Cut:
     Raises:
         Refused: If the rules find no boundary, or no sound way to cut there.
     """
-    used = {node.id for s in statements for node in ast.walk(s.tree) if isinstance(node, ast.Name)}
+    used = {node.id for s in statements for node in walk(s.tree) if isinstance(node, ast.Name)}
     names = itertools.chain(("i", "idx", "index"), (f"round_{number}" for number in itertools.count()))
     counter = next(name for name in names if name not in used)
     return _cut(facts, tuple(statements), frozenset({images}), counter)
@@ -69,7 +70,7 @@ def find_cut(facts: Facts, statements: Sequence[Statement], images: str) -> Cut:
 def _cut(facts: Facts, statements: tuple[Statement, ...], tokens: frozenset[str], counter: str) -> Cut:
     """Cut a block. A loop that has no variable that counts its rounds may take ``counter``."""
     steps: list[Step] = []
-    path = walk(facts, statements, tokens)
+    path = walk_steps(facts, statements, tokens)
     for number, step in enumerate(path):
         statement = step.statement
         started = any(s.is_stem for s in steps)
@@ -141,7 +142,7 @@ _UNDECIDED = "a computed name, or code that takes self whole, decides which modu
 
 def _undecided(facts: Facts, statement: Statement) -> Refused:
     """The refusal of a statement that may run any module, with the construct that hides which, if it is in sight."""
-    for node in ast.walk(statement.tree):
+    for node in walk(statement.tree):
         match node:
             case ast.Call(func=ast.Name("getattr"), args=[ast.Name("self"), key, *_]) if not isinstance(
                 key, ast.Constant
@@ -268,7 +269,7 @@ def _peel(facts: Facts, statements: tuple[Statement, ...], number: int, tokens: 
     tree = statement.tree
     assert isinstance(tree, ast.For)
     first = _first_round(facts, statement, counter)
-    for node in (node for inner in [*tree.body, *tree.orelse] for node in ast.walk(inner)):
+    for node in (node for inner in [*tree.body, *tree.orelse] for node in walk(inner)):
         match node:
             case ast.Name(id=name, ctx=ast.Store() | ast.Del()) | ast.arg(arg=name) if name in first.values:
                 raise Refused(statement.place, f"the loop over stages binds its own variable `{name}`")
@@ -279,7 +280,7 @@ def _peel(facts: Facts, statements: tuple[Statement, ...], number: int, tokens: 
         raise Refused(statement.place, "the first round of the loop has no head of its own")
     head = [inner.tree for inner in cut.embed]
     for inner in head:
-        if any(isinstance(node, ast.Break | ast.Continue | ast.Lambda) for node in ast.walk(inner)):
+        if any(isinstance(node, ast.Break | ast.Continue | ast.Lambda) for node in walk(inner)):
             raise Refused(Place(statement.place.file, inner.lineno), "the head of the loop may leave it")
     before = [s.tree for s in statements[:number]]
     if not is_invariant(facts, tree.iter, [*before, *head]) or first.length & flow(head).may_bind:

@@ -10,7 +10,7 @@ import ast
 from collections.abc import Sequence
 
 from codegen.model.facts import Facts, Role
-from codegen.model.steps import walk as walk_tokens
+from codegen.model.steps import walk_steps
 from codegen.source.index import Class
 from codegen.split.boundary import Refused
 from codegen.split.soundness import check_method
@@ -64,7 +64,7 @@ def _gives_position_first(facts: Facts, owner: Class, method: ast.FunctionDef) -
     """Whether a method gives tokens their position in one statement and runs the blocks in a later one."""
     names = frozenset(argument.arg for argument in method.args.args[1:])
     positioned = False
-    for step in walk_tokens(facts, read_method(owner.module.text, method, owner.module.path).statements, names):
+    for step in walk_steps(facts, read_method(owner.module.text, method, owner.module.path).statements, names):
         if step.roles & {Role.BLOCK, Role.BOTH}:
             return positioned
         positioned = positioned or (step.is_position and step.target in step.tokens)  # not rope beside them

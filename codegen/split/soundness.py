@@ -10,6 +10,7 @@ from collections.abc import Collection, Sequence
 from codegen.source.index import METHOD, Class, Index, Module
 from codegen.syntax.bindings import bound_names
 from codegen.syntax.dataflow import BUILTINS, CONSUMERS, Flow, Unsound, escaping_scopes, signature_names
+from codegen.syntax.walking import walk
 
 _ASSIGNED = re.compile(rf"\.{METHOD}\s*=(?!=)")
 _QUOTED = re.compile(rf"[\"']{METHOD}[\"']")
@@ -41,7 +42,7 @@ def check_method(function: ast.stmt) -> ast.FunctionDef:
     receiver, *_ = [arg.arg for arg in (*function.args.posonlyargs, *function.args.args)] or [""]
     if receiver != "self":
         raise Unsound(function, "its first parameter is not `self`")
-    for node in ast.walk(function):
+    for node in walk(function):
         match node:
             case ast.Yield() | ast.YieldFrom() | ast.Await():
                 raise Unsound(node, "it suspends")
@@ -64,7 +65,7 @@ def check_method(function: ast.stmt) -> ast.FunctionDef:
             case ast.alias() if (node.asname or node.name.partition(".")[0]) == "self":
                 raise Unsound(node, "`self` is rebound")
     for default in [*function.args.defaults, *function.args.kw_defaults]:
-        for node in ast.walk(default) if default is not None else ():
+        for node in walk(default) if default is not None else ():
             if isinstance(node, ast.Call):
                 raise Unsound(node, "a default value is the result of a call, which would be evaluated again")
             kind = next((name for name, kinds in _MUTABLE.items() if isinstance(node, kinds)), "")
@@ -210,7 +211,7 @@ def check_embed(statements: Sequence[ast.stmt]) -> None:
     for scope in escaping_scopes(statements):
         raise Unsound(scope, "a function made before the boundary may see names that change after it")
     for statement in statements:
-        for node in ast.walk(statement):
+        for node in walk(statement):
             if isinstance(node, ast.Return):
                 raise Unsound(node, "the method returns before the embedding is complete")
             if isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Del):

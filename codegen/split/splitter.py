@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from codegen.model.annotations import annotate
@@ -47,12 +47,17 @@ _LONGEST_METHOD = 40_000  # characters
 PATCH_METHODS = ("embed_patches", "embed_positions")  # only where an embedding can be cut in two
 
 
-def split_release(index: Index, models: Mapping[str, Sequence[tuple[str, str]]]) -> Iterator[Outcome]:
+def split_release(
+    index: Index,
+    models: Mapping[str, Sequence[tuple[str, str]]],
+    ahead: Callable[[Class], Outcome | None] = lambda cls: None,
+) -> Iterator[Outcome]:
     """Split every model class of a release.
 
     Args:
         index: The release.
         models: Registered names, each with the (module, class) that it builds.
+        ahead: What became of a class already, if it is known, but for these names.
     """
     names: dict[tuple[str, str], list[str]] = {}
     for name, classes in models.items():
@@ -63,7 +68,7 @@ def split_release(index: Index, models: Mapping[str, Sequence[tuple[str, str]]])
     for cls, owner in pending:
         if cls.path in done:
             continue
-        outcome = _outcome(index, cls, owner, done)
+        outcome = ahead(cls) or split_model(index, cls, owner, done)
         outcome = replace(outcome, models=tuple(sorted(names.get((cls.module.name, cls.name), ()))))
         done[cls.path] = outcome
         # the classes of timm that the splits of user models need
@@ -79,7 +84,15 @@ def _needed(outcome: Outcome) -> Iterator[str]:
         yield outcome.result.delegate.path
 
 
-def _outcome(index: Index, cls: Class, owner: Class, done: Mapping[str, Outcome]) -> Outcome:
+def split_model(index: Index, cls: Class, owner: Class, done: Mapping[str, Outcome]) -> Outcome:
+    """Split one model class, or tell why not.
+
+    Args:
+        index: The release.
+        cls: The class.
+        owner: The class that defines its ``forward_features``: it, or one that it inherits from.
+        done: What became of others, by their full names.
+    """
     method = owner.members[METHOD]
     lines = source_lines(owner.module.text)[method.lineno - 1 : method.end_lineno]
     digest = hashlib.sha256("\n".join(lines).encode()).hexdigest()
@@ -105,9 +118,9 @@ def _outcome(index: Index, cls: Class, owner: Class, done: Mapping[str, Outcome]
         if cls is owner:
             result = split_class(facts, owner, method)
             if result.delegate is not None:
-                result = _share_embedding(result, done.get(result.delegate.path))
+                result = _share_embedding(result, _known(index, result.delegate.path, done))
         else:
-            parent = done.get(owner.path) or _outcome(index, owner, owner, done)
+            parent = done.get(owner.path) or split_model(index, owner, owner, done)
             if isinstance(parent.result, Refusal):
                 raise Refused(parent.result.place, f"it inherits from {owner.name}: {parent.result.reason}")
             mine = split_class(facts, owner, method)
@@ -121,6 +134,14 @@ def _outcome(index: Index, cls: Class, owner: Class, done: Mapping[str, Outcome]
         line = getattr(unsound.node, "lineno", method.lineno)
         result = Refusal(Place(unsound.file or owner.module.path, line), unsound.reason)
     return Outcome(cls.module.name, cls.name, place, digest, result, free_name(cls.module, f"{cls.name}Split"))
+
+
+def _known(index: Index, path: str, done: Mapping[str, Outcome]) -> Outcome | None:
+    """What becomes of the class of a full name."""
+    cls = index.find(path)
+    if path in done or cls is None:
+        return done.get(path)
+    return split_model(index, cls, index.owner(cls) or cls, done)
 
 
 def _has(facts: Facts, name: str) -> bool:
