@@ -220,6 +220,8 @@ class Split:
         fields: What crosses. One field: ``embed`` returns it bare. More: a ``NamedTuple`` of them.
         embedding: Name of that ``NamedTuple``, empty where ``embed`` returns the tokens alone.
         recomputed: Statements that ``forward_stages`` starts with, for names that are recomputed and do not cross.
+        early: Questions about the model by which ``embed`` returns before the boundary. The stages ask them first, and
+            then return what they are given.
         imports: Names that the bodies and annotations read from the module.
         postponed: Whether the module postpones the evaluation of annotations.
         delegate: The inner model whose statements these are, if any.
@@ -242,6 +244,7 @@ class Split:
     embedding: str
     recomputed: tuple[str, ...]
     imports: tuple[Imported, ...]
+    early: tuple[str, ...] = ()
     postponed: bool = False
     delegate: Delegate | None = None
     passages: tuple[Passage, ...] = ()

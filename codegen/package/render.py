@@ -209,6 +209,7 @@ def _splitting(outcome: Outcome, split: Split, declared: Collection[str], reache
     whole, first = entry_parameter("embedding", split.embedding, split.fields, split.forward_stages)
     returns = _packed(split.embedding, split.fields)
     arrow = f" -> {split.returns}" if split.returns else ""
+    early = [f"if {question}:\n    return {whole.name}" for question in split.early]
     halves = None
     made_inside = calls(split, reached)
     embed_body = (*split.embed.body, f"return {returns}")
@@ -231,7 +232,7 @@ def _splitting(outcome: Outcome, split: Split, declared: Collection[str], reache
         embed_body=_block((*made_inside["embed"], *embed_body)),
         stages_signature=f"self, {declarations((whole, *split.forward_stages.parameters))}){arrow}",
         stages_docstring=docstrings.literal(docstrings.of_forward_stages(split, whole)),
-        stages_body=_block((*first, *split.recomputed, *stages_body)),
+        stages_body=_block((*early, *first, *split.recomputed, *stages_body)),
         features_signature=f"self, {declarations(split.forward_features)}){arrow}",
         features_docstring=docstrings.literal(docstrings.of_forward_features(split, outcome.name)),
         stages_call=", ".join(

@@ -42,12 +42,15 @@ class Cut:
         stages: Statements after it.
         boundary: Where and why.
         tokens: The variable that holds the tokens at the boundary.
+        early: Statements of the embedding by which a pruned model returns from the middle of its stem, ``if question:
+            return ...``. The stages ask the same, and then return what they are given.
     """
 
     embed: tuple[Statement, ...]
     stages: tuple[Statement, ...]
     boundary: Boundary
     tokens: str
+    early: tuple[Statement, ...] = ()
 
 
 def find_cut(facts: Facts, statements: Sequence[Statement], images: str) -> Cut:
@@ -64,11 +67,21 @@ def find_cut(facts: Facts, statements: Sequence[Statement], images: str) -> Cut:
     used = {node.id for s in statements for node in walk(s.tree) if isinstance(node, ast.Name)}
     names = itertools.chain(("i", "idx", "index"), (f"round_{number}" for number in itertools.count()))
     counter = next(name for name in names if name not in used)
-    return _cut(facts, tuple(statements), frozenset({images}), counter)
+    return _cut(facts, tuple(statements), frozenset({images}), counter, whole=True)
 
 
-def _cut(facts: Facts, statements: tuple[Statement, ...], tokens: frozenset[str], counter: str) -> Cut:
-    """Cut a block. A loop that has no variable that counts its rounds may take ``counter``."""
+def _cut(
+    facts: Facts, statements: tuple[Statement, ...], tokens: frozenset[str], counter: str, *, whole: bool = False
+) -> Cut:
+    """Cut a block. A loop that has no variable that counts its rounds may take ``counter``.
+
+    Args:
+        facts: The class.
+        statements: Those of the block.
+        tokens: Variables that hold the images or tokens before it.
+        counter: A free name.
+        whole: Whether it is the whole body, where what returns from ``embed`` can be returned by the stages.
+    """
     steps: list[Step] = []
     path = walk_steps(facts, statements, tokens)
     for number, step in enumerate(path):
@@ -81,6 +94,9 @@ def _cut(facts: Facts, statements: tuple[Statement, ...], tokens: frozenset[str]
         if blocks or returns(statement.tree):
             if UNKNOWN in step.runs:
                 _require_no_position(facts, path, statement)
+            elif whole and not blocks and started and _is_settled_return(facts, statement, statements):
+                steps.append(step)
+                continue
             return _flat(facts, statements, steps, number, early_return=not blocks)
         steps.append(step)
     raise Refused(statements[-1].place, "no statement runs the blocks of the model")
@@ -104,6 +120,7 @@ def _flat(
         raise _no_stem(facts, statements[entry], early_return=early_return)
     reasons = [f"line {first.statement.place.line} runs the stem, {quoted(_stem(facts, [first]))}"]
     positions = [n for n, step in enumerate(steps) if step.is_position and n >= steps.index(first)]
+    positions = [n for n in positions if not returns(steps[n].statement.tree)]
     if positions:
         last = positions[-1]
         reasons.append(f"line {steps[last].statement.place.line} gives the tokens their position")
@@ -121,6 +138,8 @@ def _flat(
             reasons.append(f"line {hidden.statement.place.line} gives the tokens their position, inside the stem")
     tokens = [step.target for step in steps[: last + 1] if step.on_path][-1]
     last, tokens = through_views(steps, last, tokens, reasons)
+    middle = [s.place.line for s in statements[: last + 1] if returns(s.tree)]
+    reasons += [f"line {line} may return; what it asks about the model, both methods ask" for line in middle]
     blocks = tuple(sorted(a for a in facts.runs(statements[entry].tree) if facts.role(a) is Role.BLOCK))
     what = f"runs the first blocks, {quoted(blocks)}" if blocks else "may return"
     reasons.append(f"line {statements[entry].place.line} {what}")
@@ -134,7 +153,18 @@ def _flat(
         _spans(statements[: last + 1]),
         (statement.last.line,),
     )
-    return Cut(statements[: last + 1], statements[last + 1 :], boundary, tokens)
+    early = tuple(s for s in statements[: last + 1] if returns(s.tree))
+    return Cut(statements[: last + 1], statements[last + 1 :], boundary, tokens, early)
+
+
+def _is_settled_return(facts: Facts, statement: Statement, statements: Sequence[Statement]) -> bool:
+    """Whether a statement returns or not by a question about the model alone, ``if self.cell is None: return x``."""
+    match statement.tree:
+        case ast.If(test=test, body=[ast.Return(value=ast.expr() as value)], orelse=[]):
+            plain = all(isinstance(node, ast.Name | ast.Call | ast.Attribute) for node in walk(value))
+            others = [s.tree for s in statements if s is not statement]
+            return plain and depends_on_self_alone(facts, test) and is_invariant(facts, test, others)
+    return False
 
 
 _UNDECIDED = "a computed name, or code that takes self whole, decides which modules run here"

@@ -202,8 +202,12 @@ def _surely_bound(module: Module, statements: Sequence[ast.stmt]) -> set[str]:
     return bound
 
 
-def check_embed(statements: Sequence[ast.stmt]) -> None:
+def check_embed(statements: Sequence[ast.stmt], early: Sequence[ast.stmt] = ()) -> None:
     """Refuse statements that cannot be a method of their own, before a boundary.
+
+    Args:
+        statements: They.
+        early: Those that may return, and do so by a question that the stages ask, too.
 
     Raises:
         Unsound: With the construct and why.
@@ -212,7 +216,7 @@ def check_embed(statements: Sequence[ast.stmt]) -> None:
         raise Unsound(scope, "a function made before the boundary may see names that change after it")
     for statement in statements:
         for node in walk(statement):
-            if isinstance(node, ast.Return):
+            if isinstance(node, ast.Return) and statement not in early:
                 raise Unsound(node, "the method returns before the embedding is complete")
             if isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Del):
                 raise Unsound(node, "`del` before the boundary")

@@ -195,12 +195,12 @@ def split_class(facts: Facts, cls: Class, method: ast.stmt) -> Split:
     cut = code.cut(images.name)
     made = [s.tree for s in cut.embed]
     crossing = cross(code.facts, cut.embed, cut.stages, body.parameters, cut.tokens)
-    check_embed([s.tree for s in crossing.embed])
+    check_embed([s.tree for s in crossing.embed], [s.tree for s in cut.early])
     annotations = _annotations(function)
     kinds = annotate(code.facts, made, annotations, images.name)
     fields = tuple(Field(name, kinds.get(name) or "Any") for name in crossing.fields)
     imports = _imports(facts, cls, function, code, whole)
-    check_state(code.facts, crossing, [parameter.name for parameter in body.parameters])
+    check_state(code.facts, crossing, [parameter.name for parameter in body.parameters], cut.early)
     image_batch = is_image_batch(cls.module.name, images.name, annotations[images.name])
     told = [p for p in body.parameters if p is not images or not image_batch]  # an image batch needs no text
     parameters = {p.name: p for p in body.parameters}
@@ -219,6 +219,7 @@ def split_class(facts: Facts, cls: Class, method: ast.stmt) -> Split:
         fields=fields,
         embedding=free_name(cls.module, f"{cls.name}Embedding") if len(fields) > 1 else "",
         recomputed=crossing.recomputed,
+        early=tuple(ast.unparse(s.tree.test) for s in cut.early if isinstance(s.tree, ast.If)),
         imports=tuple(sorted(imports, key=lambda imported: imported.name)),
         postponed=cls.module.postponed_annotations,
         delegate=code.delegate,
