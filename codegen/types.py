@@ -22,12 +22,15 @@ class Release:
         origin: Where it was read, for people: a directory or an archive.
         files: Text of each Python file by its path from the import root, ``timm/models/eva.py``, in sorted order.
         user_files: Those of the files whose classes are user models, to be split; empty for a release of timm.
+        trusted: Decorators, as they are written (``MODELS.register_module``), of which the user says that they return
+            the class as it is.
     """
 
     version: str
     origin: str
     files: Mapping[str, str]
     user_files: tuple[str, ...] = ()
+    trusted: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

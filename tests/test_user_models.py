@@ -732,3 +732,15 @@ def test_the_command_never_replaces_the_models_by_their_splits(tmp_path):
     assert done.exit_code == 2
     assert "has the name of what it is generated from" in done.output
     assert (root / "my_models" / "vit.py").read_text() == textwrap.dedent(PLAIN)
+
+
+@pytest.mark.parametrize("command", [["generate", "--output", "trusting"], ["list"], ["show", "Plain"]])
+def test_a_decorator_that_cannot_be_read_is_trusted_on_request(tmp_path, monkeypatch, command):
+    monkeypatch.chdir(tmp_path)
+    text = textwrap.dedent(PLAIN).replace("class Plain", "@MODELS.register_module()\nclass Plain")
+    Path("model.py").write_text(f"from mmengine import MODELS\n{text}")
+    arguments = [*command, "--source", "model.py"]
+    assert "--trust-decorator" in " ".join(CliRunner().invoke(main, arguments).output.split())
+    trusted = CliRunner().invoke(main, [*arguments, "--trust-decorator", "MODELS.register_module"])
+    assert trusted.exit_code == 0
+    assert "refused" not in trusted.output

@@ -7,6 +7,7 @@ import functools
 import re
 from collections.abc import Collection, Sequence
 
+from codegen.model.decorators import name_of, objection
 from codegen.source.index import METHOD, Class, Index, Module
 from codegen.syntax.bindings import bound_names
 from codegen.syntax.dataflow import BUILTINS, CONSUMERS, Flow, Unsound, escaping_scopes, signature_names
@@ -115,10 +116,13 @@ def check_class(index: Index, cls: Class, owner: Class) -> None:
         Unsound: With the construct and why.
     """
     lineage = index.lineage(cls)
+    for ancestor in lineage:
+        for decorator in ancestor.node.decorator_list:
+            _check_decorator(index, ancestor, decorator)
     for cls in lineage[: lineage.index(owner) + 1]:
         node = cls.node
-        if node.decorator_list or node.keywords:
-            raise Unsound(node, "a decorator or a metaclass may change what the class is", cls.module.path)
+        if node.keywords:
+            raise Unsound(node, "a metaclass may change what the class is", cls.module.path)
         for statement in node.body:
             nested = isinstance(statement, ast.If | ast.Try | ast.With | ast.For | ast.While)
             if nested and METHOD in cls.module.bound_names(statement):
@@ -131,6 +135,20 @@ def check_class(index: Index, cls: Class, owner: Class) -> None:
                 if name not in _PLAIN_BASES and index.resolve(cls.module, name) is None:
                     reason = f"its base `{name}` is unknown, and may have a `{METHOD}` of its own"
                     raise Unsound(base, reason, cls.module.path)
+
+
+def _check_decorator(index: Index, cls: Class, decorator: ast.expr) -> None:
+    """Refuse a class under a decorator that may return another one, or change it."""
+    found = objection(index, cls.module, decorator)
+    if found is None:
+        return
+    name = name_of(decorator)
+    line = getattr(found.node, "lineno", decorator.lineno)
+    where = "" if found.module is cls.module and line == decorator.lineno else f" ({found.module.path}:{line})"
+    reason = f"the decorator `@{name}` of {cls.name} may change what the class is: {found.reason}{where}"
+    if found.unread:
+        reason += f"; if it returns the class as it is, say so with --trust-decorator {name}"
+    raise Unsound(decorator, reason, cls.module.path)
 
 
 def _is_patched(index: Index, module: Module) -> bool:
