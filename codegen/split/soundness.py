@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import ast
-import functools
 import re
 from collections.abc import Collection, Sequence
 
 from codegen.model.decorators import name_of, objection
 from codegen.source.index import METHOD, Class, Index, Module
-from codegen.syntax.bindings import bound_names
 from codegen.syntax.dataflow import BUILTINS, CONSUMERS, Flow, Unsound, escaping_scopes, signature_names
 
 _ASSIGNED = re.compile(rf"\.{METHOD}\s*=(?!=)")
@@ -95,8 +93,6 @@ def check_scope(module: Module, cls: ast.ClassDef, function: ast.FunctionDef, fl
     shadowed = _TRUSTED & (flow.may_bind | module.bindings.keys())
     if shadowed:
         raise Unsound(function, f"`{min(shadowed)}` is not the builtin of that name")
-    if "*" in module.bindings and BUILTINS & flow.needs:
-        raise Unsound(function, f"`{min(BUILTINS & flow.needs)}` may be what the module gets from `import *`")
     # defaults and annotations are evaluated in the scope of the class
     inside = {name for statement in cls.body for name in module.bound_names(statement)}
     outside = signature_names(function)
@@ -137,6 +133,18 @@ def check_class(index: Index, cls: Class, owner: Class) -> None:
                     raise Unsound(base, reason, cls.module.path)
 
 
+def check_stars(index: Index, cls: Class) -> None:
+    """Refuse a class in whose module, or in that of an ancestor, an ``import *`` cannot be read.
+
+    Raises:
+        Unsound: With the import and why.
+    """
+    for module in (ancestor.module for ancestor in index.lineage(cls)):
+        for node in module.bindings.get("*", ()):
+            reason = f"`{ast.unparse(node)}` may bind any name of its module: name what is imported"
+            raise Unsound(node, reason, module.path)
+
+
 def _check_decorator(index: Index, cls: Class, decorator: ast.expr) -> None:
     """Refuse a class under a decorator that may return another one, or change it."""
     found = objection(index, cls.module, decorator)
@@ -175,48 +183,18 @@ def check_imports(index: Index, module: Module, names: Collection[str]) -> None:
     Raises:
         Unsound: With the name and why.
     """
-    certain = _surely_defined(module)
     for name in sorted(names):
         node = module.bindings[name][-1] if name in module.bindings else module.tree
         if name not in module.bindings:
             if name not in BUILTINS:
                 raise Unsound(node, f"`{name}` is not defined at the top level of its module")
             continue
-        if name not in certain:
+        if name not in module.surely_bound:
             raise Unsound(node, f"its module defines `{name}` under a condition, and perhaps not at all")
         origin = module.import_of(name)
         source = index.module(origin.module) if origin is not None else None
         if name in module.rebound or (source is not None and origin is not None and origin.name in source.rebound):
             raise Unsound(node, f"`{name}` is a global that its module rebinds while it runs")
-
-
-@functools.lru_cache(maxsize=1)  # a module's classes come one after the other
-def _surely_defined(module: Module) -> frozenset[str]:
-    return frozenset(_surely_bound(module, module.tree.body))
-
-
-def _surely_bound(module: Module, statements: Sequence[ast.stmt]) -> set[str]:
-    """Names that the top level of a module binds whichever way it goes."""
-    bound: set[str] = set()
-    for node in statements:
-        match node:
-            case ast.If(body=body, orelse=orelse):
-                bound |= _surely_bound(module, body) & _surely_bound(module, orelse)
-            case ast.Try(body=body, handlers=handlers, orelse=orelse, finalbody=finalbody):
-                after = _surely_bound(module, [*body, *orelse])
-                for handler in handlers:
-                    if not isinstance(handler.body[-1], ast.Raise):
-                        after &= _surely_bound(module, handler.body)
-                bound |= after | _surely_bound(module, finalbody)
-            case ast.With(body=body):
-                bound |= _surely_bound(module, body)
-            case ast.For() | ast.While():
-                pass
-            case ast.Delete():
-                bound.difference_update(bound_names(node))
-            case _:
-                bound.update(module.bound_names(node))
-    return bound
 
 
 def check_embed(statements: Sequence[ast.stmt]) -> None:

@@ -19,7 +19,7 @@ from codegen.split.delegate import Delegation, find_delegate_cut, find_delegatio
 from codegen.split.inlining import write_out_helpers
 from codegen.split.masking import find_masking
 from codegen.split.patches import gives_position, split_patches
-from codegen.split.soundness import check_class, check_embed, check_imports, check_method, check_scope
+from codegen.split.soundness import check_class, check_embed, check_imports, check_method, check_scope, check_stars
 from codegen.split.state import check_state
 from codegen.split.subclassing import check_subclassing
 from codegen.syntax.dataflow import Flow, Unsound, flow, signature_names
@@ -87,6 +87,7 @@ def _outcome(index: Index, cls: Class, owner: Class, done: Mapping[str, Outcome]
     own = Place(owner.module.path, method.lineno)
     result: Split | Inherited | Refusal
     try:
+        check_stars(index, cls)
         doubt = cls.module.doubt(cls.name)
         if doubt is not None:
             raise Refused(doubt, f"the class `{cls.name}` is defined more than once, or under a condition")
