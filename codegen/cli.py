@@ -12,7 +12,7 @@ import click
 
 from codegen.errors import TimmSplitError, UsageError
 from codegen.manifest import GENERATOR
-from codegen.types import Inherited, Outcome, Refusal, Release
+from codegen.types import METHOD, Inherited, Outcome, Refusal, Release
 
 
 class _Group(click.Group):
@@ -47,6 +47,24 @@ _trusting = click.option(
     metavar="NAME",
     help="Take this decorator of classes, which cannot be read, for one that returns the class as it is: "
     "MODELS.register_module, as it is written. Can be given several times.",
+)
+
+
+def _named(ctx: click.Context, option: click.Parameter, method: str) -> str:
+    """A name that a method may have which is split."""
+    if not method.isidentifier() or method.startswith("__") or method in _GENERATED:
+        raise UsageError(f"--method {method}: name a method of your models, such as forward or encode")
+    return method
+
+
+_GENERATED = ("embed", "forward_stages", "embed_patches", "embed_positions")
+_method = click.option(
+    "--method",
+    default=METHOD,
+    show_default=True,
+    callback=_named,
+    metavar="NAME",
+    help="Split this method of your own models instead, such as forward or encode.",
 )
 
 
@@ -100,6 +118,7 @@ def main() -> None:
     help="Write nothing; exit with 1 and a short diff if DIR is not what would be generated now.",
 )
 @_trusting
+@_method
 def generate(
     timm_version: str | None,
     source: Path | None,
@@ -107,6 +126,7 @@ def generate(
     force: bool,
     check: bool,
     trusted: tuple[str, ...],
+    method: str,
 ) -> None:
     """Write the package of split classes for a timm release, or for your own models.
 
@@ -126,7 +146,7 @@ def generate(
     from codegen.package.naming import check_package_name
     from codegen.package.writer import write_package
 
-    release = _found(timm_version, source, trusted)
+    release = _found(timm_version, source, trusted, method)
     if release.user_files and output is None:
         raise UsageError("user models need a package of their own: name its directory with --output")
     output = output or Path("generated")
@@ -227,6 +247,7 @@ def _report_user_models(outcomes: Sequence[Outcome]) -> None:
     "arguments are built, split and checked.",
 )
 @_trusting
+@_method
 def verify(
     patterns: tuple[str, ...],
     jobs: int | None,
@@ -237,6 +258,7 @@ def verify(
     timm_version: str | None,
     source: Path | None,
     trusted: tuple[str, ...],
+    method: str,
 ) -> None:
     """Prove that split models compute what timm's do, op for op.
 
@@ -251,7 +273,7 @@ def verify(
         from codegen.proof.other_release import verify_release
         from codegen.proof.user_models import verify_user_models
 
-        release = _found(timm_version, source, trusted)
+        release = _found(timm_version, source, trusted, method)
         if release.user_files:
             sys.exit(verify_user_models(release, patterns, json))
         options = [*(["--numeric"] if numeric else []), *(["--each-class"] if each_class else [])]
@@ -278,23 +300,29 @@ def _release_options(command: Callable[..., None]) -> Callable[..., None]:
         metavar="VERSION",
         help="The release, as for generate. Default: what --source holds, else the installed timm.",
     )
-    return version(source(_trusting(command)))
+    return version(source(_trusting(_method(command))))
 
 
-def _found(timm_version: str | None, source: Path | None, trusted: Sequence[str] = ()) -> Release:
-    """The source that the options name, with what the user says of it."""
+def _found(timm_version: str | None, source: Path | None, trusted: Sequence[str] = (), method: str = METHOD) -> Release:
+    """The source that the options name, with what the user says of it.
+
+    Raises:
+        UsageError: It is no source of user models, and another method is to be split.
+    """
     from codegen.source.release import find_release
 
     release = find_release(timm_version, source, announce=lambda message: click.echo(message, err=True))
-    return replace(release, trusted=frozenset(trusted))
+    if method != METHOD and not release.user_files:
+        raise UsageError("--method is for your own models: name them with --source")
+    return replace(release, trusted=frozenset(trusted), method=method)
 
 
 def _analysed(
-    timm_version: str | None, source: Path | None, trusted: Sequence[str] = ()
+    timm_version: str | None, source: Path | None, trusted: Sequence[str] = (), method: str = METHOD
 ) -> tuple[Release, Sequence[Outcome]]:
     from codegen.generate import analyse
 
-    release = _found(timm_version, source, trusted)
+    release = _found(timm_version, source, trusted, method)
     return release, analyse(release)
 
 
@@ -303,7 +331,12 @@ def _analysed(
 @_release_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: docs/manifest.md says what is in it.")
 def list_(
-    patterns: tuple[str, ...], timm_version: str | None, source: Path | None, trusted: tuple[str, ...], as_json: bool
+    patterns: tuple[str, ...],
+    timm_version: str | None,
+    source: Path | None,
+    trusted: tuple[str, ...],
+    method: str,
+    as_json: bool,
 ) -> None:
     """List the model classes of a release.
 
@@ -314,7 +347,7 @@ def list_(
     """
     from codegen.reports.listing import list_classes, print_listing, to_json
 
-    listing = list_classes(*_analysed(timm_version, source, trusted), patterns)
+    listing = list_classes(*_analysed(timm_version, source, trusted, method), patterns)
     if as_json:
         click.echo(to_json(listing))
     else:
@@ -327,7 +360,14 @@ def list_(
 @click.argument("name", metavar="CLASS")
 @_release_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: docs/manifest.md says what is in it.")
-def show(name: str, timm_version: str | None, source: Path | None, trusted: tuple[str, ...], as_json: bool) -> None:
+def show(
+    name: str,
+    timm_version: str | None,
+    source: Path | None,
+    trusted: tuple[str, ...],
+    method: str,
+    as_json: bool,
+) -> None:
     """Show where a class is split, and why.
 
     Prints timm's source of forward_features with the boundary in it, the rules that put it there, and how each name
@@ -338,7 +378,7 @@ def show(name: str, timm_version: str | None, source: Path | None, trusted: tupl
     """
     from codegen.reports.showing import print_showing, show_class, to_json
 
-    showing = show_class(*_analysed(timm_version, source, trusted), name)
+    showing = show_class(*_analysed(timm_version, source, trusted, method), name)
     if as_json:
         click.echo(to_json(showing))
     else:

@@ -11,6 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+METHOD = "forward_features"
+"""The method that is split unless another is named."""
+
 
 @dataclass(frozen=True)
 class Release:
@@ -24,6 +27,7 @@ class Release:
         user_files: Those of the files whose classes are user models, to be split; empty for a release of timm.
         trusted: Decorators, as they are written (``MODELS.register_module``), of which the user says that they return
             the class as it is.
+        method: The method that is split: ``forward_features``, unless the user names another for user models.
     """
 
     version: str
@@ -31,6 +35,7 @@ class Release:
     files: Mapping[str, str]
     user_files: tuple[str, ...] = ()
     trusted: frozenset[str] = frozenset()
+    method: str = METHOD
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from codegen.package.formatting import format_files
 from codegen.package.naming import module_names
 from codegen.package.signatures import arguments, declarations, entry_parameter, later_arguments, returned_type
 from codegen.types import (
+    METHOD,
     Field,
     Imported,
     Inherited,
@@ -29,13 +30,16 @@ from codegen.types import (
 _TYPING = ("Any", "Callable", "Dict", "List", "Optional", "Sequence", "Tuple", "Union")
 
 
-def render(version: str, outcomes: Sequence[Outcome], *, user_source: str = "") -> Mapping[str, str]:
+def render(
+    version: str, outcomes: Sequence[Outcome], *, user_source: str = "", method: str = METHOD
+) -> Mapping[str, str]:
     """Render a package.
 
     Args:
         version: The timm release that it is for, empty if it needs none.
         outcomes: What became of each class.
         user_source: Name of the file or directory that holds user models; empty for a release of timm.
+        method: The method that is split.
 
     Returns:
         The text of each file by its path in the package, the manifest among them.
@@ -60,19 +64,19 @@ def render(version: str, outcomes: Sequence[Outcome], *, user_source: str = "") 
             modules.setdefault(outcome.module, []).append(outcome)
     files = {}
     for module, members in modules.items():
-        page = _page(module, members, by_path, generated)
+        page = _page(module, members, by_path, generated, method)
         files[f"{generated[module]}.py"] = environment.get_template("model.py.j2").render(page=page)
     exported = ["CheckError", "SplitModel", "check", "split"]
     if not user_source:
         exported[3:3] = ["create_model", "list_models"]
     exported[:0] = ["__timm_version__"] if version else []
     files["__init__.py"] = environment.get_template("__init__.py.j2").render(
-        timm_version=version, user_source=user_source, exported=exported
+        timm_version=version, user_source=user_source, exported=exported, method=method
     )
     files = format_files(files)
     files |= templates.runtime_modules(factory=not user_source)  # timm's factory makes timm's models
     files["py.typed"] = ""
-    files[MANIFEST] = manifest_text(version, user_source, outcomes, files)
+    files[MANIFEST] = manifest_text(version, user_source, outcomes, files, method)
     return {name: files[name] for name in sorted(files)}
 
 
@@ -127,10 +131,11 @@ class _Page:
     user_models: bool
     postponed: bool
     classes: tuple[_Class, ...]
+    method: str
 
 
 def _page(
-    module: str, members: Sequence[Outcome], by_path: Mapping[str, Outcome], generated: Mapping[str, str]
+    module: str, members: Sequence[Outcome], by_path: Mapping[str, Outcome], generated: Mapping[str, str], method: str
 ) -> _Page:
     imports: set[str] = set()
     records: set[str] = set()
@@ -168,7 +173,7 @@ def _page(
     imports.add("from typing import TYPE_CHECKING" + (f" as {checking}" if checking != "TYPE_CHECKING" else ""))
     user_models = not module.startswith("timm.")
     file = members[0].place.file
-    return _Page(file, module, tuple(sorted(imports)), checking, user_models, postponed, tuple(classes))
+    return _Page(file, module, tuple(sorted(imports)), checking, user_models, postponed, tuple(classes), method)
 
 
 def _free(members: Sequence[Outcome], name: str) -> str:

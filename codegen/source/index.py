@@ -26,8 +26,6 @@ from codegen.syntax.parsing import parse
 from codegen.syntax.walking import walk
 from codegen.types import Place, Release
 
-METHOD = "forward_features"
-
 # It starts with what it looks for, and so is found in a fraction of the time; prose may match it, too.
 _GLOBAL = re.compile(r"global[\s\\]+\w+\s*(?:[,;#\\]|$)", re.MULTILINE)
 
@@ -267,6 +265,11 @@ class Index:
     memory: dict[Hashable, Any] = field(default_factory=dict)
     """What others worked out about its trees, by a key of their own. It goes with the index."""
 
+    @property
+    def method(self) -> str:
+        """The name of the method that is split."""
+        return self.release.method
+
     def parsed(self) -> tuple[Module, ...]:
         """The files that have been parsed."""
         return tuple(self._parsed.values())
@@ -402,7 +405,7 @@ class Index:
         return [base for base in found if base is not None and base.path != cls.path]
 
     def models(self) -> Iterator[tuple[Class, Class]]:
-        """Each class that has a ``forward_features``, with the class that defines it, in order of file and line."""
+        """Each class that has the method to split, with the class that defines it, in order of file and line."""
         for path in _model_files(self.release):
             for cls in self.classes(self.parse(path)).values():
                 owner = self.owner(cls)
@@ -410,8 +413,8 @@ class Index:
                     yield cls, owner
 
     def owner(self, cls: Class) -> Class | None:
-        """The class in the lineage of a class that defines its ``forward_features``."""
-        return next((ancestor for ancestor in self.lineage(cls) if METHOD in ancestor.members), None)
+        """The class in the lineage of a class that defines the method to split."""
+        return next((ancestor for ancestor in self.lineage(cls) if self.method in ancestor.members), None)
 
     def find(self, path: str) -> Class | None:
         """The class of a full name, ``timm.models.eva.Eva``."""

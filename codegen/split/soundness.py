@@ -7,11 +7,9 @@ import re
 from collections.abc import Collection, Sequence
 
 from codegen.model.decorators import name_of, objection
-from codegen.source.index import METHOD, Class, Index, Module
+from codegen.source.index import Class, Index, Module
 from codegen.syntax.dataflow import BUILTINS, CONSUMERS, Flow, Unsound, escaping_scopes, signature_names
 
-_ASSIGNED = re.compile(rf"\.{METHOD}\s*=(?!=)")
-_QUOTED = re.compile(rf"[\"']{METHOD}[\"']")
 _PLAIN_BASES = frozenset({"nn.Module", "torch.nn.Module", "Module", "object", "ABC", "abc.ABC"})
 
 # Builtins that see the frame or the class they are called from.
@@ -121,15 +119,15 @@ def check_class(index: Index, cls: Class, owner: Class) -> None:
             raise Unsound(node, "a metaclass may change what the class is", cls.module.path)
         for statement in node.body:
             nested = isinstance(statement, ast.If | ast.Try | ast.With | ast.For | ast.While)
-            if nested and METHOD in cls.module.bound_names(statement):
-                raise Unsound(statement, f"the class defines `{METHOD}` under a condition", cls.module.path)
+            if nested and index.method in cls.module.bound_names(statement):
+                raise Unsound(statement, f"the class defines `{index.method}` under a condition", cls.module.path)
         if _is_patched(index, cls.module):
-            raise Unsound(node, f"its module assigns to `{METHOD}` of something", cls.module.path)
+            raise Unsound(node, f"its module assigns to `{index.method}` of something", cls.module.path)
         if cls is not owner:
             for base in node.bases:
                 name = ast.unparse(base)
                 if name not in _PLAIN_BASES and index.resolve(cls.module, name) is None:
-                    reason = f"its base `{name}` is unknown, and may have a `{METHOD}` of its own"
+                    reason = f"its base `{name}` is unknown, and may have a `{index.method}` of its own"
                     raise Unsound(base, reason, cls.module.path)
 
 
@@ -163,11 +161,12 @@ def _is_patched(index: Index, module: Module) -> bool:
     """Whether a module may assign to the method of some class, by a statement or by ``setattr``."""
     key = ("patched", module.path)
     if key not in index.memory:
-        text = module.text
+        text, name = module.text, index.method
         called = (
-            part.partition("setattr(")[2] for line in text.split("\n") if METHOD in line for part in line.split("#")
+            part.partition("setattr(")[2] for line in text.split("\n") if name in line for part in line.split("#")
         )
-        index.memory[key] = bool(_ASSIGNED.search(text)) or any(_QUOTED.search(rest) for rest in called)
+        quoted = re.compile(rf"[\"']{name}[\"']")
+        index.memory[key] = bool(re.search(rf"\.{name}\s*=(?!=)", text)) or any(map(quoted.search, called))
     found: bool = index.memory[key]
     return found
 

@@ -12,7 +12,7 @@ from codegen.model.facts import Facts, Role
 from codegen.model.inputs import described, is_image_batch
 from codegen.model.shape import token_order
 from codegen.source.imports import Import
-from codegen.source.index import METHOD, Class, Index, Module
+from codegen.source.index import Class, Index, Module
 from codegen.split.boundary import Cut, Refused, find_cut
 from codegen.split.crossing import cross
 from codegen.split.delegate import Delegation, find_delegate_cut, find_delegation, inline, joined
@@ -25,6 +25,7 @@ from codegen.split.subclassing import check_subclassing
 from codegen.syntax.dataflow import Flow, Unsound, flow, signature_names
 from codegen.syntax.statements import Body, Statement, read_method, source_lines
 from codegen.types import (
+    METHOD,
     Absence,
     Boundary,
     Delegate,
@@ -64,11 +65,22 @@ def split_release(index: Index, models: Mapping[str, Sequence[tuple[str, str]]])
         if cls.path in done:
             continue
         outcome = _outcome(index, cls, owner, done)
+        if isinstance(outcome.result, Refusal) and not _may_be_model(index, cls, owner):
+            continue
         outcome = replace(outcome, models=tuple(sorted(names.get((cls.module.name, cls.name), ()))))
         done[cls.path] = outcome
         # the classes of timm that the splits of user models need
         pending += [(other, index.owner(other) or other) for path in _needed(outcome) if (other := index.find(path))]
     yield from done.values()
+
+
+def _may_be_model(index: Index, cls: Class, owner: Class) -> bool:
+    """Whether a class is worth a refusal: many have a ``forward``, and are the parts of models."""
+    if index.method == METHOD:
+        return True
+    facts = Facts.of(index, cls)
+    attributes = {*facts.values, *facts.runs(owner.members[index.method])}
+    return any(facts.role(attribute) in (Role.BLOCK, Role.BOTH) for attribute in attributes)
 
 
 def _needed(outcome: Outcome) -> Iterator[str]:
@@ -80,7 +92,7 @@ def _needed(outcome: Outcome) -> Iterator[str]:
 
 
 def _outcome(index: Index, cls: Class, owner: Class, done: Mapping[str, Outcome]) -> Outcome:
-    method = owner.members[METHOD]
+    method = owner.members[index.method]
     lines = source_lines(owner.module.text)[method.lineno - 1 : method.end_lineno]
     digest = hashlib.sha256("\n".join(lines).encode()).hexdigest()
     place = Place(cls.module.path, method.lineno if cls is owner else cls.node.lineno)

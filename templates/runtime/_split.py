@@ -125,9 +125,9 @@ def _plan(model: nn.Module, where: str) -> list[tuple[nn.Module, type[nn.Module]
         )
     if split_class is None:
         raise TypeError(f"split() cannot split {where}: {_manifest.refusal(entry)}")
-    if _overrides(model, "forward_features", timm_class):
+    if _overrides(model, _manifest.method(), timm_class):
         raise TypeError(
-            f"split() cannot split {where}: {cls.__name__} has its own forward_features in place of "
+            f"split() cannot split {where}: {cls.__name__} has its own {_manifest.method()} in place of "
             f"{timm_class.__name__}'s. Generate a split of your class: timm-split generate --source FILE."
         )
     for name in _new_methods(entry):
