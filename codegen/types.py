@@ -237,6 +237,7 @@ class Split:
         image_batch: Whether the first parameter is known to be an image batch, (B, C, H, W), and nothing else.
         docstring: That of ``forward_features``, without its indentation; empty if it has none.
         masking: What masking needs to know.
+        guards: Statements with which the method answers lists of images, by calls of itself.
     """
 
     boundary: Boundary
@@ -258,6 +259,7 @@ class Split:
     image_batch: bool = False
     docstring: str = ""
     masking: Masking = Masking(None, (), None)
+    guards: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

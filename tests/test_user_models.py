@@ -38,6 +38,7 @@ SPLIT = {
     "late_token.LateTokenViT": ("x = self.pos_drop(x + self.pos_embed.view(1, N, C))", ""),
     "mae.MaeViT": ("x = self.pos_drop(x)", ""),
     "masked.BeitViT": ("x = self.pos_drop(x)", ""),
+    "masked.DinoViT": ("x = self.prepare_tokens_with_masks(x, masks)", ""),
     "masked.IbotViT": ("x = self.prepare_tokens_with_masks(x, masks)", ""),
     "pyramid.ConvPyramid": ("x = self.downsample_layers[i](x)", ""),
     "pyramid.ZippedPyramid": ("x = drop(x)", "H W"),
@@ -56,8 +57,6 @@ INHERITED = {"derived.SmallViT": "timm.models.vision_transformer.VisionTransform
 REFUSED = {
     # What timm's method returns would have to be cut inside: the statement is neither embedding nor stages.
     "derived.NormedViT": ("x = super().forward_features(x, attn_mask)", "`super` sees"),
-    # A list of images has no embedding, it is answered by calls of the whole method.
-    "masked.DinoViT": ("if isinstance(x, list):", "the stem is not a statement of its own"),
     # Which modules run is in the text of their names.
     "pyramid.NamedPyramid": ('patch_embed = getattr(self, f"patch_embed{i + 1}")', ""),
     # The stages of one embedding would see the size of the images that were embedded last.
@@ -744,3 +743,14 @@ def test_a_decorator_that_cannot_be_read_is_trusted_on_request(tmp_path, monkeyp
     trusted = CliRunner().invoke(main, [*arguments, "--trust-decorator", "MODELS.register_module"])
     assert trusted.exit_code == 0
     assert "refused" not in trusted.output
+
+
+def test_a_list_of_crops_is_answered_as_before(splits):
+    torch.manual_seed(0)
+    model = class_of("masked.DinoViT")().eval()
+    twin = splits.split(copy.deepcopy(model))
+    splits.check(twin, torch.randn(IMAGES), masks=MASKS)
+    crops = [torch.randn(IMAGES), torch.randn(IMAGES)]
+    found, expected = (m.forward_features(crops, [MASKS, None]) for m in (twin, model))
+    for one, other in zip(found, expected, strict=True):
+        assert torch.equal(one["x_norm_patchtokens"], other["x_norm_patchtokens"])

@@ -114,6 +114,7 @@ class _Class:
     stages_body: str
     features_signature: str
     features_docstring: str
+    features_guards: str
     stages_call: str
     inherits: bool
     delegates: bool
@@ -239,6 +240,7 @@ def _splitting(outcome: Outcome, split: Split, declared: Collection[str], reache
         stages_body=_block((*first, *split.recomputed, *stages_body)),
         features_signature=f"self, {declarations(split.forward_features)}){arrow}",
         features_docstring=docstrings.literal(docstrings.of_forward_features(split, outcome.name)),
+        features_guards=_block(split.guards),
         stages_call=", ".join(
             [f"self.embed({arguments(split.embed.parameters)})", *later_arguments(split.forward_stages.parameters)]
         ),

@@ -16,6 +16,7 @@ from codegen.source.index import Class, Index, Module
 from codegen.split.boundary import Cut, Refused, find_cut
 from codegen.split.crossing import cross
 from codegen.split.delegate import Delegation, find_delegate_cut, find_delegation, inline, joined
+from codegen.split.guard import without_guard
 from codegen.split.inlining import write_out_helpers
 from codegen.split.masking import find_masking
 from codegen.split.patches import gives_position, split_patches
@@ -181,8 +182,10 @@ def split_class(facts: Facts, cls: Class, method: ast.stmt) -> Split:
     function = check_method(method)
     body = _read_body(cls, function)
     images = body.parameters[0]
-    code = _code_of(facts, body)
-    whole = flow([s.tree for s in code.statements], [body.receiver, *(p.name for p in body.parameters)])
+    guards, rest = without_guard(cls.module, body.statements, images.name)
+    code = _code_of(facts, replace(body, statements=rest))
+    every = [s.tree for s in (*guards, *code.statements)]
+    whole = flow(every, [body.receiver, *(p.name for p in body.parameters)])
     check_scope(cls.module, cls.node, function, whole)
     cut = code.cut(images.name)
     made = [s.tree for s in cut.embed]
@@ -226,6 +229,7 @@ def split_class(facts: Facts, cls: Class, method: ast.stmt) -> Split:
             crossing.fields,
             crossing.embed_parameters[1:],
         ),
+        guards=_texts(guards),
     )
 
 
