@@ -238,6 +238,7 @@ class Split:
         docstring: That of ``forward_features``, without its indentation; empty if it has none.
         masking: What masking needs to know.
         guards: Statements with which the method answers lists of images, by calls of itself.
+        context: What all halves enter, as the method does: ``torch.no_grad()``; empty if there is none.
     """
 
     boundary: Boundary
@@ -260,6 +261,7 @@ class Split:
     docstring: str = ""
     masking: Masking = Masking(None, (), None)
     guards: tuple[str, ...] = ()
+    context: str = ""
 
 
 @dataclass(frozen=True)

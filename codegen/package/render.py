@@ -217,7 +217,7 @@ def _splitting(outcome: Outcome, split: Split, declared: Collection[str], reache
     arrow = f" -> {split.returns}" if split.returns else ""
     halves = None
     made_inside = calls(split, reached)
-    embed_body = (*split.embed.body, f"return {returns}")
+    embed_body = _inside(split.context, (*split.embed.body, f"return {returns}"))
     stages_body = reached.stages(split, whole.name) if reached else split.forward_stages.body
     if isinstance(split.patches, Patches):
         halves = _halve(split, split.patches, declared, reached)
@@ -237,7 +237,7 @@ def _splitting(outcome: Outcome, split: Split, declared: Collection[str], reache
         embed_body=_block((*made_inside["embed"], *embed_body)),
         stages_signature=f"self, {declarations((whole, *split.forward_stages.parameters))}){arrow}",
         stages_docstring=docstrings.literal(docstrings.of_forward_stages(split, whole)),
-        stages_body=_block((*first, *split.recomputed, *stages_body)),
+        stages_body=_block(_inside(split.context, (*first, *split.recomputed, *stages_body))),
         features_signature=f"self, {declarations(split.forward_features)}){arrow}",
         features_docstring=docstrings.literal(docstrings.of_forward_features(split, outcome.name)),
         features_guards=_block(split.guards),
@@ -263,11 +263,15 @@ def _halve(split: Split, patches: Patches, declared: Collection[str], reached: R
         fields=_pairs(patches.fields),
         patches_signature=f"self, {declarations(made.parameters)}){returned_type(patches.record, patches.fields)}",
         patches_docstring=docstrings.literal(docstrings.of_embed_patches(split, patches)),
-        patches_body=_block((*made_inside, *made.body, f"return {_packed(patches.record, patches.fields)}")),
+        patches_body=_block(
+            _inside(split.context, (*made_inside, *made.body, f"return {_packed(patches.record, patches.fields)}"))
+        ),
         positions_signature=f"self, {declarations((whole, *added.parameters))})"
         + returned_type(split.embedding, split.fields),
         positions_docstring=docstrings.literal(docstrings.of_embed_positions(split, patches, whole)),
-        positions_body=_block((*added_inside, *first, *patches.recomputed, *added.body, returned)),
+        positions_body=_block(
+            _inside(split.context, (*added_inside, *first, *patches.recomputed, *added.body, returned))
+        ),
     )
 
 
@@ -279,6 +283,14 @@ def _packed(record: str, fields: Sequence[Field]) -> str:
     """What a method returns: ``EvaEmbedding(x, rot_pos_embed)``, or a field that is alone."""
     names = ", ".join(field.name for field in fields)
     return f"{record}({names})" if record else names
+
+
+def _inside(context: str, statements: Sequence[str]) -> tuple[str, ...]:
+    """Statements inside the context that the method enters, if it does."""
+    if not context:
+        return tuple(statements)
+    body = "\n".join(statement.strip("\n") for statement in statements)
+    return (f"with {context}:\n{textwrap.indent(body, '    ')}",)
 
 
 def _block(statements: Sequence[str]) -> str:

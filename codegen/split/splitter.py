@@ -14,6 +14,7 @@ from codegen.model.shape import token_order
 from codegen.source.imports import Import
 from codegen.source.index import Class, Index, Module
 from codegen.split.boundary import Cut, Refused, find_cut
+from codegen.split.context import without_context
 from codegen.split.crossing import cross
 from codegen.split.delegate import Delegation, find_delegate_cut, find_delegation, inline, joined
 from codegen.split.guard import without_guard
@@ -183,8 +184,12 @@ def split_class(facts: Facts, cls: Class, method: ast.stmt) -> Split:
     body = _read_body(cls, function)
     images = body.parameters[0]
     guards, rest = without_guard(cls.module, body.statements, images.name)
+    context, rest = without_context(cls.module, rest)
     code = _code_of(facts, replace(body, statements=rest))
-    every = [s.tree for s in (*guards, *code.statements)]
+    if context and code.delegation is not None:
+        raise Unsound(function, f"`with {context}` is around the call of an inner model: split that one")
+    around = ast.parse(f"with {context}: pass").body if context else []
+    every = [*around, *(s.tree for s in (*guards, *code.statements))]
     whole = flow(every, [body.receiver, *(p.name for p in body.parameters)])
     check_scope(cls.module, cls.node, function, whole)
     cut = code.cut(images.name)
@@ -230,6 +235,7 @@ def split_class(facts: Facts, cls: Class, method: ast.stmt) -> Split:
             crossing.embed_parameters[1:],
         ),
         guards=_texts(guards),
+        context=context,
     )
 
 
