@@ -97,6 +97,7 @@ class SplitEntry:
         masking: What masking needs to know.
         inherits: Full name of the model class from which it inherits its split, if it does.
         delegate: The inner model whose statements it has, if it has those of one.
+        parents: Full names of the classes whose method is written out where the class calls it by ``super()``.
     """
 
     module: str
@@ -108,6 +109,7 @@ class SplitEntry:
     masking: Masking
     inherits: str | None
     delegate: Delegate | None
+    parents: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -239,6 +239,7 @@ class Split:
         masking: What masking needs to know.
         guards: Statements with which the method answers lists of images, by calls of itself.
         context: What all halves enter, as the method does: ``torch.no_grad()``; empty if there is none.
+        parents: Full names of the classes whose method is written out in place of ``super().forward_features(...)``.
     """
 
     boundary: Boundary
@@ -262,6 +263,7 @@ class Split:
     masking: Masking = Masking(None, (), None)
     guards: tuple[str, ...] = ()
     context: str = ""
+    parents: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

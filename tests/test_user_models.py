@@ -32,6 +32,7 @@ CHECKOUT = Path(codegen.__file__).parents[1]
 SPLIT = {
     "compact.CompactTransformer": ("x = self.dropout(x)", ""),
     "compact.PlainTransformer": ("x = self.tokenizer(x).transpose(1, 2)", ""),
+    "derived.NormedViT": ("x = self._pos_embed(x)", ""),
     "derived.ShiftedViT": ("x = self._pos_embed(x)", ""),
     "dropping.DroppingViT": ("x = x + self.pos_embed", "dropped"),
     "dropping.NamedFeaturesViT": ("x = x + self.pos_embed", ""),
@@ -55,8 +56,6 @@ SPLIT = {
 INHERITED = {"derived.SmallViT": "timm.models.vision_transformer.VisionTransformer"}
 # The statement that stands in the way, and why that is right.
 REFUSED = {
-    # What timm's method returns would have to be cut inside: the statement is neither embedding nor stages.
-    "derived.NormedViT": ("x = super().forward_features(x, attn_mask)", "`super` sees"),
     # Which modules run is in the text of their names.
     "pyramid.NamedPyramid": ('patch_embed = getattr(self, f"patch_embed{i + 1}")', ""),
     # The stages of one embedding would see the size of the images that were embedded last.
@@ -75,6 +74,7 @@ MASKS = torch.tensor([[True, False, False, True], [False, True, False, False]])
 RUNS = [
     ("compact.CompactTransformer", {}, IMAGES, {}),
     ("compact.PlainTransformer", {}, IMAGES, {}),
+    ("derived.NormedViT", {}, IMAGES, {}),
     ("derived.ShiftedViT", {}, IMAGES, {}),
     ("derived.SmallViT", {}, IMAGES, {}),
     ("dropping.DroppingViT", {}, (2, 3, 16, 16), {}),
@@ -198,7 +198,14 @@ def test_a_refusal_names_the_statement_that_stands_in_the_way(package, path):
 
 # those whose patches get position or prefix tokens in statements of their own
 HALVED = {
-    *("CompactTransformerSplit", "SmallViTSplit", "ShiftedViTSplit", "LateTokenViTSplit", "MaeViTSplit"),
+    *(
+        "CompactTransformerSplit",
+        "SmallViTSplit",
+        "NormedViTSplit",
+        "ShiftedViTSplit",
+        "LateTokenViTSplit",
+        "MaeViTSplit",
+    ),
     *(
         "DroppingViTSplit",
         "NamedFeaturesViTSplit",
@@ -314,10 +321,10 @@ def test_a_name_is_no_backbone_where_models_have_none(splits):
 
 
 def test_a_refused_model_is_refused_at_run_time_with_file_line_and_reason(splits):
-    model = class_of("derived.NormedViT")()
-    with pytest.raises(TypeError, match=r"NormedViT has no split: `super` .* \(derived\.py:37\)\.$"):
+    model = class_of("stateful.StateInBody")()
+    with pytest.raises(TypeError, match=r"StateInBody has no split: it reads `self\.H`.* \(stateful\.py:\d+\)\.$"):
         splits.split(model)
-    assert type(model) is class_of("derived.NormedViT")
+    assert type(model) is class_of("stateful.StateInBody")
 
 
 def test_a_model_of_another_source_is_refused(splits):

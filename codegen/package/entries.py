@@ -100,6 +100,7 @@ def _split_entry(outcome: Outcome, by_path: Mapping[str, Outcome], module: str) 
         masking=split.masking,
         inherits=parent,
         delegate=split.delegate,
+        parents=split.parents,
     )
 
 

@@ -172,7 +172,11 @@ def show_class(release: Release, outcomes: Sequence[Outcome], name: str) -> Show
     source = _Source(release, split.boundary.place.file)
     function = source.method(split.boundary.place.line)
     assert function is not None
-    straight = split.delegate is None and any(s.end_lineno == split.boundary.place.line for s in function.body)
+    straight = (
+        split.delegate is None
+        and not split.parents
+        and any(s.end_lineno == split.boundary.place.line for s in function.body)
+    )
     excerpts = [*_delegating(release, shown, source, function), source.cut(function, split)]
     code = {} if straight else _generated(release, shown)
     reads = dict(_reads(function, split))

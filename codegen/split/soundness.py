@@ -24,8 +24,22 @@ _MUTABLE = {
 _TRUSTED = CONSUMERS | {"len", "isinstance", "getattr", "hasattr", "type", "print", "range", "enumerate", "zip"}
 
 
-def check_method(function: ast.stmt) -> ast.FunctionDef:
+def parents_call(node: ast.stmt, method: str) -> ast.Call | None:
+    """The call of a statement that is ``x = super().method(...)`` or returns that."""
+    match node:
+        case ast.Assign(targets=[ast.Name()], value=ast.Call() as call) | ast.Return(value=ast.Call() as call):
+            match call.func:
+                case ast.Attribute(value=ast.Call(func=ast.Name("super"), args=[], keywords=[]), attr=attr):
+                    return call if attr == method else None
+    return None
+
+
+def check_method(function: ast.stmt, parents: str = "") -> ast.FunctionDef:
     """Refuse a method whose statements mean something else in a subclass, or that is not a plain method.
+
+    Args:
+        function: The method.
+        parents: The name of a method that its statements may call of the parent, for it will be written out.
 
     Raises:
         Unsound: With the construct and why.
@@ -38,7 +52,11 @@ def check_method(function: ast.stmt) -> ast.FunctionDef:
     receiver, *_ = [arg.arg for arg in (*function.args.posonlyargs, *function.args.args)] or [""]
     if receiver != "self":
         raise Unsound(function, "its first parameter is not `self`")
+    calls = (parents_call(statement, parents) for statement in function.body) if parents else ()
+    written = {id(call.func.value.func) for call in calls if call is not None}  # type: ignore[attr-defined]
     for node in ast.walk(function):
+        if id(node) in written:
+            continue
         match node:
             case ast.Yield() | ast.YieldFrom() | ast.Await():
                 raise Unsound(node, "it suspends")

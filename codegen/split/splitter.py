@@ -20,11 +20,12 @@ from codegen.split.delegate import Delegation, find_delegate_cut, find_delegatio
 from codegen.split.guard import without_guard
 from codegen.split.inlining import write_out_helpers
 from codegen.split.masking import find_masking
+from codegen.split.parent import WrittenOut, write_out_parents
 from codegen.split.patches import gives_position, split_patches
 from codegen.split.soundness import check_class, check_embed, check_imports, check_method, check_scope, check_stars
 from codegen.split.state import check_state
 from codegen.split.subclassing import check_subclassing
-from codegen.syntax.dataflow import Flow, Unsound, flow, signature_names
+from codegen.syntax.dataflow import BUILTINS, Flow, Unsound, flow, signature_names
 from codegen.syntax.statements import Body, Statement, read_method, source_lines
 from codegen.types import (
     METHOD,
@@ -180,12 +181,13 @@ def split_class(facts: Facts, cls: Class, method: ast.stmt) -> Split:
         Refused: If it has no boundary.
         Unsound: If it cannot be cut there.
     """
-    function = check_method(method)
+    function = check_method(method, facts.index.method)
     body = _read_body(cls, function)
     images = body.parameters[0]
     guards, rest = without_guard(cls.module, body.statements, images.name)
     context, rest = without_context(cls.module, rest)
-    code = _code_of(facts, replace(body, statements=rest))
+    parents = write_out_parents(facts, cls, rest)
+    code = _code_of(facts, replace(body, statements=parents.statements))
     if context and code.delegation is not None:
         raise Unsound(function, f"`with {context}` is around the call of an inner model: split that one")
     around = ast.parse(f"with {context}: pass").body if context else []
@@ -199,7 +201,7 @@ def split_class(facts: Facts, cls: Class, method: ast.stmt) -> Split:
     annotations = _annotations(function)
     kinds = annotate(code.facts, made, annotations, images.name)
     fields = tuple(Field(name, kinds.get(name) or "Any") for name in crossing.fields)
-    imports = _imports(facts, cls, function, code, whole)
+    imports = _imports(facts, cls, function, code, whole, parents)
     check_state(code.facts, crossing, [parameter.name for parameter in body.parameters])
     image_batch = is_image_batch(cls.module.name, images.name, annotations[images.name])
     told = [p for p in body.parameters if p is not images or not image_batch]  # an image batch needs no text
@@ -236,6 +238,7 @@ def split_class(facts: Facts, cls: Class, method: ast.stmt) -> Split:
         ),
         guards=_texts(guards),
         context=context,
+        parents=parents.parents,
     )
 
 
@@ -324,7 +327,9 @@ def _annotations(function: ast.FunctionDef) -> Mapping[str, ast.expr | None]:
     return {arg.arg: arg.annotation for arg in every[1:]}
 
 
-def _imports(facts: Facts, cls: Class, function: ast.FunctionDef, code: _Code, whole: Flow) -> frozenset[Imported]:
+def _imports(
+    facts: Facts, cls: Class, function: ast.FunctionDef, code: _Code, whole: Flow, parents: WrittenOut
+) -> frozenset[Imported]:
     """Where all the names come from that a split class needs.
 
     Raises:
@@ -333,8 +338,10 @@ def _imports(facts: Facts, cls: Class, function: ast.FunctionDef, code: _Code, w
     # the statements of an inner model read the names of its module
     module = code.facts.cls.module if code.delegation is not None else cls.module
     taken = whole.needs - whole.may_bind  # a local that may be unbound where it is read stays a local
+    theirs = _borrowed(facts.index, cls.module, function, parents)
+    taken -= {imported.name for imported in theirs} - cls.module.bindings.keys()
     own = signature_names(function) | (taken & cls.module.bindings.keys())
-    imports = _imported(facts.index, cls.module, own) | _imported(facts.index, module, taken)
+    imports = theirs | _imported(facts.index, cls.module, own) | _imported(facts.index, module, taken)
     if len({imported.name for imported in imports}) < len(imports):
         raise Unsound(function, "a name means one thing in its module and another in that of the inner model")
     given = {"torch": Imported("torch", "torch"), "NamedTuple": Imported("NamedTuple", "typing", "NamedTuple")}
@@ -344,6 +351,27 @@ def _imports(facts: Facts, cls: Class, function: ast.FunctionDef, code: _Code, w
         if any(imported.name == name and imported != origin for imported in imports):
             raise Unsound(function, f"`{name}` is another thing in its module than in the generated one")
     return imports
+
+
+def _borrowed(index: Index, module: Module, function: ast.FunctionDef, parents: WrittenOut) -> frozenset[Imported]:
+    """Where the names come from that the statements of parents take from their modules.
+
+    Raises:
+        Unsound: If one of them means another thing in the module of the child.
+    """
+    found: frozenset[Imported] = frozenset()
+    for home, names in parents.borrowed:
+        if home is module:
+            continue
+        theirs = _imported(index, home, names)
+        hidden = {name for name in names if name in home.bindings} & (BUILTINS - module.bindings.keys())
+        mixed = names & module.bindings.keys()
+        differs = {i.name for i in theirs ^ _imported(index, module, mixed) if i.name in mixed} | hidden
+        differs |= {i.name for i in found - theirs if i.name in names}
+        if differs:
+            raise Unsound(function, f"`{min(differs)}` means one thing in its module and another in that of the parent")
+        found |= theirs
+    return found
 
 
 def _imported(index: Index, module: Module, names: Collection[str]) -> frozenset[Imported]:
