@@ -235,6 +235,9 @@ class _Reading:
     def _defined(self, module: Module, name: str, node: ast.AST) -> Value:
         if not module.is_settled(name) or self._stored_elsewhere(name):
             raise Unproven(module.bindings[name][-1], module, f"`{name}` is bound more than once, or under a condition")
+        handed = next((n for n in module.tree.body if isinstance(n, ast.Expr) and _hands_on(n, name)), None)
+        if handed is not None:
+            raise Unproven(handed, module, f"`{name}` is handed to `{ast.unparse(handed)}`, which may change it")
         match module.bindings[name][0]:
             case ast.FunctionDef() as function:
                 return self._plain_function(module, function, {})
@@ -276,6 +279,9 @@ class _Reading:
                 if not known and self.index.resolve(ancestor.module, ast.unparse(base)) is None:
                     reason = f"`{ast.unparse(base)}`, the base of `{ancestor.name}`, cannot be read"
                     raise Unproven(base, ancestor.module, reason, unread=True)
+            hidden = next(filter(_stores_unseen, walk(ancestor.node)), None)
+            if hidden is not None:
+                raise Unproven(hidden, ancestor.module, f"`{ast.unparse(hidden)}` may replace a method")
             for name in _INTERCEPTING:
                 if name in ancestor.members:
                     raise Unproven(ancestor.members[name], ancestor.module, f"`{name}` may give anything for a name")
@@ -684,6 +690,25 @@ class _Reading:
                     raise Unproven(target, scope.module, reason)
             case _:
                 raise Unproven(target, scope.module, f"`{ast.unparse(target)}` is not followed")
+
+
+def _stores_unseen(node: ast.AST) -> bool:
+    """Whether code stores attributes whose names are not in sight."""
+    match node:
+        case ast.Attribute(attr="__dict__"):
+            return True
+        case ast.Call(func=ast.Name("setattr"), args=[_, ast.Constant(), _]):
+            return False
+        case ast.Call(func=ast.Name("setattr" | "vars")):
+            return True
+    return False
+
+
+def _hands_on(statement: ast.Expr, name: str) -> bool:
+    """Whether a statement calls something with what a name stands for."""
+    calls = (node for node in walk(statement) if isinstance(node, ast.Call))
+    given = (value for call in calls for value in (*call.args, *(keyword.value for keyword in call.keywords)))
+    return any(isinstance(node, ast.Name) and node.id == name for value in given for node in walk(value))
 
 
 def _outside(tree: ast.AST) -> Iterable[str]:

@@ -194,6 +194,9 @@ def test_a_decorator_that_may_do_more_is_none(text, reason):
         (("return deco", "cls = 1\n            return deco"), None),  # another `cls` than that of the function inside
         (("dict()", "open(name)"), "not known to be a plain dictionary"),
         (("= name, {}", "= name, {}\n            self.register = repr"), "replaces the method"),
+        (("= name, {}", "= name, {}\n            self.__dict__.update(register=repr)"), "may replace a method"),
+        (("= name, {}", "= name, {}\n            setattr(self, name, repr)"), "may replace a method"),
+        (("= name, {}", "= name, {}\n            vars(self)['register'] = repr"), "may replace a method"),
         (("class Registry:", "class Registry(Unheard):"), "`Unheard`, the base of `Registry`, cannot be read"),
         (("class Registry:", "class Registry(metaclass=Unheard):"), "`Registry` is no plain class"),
         (("def __repr__", "def __getattribute__"), "`__getattribute__` may give anything"),
@@ -212,6 +215,12 @@ def test_the_class_of_a_registry_is_read_to_its_end(change, reason):
 def test_a_registry_that_another_file_changes_is_unknown(line):
     text = PLAIN_REGISTRY + "\n    MODELS = Registry('models')"
     assert found("MODELS.register()", f"import r\nfrom r import MODELS\n{line}", r=text) is not None
+
+
+def test_a_registry_that_is_handed_on_is_unknown():
+    text = PLAIN_REGISTRY + "\n    MODELS = Registry('models')\n    open(MODELS)"
+    unproven = found("MODELS.register()", "from r import MODELS", r=text)
+    assert "`MODELS` is handed to `open(MODELS)`" in unproven.reason
 
 
 def test_the_line_in_the_way_is_named_with_its_file():
