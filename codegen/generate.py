@@ -60,7 +60,7 @@ def analyse(release: Release) -> tuple[Outcome, ...]:
         index.memory.clear()  # what it holds refers to the index: a cycle, which would keep all trees alive
     if release.user_files and not outcomes:
         raise UsageError(
-            f"--source {release.origin} holds no class that has a forward_features, of its own or from a class that "
+            f"--source {release.origin} holds no class that has a {release.method}, of its own or from a class that "
             "can be read: name the file that defines it"
         )
     return outcomes
@@ -80,4 +80,6 @@ def generate(release: Release) -> RenderedPackage:
 def _generate(release: Release) -> RenderedPackage:
     outcomes = analyse(release)
     user_source = os.path.basename(os.path.abspath(release.origin)) if release.user_files else ""
-    return RenderedPackage(release.version, outcomes, render(release.version, outcomes, user_source=user_source))
+    return RenderedPackage(
+        release.version, outcomes, render(release.version, outcomes, user_source=user_source, method=release.method)
+    )

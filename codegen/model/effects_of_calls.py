@@ -252,7 +252,7 @@ class CallEffects(ABC):
                     constructor[0].module, constructor[1], cls, FRESH, self._by_name(constructor[1], call, 1), [given]
                 )
             return replace(given.boxed, kinds=frozenset({cls}))
-        if name in self.module.bindings:
+        if name in self.module.bindings or "*" in self.module.bindings:
             return self.library(self.path_of(call.func), call, given)
         return self.builtin(name, call, given)
 

@@ -18,7 +18,7 @@ from codegen.model.calls import DEPTH, Calls, Modules, annotated_as
 from codegen.model.construction import Options
 from codegen.model.domain import Code, Domain, Result, Session, Value
 from codegen.model.facts import Facts
-from codegen.source.index import METHOD, Module
+from codegen.source.index import Module
 from codegen.syntax.bindings import bound_names
 from codegen.syntax.dataflow import dotted, is_transparent
 from codegen.syntax.walking import walk
@@ -54,7 +54,7 @@ def interpret(
         return scope.names, options.asked
 
     code = Code.of(statements)
-    method = facts.method(METHOD)
+    method = facts.method(facts.index.method)
     parameters = Code.of([], method[1].args).parameters[1:] if method is not None else ()
     names = dict.fromkeys(parameters, domain.unknown) | dict(names)
     # what these statements asked before, for another domain, they ask again

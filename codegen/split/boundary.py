@@ -16,12 +16,11 @@ from dataclasses import dataclass, replace
 from codegen.model.facts import UNKNOWN, Facts, Role
 from codegen.model.invariant import depends_on_self_alone, is_invariant
 from codegen.model.steps import Step, holds_position, quoted, through_views, walk_steps
-from codegen.source.index import METHOD
 from codegen.split.crossing import sink
 from codegen.syntax.dataflow import dotted, flow, returns
 from codegen.syntax.statements import Statement, arms, conditional, count_rounds, guard_loop_head, loop_body, substitute
 from codegen.syntax.walking import walk
-from codegen.types import Boundary, Place
+from codegen.types import METHOD, Boundary, Place
 
 
 class Refused(Exception):
@@ -254,6 +253,8 @@ def _compound(facts: Facts, statements: tuple[Statement, ...], number: int, step
 
 def _way_out(facts: Facts, attributes: Iterable[str]) -> str:
     """What to do about a statement that runs a whole inner model: that one may be cut where this one is not."""
+    if facts.index.method != METHOD:
+        return ""  # every module has a `forward`
     for attribute in sorted(attributes):
         for cls in facts.classes(attribute):
             if any(METHOD in ancestor.members for ancestor in facts.index.lineage(cls)):

@@ -236,6 +236,16 @@ def loop_body(statement: Statement) -> tuple[Statement, ...]:
     return _block(module, cst.ensure_type(module.body[0], cst.For).body, tree.body, statement)
 
 
+def context_body(statement: Statement) -> tuple[str, tuple[Statement, ...]]:
+    """What a ``with`` enters, as text, and the statements in its body."""
+    tree = statement.tree
+    assert isinstance(tree, ast.With)
+    module = cst.parse_module(statement.text + "\n")
+    node = cst.ensure_type(module.body[0], cst.With)
+    entered = ", ".join(module.code_for_node(item.with_changes(comma=cst.MaybeSentinel.DEFAULT)) for item in node.items)
+    return entered, _block(module, node.body, tree.body, statement)
+
+
 def guard_loop_head(statement: Statement, length: int, test: str) -> Statement:
     """Put the first statements of a loop's body under a condition."""
     module = cst.parse_module(statement.text + "\n")
