@@ -114,7 +114,7 @@ def test_the_files_of_a_package_are_listed_in_its_manifest():
         "_masks.py",
         "_names.py",
     }
-    runtime |= {"_split.py", "_tokens.py"}
+    runtime |= {"_blocks.py", "_final_norm.py", "_split.py", "_tokens.py", "_training.py"}
     assert set(package.files) == {"__init__.py", "manifest.json", "py.typed", "tiny.py", "masking.py", *runtime}
     assert f'"files": {list(package.files)!r}'.replace("'", '"').replace(" ", "") in package.files[
         "manifest.json"
