@@ -14,6 +14,7 @@ from torch import nn
 
 from . import _manifest
 from ._drop import keep
+from ._sees import mixes_batch, sees
 from ._tokens import Stream, TokenLayout, fields_of, has_fields
 
 _BATCH = 2  # of the images that embed is tried on
@@ -52,6 +53,17 @@ def patch_layout(model: nn.Module, image_size: tuple[int, int] | None = None) ->
     return _look(model, embed_patches, None, image_size)
 
 
+def grid_of_images(
+    model: nn.Module, embed: Callable[[torch.Tensor], Any], layout: TokenLayout, images: torch.Tensor
+) -> tuple[int, int]:
+    """The grid of images, (B, C, H, W), before they are embedded: tried if a part of a patch lies at their edge."""
+    size, (stream, *_) = (images.shape[2], images.shape[3]), layout.streams
+    if stream.is_even(size):
+        return layout.grid(size)
+    with _quietly(model):
+        return layout.grid_of(embed(images.new_zeros((1, *images.shape[1:]))), size)
+
+
 def why_no_patches(model: nn.Module) -> str:
     """Why a model has no ``embed_patches``."""
     absent: str | None = _split_of(model).get("patches", {}).get("absent")
@@ -80,6 +92,9 @@ def _look(
         layout = TokenLayout(
             streams, listed, batched, content, attention_masks=tuple(declared.get("attention_masks", ()))
         )
+        images = _black(model, size, _BATCH)
+        layout = _with_sight(embed, layout, images)
+        layout = replace(layout, batch_norm=mixes_batch(model, lambda: embed(images)))
         unit_mask = declared.get("unit_mask")
         unit = _side_of_units(model, streams[0], unit_mask) if unit_mask else 0
         if unit:
@@ -88,6 +103,19 @@ def _look(
             why = _why_whole_grid(stages, layout, embedding, declared.get("features"))
             layout = replace(layout, whole_grid=why)
         return layout
+
+
+def _with_sight(embed: Callable[[torch.Tensor], Any], layout: TokenLayout, images: torch.Tensor) -> TokenLayout:
+    """A layout that knows how far a token sees, and so how large patches are that images are no multiple of."""
+    (stream, *others), (height, width) = layout.streams, images.shape[-2:]
+    rows, columns = stream.grid
+    strides = {(height // rows, width // columns), (-(-height // rows), -(-width // columns))}
+    for stride in sorted(strides):
+        tried = replace(layout, streams=(replace(stream, stride=stride), *others))
+        distance = sees(embed, tried, images)
+        if distance == 0 or len(strides) == 1:
+            return replace(tried, sees=distance)
+    return replace(layout, sees=sees(embed, layout, images))
 
 
 def _split_of(model: nn.Module) -> Mapping[str, Any]:
@@ -125,10 +153,8 @@ def _try(
     model: nn.Module, embed: Callable[[torch.Tensor], Any], image_size: tuple[int, int] | None, batch: int = _BATCH
 ) -> tuple[Any, list[tuple[int, ...]], tuple[int, int]]:
     """Run ``embed`` on black images: what it returns, the shapes of its feature maps, and the size of the images."""
-    channels, native = _images(model)
-    height, width = image_size or native
-    like = next(p for p in model.parameters() if p.is_floating_point())
-    images = torch.zeros((batch, channels, height, width), dtype=like.dtype, device=like.device)
+    height, width = image_size or _images(model)[1]
+    images = _black(model, (height, width), batch)
     maps: list[tuple[int, ...]] = []
     convolutions = [m for m in model.modules() if isinstance(m, (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d))]
     hooks = [m.register_forward_hook(lambda _m, _in, out: maps.append(tuple(out.shape[1:]))) for m in convolutions]
@@ -142,6 +168,12 @@ def _try(
     finally:
         for hook in hooks:
             hook.remove()
+
+
+def _black(model: nn.Module, size: tuple[int, int], batch: int) -> torch.Tensor:
+    """Black images of a height and width, as a model takes them."""
+    like = next(p for p in model.parameters() if p.is_floating_point())
+    return torch.zeros((batch, _images(model)[0], *size), dtype=like.dtype, device=like.device)
 
 
 def _images(model: nn.Module) -> tuple[int, tuple[int, int]]:

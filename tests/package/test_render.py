@@ -109,12 +109,13 @@ def test_the_files_of_a_package_are_listed_in_its_manifest():
         "_observe.py",
         "_drop.py",
         "_factory.py",
+        "_hide.py",
         "_layout.py",
         "_manifest.py",
         "_masks.py",
         "_names.py",
     }
-    runtime |= {"_split.py", "_tokens.py"}
+    runtime |= {"_sees.py", "_split.py", "_tokens.py"}
     assert set(package.files) == {"__init__.py", "manifest.json", "py.typed", "tiny.py", "masking.py", *runtime}
     assert f'"files": {list(package.files)!r}'.replace("'", '"').replace(" ", "") in package.files[
         "manifest.json"
