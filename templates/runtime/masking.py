@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from . import _manifest
-from ._drop import Dropped, keep, visible_first
+from ._drop import Dropped, check_drops_none, keep, visible_first
 from ._hide import Fill, hide
 from ._layout import grid_of_images, patch_layout, token_layout, why_no_patches
 from ._masks import TargetMasks, block_mask, complementary_masks, masked_count, random_mask, target_masks
@@ -282,10 +282,12 @@ class MaskedImageModel(nn.Module):
 
         Raises:
             TypeError: The mask is not boolean.
-            ValueError: The images or the mask are of a shape that does not fit.
+            ValueError: The images or the mask are of a shape that does not fit; or the model drops patches itself.
         """
         if images.ndim != 4:
             raise ValueError(f"images are (B, C, H, W), not of shape {tuple(images.shape)}")
+        if self.training:
+            check_drops_none(self.backbone)
         embedding, mask, restore = (
             self._drop(images, mask, count, generator)
             if self.strategy == "drop"

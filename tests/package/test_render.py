@@ -111,6 +111,7 @@ def test_the_files_of_a_package_are_listed_in_its_manifest():
         "_factory.py",
         "_hide.py",
         "_layout.py",
+        "_locate.py",
         "_manifest.py",
         "_masks.py",
         "_names.py",
