@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import click
 
 from codegen.errors import TimmSplitError, UsageError
 from codegen.manifest import GENERATOR
-from codegen.types import Inherited, Outcome, Refusal, Release
+from codegen.types import METHOD, Inherited, Outcome, Refusal, Release
 
 
 class _Group(click.Group):
@@ -37,6 +38,34 @@ def _once(ctx: click.Context, option: click.Parameter, values: tuple[Path, ...])
     if len(values) > 1:
         raise UsageError("--source is given more than once: name one directory that holds all of them")
     return values[0] if values else None
+
+
+_trusting = click.option(
+    "--trust-decorator",
+    "trusted",
+    multiple=True,
+    metavar="NAME",
+    help="Take this decorator of classes, which cannot be read, for one that returns the class as it is: "
+    "MODELS.register_module, as it is written. Can be given several times.",
+)
+
+
+def _named(ctx: click.Context, option: click.Parameter, method: str) -> str:
+    """A name that a method may have which is split."""
+    if not method.isidentifier() or method.startswith("__") or method in _GENERATED:
+        raise UsageError(f"--method {method}: name a method of your models, such as forward or encode")
+    return method
+
+
+_GENERATED = ("embed", "forward_stages", "embed_patches", "embed_positions")
+_method = click.option(
+    "--method",
+    default=METHOD,
+    show_default=True,
+    callback=_named,
+    metavar="NAME",
+    help="Split this method of your own models instead, such as forward or encode.",
+)
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -88,7 +117,17 @@ def main() -> None:
     is_flag=True,
     help="Write nothing; exit with 1 and a short diff if DIR is not what would be generated now.",
 )
-def generate(timm_version: str | None, source: Path | None, output: Path | None, force: bool, check: bool) -> None:
+@_trusting
+@_method
+def generate(
+    timm_version: str | None,
+    source: Path | None,
+    output: Path | None,
+    force: bool,
+    check: bool,
+    trusted: tuple[str, ...],
+    method: str,
+) -> None:
     """Write the package of split classes for a timm release, or for your own models.
 
     The source is read, never imported. Each class whose forward_features can be cut where its embedding ends gets a
@@ -106,9 +145,8 @@ def generate(timm_version: str | None, source: Path | None, output: Path | None,
     from codegen.generate import generate as generate_package
     from codegen.package.naming import check_package_name
     from codegen.package.writer import write_package
-    from codegen.source.release import find_release
 
-    release = find_release(timm_version, source, announce=lambda message: click.echo(message, err=True))
+    release = _found(timm_version, source, trusted, method)
     if release.user_files and output is None:
         raise UsageError("user models need a package of their own: name its directory with --output")
     output = output or Path("generated")
@@ -208,6 +246,8 @@ def _report_user_models(outcomes: Sequence[Outcome]) -> None:
     help="Where to read the release to prove, as for generate; or your own models: those that can be built without "
     "arguments are built, split and checked.",
 )
+@_trusting
+@_method
 def verify(
     patterns: tuple[str, ...],
     jobs: int | None,
@@ -217,6 +257,8 @@ def verify(
     json: Path | None,
     timm_version: str | None,
     source: Path | None,
+    trusted: tuple[str, ...],
+    method: str,
 ) -> None:
     """Prove that split models compute what timm's do, op for op.
 
@@ -230,9 +272,8 @@ def verify(
             raise UsageError("--package is a package for the installed timm: give it, or --timm-version, not both")
         from codegen.proof.other_release import verify_release
         from codegen.proof.user_models import verify_user_models
-        from codegen.source.release import find_release
 
-        release = find_release(timm_version, source, announce=lambda message: click.echo(message, err=True))
+        release = _found(timm_version, source, trusted, method)
         if release.user_files:
             sys.exit(verify_user_models(release, patterns, json))
         options = [*(["--numeric"] if numeric else []), *(["--each-class"] if each_class else [])]
@@ -259,14 +300,29 @@ def _release_options(command: Callable[..., None]) -> Callable[..., None]:
         metavar="VERSION",
         help="The release, as for generate. Default: what --source holds, else the installed timm.",
     )
-    return version(source(command))
+    return version(source(_trusting(_method(command))))
 
 
-def _analysed(timm_version: str | None, source: Path | None) -> tuple[Release, Sequence[Outcome]]:
-    from codegen.generate import analyse
+def _found(timm_version: str | None, source: Path | None, trusted: Sequence[str] = (), method: str = METHOD) -> Release:
+    """The source that the options name, with what the user says of it.
+
+    Raises:
+        UsageError: It is no source of user models, and another method is to be split.
+    """
     from codegen.source.release import find_release
 
     release = find_release(timm_version, source, announce=lambda message: click.echo(message, err=True))
+    if method != METHOD and not release.user_files:
+        raise UsageError("--method is for your own models: name them with --source")
+    return replace(release, trusted=frozenset(trusted), method=method)
+
+
+def _analysed(
+    timm_version: str | None, source: Path | None, trusted: Sequence[str] = (), method: str = METHOD
+) -> tuple[Release, Sequence[Outcome]]:
+    from codegen.generate import analyse
+
+    release = _found(timm_version, source, trusted, method)
     return release, analyse(release)
 
 
@@ -274,7 +330,14 @@ def _analysed(timm_version: str | None, source: Path | None) -> tuple[Release, S
 @click.argument("patterns", nargs=-1, metavar="[PATTERN]...")
 @_release_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: docs/manifest.md says what is in it.")
-def list_(patterns: tuple[str, ...], timm_version: str | None, source: Path | None, as_json: bool) -> None:
+def list_(
+    patterns: tuple[str, ...],
+    timm_version: str | None,
+    source: Path | None,
+    trusted: tuple[str, ...],
+    method: str,
+    as_json: bool,
+) -> None:
     """List the model classes of a release.
 
     For each: its module, its name, under how many names timm registers it, file and line after which the embedding is
@@ -284,7 +347,7 @@ def list_(patterns: tuple[str, ...], timm_version: str | None, source: Path | No
     """
     from codegen.reports.listing import list_classes, print_listing, to_json
 
-    listing = list_classes(*_analysed(timm_version, source), patterns)
+    listing = list_classes(*_analysed(timm_version, source, trusted, method), patterns)
     if as_json:
         click.echo(to_json(listing))
     else:
@@ -297,7 +360,14 @@ def list_(patterns: tuple[str, ...], timm_version: str | None, source: Path | No
 @click.argument("name", metavar="CLASS")
 @_release_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: docs/manifest.md says what is in it.")
-def show(name: str, timm_version: str | None, source: Path | None, as_json: bool) -> None:
+def show(
+    name: str,
+    timm_version: str | None,
+    source: Path | None,
+    trusted: tuple[str, ...],
+    method: str,
+    as_json: bool,
+) -> None:
     """Show where a class is split, and why.
 
     Prints timm's source of forward_features with the boundary in it, the rules that put it there, and how each name
@@ -308,7 +378,7 @@ def show(name: str, timm_version: str | None, source: Path | None, as_json: bool
     """
     from codegen.reports.showing import print_showing, show_class, to_json
 
-    showing = show_class(*_analysed(timm_version, source), name)
+    showing = show_class(*_analysed(timm_version, source, trusted, method), name)
     if as_json:
         click.echo(to_json(showing))
     else:

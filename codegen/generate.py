@@ -12,6 +12,7 @@ from codegen.errors import UsageError
 from codegen.package.render import render
 from codegen.source.index import parse_models
 from codegen.source.registry import registered_models
+from codegen.split.ahead import split_ahead
 from codegen.split.splitter import split_release
 from codegen.types import Outcome, Release
 
@@ -53,12 +54,13 @@ def analyse(release: Release) -> tuple[Outcome, ...]:
     with _no_garbage():
         index = parse_models(release)
         named = release.user_files or release.files
-        models = registered_models(module for module in index.parsed() if module.path in named)
-        outcomes = tuple(split_release(index, models))
+        with split_ahead(index) as ahead:
+            models = registered_models(module for module in index.parsed() if module.path in named)
+            outcomes = tuple(split_release(index, models, ahead))
         index.memory.clear()  # what it holds refers to the index: a cycle, which would keep all trees alive
     if release.user_files and not outcomes:
         raise UsageError(
-            f"--source {release.origin} holds no class that has a forward_features, of its own or from a class that "
+            f"--source {release.origin} holds no class that has a {release.method}, of its own or from a class that "
             "can be read: name the file that defines it"
         )
     return outcomes
@@ -78,4 +80,6 @@ def generate(release: Release) -> RenderedPackage:
 def _generate(release: Release) -> RenderedPackage:
     outcomes = analyse(release)
     user_source = os.path.basename(os.path.abspath(release.origin)) if release.user_files else ""
-    return RenderedPackage(release.version, outcomes, render(release.version, outcomes, user_source=user_source))
+    return RenderedPackage(
+        release.version, outcomes, render(release.version, outcomes, user_source=user_source, method=release.method)
+    )

@@ -18,7 +18,7 @@ from types import NoneType, UnionType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from codegen.errors import UsageError
-from codegen.types import Delegate, Field, Masking
+from codegen.types import METHOD, Delegate, Field, Masking
 
 GENERATOR = "timm-split"
 """The name of the distribution, and the mark by which a manifest is known as written by it."""
@@ -97,6 +97,7 @@ class SplitEntry:
         masking: What masking needs to know.
         inherits: Full name of the model class from which it inherits its split, if it does.
         delegate: The inner model whose statements it has, if it has those of one.
+        parents: Full names of the classes whose method is written out where the class calls it by ``super()``.
     """
 
     module: str
@@ -108,6 +109,7 @@ class SplitEntry:
     masking: Masking
     inherits: str | None
     delegate: Delegate | None
+    parents: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -169,11 +171,13 @@ class Manifest(Header):
         digests: SHA-256 of each file but the manifest as it was generated, by its path: :func:`digest_of`.
         user_source: Name of the file or directory of user models that the package is for; ``None`` for timm's.
         classes: The entry of each model class by the full name of the class.
+        method: The method of the classes that is split.
     """
 
     digests: Mapping[str, str]
     user_source: str | None
     classes: Mapping[str, ClassEntry]
+    method: str = METHOD
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+METHOD = "forward_features"
+"""The method that is split unless another is named."""
+
 
 @dataclass(frozen=True)
 class Release:
@@ -22,12 +25,17 @@ class Release:
         origin: Where it was read, for people: a directory or an archive.
         files: Text of each Python file by its path from the import root, ``timm/models/eva.py``, in sorted order.
         user_files: Those of the files whose classes are user models, to be split; empty for a release of timm.
+        trusted: Decorators, as they are written (``MODELS.register_module``), of which the user says that they return
+            the class as it is.
+        method: The method that is split: ``forward_features``, unless the user names another for user models.
     """
 
     version: str
     origin: str
     files: Mapping[str, str]
     user_files: tuple[str, ...] = ()
+    trusted: frozenset[str] = frozenset()
+    method: str = METHOD
 
 
 @dataclass(frozen=True)
@@ -220,6 +228,8 @@ class Split:
         fields: What crosses. One field: ``embed`` returns it bare. More: a ``NamedTuple`` of them.
         embedding: Name of that ``NamedTuple``, empty where ``embed`` returns the tokens alone.
         recomputed: Statements that ``forward_stages`` starts with, for names that are recomputed and do not cross.
+        early: Questions about the model by which ``embed`` returns before the boundary. The stages ask them first, and
+            then return what they are given.
         imports: Names that the bodies and annotations read from the module.
         postponed: Whether the module postpones the evaluation of annotations.
         delegate: The inner model whose statements these are, if any.
@@ -229,6 +239,9 @@ class Split:
         image_batch: Whether the first parameter is known to be an image batch, (B, C, H, W), and nothing else.
         docstring: That of ``forward_features``, without its indentation; empty if it has none.
         masking: What masking needs to know.
+        guards: Statements with which the method answers lists of images, by calls of itself.
+        context: What all halves enter, as the method does: ``torch.no_grad()``; empty if there is none.
+        parents: Full names of the classes whose method is written out in place of ``super().forward_features(...)``.
     """
 
     boundary: Boundary
@@ -242,6 +255,7 @@ class Split:
     embedding: str
     recomputed: tuple[str, ...]
     imports: tuple[Imported, ...]
+    early: tuple[str, ...] = ()
     postponed: bool = False
     delegate: Delegate | None = None
     passages: tuple[Passage, ...] = ()
@@ -250,6 +264,9 @@ class Split:
     image_batch: bool = False
     docstring: str = ""
     masking: Masking = Masking(None, (), None)
+    guards: tuple[str, ...] = ()
+    context: str = ""
+    parents: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

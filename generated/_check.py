@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
+from . import _manifest
 from ._observe import Observation, differences, observe, preserved_randomness, seed
 
 _SHOWN = 20
@@ -42,6 +43,7 @@ def check(model: nn.Module, images: Any, **kwargs: Any) -> None:
     ``forward_features(images)`` and, where they exist, ``embed_patches`` and ``embed_positions`` are compared with
     ``forward_features`` of the class that was split, bit for bit: the features, the gradients of images and parameters,
     the state of the random number generators, and afterwards the mode and every attribute of every module.
+    Where the package was generated with ``--method``, that method takes the place of ``forward_features``.
     Then, of the embedding:
 
     - Others made meanwhile, of other images, batch sizes and sizes of images, leave the features as they are.
@@ -70,18 +72,20 @@ def check(model: nn.Module, images: Any, **kwargs: Any) -> None:
 
 
 def _original_class(cls: type) -> type | None:
-    """The class that was split: the nearest one that has a ``forward_features`` and not the halves."""
+    """The class that was split: the nearest one that has the method and not the halves."""
     if not all(callable(getattr(cls, name, None)) for name in ("embed", "forward_stages")):
         return None
-    return next((c for c in cls.__mro__ if hasattr(c, "forward_features") and not hasattr(c, "forward_stages")), None)
+    method = _manifest.method()
+    return next((c for c in cls.__mro__ if hasattr(c, method) and not hasattr(c, "forward_stages")), None)
 
 
 def _restore(model: nn.Module) -> nn.Module:
-    """Give a model, and each split model inside it, back the ``forward_features`` of the class that was split."""
+    """Give a model, and each split model inside it, back the method of the class that was split."""
+    method = _manifest.method()
     for module in model.modules():
         original = _original_class(type(module))
         if original is not None:
-            own = {"forward_features": vars(module).get("forward_features", original.forward_features)}  # type: ignore[attr-defined]
+            own = {method: vars(module).get(method, getattr(original, method))}
             module.__class__ = type(type(module).__name__, (type(module),), own)
     return model
 
@@ -140,7 +144,7 @@ class _Bench:
     # Ways to run
 
     def _features(self, model: Any, images: Any) -> Any:
-        return model.forward_features(images, **self._keywords)
+        return getattr(model, _manifest.method())(images, **self._keywords)
 
     def _embed(self, model: Any, images: Any) -> Any:
         return model.embed(images, **self._for_embed)
@@ -164,7 +168,7 @@ class _Bench:
         unsteady = {name for name, _ in differences(expected, again)}
         if any(name.startswith("feature") for name in unsteady):
             raise ValueError(f"{_name_of_original(self._model)} gives other features each time, from the same seed")
-        ways: dict[str, Run] = {"forward_stages(embed(...))": self._halves, "forward_features": self._features}
+        ways: dict[str, Run] = {"forward_stages(embed(...))": self._halves, _manifest.method(): self._features}
         if all(hasattr(type(self._model), name) for name in ("embed_patches", "embed_positions")):
             ways["embed_positions(embed_patches(...))"] = self._three
         for way, run in ways.items():

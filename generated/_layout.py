@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import torch
 from torch import nn
+from torch.utils import _pytree as pytree
 
 from . import _manifest
 from ._drop import keep
@@ -82,7 +83,7 @@ def _look(
         embedding, maps, size = _try(model, embed, image_size)
         first = embedding[0] if has_fields(embedding) else embedding
         listed = isinstance(first, (list, tuple))
-        images = _black(model, size, _BATCH)
+        images = black_images(model, size, _BATCH)
 
         def pick(images: torch.Tensor, number: int) -> Any:
             embedding = embed(images)
@@ -95,14 +96,21 @@ def _look(
         )
         others = {name: value for name, value in fields_of(embedding).items() if isinstance(value, torch.Tensor)}
         batched: dict[tuple[str, int], bool] = {}
-        if others:  # what grows with the batch has it
+        numbers: dict[str, bool] = {}
+        if fields_of(embedding):  # what grows with the batch has it
             single = fields_of(_try(model, embed, size, batch=1)[0])
+            numbers = _numbers_of_the_batch(single, fields_of(embedding))
             batched = {(name, x.ndim): x.shape != single[name].shape for name, x in others.items()}
         count = streams[0].count(first[0] if listed else first)
         content = tuple(n for n, x in others.items() if batched[n, x.ndim] and len(x) == _BATCH * count)
         declared = _split_of(model).get("masking", {})
         layout = TokenLayout(
-            streams, listed, batched, content, attention_masks=tuple(declared.get("attention_masks", ()))
+            streams,
+            listed,
+            batched,
+            content,
+            attention_masks=tuple(declared.get("attention_masks", ())),
+            numbers=numbers,
         )
         layout = _with_sight(embed, layout, images)
         layout = replace(layout, batch_norm=mixes_batch(model, lambda: embed(images)))
@@ -127,6 +135,17 @@ def _with_sight(embed: Callable[[torch.Tensor], Any], layout: TokenLayout, image
         if distance == 0 or len(strides) == 1:
             return replace(tried, sees=distance)
     return replace(layout, sees=sees(embed, layout, images))
+
+
+def _numbers_of_the_batch(one: Mapping[str, Any], two: Mapping[str, Any]) -> dict[str, bool]:
+    """The fields in which a number changes from one image to two, and whether it is one that doubles."""
+    changed = {}
+    for name, value in two.items():
+        pairs = zip(pytree.tree_leaves(one[name]), pytree.tree_leaves(value), strict=False)
+        numbers = [(a, b) for a, b in pairs if isinstance(b, (int, float)) and not isinstance(b, bool)]
+        if any(a != b for a, b in numbers):
+            changed[name] = isinstance(value, (int, float)) and value == _BATCH * one[name]
+    return changed
 
 
 def _split_of(model: nn.Module) -> Mapping[str, Any]:
@@ -164,36 +183,43 @@ def _try(
     model: nn.Module, embed: Callable[[torch.Tensor], Any], image_size: tuple[int, int] | None, batch: int = _BATCH
 ) -> tuple[Any, list[tuple[int, ...]], tuple[int, int]]:
     """Run ``embed`` on black images: what it returns, the shapes of its feature maps, and the size of the images."""
-    height, width = image_size or _images(model)[1]
-    images = _black(model, (height, width), batch)
     maps: list[tuple[int, ...]] = []
     convolutions = [m for m in model.modules() if isinstance(m, (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d))]
     hooks = [m.register_forward_hook(lambda _m, _in, out: maps.append(tuple(out.shape[1:]))) for m in convolutions]
+    images = black_images(model, image_size, batch)
+    height, width = images.shape[2], images.shape[3]
     try:
         return embed(images), maps, (height, width)
-    except (AssertionError, RuntimeError) as error:
+    except AssertionError as error:
         raise ValueError(
             f"{type(model).__name__} takes no images of {height} x {width}: name a size that it takes "
             f"with image_size=(height, width) ({error})"
+        ) from error
+    except RuntimeError as error:
+        raise ValueError(
+            f"{type(model).__name__} fails on images of shape {tuple(images.shape)}: {error} "
+            "(if it takes none of that size, name another with image_size=(height, width))"
         ) from error
     finally:
         for hook in hooks:
             hook.remove()
 
 
-def _black(model: nn.Module, size: tuple[int, int], batch: int) -> torch.Tensor:
-    """Black images of a height and width, as a model takes them."""
+def black_images(model: nn.Module, image_size: tuple[int, int] | None = None, batch: int = 1) -> torch.Tensor:
+    """Images to try a model on, (B, C, H, W), on its device; of the size that it was made for by default."""
+    channels, native = _images(model)
     like = next(p for p in model.parameters() if p.is_floating_point())
-    return torch.zeros((batch, _images(model)[0], *size), dtype=like.dtype, device=like.device)
+    return torch.zeros((batch, channels, *(image_size or native)), dtype=like.dtype, device=like.device)
 
 
 def _images(model: nn.Module) -> tuple[int, tuple[int, int]]:
-    """Channels, height and width of the images that a model was made for."""
+    """Channels, height and width of the images that a model takes."""
     config = getattr(model, "pretrained_cfg", None) or getattr(model, "default_cfg", None) or {}
     channels, *size = config.get("input_size") or (3, 224, 224)
-    named = [n for module in model.modules() if isinstance(n := getattr(module, "in_chans", None), int)]
-    named += [module.in_channels for module in model.modules() if isinstance(module, nn.Conv2d)]
-    channels = (*named, channels)[0]
+    # What the first convolution takes counts: it may have been replaced, and the model claims what it was made for
+    taken = [module.in_channels for module in model.modules() if isinstance(module, nn.Conv2d)]
+    taken += [n for module in model.modules() if isinstance(n := getattr(module, "in_chans", None), int)]
+    channels = (*taken, channels)[0]
     for module in model.modules():
         made_for = getattr(module, "img_size", None)
         if made_for is not None:

@@ -42,6 +42,12 @@ def user_source() -> str | None:
     return source
 
 
+def method() -> str:
+    """The method of the models that is split."""
+    name: str = _read().get("method", "forward_features")
+    return name
+
+
 def kind() -> str:
     """What ``split`` takes, for messages."""
     return "timm model" if user_source() is None else f"model of {user_source()}"
@@ -55,7 +61,8 @@ def version_mismatch(generated_from: str, installed: str) -> str:
             f'or install the release for your timm: pip install "timm-split=={installed}.*"'
         )
     else:
-        command = f"timm-split generate --source {user_source()} --output {__package__}"
+        named = "" if method() == "forward_features" else f" --method {method()}"
+        command = f"timm-split generate --source {user_source()} --output {__package__}{named}"
     return (
         f"{__package__} was generated from timm {generated_from}, and timm {installed} is installed. "
         f"Generate it again: {command}"

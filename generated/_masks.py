@@ -1,37 +1,43 @@
-"""Masks over a grid of patches: random, in blocks, several for an image.
+"""Masks over a grid of patches: at random, one in each cell, in the middle; and the numbers that samplers share.
 
 Every mask is boolean, ``(B, N)`` over the ``N = H * W`` patches in row-major order, and **True where a patch is
-masked**. Each row masks exactly as many patches as the others, so that rows can be stacked when patches are dropped.
+masked**. Each row masks exactly as many patches as its ratio says, so that rows of one ratio can be stacked when
+patches are dropped.
 """
 
 from __future__ import annotations
-
-import math
-from typing import NamedTuple
 
 import torch
 
 Grid = tuple[int, int]
 """Height and width of a grid, in patches."""
 
+Ratio = float | torch.Tensor
+"""The part of the patches to mask: a number between 0 and 1, or one for each image, (B,), where 0 masks nothing."""
+
 
 def random_mask(
     batch: int,
     grid: Grid,
-    ratio: float,
+    ratio: Ratio,
     *,
     unit: int = 1,
     generator: torch.Generator | None = None,
     device: torch.device | str | None = None,
 ) -> torch.Tensor:
-    """Mask patches at random, each as likely as any other: MAE, https://arxiv.org/abs/2111.06377.
+    """Mask patches at random, each as likely as any other.
+
+    This is ``random_masking`` of MAE, https://arxiv.org/abs/2111.06377 (``models_mae.py``), and with units the
+    ``MaskGenerator`` of SimMIM, https://arxiv.org/abs/2111.09886 (``data/data_simmim.py``), which rounds up where this
+    rounds.
 
     Args:
         batch: Rows, B.
         grid: Height and width of the grid, in patches.
-        ratio: The part of the patches to mask, between 0 and 1; rounded to whole units.
+        ratio: The part of the patches to mask, between 0 and 1; rounded to whole units. Or (B,), one for each image, of
+            which those that are 0 stay unmasked.
         unit: Mask squares of ``unit`` x ``unit`` patches at once, as SimMIM does on a Swin, where one mask then holds
-            at every stage: https://arxiv.org/abs/2111.09886.
+            at every stage.
         generator: Where the random numbers come from; torch's own of ``device`` by default.
         device: Where the mask is made; that of the generator, or else the CPU, by default.
 
@@ -41,33 +47,30 @@ def random_mask(
     Raises:
         ValueError: The ratio is not between 0 and 1, or the grid is no multiple of the unit.
     """
-    units = _units(grid, unit)
-    noise = _uniform((batch, units[0] * units[1]), generator, device)
-    return _enlarge(_lowest(noise, _count(ratio, units)), units, unit)
+    height, width = in_units(grid, unit)
+    noise = uniform((batch, height * width), generator, device)
+    return enlarge(lowest(noise, units_to_mask(batch, ratio, (height, width))), (height, width), unit)
 
 
-def block_mask(
+def cell_mask(
     batch: int,
     grid: Grid,
-    ratio: float,
+    ratio: Ratio,
     *,
     unit: int = 1,
-    smallest: int = 16,
-    aspect: tuple[float, float] = (0.3, 1 / 0.3),
     generator: torch.Generator | None = None,
     device: torch.device | str | None = None,
 ) -> torch.Tensor:
-    """Mask rectangles until enough is masked, and no more: BEiT, https://arxiv.org/abs/2106.08254.
+    """Leave one patch visible in each square cell, anywhere in it: 3 of 4 masked are cells of 2 x 2.
 
-    Rectangles are laid down one after the other; the last one is cut off, row by row, where the count is reached.
+    This is the uniform sampling of UM-MAE, https://arxiv.org/abs/2205.10063 (section 3.1), by which the visible patches
+    make a grid of their own that a pyramid with windows can take. Its second step replaces some of them by mask tokens.
 
     Args:
         batch: Rows, B.
         grid: Height and width of the grid, in patches.
-        ratio: The part of the patches to mask, between 0 and 1; rounded to whole units.
-        unit: Rectangles are made of squares of ``unit`` x ``unit`` patches.
-        smallest: Units that a rectangle has at the least, as far as the grid has room.
-        aspect: Least and greatest ratio of a rectangle's height to its width.
+        ratio: The part of the patches to mask: 3/4, 8/9, 15/16 and so on.
+        unit: Cells are made of squares of ``unit`` x ``unit`` patches.
         generator: Where the random numbers come from; torch's own of ``device`` by default.
         device: Where the mask is made; that of the generator, or else the CPU, by default.
 
@@ -75,29 +78,72 @@ def block_mask(
         (B, N), bool, True where masked.
 
     Raises:
-        ValueError: The ratio is not between 0 and 1, the grid is no multiple of the unit, or no rectangle can be drawn.
+        ValueError: No cell has one visible patch at this ratio, or the grid is no multiple of the cell.
     """
-    units = height, width = _units(grid, unit)
-    count = _count(ratio, units)
-    if smallest < 1 or not 0 < aspect[0] <= aspect[1]:
-        raise ValueError(f"no rectangle has at least {smallest} units and an aspect in {aspect}")
-    smallest = min(smallest, count)
-    # Enough for the rarest of rows; what none of them covers comes last, at random
-    rectangles = 4 * math.ceil(height * width / smallest)
-    random = _uniform((batch, rectangles, 4), generator, device)
-    area = smallest + random[..., 0] * (max(count, smallest) - smallest)
-    low, high = math.log(aspect[0]), math.log(aspect[1])
-    shape = torch.exp(low + random[..., 1] * (high - low))
-    tall = (area * shape).sqrt().round().clamp(1, height)
-    wide = (area / shape).sqrt().round().clamp(1, width)
-    top, left = _place(random[..., 2], height, tall), _place(random[..., 3], width, wide)
-    covered = _inside(top, tall, height)[..., :, None] & _inside(left, wide, width)[..., None, :]
-    order = torch.arange(rectangles, device=random.device).view(1, -1, 1)
-    first = torch.where(covered.flatten(2), order, rectangles).amin(dim=1)
-    raster = torch.arange(height * width, device=random.device)
-    rest = _uniform(first.shape, generator, device).argsort(dim=1)
-    within = torch.where(first < rectangles, raster, rest)
-    return _enlarge(_lowest(first * (height * width) + within, count), units, unit)
+    side = round((1 - ratio) ** -0.5) if isinstance(ratio, (int, float)) and 0 < ratio < 1 else 0
+    rows, columns = in_units(in_units(grid, unit), side) if side > 1 else (0, 0)
+    whole = rows * side, columns * side
+    if side < 2 or units_to_mask(batch, ratio, whole) != rows * columns * (side**2 - 1):
+        raise ValueError(f"one patch in each cell of k x k leaves a ratio of 1 - 1 / k**2, such as 0.75, not {ratio}")
+    noise = uniform((batch, rows, columns, side * side), generator, device)
+    masked = torch.ones_like(noise, dtype=torch.bool).scatter(3, noise.argmin(dim=3, keepdim=True), False)
+    cells = masked.view(batch, rows, columns, side, side).transpose(2, 3).flatten(1)
+    return enlarge(cells, whole, unit)
+
+
+def centre_mask(
+    batch: int,
+    grid: Grid,
+    ratio: Ratio,
+    *,
+    unit: int = 1,
+    generator: torch.Generator | None = None,
+    device: torch.device | str | None = None,
+) -> torch.Tensor:
+    """Mask the middle of each image, in the proportions of the grid: the central region of Context Encoders.
+
+    https://arxiv.org/abs/1604.07379. Takes what :func:`random_mask` takes; nothing of it is random. Where the number of
+    patches makes no rectangle, the last ring is filled row by row.
+
+    Returns:
+        (B, N), bool, True where masked.
+
+    Raises:
+        ValueError: The ratio is not between 0 and 1, or the grid is no multiple of the unit.
+    """
+    height, width = in_units(grid, unit)
+    device = device if device is not None or generator is None else generator.device
+    down, across = ((torch.arange(n, device=device) * 2 + 1 - n).abs() / n for n in (height, width))
+    ring = torch.maximum(down[:, None], across).flatten()
+    rank = ring + torch.arange(len(ring), device=device) * 1e-3 / len(ring)  # the first of equal ones
+    return enlarge(lowest(rank.expand(batch, -1), units_to_mask(batch, ratio, (height, width))), (height, width), unit)
+
+
+def region_mask(
+    batch: int, grid: Grid, region: tuple[int, int, int, int], *, device: torch.device | str | None = None
+) -> torch.Tensor:
+    """Mask one rectangle of each image.
+
+    Args:
+        batch: Rows, B.
+        grid: Height and width of the grid, in patches.
+        region: Top, left, height and width of the rectangle, in patches.
+        device: Where the mask is made.
+
+    Returns:
+        (B, N), bool, True where masked.
+
+    Raises:
+        ValueError: The rectangle is empty, or not inside the grid.
+    """
+    top, left, height, width = region
+    if min(top, left) < 0 or min(height, width) < 1 or top + height > grid[0] or left + width > grid[1]:
+        raise ValueError(
+            f"the region {region} (top, left, height, width) is not inside a grid of {grid[0]} x {grid[1]}"
+        )
+    mask = torch.zeros((batch, *grid), dtype=torch.bool, device=device)
+    mask[:, top : top + height, left : left + width] = True
+    return mask.flatten(1)
 
 
 def complementary_masks(
@@ -125,81 +171,60 @@ def complementary_masks(
     Raises:
         ValueError: The units cannot be divided evenly into that many parts, two at least.
     """
-    units = height, width = _units(grid, unit)
+    height, width = in_units(grid, unit)
     if parts < 2 or height * width % parts:
         raise ValueError(f"{height * width} units cannot be divided evenly into {parts} parts, two at least")
-    rank = _uniform((batch, height * width), generator, device).argsort(dim=1).argsort(dim=1)
+    rank = uniform((batch, height * width), generator, device).argsort(dim=1).argsort(dim=1)
     part = rank // (height * width // parts)
     masked = part != torch.arange(parts, device=part.device).view(-1, 1, 1)
-    return _enlarge(masked, units, unit)
+    return enlarge(masked, (height, width), unit)
 
 
-class TargetMasks(NamedTuple):
-    """What I-JEPA predicts, and from what.
-
-    Attributes:
-        context: (B, N), bool, True where a patch is hidden from the context encoder.
-        targets: (B, targets, N), bool, True where a patch belongs to a target.
-    """
-
-    context: torch.Tensor
-    targets: torch.Tensor
-
-
-def target_masks(
+def mask_ratios(
     batch: int,
-    grid: Grid,
-    targets: int = 4,
+    ratios: tuple[float, float],
     *,
-    scale: tuple[float, float] = (0.15, 0.2),
-    aspect: tuple[float, float] = (0.75, 1.5),
-    context: tuple[float, float] = (0.85, 1.0),
+    masked: float = 1.0,
+    even: bool = True,
     generator: torch.Generator | None = None,
     device: torch.device | str | None = None,
-) -> TargetMasks:
-    """Draw target rectangles, and a context without them: I-JEPA, https://arxiv.org/abs/2301.08243.
-
-    The rectangles have one size for the whole batch. As in I-JEPA, every context is cut down to the smallest one of the
-    batch, so that all rows see equally many patches; finding that number waits for the device.
+) -> torch.Tensor:
+    """Draw a ratio for each image, and leave some images unmasked, as iBOT and DINOv2 do.
 
     Args:
         batch: Rows, B.
-        grid: Height and width of the grid, in patches.
-        targets: Rectangles for each row.
-        scale: Least and greatest part of the patches in a target.
-        aspect: Least and greatest ratio of a target's height to its width.
-        context: Least and greatest part of the patches in the square context, before the targets are taken out.
+        ratios: Least and greatest ratio of an image that is masked.
+        masked: The part of the images that is masked.
+        even: As DINOv2, https://arxiv.org/abs/2304.07193 (``dinov2/data/collate.py``): exactly ``int(B * masked)``
+            images are masked, one at random in each of as many equal parts of the range. Else as iBOT,
+            https://arxiv.org/abs/2111.07832 (``loader.py``): each image by itself is masked, at a ratio anywhere in the
+            range.
         generator: Where the random numbers come from; torch's own of ``device`` by default.
-        device: Where the masks are made; that of the generator, or else the CPU, by default.
+        device: Where the ratios are made; that of the generator, or else the CPU, by default.
+
+    Returns:
+        (B,), float32, 0 where an image is left unmasked: a sampler takes them as its ratio.
 
     Raises:
-        ValueError: A range is not one, or the targets leave no context.
+        ValueError: The ratios are no range between 0 and 1, or ``masked`` is no part.
     """
-    height, width = grid
-    for name, (low, high) in {"scale": scale, "context": context, "aspect": aspect}.items():
-        if not 0 < low <= high or (name != "aspect" and high > 1):
-            raise ValueError(f"{name} is the least and the greatest of a range, not {(low, high)}")
-
-    def rectangles(count: int, part: tuple[float, float], ratio: tuple[float, float]) -> torch.Tensor:
-        random = _uniform((2,), generator, device)
-        area = (part[0] + random[0] * (part[1] - part[0])) * height * width
-        shape = ratio[0] + random[1] * (ratio[1] - ratio[0])
-        tall = (area * shape).sqrt().round().clamp(1, height)
-        wide = (area / shape).sqrt().round().clamp(1, width)
-        where = _uniform((batch, count, 2), generator, device)
-        top, left = _place(where[..., 0], height, tall), _place(where[..., 1], width, wide)
-        return (_inside(top, tall, height)[..., :, None] & _inside(left, wide, width)[..., None, :]).flatten(2)
-
-    predicted = rectangles(targets, scale, aspect)
-    visible = rectangles(1, context, (1.0, 1.0))[:, 0] & ~predicted.any(dim=1)
-    fewest = int(visible.sum(dim=1).min())
-    if not fewest:
-        raise ValueError("the targets leave no context: draw fewer or smaller ones")
-    noise = _uniform(visible.shape, generator, device).masked_fill(~visible, 2.0)
-    return TargetMasks(~_lowest(noise, fewest), predicted)
+    low, high = ratios
+    if not 0 <= low <= high < 1 or not 0 <= masked <= 1:
+        raise ValueError(f"ratios lie between 0 and 1, the lower first, and so does masked: not {ratios} and {masked}")
+    place, order = uniform((2, batch), generator, device)
+    if not even:
+        return torch.where(order < masked, low + place * (high - low), 0.0)
+    count = int(batch * masked)
+    rank = order.argsort()
+    return torch.where(rank < count, low + (rank + place) / max(count, 1) * (high - low), 0.0)
 
 
-def _units(grid: Grid, unit: int) -> Grid:
+def in_units(grid: Grid, unit: int) -> Grid:
+    """A grid of patches in units of ``unit`` x ``unit``.
+
+    Raises:
+        ValueError: It is no multiple of the unit.
+    """
     height, width = grid
     if unit < 1 or height % unit or width % unit:
         fitting = [u for u in range(1, min(grid) + 1) if height % u == 0 == width % u]
@@ -216,7 +241,27 @@ def masked_count(grid: Grid, ratio: float, unit: int = 1) -> int:
     Raises:
         ValueError: The ratio is not between 0 and 1, or the grid is no multiple of the unit.
     """
-    return _count(ratio, _units(grid, unit)) * unit**2
+    return _count(ratio, in_units(grid, unit)) * unit**2
+
+
+def units_to_mask(batch: int, ratio: Ratio, units: Grid) -> int | torch.Tensor:
+    """Units to mask in every row, or (B,), int64, those to mask in each.
+
+    Raises:
+        ValueError: A ratio is out of range; ratios on a device are not looked at, which would wait for it.
+    """
+    if not isinstance(ratio, torch.Tensor):
+        return _count(ratio, units)
+    if ratio.shape != (batch,):
+        raise ValueError(f"a ratio for each image is of shape {(batch,)}, not {tuple(ratio.shape)}")
+    if (
+        ratio.device.type == "cpu"
+        and not torch.compiler.is_compiling()
+        and not bool(((ratio >= 0) & (ratio < 1)).all())
+    ):
+        raise ValueError(f"mask ratios lie between 0, which masks nothing, and 1: not {ratio.tolist()}")
+    total = units[0] * units[1]
+    return torch.where(ratio > 0, (ratio * total).round().clamp(1, max(total - 1, 1)), 0).long()
 
 
 def _count(ratio: float, units: Grid) -> int:
@@ -228,33 +273,26 @@ def _count(ratio: float, units: Grid) -> int:
     return min(max(round(ratio * total), 1), total - 1)
 
 
-def _uniform(
+def uniform(
     shape: tuple[int, ...], generator: torch.Generator | None, device: torch.device | str | None
 ) -> torch.Tensor:
+    """Random numbers in [0, 1), float32. A generator of the CPU serves every device, and gives the same on each."""
     if generator is None:
         return torch.rand(shape, device=device)
-    # A generator of the CPU serves every device, and gives the same masks on each
     made = torch.rand(shape, generator=generator, device=generator.device)
     return made if device is None else made.to(device)
 
 
-def _lowest(score: torch.Tensor, count: int) -> torch.Tensor:
+def lowest(score: torch.Tensor, count: int | torch.Tensor) -> torch.Tensor:
     """(B, n), True at the ``count`` lowest scores of each row."""
     order = score.argsort(dim=1)
+    if isinstance(count, torch.Tensor):
+        within = torch.arange(score.shape[1], device=score.device) < count.to(score.device)[:, None]
+        return torch.zeros_like(within).scatter(1, order, within)
     return torch.zeros_like(score, dtype=torch.bool).scatter(1, order[:, :count], True)
 
 
-def _place(random: torch.Tensor, length: int, size: torch.Tensor) -> torch.Tensor:
-    """The first of ``size`` places in a row of ``length``."""
-    return torch.minimum((random * (length - size + 1)).floor(), length - size)
-
-
-def _inside(start: torch.Tensor, size: torch.Tensor, length: int) -> torch.Tensor:
-    places = torch.arange(length, device=start.device)
-    return (places >= start[..., None]) & (places < (start + size)[..., None])
-
-
-def _enlarge(mask: torch.Tensor, units: Grid, unit: int) -> torch.Tensor:
+def enlarge(mask: torch.Tensor, units: Grid, unit: int) -> torch.Tensor:
     """A mask of units, (..., units), as one of patches, (..., N)."""
     if unit == 1:
         return mask

@@ -134,6 +134,8 @@ class TokenLayout:
         unit: Side of the square of patches that the model itself drops at once; 0 where it does no such thing.
         unit_mask: The parameter of ``embed`` that says which units it drops, (B, units); empty where it drops none.
         unit_mask_keeps: Whether that is true where a unit is kept; else it is true where one is dropped.
+        numbers: Fields in which a number changes with the batch: whether it is one that is proportional to it, such as
+            the batch itself, or another.
         attention_masks: Fields of the embedding that are masks of attention, and entries of fields that are
             dictionaries: their last dimension counts keys.
         sees: How many pixels beyond its own patch a token sees: 0 if it sees no pixel of another, the longer side of
@@ -150,6 +152,7 @@ class TokenLayout:
     unit_mask: str = ""
     unit_mask_keeps: bool = True
     attention_masks: tuple[str, ...] = ()
+    numbers: Mapping[str, bool] = field(default_factory=dict)
     sees: int = 0
     batch_norm: bool = False
 

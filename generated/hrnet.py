@@ -28,15 +28,17 @@ class HighResolutionNetSplit(HighResolutionNet, SplitModel):
         x = self.conv1(x)
         x = self.bn1(x)
         x = self.act1(x)
-        return x
-
-    def forward_stages(self, x: torch.Tensor):
-        """Run the stages on the stem features (B, C', H', W') that embed() returns."""
         if isinstance(self.layer1, nn.Identity):
             return x  # only the stem remains (prune_intermediate_layers)
         x = self.conv2(x)
         x = self.bn2(x)
         x = self.act2(x)
+        return x
+
+    def forward_stages(self, x: torch.Tensor):
+        """Run the stages on the stem features (B, C', H', W') that embed() returns."""
+        if isinstance(self.layer1, nn.Identity):
+            return x
 
         # Stages
         yl = self.stages(x)

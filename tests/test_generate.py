@@ -15,7 +15,8 @@ from sources import CHECKOUT, GENERATED, committed_manifest, recorded, release_o
 
 from codegen.generate import analyse, generate
 from codegen.package.writer import differences
-from codegen.source.index import METHOD, parse_models
+from codegen.source.index import parse_models
+from codegen.types import METHOD
 
 REFUSED = {
     "timm.models.densenet.DenseNet": 6,

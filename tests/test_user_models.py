@@ -32,12 +32,14 @@ CHECKOUT = Path(codegen.__file__).parents[1]
 SPLIT = {
     "compact.CompactTransformer": ("x = self.dropout(x)", ""),
     "compact.PlainTransformer": ("x = self.tokenizer(x).transpose(1, 2)", ""),
+    "derived.NormedViT": ("x = self._pos_embed(x)", ""),
     "derived.ShiftedViT": ("x = self._pos_embed(x)", ""),
     "dropping.DroppingViT": ("x = x + self.pos_embed", "dropped"),
     "dropping.NamedFeaturesViT": ("x = x + self.pos_embed", ""),
     "late_token.LateTokenViT": ("x = self.pos_drop(x + self.pos_embed.view(1, N, C))", ""),
     "mae.MaeViT": ("x = self.pos_drop(x)", ""),
     "masked.BeitViT": ("x = self.pos_drop(x)", ""),
+    "masked.DinoViT": ("x = self.prepare_tokens_with_masks(x, masks)", ""),
     "masked.IbotViT": ("x = self.prepare_tokens_with_masks(x, masks)", ""),
     "pyramid.ConvPyramid": ("x = self.downsample_layers[i](x)", ""),
     "pyramid.ZippedPyramid": ("x = drop(x)", "H W"),
@@ -54,10 +56,6 @@ SPLIT = {
 INHERITED = {"derived.SmallViT": "timm.models.vision_transformer.VisionTransformer"}
 # The statement that stands in the way, and why that is right.
 REFUSED = {
-    # What timm's method returns would have to be cut inside: the statement is neither embedding nor stages.
-    "derived.NormedViT": ("x = super().forward_features(x, attn_mask)", "`super` sees"),
-    # A list of images has no embedding, it is answered by calls of the whole method.
-    "masked.DinoViT": ("if isinstance(x, list):", "the stem is not a statement of its own"),
     # Which modules run is in the text of their names.
     "pyramid.NamedPyramid": ('patch_embed = getattr(self, f"patch_embed{i + 1}")', ""),
     # The stages of one embedding would see the size of the images that were embedded last.
@@ -76,6 +74,7 @@ MASKS = torch.tensor([[True, False, False, True], [False, True, False, False]])
 RUNS = [
     ("compact.CompactTransformer", {}, IMAGES, {}),
     ("compact.PlainTransformer", {}, IMAGES, {}),
+    ("derived.NormedViT", {}, IMAGES, {}),
     ("derived.ShiftedViT", {}, IMAGES, {}),
     ("derived.SmallViT", {}, IMAGES, {}),
     ("dropping.DroppingViT", {}, (2, 3, 16, 16), {}),
@@ -199,7 +198,14 @@ def test_a_refusal_names_the_statement_that_stands_in_the_way(package, path):
 
 # those whose patches get position or prefix tokens in statements of their own
 HALVED = {
-    *("CompactTransformerSplit", "SmallViTSplit", "ShiftedViTSplit", "LateTokenViTSplit", "MaeViTSplit"),
+    *(
+        "CompactTransformerSplit",
+        "SmallViTSplit",
+        "NormedViTSplit",
+        "ShiftedViTSplit",
+        "LateTokenViTSplit",
+        "MaeViTSplit",
+    ),
     *(
         "DroppingViTSplit",
         "NamedFeaturesViTSplit",
@@ -315,10 +321,10 @@ def test_a_name_is_no_backbone_where_models_have_none(splits):
 
 
 def test_a_refused_model_is_refused_at_run_time_with_file_line_and_reason(splits):
-    model = class_of("derived.NormedViT")()
-    with pytest.raises(TypeError, match=r"NormedViT has no split: `super` .* \(derived\.py:37\)\.$"):
+    model = class_of("stateful.StateInBody")()
+    with pytest.raises(TypeError, match=r"StateInBody has no split: it reads `self\.H`.* \(stateful\.py:\d+\)\.$"):
         splits.split(model)
-    assert type(model) is class_of("derived.NormedViT")
+    assert type(model) is class_of("stateful.StateInBody")
 
 
 def test_a_model_of_another_source_is_refused(splits):
@@ -732,3 +738,26 @@ def test_the_command_never_replaces_the_models_by_their_splits(tmp_path):
     assert done.exit_code == 2
     assert "has the name of what it is generated from" in done.output
     assert (root / "my_models" / "vit.py").read_text() == textwrap.dedent(PLAIN)
+
+
+@pytest.mark.parametrize("command", [["generate", "--output", "trusting"], ["list"], ["show", "Plain"]])
+def test_a_decorator_that_cannot_be_read_is_trusted_on_request(tmp_path, monkeypatch, command):
+    monkeypatch.chdir(tmp_path)
+    text = textwrap.dedent(PLAIN).replace("class Plain", "@MODELS.register_module()\nclass Plain")
+    Path("model.py").write_text(f"from mmengine import MODELS\n{text}")
+    arguments = [*command, "--source", "model.py"]
+    assert "--trust-decorator" in " ".join(CliRunner().invoke(main, arguments).output.split())
+    trusted = CliRunner().invoke(main, [*arguments, "--trust-decorator", "MODELS.register_module"])
+    assert trusted.exit_code == 0
+    assert "refused" not in trusted.output
+
+
+def test_a_list_of_crops_is_answered_as_before(splits):
+    torch.manual_seed(0)
+    model = class_of("masked.DinoViT")().eval()
+    twin = splits.split(copy.deepcopy(model))
+    splits.check(twin, torch.randn(IMAGES), masks=MASKS)
+    crops = [torch.randn(IMAGES), torch.randn(IMAGES)]
+    found, expected = (m.forward_features(crops, [MASKS, None]) for m in (twin, model))
+    for one, other in zip(found, expected, strict=True):
+        assert torch.equal(one["x_norm_patchtokens"], other["x_norm_patchtokens"])

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Generic
 
 from codegen.model.construction import Construction, container_parts
+from codegen.model.decorators import are_as_they_read
 from codegen.model.domain import Domain, Result, Scope, Value
 from codegen.model.facts import Facts, alternatives
 from codegen.model.library import TENSOR_METHODS
@@ -349,9 +350,8 @@ class Calls(Scope[Value]):
     @staticmethod
     def _is_plain(facts: Facts) -> bool:
         """Whether a call of a class gives what the class says: no decorator or metaclass, no other ``forward``."""
-        decorators = [(cls.module, decorator) for cls in facts.lineage for decorator in cls.node.decorator_list]
         metaclass = any(keyword.arg == "metaclass" for cls in facts.lineage for keyword in cls.node.keywords)
-        return not metaclass and "forward" not in facts.values and all(_keeps_result(*found) for found in decorators)
+        return not metaclass and "forward" not in facts.values and are_as_they_read(facts.index, facts.lineage)
 
     @staticmethod
     def _parts_of(made: Construction | None) -> Iterator[Construction | None]:

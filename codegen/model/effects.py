@@ -89,7 +89,7 @@ class _Code(CallEffects):
         while True:
             before = dict(self.names), self.returned
             self.block(statements)
-            if (dict(self.names), self.returned) == before:
+            if not self.repeats or (dict(self.names), self.returned) == before:
                 return
 
     # Statements
@@ -113,9 +113,11 @@ class _Code(CallEffects):
                 self.change(replace(old, places=frozenset(p for p in old.places if not self._is_number(p))))
                 self.bind(target, replace(old | given, places=old.places) if "box" in old.kinds else old)
             case ast.For(target=target, iter=iterable, body=body, orelse=orelse):
+                self.repeats = True
                 self.bind_elements(target, iterable)
                 self.block([*body, *orelse])
             case ast.If(test=test, body=body, orelse=orelse) | ast.While(test=test, body=body, orelse=orelse):
+                self.repeats |= isinstance(node, ast.While)
                 self.of(test)
                 self.block([*body, *orelse])
             case ast.With(items=items, body=body):
@@ -234,6 +236,7 @@ class _Code(CallEffects):
                 self.all_of([part for part in (lower, upper, step) if part is not None])
                 return FRESH
             case ast.NamedExpr(target=target, value=value):
+                self.repeats = True  # in a comprehension
                 given = self.of(value)
                 self.bind(target, given)
                 return given
@@ -283,6 +286,7 @@ class _Code(CallEffects):
 
     def inner(self, arguments: ast.arguments, body: Sequence[ast.stmt]) -> Value:
         """A function that is made here: it may be called at any time, with anything that there is."""
+        self.repeats = True
         every = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
         names = [a.arg for a in [*every, *(extra for extra in (arguments.vararg, arguments.kwarg) if extra)]]
         shared = {name: value for name, value in self.names.items() if name not in names}

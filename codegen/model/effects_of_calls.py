@@ -72,6 +72,8 @@ class CallEffects(ABC):
     changes: set[Place] = field(default_factory=set)
     returned: Value = FRESH
     home: Class | None = None
+    given: dict[ast.expr, Value] = field(default_factory=dict)  # what calls were passed, each argument read once
+    repeats: bool = False  # whether what is bound late may be read by what stands before it
 
     @property
     def receiver(self) -> str:
@@ -193,7 +195,10 @@ class CallEffects(ABC):
 
     def call(self, call: ast.Call) -> Value:
         function = call.func
-        given = self.all_of([*call.args, *(keyword.value for keyword in call.keywords)])
+        given = FRESH
+        for argument in (*call.args, *(keyword.value for keyword in call.keywords)):
+            self.given[argument] = self.of(argument)
+            given |= self.given[argument]
         if isinstance(function, ast.Name) and function.id not in self.names:
             return self.call_global(function.id, call, given)
         path = self.path_of(function)
@@ -247,7 +252,7 @@ class CallEffects(ABC):
                     constructor[0].module, constructor[1], cls, FRESH, self._by_name(constructor[1], call, 1), [given]
                 )
             return replace(given.boxed, kinds=frozenset({cls}))
-        if name in self.module.bindings:
+        if name in self.module.bindings or "*" in self.module.bindings:
             return self.library(self.path_of(call.func), call, given)
         return self.builtin(name, call, given)
 
@@ -474,15 +479,21 @@ class CallEffects(ABC):
         args = function.args
         positional = [a.arg for a in (*args.posonlyargs, *args.args)][skip:]
         every = {*positional, *(a.arg for a in args.kwonlyargs)}
-        given = {name: self.of(node) for name, node in zip(positional, call.args, strict=False)}
-        given |= {keyword.arg: self.of(keyword.value) for keyword in call.keywords if keyword.arg in every}
+        given = {name: self.given[node] for name, node in zip(positional, call.args, strict=False)}
+        given |= {keyword.arg: self.given[keyword.value] for keyword in call.keywords if keyword.arg in every}
         rest = call.args[len(positional) :]
         others = [keyword.value for keyword in call.keywords if keyword.arg not in every]
         if (rest and args.vararg is None) or (others and args.kwarg is None):
             return {}
-        given |= {args.vararg.arg: self.all_of(rest).boxed} if args.vararg is not None else {}
-        given |= {args.kwarg.arg: self.all_of(others).boxed} if args.kwarg is not None else {}
+        given |= {args.vararg.arg: self._any_given(rest).boxed} if args.vararg is not None else {}
+        given |= {args.kwarg.arg: self._any_given(others).boxed} if args.kwarg is not None else {}
         return {**_kept_defaults(function), **given}
+
+    def _any_given(self, arguments: Iterable[ast.expr]) -> Value:
+        found = FRESH
+        for argument in arguments:
+            found |= self.given[argument]
+        return found
 
     def run(
         self,

@@ -18,7 +18,7 @@ from codegen.model.calls import DEPTH, Calls, Modules, annotated_as
 from codegen.model.construction import Options
 from codegen.model.domain import Code, Domain, Result, Session, Value
 from codegen.model.facts import Facts
-from codegen.source.index import METHOD, Module
+from codegen.source.index import Module
 from codegen.syntax.bindings import bound_names
 from codegen.syntax.dataflow import dotted, is_transparent
 from codegen.syntax.walking import walk
@@ -54,12 +54,17 @@ def interpret(
         return scope.names, options.asked
 
     code = Code.of(statements)
-    method = facts.method(METHOD)
+    method = facts.method(facts.index.method)
     parameters = Code.of([], method[1].args).parameters[1:] if method is not None else ()
     names = dict.fromkeys(parameters, domain.unknown) | dict(names)
-    found, asked = run({})
-    if not asked or len(asked) > _OPTIONS:
-        return found
+    # what these statements asked before, for another domain, they ask again
+    memory, key = facts.index.memory, ("asked", id(facts.cls), tuple(map(id, statements)))
+    _, asked = memory.get(key, (statements, set()))
+    if not asked:
+        found, asked = run({})
+        if not asked or len(asked) > _OPTIONS:
+            return found
+        memory[key] = statements, asked  # with the statements, or others might have their addresses
     ways = [dict(zip(asked, answers, strict=True)) for answers in itertools.product([True, False], repeat=len(asked))]
     return _joined(domain, [run(assumed)[0] for assumed in ways])
 

@@ -8,9 +8,11 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
+from codegen.model.decorators import are_as_they_read
 from codegen.model.facts import Facts
 from codegen.model.library import PURE_LIBRARIES, TORCH_HANDING_ON, TORCH_WRAPPERS
 from codegen.source.index import Class, Module
+from codegen.source.stores import stores_in
 from codegen.syntax.dataflow import dotted
 from codegen.syntax.walking import walk
 
@@ -133,7 +135,7 @@ def _stored(method: ast.FunctionDef) -> Mapping[str, list[ast.expr]]:
             for number, element in enumerate(target.elts):
                 store(element, value.elts[number] if plain and isinstance(value, ast.Tuple | ast.List) else _OPEN)
 
-    for node in walk(method):
+    for node in stores_in(method):
         match node:
             case ast.Assign(targets=targets, value=value):
                 for target in targets:
@@ -260,6 +262,11 @@ class _Making:
             case _:
                 yield "?"
 
+    def _as_read(self, cls: Class) -> Kind:
+        """A class, unless a decorator may make it another one than it reads."""
+        index = self.facts.index
+        return cls if are_as_they_read(index, index.lineage(cls)) else "?"
+
     def call(self, function: ast.expr, arguments: list[ast.expr], seen: frozenset[str]) -> Iterator[Kind]:
         """What a call makes."""
         name = dotted(function)
@@ -268,7 +275,7 @@ class _Making:
             if isinstance(value, _Imported):
                 source = self.facts.index.module(value.module)
                 found_class = self.facts.index.resolve(source, value.name) if source is not None and not rest else None
-                yield "?" if found_class is None else found_class
+                yield "?" if found_class is None else self._as_read(found_class)
                 return
         if head == "self" and (method := self.facts.method(rest)) is not None:
             yield from self.returned(method[0].module, method[1], rest)
@@ -279,7 +286,7 @@ class _Making:
         elif head in self.values:
             yield from self.chosen(head, rest, seen) if not rest else ("?",)
         elif (cls := self.facts.index.resolve(self.module, name)) is not None:
-            yield cls
+            yield self._as_read(cls)
         elif not self._is_bound(head):
             yield "torch"  # the constructor fails: there is no such model
         elif (found := self.facts.index.function(self.module, name)) is not None:
@@ -333,7 +340,7 @@ class _Making:
             head, _, tail = dotted(target).partition(".")
             origin = self.module.origin(head, tail) if head and head not in self.values else ""
             if found is not None:
-                classes.append(found)
+                classes.append(self._as_read(found))
             elif origin.startswith("torch.nn.") and origin.removeprefix("torch.nn.") not in TORCH_WRAPPERS:
                 yield "view"
             elif not isinstance(value, ast.Constant):

@@ -14,6 +14,7 @@ from codegen.model.tokens import token_targets
 from codegen.syntax.bindings import bound_names
 from codegen.syntax.dataflow import dotted
 from codegen.syntax.statements import Statement
+from codegen.syntax.walking import walk
 
 _RESHAPES = frozenset(
     {"flatten", "unflatten", "transpose", "permute", "reshape", "view", "contiguous", "squeeze", "unsqueeze"}
@@ -62,7 +63,7 @@ class Step:
         return self.on_path and Role.PARAMETER in self.roles
 
 
-def walk(facts: Facts, statements: Iterable[Statement], tokens: frozenset[str]) -> Iterator[Step]:
+def walk_steps(facts: Facts, statements: Iterable[Statement], tokens: frozenset[str]) -> Iterator[Step]:
     """Follow the tokens through statements, one after the other.
 
     Args:
@@ -84,7 +85,7 @@ def walk(facts: Facts, statements: Iterable[Statement], tokens: frozenset[str]) 
 def _step(facts: Facts, statement: Statement, tokens: frozenset[str], derived: dict[str, frozenset[Role]]) -> Step:
     tree = statement.tree
     runs = frozenset(attribute for attribute in facts.runs(tree) if facts.is_module(attribute, tree))
-    nodes = tuple(ast.walk(tree))
+    nodes = tuple(walk(tree))
     read = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
     functions = (node.func.id for node in nodes if isinstance(node, ast.Call) and isinstance(node.func, ast.Name))
     roles = {facts.role(attribute) for attribute in runs}
@@ -160,7 +161,7 @@ def _is_view(value: ast.expr, made: set[str]) -> bool:
         case ast.Call(func=ast.Attribute(value=ast.Name(id=name), attr="get"), args=args, keywords=[]):
             return name in made and all(isinstance(arg, ast.Constant) for arg in args)
         case ast.Call(func=ast.Attribute(value=inner, attr=attr), args=args):
-            plain = not any(isinstance(node, ast.Call) for arg in args for node in ast.walk(arg))
+            plain = not any(isinstance(node, ast.Call) for arg in args for node in walk(arg))
             return attr in _RESHAPES and plain and (_is_view(inner, made) or dotted(inner) in made)
     return False
 

@@ -21,10 +21,12 @@ from codegen.manifest import (
     to_json,
 )
 from codegen.package.naming import module_names
-from codegen.types import Absence, Inherited, Outcome, Patches, Refusal, Split
+from codegen.types import METHOD, Absence, Inherited, Outcome, Patches, Refusal, Split
 
 
-def manifest_text(version: str, user_source: str, outcomes: Sequence[Outcome], files: Mapping[str, str]) -> str:
+def manifest_text(
+    version: str, user_source: str, outcomes: Sequence[Outcome], files: Mapping[str, str], method: str = METHOD
+) -> str:
     """The manifest of a package.
 
     Args:
@@ -32,6 +34,7 @@ def manifest_text(version: str, user_source: str, outcomes: Sequence[Outcome], f
         user_source: Name of the file or directory of user models that it is for; empty for a release of timm.
         outcomes: What became of each class.
         files: The text of each other file of the package.
+        method: The method that is split.
     """
     manifest = Manifest(
         generator=GENERATOR,
@@ -41,6 +44,7 @@ def manifest_text(version: str, user_source: str, outcomes: Sequence[Outcome], f
         digests={name: digest_of(files[name].encode()) for name in sorted(files)},
         user_source=user_source or None,
         classes=class_entries(outcomes),
+        method=method,
     )
     return to_json(manifest) + "\n"
 
@@ -96,6 +100,7 @@ def _split_entry(outcome: Outcome, by_path: Mapping[str, Outcome], module: str) 
         masking=split.masking,
         inherits=parent,
         delegate=split.delegate,
+        parents=split.parents,
     )
 
 

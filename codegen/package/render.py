@@ -17,6 +17,7 @@ from codegen.package.formatting import format_files
 from codegen.package.naming import module_names
 from codegen.package.signatures import arguments, declarations, entry_parameter, later_arguments, returned_type
 from codegen.types import (
+    METHOD,
     Field,
     Imported,
     Inherited,
@@ -29,13 +30,16 @@ from codegen.types import (
 _TYPING = ("Any", "Callable", "Dict", "List", "Optional", "Sequence", "Tuple", "Union")
 
 
-def render(version: str, outcomes: Sequence[Outcome], *, user_source: str = "") -> Mapping[str, str]:
+def render(
+    version: str, outcomes: Sequence[Outcome], *, user_source: str = "", method: str = METHOD
+) -> Mapping[str, str]:
     """Render a package.
 
     Args:
         version: The timm release that it is for, empty if it needs none.
         outcomes: What became of each class.
         user_source: Name of the file or directory that holds user models; empty for a release of timm.
+        method: The method that is split.
 
     Returns:
         The text of each file by its path in the package, the manifest among them.
@@ -60,19 +64,19 @@ def render(version: str, outcomes: Sequence[Outcome], *, user_source: str = "") 
             modules.setdefault(outcome.module, []).append(outcome)
     files = {}
     for module, members in modules.items():
-        page = _page(module, members, by_path, generated)
+        page = _page(module, members, by_path, generated, method)
         files[f"{generated[module]}.py"] = environment.get_template("model.py.j2").render(page=page)
     exported = ["CheckError", "SplitModel", "check", "split"]
     if not user_source:
         exported[3:3] = ["create_model", "list_models"]
     exported[:0] = ["__timm_version__"] if version else []
     files["__init__.py"] = environment.get_template("__init__.py.j2").render(
-        timm_version=version, user_source=user_source, exported=exported
+        timm_version=version, user_source=user_source, exported=exported, method=method
     )
     files = format_files(files)
     files |= templates.runtime_modules(factory=not user_source)  # timm's factory makes timm's models
     files["py.typed"] = ""
-    files[MANIFEST] = manifest_text(version, user_source, outcomes, files)
+    files[MANIFEST] = manifest_text(version, user_source, outcomes, files, method)
     return {name: files[name] for name in sorted(files)}
 
 
@@ -110,6 +114,7 @@ class _Class:
     stages_body: str
     features_signature: str
     features_docstring: str
+    features_guards: str
     stages_call: str
     inherits: bool
     delegates: bool
@@ -127,10 +132,11 @@ class _Page:
     user_models: bool
     postponed: bool
     classes: tuple[_Class, ...]
+    method: str
 
 
 def _page(
-    module: str, members: Sequence[Outcome], by_path: Mapping[str, Outcome], generated: Mapping[str, str]
+    module: str, members: Sequence[Outcome], by_path: Mapping[str, Outcome], generated: Mapping[str, str], method: str
 ) -> _Page:
     imports: set[str] = set()
     records: set[str] = set()
@@ -168,7 +174,7 @@ def _page(
     imports.add("from typing import TYPE_CHECKING" + (f" as {checking}" if checking != "TYPE_CHECKING" else ""))
     user_models = not module.startswith("timm.")
     file = members[0].place.file
-    return _Page(file, module, tuple(sorted(imports)), checking, user_models, postponed, tuple(classes))
+    return _Page(file, module, tuple(sorted(imports)), checking, user_models, postponed, tuple(classes), method)
 
 
 def _free(members: Sequence[Outcome], name: str) -> str:
@@ -209,9 +215,10 @@ def _splitting(outcome: Outcome, split: Split, declared: Collection[str], reache
     whole, first = entry_parameter("embedding", split.embedding, split.fields, split.forward_stages)
     returns = _packed(split.embedding, split.fields)
     arrow = f" -> {split.returns}" if split.returns else ""
+    early = [f"if {question}:\n    return {whole.name}" for question in split.early]
     halves = None
     made_inside = calls(split, reached)
-    embed_body = (*split.embed.body, f"return {returns}")
+    embed_body = _inside(split.context, (*split.embed.body, f"return {returns}"))
     stages_body = reached.stages(split, whole.name) if reached else split.forward_stages.body
     if isinstance(split.patches, Patches):
         halves = _halve(split, split.patches, declared, reached)
@@ -231,9 +238,10 @@ def _splitting(outcome: Outcome, split: Split, declared: Collection[str], reache
         embed_body=_block((*made_inside["embed"], *embed_body)),
         stages_signature=f"self, {declarations((whole, *split.forward_stages.parameters))}){arrow}",
         stages_docstring=docstrings.literal(docstrings.of_forward_stages(split, whole)),
-        stages_body=_block((*first, *split.recomputed, *stages_body)),
+        stages_body=_block(_inside(split.context, (*early, *first, *split.recomputed, *stages_body))),
         features_signature=f"self, {declarations(split.forward_features)}){arrow}",
         features_docstring=docstrings.literal(docstrings.of_forward_features(split, outcome.name)),
+        features_guards=_block(split.guards),
         stages_call=", ".join(
             [f"self.embed({arguments(split.embed.parameters)})", *later_arguments(split.forward_stages.parameters)]
         ),
@@ -256,11 +264,15 @@ def _halve(split: Split, patches: Patches, declared: Collection[str], reached: R
         fields=_pairs(patches.fields),
         patches_signature=f"self, {declarations(made.parameters)}){returned_type(patches.record, patches.fields)}",
         patches_docstring=docstrings.literal(docstrings.of_embed_patches(split, patches)),
-        patches_body=_block((*made_inside, *made.body, f"return {_packed(patches.record, patches.fields)}")),
+        patches_body=_block(
+            _inside(split.context, (*made_inside, *made.body, f"return {_packed(patches.record, patches.fields)}"))
+        ),
         positions_signature=f"self, {declarations((whole, *added.parameters))})"
         + returned_type(split.embedding, split.fields),
         positions_docstring=docstrings.literal(docstrings.of_embed_positions(split, patches, whole)),
-        positions_body=_block((*added_inside, *first, *patches.recomputed, *added.body, returned)),
+        positions_body=_block(
+            _inside(split.context, (*added_inside, *first, *patches.recomputed, *added.body, returned))
+        ),
     )
 
 
@@ -272,6 +284,14 @@ def _packed(record: str, fields: Sequence[Field]) -> str:
     """What a method returns: ``EvaEmbedding(x, rot_pos_embed)``, or a field that is alone."""
     names = ", ".join(field.name for field in fields)
     return f"{record}({names})" if record else names
+
+
+def _inside(context: str, statements: Sequence[str]) -> tuple[str, ...]:
+    """Statements inside the context that the method enters, if it does."""
+    if not context:
+        return tuple(statements)
+    body = "\n".join(statement.strip("\n") for statement in statements)
+    return (f"with {context}:\n{textwrap.indent(body, '    ')}",)
 
 
 def _block(statements: Sequence[str]) -> str:

@@ -11,7 +11,7 @@ has one, else from the structure of the model; where a cut may be is read off a 
 
 Statements are not divided: what shares one with the stem is embedding, like the patch dropout in EVA's ``_pos_embed``.
 Only where a single statement runs stem and blocks, as in a class that delegates to an encoder, the statements of what
-it calls count instead. No cut is asked for beyond an early ``return``, where none is possible.
+it calls count instead.
 """
 
 from __future__ import annotations
@@ -209,7 +209,7 @@ def window(trace: Trace, parts: Parts) -> Window:
         start, depth = entry.first, depth + 1
         if len(events[blocks[0]].stack) <= depth:
             raise Unjudged("a single statement runs the stem and the blocks")
-    first = _before_return(_before_late_prefix(stems, parts), depth).end
+    first = _before_late_prefix(stems, parts)[-1].end
     stages = [run.first for run in runs if run.first >= first and _has(run, "stage", parts)]
     return Window(first, min([*stages, entry.first]))
 
@@ -278,41 +278,22 @@ def _before_late_prefix(stems: list[_Run], parts: Parts) -> list[_Run]:
     return [run for run, is_late in zip(stems, late, strict=True) if not is_late]
 
 
-def _before_return(stems: list[_Run], depth: int) -> _Run:
-    """The last of the stem's runs that no early ``return`` stands before; the first in any case."""
-    last = stems[0]
-    for run in stems[1:]:
-        line = run.events[0].stack[depth]
-        if any(early < line.line for early in _function(line.code).returns):
-            break
-        last = run
-    return last
-
-
-@dataclass(frozen=True)
-class _Function:
-    """Line numbers in a function: the first of its statement by each line, and its early returns."""
-
-    statements: Mapping[int, int]
-    returns: tuple[int, ...]
-
-
 def _statement(line: Line) -> tuple[CodeType, int]:
-    return line.code, _function(line.code).statements.get(line.line, line.line)
+    return line.code, _statements(line.code).get(line.line, line.line)
 
 
 @cache
-def _function(code: CodeType) -> _Function:
+def _statements(code: CodeType) -> Mapping[int, int]:
+    """The first line of the innermost statement of a function, by each line."""
     try:
         lines, number = inspect.getsourcelines(code)
         function = ast.parse(textwrap.dedent("".join(lines))).body[0]
     except (OSError, SyntaxError):  # without source each line is its own statement
-        return _Function({}, ())
+        return {}
     ast.increment_lineno(function, number - 1)
     statements: dict[int, int] = {}
     # Outer statements come first, so that the innermost one that holds a line has the last word
     for node in ast.walk(function):
         if isinstance(node, ast.stmt) and node is not function:
             statements |= dict.fromkeys(range(node.lineno, (node.end_lineno or node.lineno) + 1), node.lineno)
-    returns = [node.lineno for node in ast.walk(function) if isinstance(node, ast.Return)]
-    return _Function(statements, tuple(returns))
+    return statements

@@ -86,14 +86,14 @@ def check_package(directory: Path, patterns: Sequence[str]) -> Report:
     results, refused = [], []
     for path, entry in chosen.items():
         if isinstance(entry.split, SplitEntry):
-            made = _check(package, entry.module, entry.class_)
+            made = _check(package, entry.module, entry.class_, manifest.method)
             results.append(NameResult(entry.class_, path, (made,)))
         elif entry.refused:
             refused.append(RefusedName(entry.class_, path, entry.refused.reason))
     return Report(manifest.timm_version or "", tuple(results), tuple(refused))
 
 
-def _check(package: Any, module: str, name: str) -> Check:
+def _check(package: Any, module: str, name: str, method: str) -> Check:
     import torch
 
     from codegen.proof.weights import disturb
@@ -107,7 +107,7 @@ def _check(package: Any, module: str, name: str) -> Check:
         return Check(
             _CHECK, "not run", f"{_said(error)}; build a {name} yourself, and call check(split(model), images)"
         )
-    images = next(_images(model), None)
+    images = next(_images(model, method), None)
     if images is None:
         return Check(_CHECK, "not run", f"no images were found that a {name} takes; call check(split(model), images)")
     try:
@@ -119,8 +119,8 @@ def _check(package: Any, module: str, name: str) -> Check:
     return Check(_CHECK, "holds", f"images of {images.shape[-2]} x {images.shape[-1]}")
 
 
-def _images(model: Any) -> Iterator[Any]:
-    """Images that a model takes."""
+def _images(model: Any, method: str) -> Iterator[Any]:
+    """Images that a method of a model takes."""
     import torch
 
     sizes = [getattr(module, "img_size", None) for module in model.modules()]
@@ -132,7 +132,7 @@ def _images(model: Any) -> Iterator[Any]:
         images = torch.randn(2, channels, side, side)
         try:
             with torch.no_grad():
-                model.forward_features(images)
+                getattr(model, method)(images)
         except Exception:
             continue
         yield images

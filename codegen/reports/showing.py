@@ -17,7 +17,6 @@ from codegen.package.naming import module_names
 from codegen.package.render import render
 from codegen.reports.listing import ListDocument, Row, parent_name, returned, rows_of, title
 from codegen.reports.terminal import highlight
-from codegen.source.index import METHOD
 from codegen.syntax.bindings import bound_names
 from codegen.syntax.statements import source_lines
 from codegen.types import Inherited, Outcome, Passage, Patches, Refusal, Release, Split
@@ -70,6 +69,7 @@ class Showing:
         reads: For each name that the stages take from before the boundary, the first line that reads it there.
         straight: Whether the boundary lies between two statements of the method, as it stands.
         code: Of a split that is not straight, the generated methods.
+        method: The method that is split.
     """
 
     title: str
@@ -81,6 +81,7 @@ class Showing:
     reads: Mapping[str, int]
     straight: bool
     code: Mapping[str, str]
+    method: str
 
 
 @dataclass(frozen=True)
@@ -146,7 +147,7 @@ def find_class(release: Release, outcomes: Sequence[Outcome], name: str) -> Outc
     spelled |= {model.lower(): model for outcome in outcomes for model in outcome.models}
     near = difflib.get_close_matches(name.rpartition(".")[2].lower(), spelled, n=3, cutoff=0.6)
     hint = f"did you mean {', '.join(spelled[match] for match in near)}?" if near else "timm-split list has them all"
-    raise UsageError(f"{title(release)} has no class {name} with a {METHOD}: {hint}")
+    raise UsageError(f"{title(release)} has no class {name} with a {release.method}: {hint}")
 
 
 def show_class(release: Release, outcomes: Sequence[Outcome], name: str) -> Showing:
@@ -166,16 +167,20 @@ def show_class(release: Release, outcomes: Sequence[Outcome], name: str) -> Show
     about = title(release), release.version, release.origin, row
     shown = by_path[outcome.result.parent] if isinstance(outcome.result, Inherited) else outcome
     if row.split is None:
-        return Showing(*about, shown, tuple(_refused(release, outcome)), {}, True, {})
+        return Showing(*about, shown, tuple(_refused(release, outcome)), {}, True, {}, release.method)
     split = row.split
     source = _Source(release, split.boundary.place.file)
     function = source.method(split.boundary.place.line)
     assert function is not None
-    straight = split.delegate is None and any(s.end_lineno == split.boundary.place.line for s in function.body)
+    straight = (
+        split.delegate is None
+        and not split.parents
+        and any(s.end_lineno == split.boundary.place.line for s in function.body)
+    )
     excerpts = [*_delegating(release, shown, source, function), source.cut(function, split)]
     code = {} if straight else _generated(release, shown)
     reads = dict(_reads(function, split))
-    return Showing(*about, shown, tuple(excerpts), reads, straight, code)
+    return Showing(*about, shown, tuple(excerpts), reads, straight, code, release.method)
 
 
 class _Source:
@@ -277,7 +282,7 @@ def _reads(function: ast.FunctionDef, split: Split) -> Iterator[tuple[str, int]]
 
 def _generated(release: Release, outcome: Outcome) -> dict[str, str]:
     """The text of the new methods as they are generated."""
-    text = render(release.version, [outcome])[f"{module_names([outcome])[outcome.module]}.py"]
+    text = render(release.version, [outcome], method=release.method)[f"{module_names([outcome])[outcome.module]}.py"]
     lines = source_lines(text)
     cls = next(
         node for node in ast.parse(text).body if isinstance(node, ast.ClassDef) and node.name == outcome.split_name
@@ -285,7 +290,7 @@ def _generated(release: Release, outcome: Outcome) -> dict[str, str]:
     return {
         method.name: "\n".join(line.removeprefix("    ") for line in lines[method.lineno - 1 : method.end_lineno])
         for method in _methods(cls)
-        if method.name != METHOD
+        if method.name != release.method
     }
 
 
@@ -322,7 +327,7 @@ def print_showing(showing: Showing, out: Console) -> None:
     out.print(Text.assemble((outcome.path, "bold"), f"  {showing.title}, {models}"))
     if isinstance(outcome.result, Inherited):
         parent = parent_name(outcome.result)
-        out.print(Text(f"inherits {METHOD} from {parent} ({showing.shown.place}), and with it this split:"))
+        out.print(Text(f"inherits {showing.method} from {parent} ({showing.shown.place}), and with it this split:"))
     for excerpt in showing.excerpts:
         _print_excerpt(excerpt, outcome, out)
     if showing.row.split is not None:

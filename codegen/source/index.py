@@ -18,17 +18,18 @@ from functools import cached_property
 from typing import Any
 
 from codegen.errors import TimmSplitError
-from codegen.source.imports import Import, imports, source_module
+from codegen.source.imports import Import, imports
+from codegen.source.stars import Exports, spell_out
 from codegen.source.stores import Stores
 from codegen.syntax.bindings import bound_names
 from codegen.syntax.parsing import parse
 from codegen.syntax.walking import walk
 from codegen.types import Place, Release
 
-METHOD = "forward_features"
-
 # It starts with what it looks for, and so is found in a fraction of the time; prose may match it, too.
 _GLOBAL = re.compile(r"global[\s\\]+\w+\s*(?:[,;#\\]|$)", re.MULTILINE)
+
+_STAR = re.compile(r"import[ \t]*\\?\s*\*")
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,6 +131,8 @@ class Module:
         conditional: dict[str, ast.stmt] = {}
         for statement, certain in _statements(self.tree.body):
             for name in self.bound_names(statement, blocks=False):
+                if name == "*":  # it may rebind whatever was bound before
+                    conditional.update(dict.fromkeys(bindings, statement))
                 bindings.setdefault(name, []).append(statement)
                 if not certain:
                     conditional[name] = statement
@@ -210,11 +213,43 @@ class Module:
 
     @property
     def exported(self) -> frozenset[str] | None:
-        """The names in ``__all__``; ``None`` where there is none that can be read."""
+        """The names in ``__all__``; ``None`` where there is none that can be read, or more than one mention of it."""
+        mentions = (node for node in walk(self.tree) if isinstance(node, ast.Name) and node.id == "__all__")
         match self.bindings.get("__all__"):
-            case [ast.Assign(value=ast.List(elts=names) | ast.Tuple(elts=names))]:
-                return frozenset(n.value for n in names if isinstance(n, ast.Constant) and isinstance(n.value, str))
+            case [ast.Assign(value=ast.List(elts=names) | ast.Tuple(elts=names))] if (
+                len(list(mentions)) == 1 and "__all__" not in self.conditional
+            ):
+                found = [name.value for name in names if isinstance(name, ast.Constant)]
+                strings = frozenset(name for name in found if isinstance(name, str))
+                return strings if len(strings) == len(names) else None
         return None
+
+    @cached_property
+    def surely_bound(self) -> frozenset[str]:
+        """Names that the top level binds whichever way it goes."""
+        return frozenset(self._surely_bound(self.tree.body))
+
+    def _surely_bound(self, statements: Sequence[ast.stmt]) -> set[str]:
+        bound: set[str] = set()
+        for node in statements:
+            match node:
+                case ast.If(body=body, orelse=orelse):
+                    bound |= self._surely_bound(body) & self._surely_bound(orelse)
+                case ast.Try(body=body, handlers=handlers, orelse=orelse, finalbody=finalbody):
+                    after = self._surely_bound([*body, *orelse])
+                    for handler in handlers:
+                        if not isinstance(handler.body[-1], ast.Raise):
+                            after &= self._surely_bound(handler.body)
+                    bound |= after | self._surely_bound(finalbody)
+                case ast.With(body=body):
+                    bound |= self._surely_bound(body)
+                case ast.For() | ast.While():
+                    pass
+                case ast.Delete():
+                    bound.difference_update(bound_names(node))
+                case _:
+                    bound.update(self.bound_names(node))
+        return bound
 
 
 @dataclass(frozen=True, eq=False)
@@ -223,11 +258,17 @@ class Index:
 
     release: Release
     _parsed: dict[str, Module] = field(default_factory=dict)
+    _opened: set[str] = field(default_factory=set)
     # kept here and not by the modules that they refer to: without cycles, trees go as soon as nobody needs them
     _classes: dict[str, Mapping[str, Class]] = field(default_factory=dict)
     _lineages: dict[str, tuple[Class, ...]] = field(default_factory=dict)
     memory: dict[Hashable, Any] = field(default_factory=dict)
     """What others worked out about its trees, by a key of their own. It goes with the index."""
+
+    @property
+    def method(self) -> str:
+        """The name of the method that is split."""
+        return self.release.method
 
     def parsed(self) -> tuple[Module, ...]:
         """The files that have been parsed."""
@@ -235,11 +276,12 @@ class Index:
 
     def module(self, name: str) -> Module | None:
         """The module of an import path, ``None`` where the release has no such file."""
+        path = self._file(name)
+        return self.parse(path) if path is not None else None
+
+    def _file(self, name: str) -> str | None:
         stem = name.replace(".", "/")
-        for path in (f"{stem}.py", f"{stem}/__init__.py"):
-            if path in self.release.files:
-                return self.parse(path)
-        return None
+        return next((path for path in (f"{stem}.py", f"{stem}/__init__.py") if path in self.release.files), None)
 
     def parse(self, path: str) -> Module:
         """Parse a file of the release.
@@ -249,8 +291,51 @@ class Index:
         """
         if path not in self._parsed:
             text = self.release.files[path]
-            self._parsed[path] = Module(path, text, parse_source(text, path))
+            tree = parse_source(text, path)
+            if path not in self._opened and _STAR.search(text):
+                self._opened.add(path)
+                spell_out(tree, path, lambda name: self._exports(name, path))
+                self._opened.remove(path)
+            elif path in self._opened:  # its names are asked for while they are looked for: a cycle
+                return Module(path, text, tree)
+            self._parsed[path] = Module(path, text, tree)
         return self._parsed[path]
+
+    def _exports(self, name: str, path: str) -> Exports | None:
+        """What ``from name import *`` takes in a file; ``None`` where that cannot be known."""
+        module = self.module(name)
+        if module is None or "*" in module.bindings or "__getattr__" in module.bindings:
+            return None
+        # a module that imports this file in its turn may have bound nothing yet
+        surely = frozenset[str]() if self._leads_to(module, path) else module.surely_bound
+        bound = module.bindings.keys()
+        if "__all__" not in bound:
+            public = {name for name in bound if not name.startswith("_")}
+            # importing a submodule binds its name in the package
+            inner = self._submodules(module) - public
+            return Exports(_origins(module, public & surely), _origins(module, (public - surely) | inner))
+        exported = module.exported
+        return None if exported is None or not exported <= surely else Exports(_origins(module, exported), ())
+
+    def _leads_to(self, module: Module, path: str) -> bool:
+        """Whether a module imports a file, itself or through others; timm imports no user models."""
+        pending, seen = [module], {module.path}
+        for current in pending:
+            for node in walk(current.tree) if not current.path.startswith("timm/") else ():
+                for found in imports(node, current.path).values() if isinstance(node, ast.stmt) else ():
+                    for target in (self._file(found.module), self._file(found.path)):
+                        if target is not None and target not in seen:
+                            seen.add(target)
+                            pending.append(self.parse(target))
+        return path in seen
+
+    def _submodules(self, module: Module) -> frozenset[str]:
+        folder, _, file = module.path.rpartition("/")
+        if file != "__init__.py":
+            return frozenset()
+        inside = (path[len(folder) + 1 :] for path in self.release.files if path.startswith(f"{folder}/"))
+        names = frozenset(path.partition("/")[0].removesuffix(".py") for path in inside)
+        return frozenset(name for name in names if not name.startswith("_"))
 
     def classes(self, module: Module) -> Mapping[str, Class]:
         """The classes that a module defines at its top level; of several definitions of a name, the last."""
@@ -272,7 +357,7 @@ class Index:
                 ):  # SqueezeExcite = SEModule
                     head = alias
                     continue
-            origin = module.import_of(head) or self._import_by_star(module, head, frozenset())
+            origin = module.import_of(head)
             if origin is None:
                 return None
             path = ".".join(filter(None, [origin.module, origin.name, rest])).split(".")
@@ -300,22 +385,6 @@ class Index:
             module, name = target, origin.name
         return None
 
-    def _import_by_star(self, module: Module, name: str, seen: frozenset[str]) -> Import | None:
-        """The ``from ... import *`` that binds a name which nothing else in the module does."""
-        if name in module.bindings or module.name in seen:
-            return None
-        for node in reversed(module.tree.body):
-            if isinstance(node, ast.ImportFrom) and node.names[0].name == "*":
-                source = self.module(source_module(node, module.path))
-                if source is None:
-                    return None  # it may bind any name
-                public = not name.startswith("_") if source.exported is None else name in source.exported
-                if public and (
-                    name in source.bindings or self._import_by_star(source, name, seen | {module.name}) is not None
-                ):
-                    return Import(source.name, name)
-        return None
-
     def lineage(self, cls: Class) -> tuple[Class, ...]:
         """The class and its bases in the order in which Python looks attributes up, as far as the release has them."""
         pending, opened = [cls], set[str]()
@@ -336,7 +405,7 @@ class Index:
         return [base for base in found if base is not None and base.path != cls.path]
 
     def models(self) -> Iterator[tuple[Class, Class]]:
-        """Each class that has a ``forward_features``, with the class that defines it, in order of file and line."""
+        """Each class that has the method to split, with the class that defines it, in order of file and line."""
         for path in _model_files(self.release):
             for cls in self.classes(self.parse(path)).values():
                 owner = self.owner(cls)
@@ -344,14 +413,20 @@ class Index:
                     yield cls, owner
 
     def owner(self, cls: Class) -> Class | None:
-        """The class in the lineage of a class that defines its ``forward_features``."""
-        return next((ancestor for ancestor in self.lineage(cls) if METHOD in ancestor.members), None)
+        """The class in the lineage of a class that defines the method to split."""
+        return next((ancestor for ancestor in self.lineage(cls) if self.method in ancestor.members), None)
 
     def find(self, path: str) -> Class | None:
         """The class of a full name, ``timm.models.eva.Eva``."""
         module, _, name = path.rpartition(".")
         found = self.module(module)
         return self.classes(found).get(name) if found is not None else None
+
+
+def _origins(module: Module, names: Iterable[str]) -> tuple[tuple[str, Import], ...]:
+    """Where an import of names from a module gets them: what that module imports itself comes from there."""
+    known = ((name, None if name in module.rebound else module.import_of(name)) for name in sorted(names))
+    return tuple((name, origin or Import(module.name, name)) for name, origin in known)
 
 
 def _merged(cls: Class, lineages: Sequence[tuple[Class, ...]]) -> tuple[Class, ...]:

@@ -7,10 +7,20 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TypeGuard
 
+from codegen.syntax.walking import walk
+
 _UNREAD = ast.Call(ast.Name("", ast.Load()), [], [])  # stands for a value that is not in sight
 _REGISTERS = ("add_module", "register_module", "set_submodule")
 _ADDS = frozenset({"append", "insert", "add_module", "register_module"})
 _ALTERS = frozenset({"extend", "pop", "set_submodule", "register_forward_hook", "register_forward_pre_hook"})
+
+
+_STORING = (ast.Assign, ast.AnnAssign, ast.AugAssign, ast.For, ast.withitem, ast.Call)
+
+
+def stores_in(method: ast.AST) -> Iterator[ast.AST]:
+    """The assignments and calls in code, in the order of :func:`~codegen.syntax.walking.walk`."""
+    return (node for node in walk(method) if isinstance(node, _STORING))
 
 
 @dataclass(frozen=True)
@@ -45,7 +55,7 @@ class Stores:
         local: dict[str, ast.expr] = {}
         changed: set[str] = set()  # local names for what something is put into later
         stored: list[tuple[str, ast.expr]] = []
-        for node in _stores_in(method):
+        for node in stores_in(method):
             match node:
                 case ast.Assign(targets=targets, value=value):
                     local |= {target.id: value for target in targets if isinstance(target, ast.Name)}
@@ -109,26 +119,3 @@ class Stores:
 def is_attribute_of_self(node: ast.AST) -> TypeGuard[ast.Attribute]:
     """Whether a node is an attribute of ``self`` and nothing deeper."""
     return isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "self"
-
-
-_STORING = (ast.Assign, ast.AnnAssign, ast.AugAssign, ast.For, ast.withitem, ast.Call)
-# What holds no statement and no call, or none that could store anything.
-_LEAVES = frozenset(
-    {ast.Name, ast.Constant, ast.Load, ast.Store, ast.Del, ast.arguments, ast.Pass, ast.Break, ast.Continue}
-    | {ast.Global, ast.Nonlocal, ast.Import, ast.ImportFrom}
-    | {kind for kinds in (ast.operator, ast.boolop, ast.unaryop, ast.cmpop) for kind in kinds.__subclasses__()}
-)
-
-
-def _stores_in(function: ast.AST) -> Iterator[ast.AST]:
-    """The assignments and calls in code, in the order of ``ast.walk``, which takes longer: most of a run's time."""
-    pending = [function]
-    for node in pending:  # it grows while it is read
-        if isinstance(node, _STORING):
-            yield node
-        for name in node._fields:
-            value = getattr(node, name, None)
-            if type(value) is list:
-                pending += [inner for inner in value if isinstance(inner, ast.AST) and type(inner) not in _LEAVES]
-            elif isinstance(value, ast.AST) and type(value) not in _LEAVES:
-                pending.append(value)

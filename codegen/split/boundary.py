@@ -15,12 +15,12 @@ from dataclasses import dataclass, replace
 
 from codegen.model.facts import UNKNOWN, Facts, Role
 from codegen.model.invariant import depends_on_self_alone, is_invariant
-from codegen.model.steps import Step, holds_position, quoted, through_views, walk
-from codegen.source.index import METHOD
+from codegen.model.steps import Step, holds_position, quoted, through_views, walk_steps
 from codegen.split.crossing import sink
 from codegen.syntax.dataflow import dotted, flow, returns
 from codegen.syntax.statements import Statement, arms, conditional, count_rounds, guard_loop_head, loop_body, substitute
-from codegen.types import Boundary, Place
+from codegen.syntax.walking import walk
+from codegen.types import METHOD, Boundary, Place
 
 
 class Refused(Exception):
@@ -41,12 +41,15 @@ class Cut:
         stages: Statements after it.
         boundary: Where and why.
         tokens: The variable that holds the tokens at the boundary.
+        early: Statements of the embedding by which a pruned model returns from the middle of its stem, ``if question:
+            return ...``. The stages ask the same, and then return what they are given.
     """
 
     embed: tuple[Statement, ...]
     stages: tuple[Statement, ...]
     boundary: Boundary
     tokens: str
+    early: tuple[Statement, ...] = ()
 
 
 def find_cut(facts: Facts, statements: Sequence[Statement], images: str) -> Cut:
@@ -60,16 +63,26 @@ def find_cut(facts: Facts, statements: Sequence[Statement], images: str) -> Cut:
     Raises:
         Refused: If the rules find no boundary, or no sound way to cut there.
     """
-    used = {node.id for s in statements for node in ast.walk(s.tree) if isinstance(node, ast.Name)}
+    used = {node.id for s in statements for node in walk(s.tree) if isinstance(node, ast.Name)}
     names = itertools.chain(("i", "idx", "index"), (f"round_{number}" for number in itertools.count()))
     counter = next(name for name in names if name not in used)
-    return _cut(facts, tuple(statements), frozenset({images}), counter)
+    return _cut(facts, tuple(statements), frozenset({images}), counter, whole=True)
 
 
-def _cut(facts: Facts, statements: tuple[Statement, ...], tokens: frozenset[str], counter: str) -> Cut:
-    """Cut a block. A loop that has no variable that counts its rounds may take ``counter``."""
+def _cut(
+    facts: Facts, statements: tuple[Statement, ...], tokens: frozenset[str], counter: str, *, whole: bool = False
+) -> Cut:
+    """Cut a block. A loop that has no variable that counts its rounds may take ``counter``.
+
+    Args:
+        facts: The class.
+        statements: Those of the block.
+        tokens: Variables that hold the images or tokens before it.
+        counter: A free name.
+        whole: Whether it is the whole body, where what returns from ``embed`` can be returned by the stages.
+    """
     steps: list[Step] = []
-    path = walk(facts, statements, tokens)
+    path = walk_steps(facts, statements, tokens)
     for number, step in enumerate(path):
         statement = step.statement
         started = any(s.is_stem for s in steps)
@@ -80,6 +93,9 @@ def _cut(facts: Facts, statements: tuple[Statement, ...], tokens: frozenset[str]
         if blocks or returns(statement.tree):
             if UNKNOWN in step.runs:
                 _require_no_position(facts, path, statement)
+            elif whole and not blocks and started and _is_settled_return(facts, statement, statements):
+                steps.append(step)
+                continue
             return _flat(facts, statements, steps, number, early_return=not blocks)
         steps.append(step)
     raise Refused(statements[-1].place, "no statement runs the blocks of the model")
@@ -103,6 +119,7 @@ def _flat(
         raise _no_stem(facts, statements[entry], early_return=early_return)
     reasons = [f"line {first.statement.place.line} runs the stem, {quoted(_stem(facts, [first]))}"]
     positions = [n for n, step in enumerate(steps) if step.is_position and n >= steps.index(first)]
+    positions = [n for n in positions if not returns(steps[n].statement.tree)]
     if positions:
         last = positions[-1]
         reasons.append(f"line {steps[last].statement.place.line} gives the tokens their position")
@@ -120,6 +137,8 @@ def _flat(
             reasons.append(f"line {hidden.statement.place.line} gives the tokens their position, inside the stem")
     tokens = [step.target for step in steps[: last + 1] if step.on_path][-1]
     last, tokens = through_views(steps, last, tokens, reasons)
+    middle = [s.place.line for s in statements[: last + 1] if returns(s.tree)]
+    reasons += [f"line {line} may return; what it asks about the model, both methods ask" for line in middle]
     blocks = tuple(sorted(a for a in facts.runs(statements[entry].tree) if facts.role(a) is Role.BLOCK))
     what = f"runs the first blocks, {quoted(blocks)}" if blocks else "may return"
     reasons.append(f"line {statements[entry].place.line} {what}")
@@ -133,7 +152,18 @@ def _flat(
         _spans(statements[: last + 1]),
         (statement.last.line,),
     )
-    return Cut(statements[: last + 1], statements[last + 1 :], boundary, tokens)
+    early = tuple(s for s in statements[: last + 1] if returns(s.tree))
+    return Cut(statements[: last + 1], statements[last + 1 :], boundary, tokens, early)
+
+
+def _is_settled_return(facts: Facts, statement: Statement, statements: Sequence[Statement]) -> bool:
+    """Whether a statement returns or not by a question about the model alone, ``if self.cell is None: return x``."""
+    match statement.tree:
+        case ast.If(test=test, body=[ast.Return(value=ast.expr() as value)], orelse=[]):
+            plain = all(isinstance(node, ast.Name | ast.Call | ast.Attribute) for node in walk(value))
+            others = [s.tree for s in statements if s is not statement]
+            return plain and depends_on_self_alone(facts, test) and is_invariant(facts, test, others)
+    return False
 
 
 _UNDECIDED = "a computed name, or code that takes self whole, decides which modules run here"
@@ -141,7 +171,7 @@ _UNDECIDED = "a computed name, or code that takes self whole, decides which modu
 
 def _undecided(facts: Facts, statement: Statement) -> Refused:
     """The refusal of a statement that may run any module, with the construct that hides which, if it is in sight."""
-    for node in ast.walk(statement.tree):
+    for node in walk(statement.tree):
         match node:
             case ast.Call(func=ast.Name("getattr"), args=[ast.Name("self"), key, *_]) if not isinstance(
                 key, ast.Constant
@@ -223,6 +253,8 @@ def _compound(facts: Facts, statements: tuple[Statement, ...], number: int, step
 
 def _way_out(facts: Facts, attributes: Iterable[str]) -> str:
     """What to do about a statement that runs a whole inner model: that one may be cut where this one is not."""
+    if facts.index.method != METHOD:
+        return ""  # every module has a `forward`
     for attribute in sorted(attributes):
         for cls in facts.classes(attribute):
             if any(METHOD in ancestor.members for ancestor in facts.index.lineage(cls)):
@@ -268,7 +300,7 @@ def _peel(facts: Facts, statements: tuple[Statement, ...], number: int, tokens: 
     tree = statement.tree
     assert isinstance(tree, ast.For)
     first = _first_round(facts, statement, counter)
-    for node in (node for inner in [*tree.body, *tree.orelse] for node in ast.walk(inner)):
+    for node in (node for inner in [*tree.body, *tree.orelse] for node in walk(inner)):
         match node:
             case ast.Name(id=name, ctx=ast.Store() | ast.Del()) | ast.arg(arg=name) if name in first.values:
                 raise Refused(statement.place, f"the loop over stages binds its own variable `{name}`")
@@ -279,7 +311,7 @@ def _peel(facts: Facts, statements: tuple[Statement, ...], number: int, tokens: 
         raise Refused(statement.place, "the first round of the loop has no head of its own")
     head = [inner.tree for inner in cut.embed]
     for inner in head:
-        if any(isinstance(node, ast.Break | ast.Continue | ast.Lambda) for node in ast.walk(inner)):
+        if any(isinstance(node, ast.Break | ast.Continue | ast.Lambda) for node in walk(inner)):
             raise Refused(Place(statement.place.file, inner.lineno), "the head of the loop may leave it")
     before = [s.tree for s in statements[:number]]
     if not is_invariant(facts, tree.iter, [*before, *head]) or first.length & flow(head).may_bind:

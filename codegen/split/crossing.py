@@ -15,6 +15,7 @@ from codegen.model.tokens import token_targets
 from codegen.syntax.bindings import bound_names
 from codegen.syntax.dataflow import Unsound, dotted, flow
 from codegen.syntax.statements import Statement
+from codegen.syntax.walking import walk
 from codegen.types import Parameter, Passage
 
 
@@ -67,7 +68,7 @@ def sink(
 
 
 def _mentions(tree: ast.AST, name: str) -> bool:
-    for node in ast.walk(tree):
+    for node in walk(tree):
         match node:
             case (
                 ast.Name(id=found) | ast.FunctionDef(name=found) | ast.alias(asname=str(found)) | ast.alias(name=found)
@@ -129,7 +130,7 @@ def _needed(embed: Sequence[Statement], stages: Sequence[Statement], parameters:
         raise Unsound(embed[0].tree, f"`{min(early)}` is read before it is assigned")
     live = after.needs & (before.may_bind | set(parameters))
     order = Counter([*(name for s in embed for name in bound_names(s.tree)), *parameters])
-    imports = [n for s in embed for n in ast.walk(s.tree) if isinstance(n, ast.Import | ast.ImportFrom)]
+    imports = [n for s in embed for n in walk(s.tree) if isinstance(n, ast.Import | ast.ImportFrom)]
     imported = Counter(name for node in imports for name in bound_names(node))
     lost = {name for name in live if order[name] <= imported[name]}
     if lost:
@@ -275,7 +276,7 @@ def _followed(
 
 def _looks_at_first(name: str, statements: Sequence[Statement]) -> bool:
     """Whether statements use a variable as ``name[0]`` alone."""
-    nodes = [node for s in statements for node in ast.walk(s.tree)]
+    nodes = [node for s in statements for node in walk(s.tree)]
     firsts = [
         node.value
         for node in nodes
@@ -301,8 +302,8 @@ class _Sizes:
 
     def follows(self, value: ast.expr) -> bool:
         """Whether an expression depends on the batch size and on nothing else, so that it can be made again."""
-        sized = any(isinstance(n, ast.Name) and n.id in self.names for n in ast.walk(value))
-        return (sized or any(self.is_size(n) for n in ast.walk(value))) and self._is_arithmetic(value)
+        sized = any(isinstance(n, ast.Name) and n.id in self.names for n in walk(value))
+        return (sized or any(self.is_size(n) for n in walk(value))) and self._is_arithmetic(value)
 
     def is_size(self, node: ast.AST) -> bool:
         """Whether a node is the size of the batch."""

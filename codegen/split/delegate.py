@@ -12,12 +12,12 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from codegen.model.facts import Facts
-from codegen.source.index import METHOD
 from codegen.split.boundary import Cut, Refused, find_cut
 from codegen.split.inlining import body_of_call, require_apart, without_return
 from codegen.syntax.dataflow import dotted, flow
 from codegen.syntax.statements import Body, Statement, arms, conditional
 from codegen.syntax.walking import walk
+from codegen.types import METHOD
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +39,8 @@ class Delegation:
 
 def find_delegation(facts: Facts, body: Body) -> Delegation | None:
     """The inner model and its calls, if these are all that a method does."""
+    if facts.index.method != METHOD:
+        return None  # an inner module is a model if it has a `forward_features`, not because it has a `forward`
     question, calls = _calls(body)
     attributes = {called[0] if (called := _called_method(facts, call)) else "" for call in calls}
     if len(attributes) != 1 or "" in attributes:

@@ -10,7 +10,7 @@ import ast
 from collections.abc import Sequence
 
 from codegen.model.facts import Facts, Role
-from codegen.model.steps import walk as walk_tokens
+from codegen.model.steps import walk_steps
 from codegen.source.index import Class
 from codegen.split.boundary import Refused
 from codegen.split.soundness import check_method
@@ -64,7 +64,7 @@ def _gives_position_first(facts: Facts, owner: Class, method: ast.FunctionDef) -
     """Whether a method gives tokens their position in one statement and runs the blocks in a later one."""
     names = frozenset(argument.arg for argument in method.args.args[1:])
     positioned = False
-    for step in walk_tokens(facts, read_method(owner.module.text, method, owner.module.path).statements, names):
+    for step in walk_steps(facts, read_method(owner.module.text, method, owner.module.path).statements, names):
         if step.roles & {Role.BLOCK, Role.BOTH}:
             return positioned
         positioned = positioned or (step.is_position and step.target in step.tokens)  # not rope beside them
@@ -89,15 +89,52 @@ def body_of_call(facts: Facts, name: str, call: ast.Call, statement: Statement) 
     owner, node = found
     if owner.module is not facts.cls.module:
         raise Refused(statement.place, f"`{name}` of `{facts.prefix}` stands in another module than its class")
-    function = check_method(node)
+    return written_out(facts, owner, check_method(node), call, statement)
+
+
+def written_out(
+    facts: Facts,
+    owner: Class,
+    function: ast.FunctionDef,
+    call: ast.Call,
+    statement: Statement,
+    *,
+    defaults: bool = False,
+) -> tuple[Statement, ...]:
+    """The body of a method with the names that a call gives to its parameters.
+
+    Args:
+        facts: The class.
+        owner: The class in which the method stands.
+        function: The method, which was checked.
+        call: The call of it.
+        statement: The statement that holds the call.
+        defaults: Whether a parameter may be left to its default, if that is a constant.
+
+    Raises:
+        Refused: If the call passes its arguments in a way that cannot be written out.
+    """
     body = read_method(owner.module.text, function, owner.module.path)
     parameters = [parameter.name for parameter in body.parameters]
     starred = any(parameter.kind in ("*", "**") for parameter in body.parameters)
     given = [*zip(parameters, call.args, strict=False), *((keyword.arg, keyword.value) for keyword in call.keywords)]
     same = all(isinstance(value, ast.Name) and value.id == name for name, value in given)
-    if not same or starred or len(call.args) > len(parameters) or {name for name, _ in given} != set(parameters):
+    left = _constants(function) if defaults else {}
+    left = {name: text for name, text in left.items() if name in set(parameters) - {name for name, _ in given}}
+    named = {name for name, _ in given} | left.keys()
+    if not same or starred or len(call.args) > len(parameters) or named != set(parameters):
         raise Refused(statement.place, f"the call of `{facts.prefix}` does not pass each parameter under its own name")
-    return tuple(substitute(inner, {body.receiver: facts.prefix}) for inner in body.statements)
+    first = (Statement(f"{name} = {text}", statement.place) for name, text in left.items())
+    return (*first, *(substitute(inner, {body.receiver: facts.prefix}) for inner in body.statements))
+
+
+def _constants(function: ast.FunctionDef) -> dict[str, str]:
+    """The defaults of parameters that are constants."""
+    args = function.args
+    positional = [*args.posonlyargs, *args.args]
+    found = list(zip(reversed(positional), reversed(args.defaults), strict=False))
+    found += [(a, d) for a, d in zip(args.kwonlyargs, args.kw_defaults, strict=True) if d is not None]
+    return {a.arg: ast.unparse(d) for a, d in reversed(found) if isinstance(d, ast.Constant)}
 
 
 def require_apart(statement: Statement, inner: Sequence[Statement], outer: Sequence[Statement], target: str) -> None:

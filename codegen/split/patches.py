@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from codegen.model.annotations import annotate
 from codegen.model.facts import Facts, Role
 from codegen.model.shape import token_order
-from codegen.model.steps import Step, holds_position, quoted, through_views, walk
+from codegen.model.steps import Step, holds_position, quoted, through_views, walk_steps
 from codegen.split.boundary import Refused
 from codegen.split.crossing import Crossing, cross
 from codegen.split.state import check_state
@@ -43,7 +43,7 @@ def gives_position(facts: Facts, embed: Sequence[Statement], images: str) -> boo
         embed: The statements of ``embed``.
         images: The parameter that takes the images.
     """
-    steps = walk(facts, embed, frozenset({images}))
+    steps = walk_steps(facts, embed, frozenset({images}))
     return any(step.is_position or holds_position(facts, step) for step in steps)
 
 
@@ -108,7 +108,7 @@ def _find_cut(facts: Facts, statements: Sequence[Statement], images: str) -> _Pa
     Raises:
         Refused: If none is the last, with the reason.
     """
-    steps = list(walk(facts, statements, frozenset({images})))
+    steps = list(walk_steps(facts, statements, frozenset({images})))
     stems = [number for number, step in enumerate(steps) if step.is_stem]
     first = next((number for number, step in enumerate(steps) if _adds(step)), len(steps))
     for number in stems:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import ast
-import functools
 import re
 from collections.abc import Collection, Sequence
 
-from codegen.source.index import METHOD, Class, Index, Module
-from codegen.syntax.bindings import bound_names
+from codegen.model.decorators import name_of, objection
+from codegen.source.index import Class, Index, Module
 from codegen.syntax.dataflow import BUILTINS, CONSUMERS, Flow, Unsound, escaping_scopes, signature_names
+from codegen.syntax.walking import walk
 
-_ASSIGNED = re.compile(rf"\.{METHOD}\s*=(?!=)")
-_QUOTED = re.compile(rf"[\"']{METHOD}[\"']")
 _PLAIN_BASES = frozenset({"nn.Module", "torch.nn.Module", "Module", "object", "ABC", "abc.ABC"})
 
 # Builtins that see the frame or the class they are called from.
@@ -27,8 +25,22 @@ _MUTABLE = {
 _TRUSTED = CONSUMERS | {"len", "isinstance", "getattr", "hasattr", "type", "print", "range", "enumerate", "zip"}
 
 
-def check_method(function: ast.stmt) -> ast.FunctionDef:
+def parents_call(node: ast.stmt, method: str) -> ast.Call | None:
+    """The call of a statement that is ``x = super().method(...)`` or returns that."""
+    match node:
+        case ast.Assign(targets=[ast.Name()], value=ast.Call() as call) | ast.Return(value=ast.Call() as call):
+            match call.func:
+                case ast.Attribute(value=ast.Call(func=ast.Name("super"), args=[], keywords=[]), attr=attr):
+                    return call if attr == method else None
+    return None
+
+
+def check_method(function: ast.stmt, parents: str = "") -> ast.FunctionDef:
     """Refuse a method whose statements mean something else in a subclass, or that is not a plain method.
+
+    Args:
+        function: The method.
+        parents: The name of a method that its statements may call of the parent, for it will be written out.
 
     Raises:
         Unsound: With the construct and why.
@@ -41,7 +53,11 @@ def check_method(function: ast.stmt) -> ast.FunctionDef:
     receiver, *_ = [arg.arg for arg in (*function.args.posonlyargs, *function.args.args)] or [""]
     if receiver != "self":
         raise Unsound(function, "its first parameter is not `self`")
-    for node in ast.walk(function):
+    calls = (parents_call(statement, parents) for statement in function.body) if parents else ()
+    written = {id(call.func.value.func) for call in calls if call is not None}  # type: ignore[attr-defined]
+    for node in walk(function):
+        if id(node) in written:
+            continue
         match node:
             case ast.Yield() | ast.YieldFrom() | ast.Await():
                 raise Unsound(node, "it suspends")
@@ -64,7 +80,7 @@ def check_method(function: ast.stmt) -> ast.FunctionDef:
             case ast.alias() if (node.asname or node.name.partition(".")[0]) == "self":
                 raise Unsound(node, "`self` is rebound")
     for default in [*function.args.defaults, *function.args.kw_defaults]:
-        for node in ast.walk(default) if default is not None else ():
+        for node in walk(default) if default is not None else ():
             if isinstance(node, ast.Call):
                 raise Unsound(node, "a default value is the result of a call, which would be evaluated again")
             kind = next((name for name, kinds in _MUTABLE.items() if isinstance(node, kinds)), "")
@@ -94,8 +110,6 @@ def check_scope(module: Module, cls: ast.ClassDef, function: ast.FunctionDef, fl
     shadowed = _TRUSTED & (flow.may_bind | module.bindings.keys())
     if shadowed:
         raise Unsound(function, f"`{min(shadowed)}` is not the builtin of that name")
-    if "*" in module.bindings and BUILTINS & flow.needs:
-        raise Unsound(function, f"`{min(BUILTINS & flow.needs)}` may be what the module gets from `import *`")
     # defaults and annotations are evaluated in the scope of the class
     inside = {name for statement in cls.body for name in module.bound_names(statement)}
     outside = signature_names(function)
@@ -115,33 +129,63 @@ def check_class(index: Index, cls: Class, owner: Class) -> None:
         Unsound: With the construct and why.
     """
     lineage = index.lineage(cls)
+    for ancestor in lineage:
+        for decorator in ancestor.node.decorator_list:
+            _check_decorator(index, ancestor, decorator)
     for cls in lineage[: lineage.index(owner) + 1]:
         node = cls.node
-        if node.decorator_list or node.keywords:
-            raise Unsound(node, "a decorator or a metaclass may change what the class is", cls.module.path)
+        if node.keywords:
+            raise Unsound(node, "a metaclass may change what the class is", cls.module.path)
         for statement in node.body:
             nested = isinstance(statement, ast.If | ast.Try | ast.With | ast.For | ast.While)
-            if nested and METHOD in cls.module.bound_names(statement):
-                raise Unsound(statement, f"the class defines `{METHOD}` under a condition", cls.module.path)
+            if nested and index.method in cls.module.bound_names(statement):
+                raise Unsound(statement, f"the class defines `{index.method}` under a condition", cls.module.path)
         if _is_patched(index, cls.module):
-            raise Unsound(node, f"its module assigns to `{METHOD}` of something", cls.module.path)
+            raise Unsound(node, f"its module assigns to `{index.method}` of something", cls.module.path)
         if cls is not owner:
             for base in node.bases:
                 name = ast.unparse(base)
                 if name not in _PLAIN_BASES and index.resolve(cls.module, name) is None:
-                    reason = f"its base `{name}` is unknown, and may have a `{METHOD}` of its own"
+                    reason = f"its base `{name}` is unknown, and may have a `{index.method}` of its own"
                     raise Unsound(base, reason, cls.module.path)
+
+
+def check_stars(index: Index, cls: Class) -> None:
+    """Refuse a class in whose module, or in that of an ancestor, an ``import *`` cannot be read.
+
+    Raises:
+        Unsound: With the import and why.
+    """
+    for module in (ancestor.module for ancestor in index.lineage(cls)):
+        for node in module.bindings.get("*", ()):
+            reason = f"`{ast.unparse(node)}` may bind any name of its module: name what is imported"
+            raise Unsound(node, reason, module.path)
+
+
+def _check_decorator(index: Index, cls: Class, decorator: ast.expr) -> None:
+    """Refuse a class under a decorator that may return another one, or change it."""
+    found = objection(index, cls.module, decorator)
+    if found is None:
+        return
+    name = name_of(decorator)
+    line = getattr(found.node, "lineno", decorator.lineno)
+    where = "" if found.module is cls.module and line == decorator.lineno else f" ({found.module.path}:{line})"
+    reason = f"the decorator `@{name}` of {cls.name} may change what the class is: {found.reason}{where}"
+    if found.unread:
+        reason += f"; if it returns the class as it is, say so with --trust-decorator {name}"
+    raise Unsound(decorator, reason, cls.module.path)
 
 
 def _is_patched(index: Index, module: Module) -> bool:
     """Whether a module may assign to the method of some class, by a statement or by ``setattr``."""
     key = ("patched", module.path)
     if key not in index.memory:
-        text = module.text
+        text, name = module.text, index.method
         called = (
-            part.partition("setattr(")[2] for line in text.split("\n") if METHOD in line for part in line.split("#")
+            part.partition("setattr(")[2] for line in text.split("\n") if name in line for part in line.split("#")
         )
-        index.memory[key] = bool(_ASSIGNED.search(text)) or any(_QUOTED.search(rest) for rest in called)
+        quoted = re.compile(rf"[\"']{name}[\"']")
+        index.memory[key] = bool(re.search(rf"\.{name}\s*=(?!=)", text)) or any(map(quoted.search, called))
     found: bool = index.memory[key]
     return found
 
@@ -157,14 +201,13 @@ def check_imports(index: Index, module: Module, names: Collection[str]) -> None:
     Raises:
         Unsound: With the name and why.
     """
-    certain = _surely_defined(module)
     for name in sorted(names):
         node = module.bindings[name][-1] if name in module.bindings else module.tree
         if name not in module.bindings:
             if name not in BUILTINS:
                 raise Unsound(node, f"`{name}` is not defined at the top level of its module")
             continue
-        if name not in certain:
+        if name not in module.surely_bound:
             raise Unsound(node, f"its module defines `{name}` under a condition, and perhaps not at all")
         origin = module.import_of(name)
         source = index.module(origin.module) if origin is not None else None
@@ -172,37 +215,12 @@ def check_imports(index: Index, module: Module, names: Collection[str]) -> None:
             raise Unsound(node, f"`{name}` is a global that its module rebinds while it runs")
 
 
-@functools.lru_cache(maxsize=1)  # a module's classes come one after the other
-def _surely_defined(module: Module) -> frozenset[str]:
-    return frozenset(_surely_bound(module, module.tree.body))
-
-
-def _surely_bound(module: Module, statements: Sequence[ast.stmt]) -> set[str]:
-    """Names that the top level of a module binds whichever way it goes."""
-    bound: set[str] = set()
-    for node in statements:
-        match node:
-            case ast.If(body=body, orelse=orelse):
-                bound |= _surely_bound(module, body) & _surely_bound(module, orelse)
-            case ast.Try(body=body, handlers=handlers, orelse=orelse, finalbody=finalbody):
-                after = _surely_bound(module, [*body, *orelse])
-                for handler in handlers:
-                    if not isinstance(handler.body[-1], ast.Raise):
-                        after &= _surely_bound(module, handler.body)
-                bound |= after | _surely_bound(module, finalbody)
-            case ast.With(body=body):
-                bound |= _surely_bound(module, body)
-            case ast.For() | ast.While():
-                pass
-            case ast.Delete():
-                bound.difference_update(bound_names(node))
-            case _:
-                bound.update(module.bound_names(node))
-    return bound
-
-
-def check_embed(statements: Sequence[ast.stmt]) -> None:
+def check_embed(statements: Sequence[ast.stmt], early: Sequence[ast.stmt] = ()) -> None:
     """Refuse statements that cannot be a method of their own, before a boundary.
+
+    Args:
+        statements: They.
+        early: Those that may return, and do so by a question that the stages ask, too.
 
     Raises:
         Unsound: With the construct and why.
@@ -210,8 +228,8 @@ def check_embed(statements: Sequence[ast.stmt]) -> None:
     for scope in escaping_scopes(statements):
         raise Unsound(scope, "a function made before the boundary may see names that change after it")
     for statement in statements:
-        for node in ast.walk(statement):
-            if isinstance(node, ast.Return):
+        for node in walk(statement):
+            if isinstance(node, ast.Return) and statement not in early:
                 raise Unsound(node, "the method returns before the embedding is complete")
             if isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Del):
                 raise Unsound(node, "`del` before the boundary")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from codegen.model.annotations import annotate
@@ -12,19 +12,23 @@ from codegen.model.facts import Facts, Role
 from codegen.model.inputs import described, is_image_batch
 from codegen.model.shape import token_order
 from codegen.source.imports import Import
-from codegen.source.index import METHOD, Class, Index, Module
+from codegen.source.index import Class, Index, Module
 from codegen.split.boundary import Cut, Refused, find_cut
+from codegen.split.context import without_context
 from codegen.split.crossing import cross
 from codegen.split.delegate import Delegation, find_delegate_cut, find_delegation, inline, joined
+from codegen.split.guard import without_guard
 from codegen.split.inlining import write_out_helpers
 from codegen.split.masking import find_masking
+from codegen.split.parent import WrittenOut, write_out_parents
 from codegen.split.patches import gives_position, split_patches
-from codegen.split.soundness import check_class, check_embed, check_imports, check_method, check_scope
+from codegen.split.soundness import check_class, check_embed, check_imports, check_method, check_scope, check_stars
 from codegen.split.state import check_state
 from codegen.split.subclassing import check_subclassing
-from codegen.syntax.dataflow import Flow, Unsound, flow, signature_names
+from codegen.syntax.dataflow import BUILTINS, Flow, Unsound, flow, signature_names
 from codegen.syntax.statements import Body, Statement, read_method, source_lines
 from codegen.types import (
+    METHOD,
     Absence,
     Boundary,
     Delegate,
@@ -47,12 +51,17 @@ _LONGEST_METHOD = 40_000  # characters
 PATCH_METHODS = ("embed_patches", "embed_positions")  # only where an embedding can be cut in two
 
 
-def split_release(index: Index, models: Mapping[str, Sequence[tuple[str, str]]]) -> Iterator[Outcome]:
+def split_release(
+    index: Index,
+    models: Mapping[str, Sequence[tuple[str, str]]],
+    ahead: Callable[[Class], Outcome | None] = lambda cls: None,
+) -> Iterator[Outcome]:
     """Split every model class of a release.
 
     Args:
         index: The release.
         models: Registered names, each with the (module, class) that it builds.
+        ahead: What became of a class already, if it is known, but for these names.
     """
     names: dict[tuple[str, str], list[str]] = {}
     for name, classes in models.items():
@@ -63,12 +72,23 @@ def split_release(index: Index, models: Mapping[str, Sequence[tuple[str, str]]])
     for cls, owner in pending:
         if cls.path in done:
             continue
-        outcome = _outcome(index, cls, owner, done)
+        outcome = ahead(cls) or split_model(index, cls, owner, done)
+        if isinstance(outcome.result, Refusal) and not _may_be_model(index, cls, owner):
+            continue
         outcome = replace(outcome, models=tuple(sorted(names.get((cls.module.name, cls.name), ()))))
         done[cls.path] = outcome
         # the classes of timm that the splits of user models need
         pending += [(other, index.owner(other) or other) for path in _needed(outcome) if (other := index.find(path))]
     yield from done.values()
+
+
+def _may_be_model(index: Index, cls: Class, owner: Class) -> bool:
+    """Whether a class is worth a refusal: many have a ``forward``, and are the parts of models."""
+    if index.method == METHOD:
+        return True
+    facts = Facts.of(index, cls)
+    attributes = {*facts.values, *facts.runs(owner.members[index.method])}
+    return any(facts.role(attribute) in (Role.BLOCK, Role.BOTH) for attribute in attributes)
 
 
 def _needed(outcome: Outcome) -> Iterator[str]:
@@ -79,14 +99,23 @@ def _needed(outcome: Outcome) -> Iterator[str]:
         yield outcome.result.delegate.path
 
 
-def _outcome(index: Index, cls: Class, owner: Class, done: Mapping[str, Outcome]) -> Outcome:
-    method = owner.members[METHOD]
+def split_model(index: Index, cls: Class, owner: Class, done: Mapping[str, Outcome]) -> Outcome:
+    """Split one model class, or tell why not.
+
+    Args:
+        index: The release.
+        cls: The class.
+        owner: The class that defines its ``forward_features``: it, or one that it inherits from.
+        done: What became of others, by their full names.
+    """
+    method = owner.members[index.method]
     lines = source_lines(owner.module.text)[method.lineno - 1 : method.end_lineno]
     digest = hashlib.sha256("\n".join(lines).encode()).hexdigest()
     place = Place(cls.module.path, method.lineno if cls is owner else cls.node.lineno)
     own = Place(owner.module.path, method.lineno)
     result: Split | Inherited | Refusal
     try:
+        check_stars(index, cls)
         doubt = cls.module.doubt(cls.name)
         if doubt is not None:
             raise Refused(doubt, f"the class `{cls.name}` is defined more than once, or under a condition")
@@ -105,9 +134,9 @@ def _outcome(index: Index, cls: Class, owner: Class, done: Mapping[str, Outcome]
         if cls is owner:
             result = split_class(facts, owner, method)
             if result.delegate is not None:
-                result = _share_embedding(result, done.get(result.delegate.path))
+                result = _share_embedding(result, _known(index, result.delegate.path, done))
         else:
-            parent = done.get(owner.path) or _outcome(index, owner, owner, done)
+            parent = done.get(owner.path) or split_model(index, owner, owner, done)
             if isinstance(parent.result, Refusal):
                 raise Refused(parent.result.place, f"it inherits from {owner.name}: {parent.result.reason}")
             mine = split_class(facts, owner, method)
@@ -121,6 +150,14 @@ def _outcome(index: Index, cls: Class, owner: Class, done: Mapping[str, Outcome]
         line = getattr(unsound.node, "lineno", method.lineno)
         result = Refusal(Place(unsound.file or owner.module.path, line), unsound.reason)
     return Outcome(cls.module.name, cls.name, place, digest, result, free_name(cls.module, f"{cls.name}Split"))
+
+
+def _known(index: Index, path: str, done: Mapping[str, Outcome]) -> Outcome | None:
+    """What becomes of the class of a full name."""
+    cls = index.find(path)
+    if path in done or cls is None:
+        return done.get(path)
+    return split_model(index, cls, index.owner(cls) or cls, done)
 
 
 def _has(facts: Facts, name: str) -> bool:
@@ -165,21 +202,28 @@ def split_class(facts: Facts, cls: Class, method: ast.stmt) -> Split:
         Refused: If it has no boundary.
         Unsound: If it cannot be cut there.
     """
-    function = check_method(method)
+    function = check_method(method, facts.index.method)
     body = _read_body(cls, function)
     images = body.parameters[0]
-    code = _code_of(facts, body)
-    whole = flow([s.tree for s in code.statements], [body.receiver, *(p.name for p in body.parameters)])
+    guards, rest = without_guard(cls.module, body.statements, images.name)
+    context, rest = without_context(cls.module, rest)
+    parents = write_out_parents(facts, cls, rest)
+    code = _code_of(facts, replace(body, statements=parents.statements))
+    if context and code.delegation is not None:
+        raise Unsound(function, f"`with {context}` is around the call of an inner model: split that one")
+    around = ast.parse(f"with {context}: pass").body if context else []
+    every = [*around, *(s.tree for s in (*guards, *code.statements))]
+    whole = flow(every, [body.receiver, *(p.name for p in body.parameters)])
     check_scope(cls.module, cls.node, function, whole)
     cut = code.cut(images.name)
     made = [s.tree for s in cut.embed]
     crossing = cross(code.facts, cut.embed, cut.stages, body.parameters, cut.tokens)
-    check_embed([s.tree for s in crossing.embed])
+    check_embed([s.tree for s in crossing.embed], [s.tree for s in cut.early])
     annotations = _annotations(function)
     kinds = annotate(code.facts, made, annotations, images.name)
     fields = tuple(Field(name, kinds.get(name) or "Any") for name in crossing.fields)
-    imports = _imports(facts, cls, function, code, whole)
-    check_state(code.facts, crossing, [parameter.name for parameter in body.parameters])
+    imports = _imports(facts, cls, function, code, whole, parents)
+    check_state(code.facts, crossing, [parameter.name for parameter in body.parameters], cut.early)
     image_batch = is_image_batch(cls.module.name, images.name, annotations[images.name])
     told = [p for p in body.parameters if p is not images or not image_batch]  # an image batch needs no text
     parameters = {p.name: p for p in body.parameters}
@@ -198,6 +242,7 @@ def split_class(facts: Facts, cls: Class, method: ast.stmt) -> Split:
         fields=fields,
         embedding=free_name(cls.module, f"{cls.name}Embedding") if len(fields) > 1 else "",
         recomputed=crossing.recomputed,
+        early=tuple(ast.unparse(s.tree.test) for s in cut.early if isinstance(s.tree, ast.If)),
         imports=tuple(sorted(imports, key=lambda imported: imported.name)),
         postponed=cls.module.postponed_annotations,
         delegate=code.delegate,
@@ -213,6 +258,9 @@ def split_class(facts: Facts, cls: Class, method: ast.stmt) -> Split:
             crossing.fields,
             crossing.embed_parameters[1:],
         ),
+        guards=_texts(guards),
+        context=context,
+        parents=parents.parents,
     )
 
 
@@ -301,7 +349,9 @@ def _annotations(function: ast.FunctionDef) -> Mapping[str, ast.expr | None]:
     return {arg.arg: arg.annotation for arg in every[1:]}
 
 
-def _imports(facts: Facts, cls: Class, function: ast.FunctionDef, code: _Code, whole: Flow) -> frozenset[Imported]:
+def _imports(
+    facts: Facts, cls: Class, function: ast.FunctionDef, code: _Code, whole: Flow, parents: WrittenOut
+) -> frozenset[Imported]:
     """Where all the names come from that a split class needs.
 
     Raises:
@@ -310,8 +360,10 @@ def _imports(facts: Facts, cls: Class, function: ast.FunctionDef, code: _Code, w
     # the statements of an inner model read the names of its module
     module = code.facts.cls.module if code.delegation is not None else cls.module
     taken = whole.needs - whole.may_bind  # a local that may be unbound where it is read stays a local
+    theirs = _borrowed(facts.index, cls.module, function, parents)
+    taken -= {imported.name for imported in theirs} - cls.module.bindings.keys()
     own = signature_names(function) | (taken & cls.module.bindings.keys())
-    imports = _imported(facts.index, cls.module, own) | _imported(facts.index, module, taken)
+    imports = theirs | _imported(facts.index, cls.module, own) | _imported(facts.index, module, taken)
     if len({imported.name for imported in imports}) < len(imports):
         raise Unsound(function, "a name means one thing in its module and another in that of the inner model")
     given = {"torch": Imported("torch", "torch"), "NamedTuple": Imported("NamedTuple", "typing", "NamedTuple")}
@@ -321,6 +373,27 @@ def _imports(facts: Facts, cls: Class, function: ast.FunctionDef, code: _Code, w
         if any(imported.name == name and imported != origin for imported in imports):
             raise Unsound(function, f"`{name}` is another thing in its module than in the generated one")
     return imports
+
+
+def _borrowed(index: Index, module: Module, function: ast.FunctionDef, parents: WrittenOut) -> frozenset[Imported]:
+    """Where the names come from that the statements of parents take from their modules.
+
+    Raises:
+        Unsound: If one of them means another thing in the module of the child.
+    """
+    found: frozenset[Imported] = frozenset()
+    for home, names in parents.borrowed:
+        if home is module:
+            continue
+        theirs = _imported(index, home, names)
+        hidden = {name for name in names if name in home.bindings} & (BUILTINS - module.bindings.keys())
+        mixed = names & module.bindings.keys()
+        differs = {i.name for i in theirs ^ _imported(index, module, mixed) if i.name in mixed} | hidden
+        differs |= {i.name for i in found - theirs if i.name in names}
+        if differs:
+            raise Unsound(function, f"`{min(differs)}` means one thing in its module and another in that of the parent")
+        found |= theirs
+    return found
 
 
 def _imported(index: Index, module: Module, names: Collection[str]) -> frozenset[Imported]:

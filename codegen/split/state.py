@@ -15,22 +15,25 @@ from codegen.model.kinds import kinds_of
 from codegen.model.places import EVERYTHING, MODE, Place, may_meet
 from codegen.split.crossing import Crossing
 from codegen.syntax.dataflow import Unsound
+from codegen.syntax.statements import Statement
 
 
-def check_state(facts: Facts, crossing: Crossing, parameters: Collection[str]) -> None:
+def check_state(facts: Facts, crossing: Crossing, parameters: Collection[str], early: Sequence[Statement] = ()) -> None:
     """Refuse two halves of which the second needs more of the first than what is handed from one to the other.
 
     Args:
         facts: The class.
         crossing: The halves.
         parameters: Parameters of the method.
+        early: Statements of the first half that may return, by questions that the second half asks again.
 
     Raises:
         Unsound: If the second half may read what the first one writes: on the model, in an argument, in a global.
     """
     again = [node for text in crossing.recomputed for node in ast.parse(text).body]
     first = [statement.tree for statement in crossing.embed]
-    second = [*again, *(statement.tree for statement in crossing.stages)]
+    asked = [ast.Expr(statement.tree.test) for statement in early if isinstance(statement.tree, ast.If)]
+    second = [*asked, *again, *(statement.tree for statement in crossing.stages)]
     passed_on, fields = crossing.stages_parameters, crossing.fields
     before = effects(facts, first, parameters)
     written = [place for place in before.writes if place.kind != "argument" or place.name in {*passed_on, "*"}]

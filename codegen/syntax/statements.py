@@ -41,19 +41,20 @@ class Statement:
     place: Place
 
     @cached_property
-    def raw(self) -> ast.stmt:
-        """The statement, with line numbers that count from the start of its text."""
-        return parse(self.text).body[0]
+    def _parsed(self) -> tuple[ast.stmt, int]:
+        tree = parse(self.text)
+        first = tree.body[0].lineno
+        return ast.increment_lineno(tree, self.place.line - first).body[0], first
 
-    @cached_property
+    @property
     def tree(self) -> ast.stmt:
         """The statement, with the line numbers of the file that it comes from."""
-        return ast.increment_lineno(parse(self.text), self.place.line - self.raw.lineno).body[0]
+        return self._parsed[0]
 
     @property
     def code(self) -> str:
         """The text without the comments above it."""
-        return self.text[_offset(self.text, self.raw.lineno) :]
+        return self.text[_offset(self.text, self._parsed[1]) :]
 
     @property
     def last(self) -> Place:
@@ -204,8 +205,8 @@ def substitute(statement: Statement, replacements: Mapping[str, str]) -> Stateme
 
 def assign_return(statement: Statement, target: str) -> Statement:
     """Turn ``return value`` into ``target = value``."""
-    assert isinstance(statement.raw, ast.Return)
-    assert statement.raw.value is not None
+    assert isinstance(statement.tree, ast.Return)
+    assert statement.tree.value is not None
     code = statement.code
     comments = statement.text[: len(statement.text) - len(code)]
     return Statement(f"{comments}{target} = {code.removeprefix('return').lstrip()}", statement.place)
@@ -213,7 +214,7 @@ def assign_return(statement: Statement, target: str) -> Statement:
 
 def arms(statement: Statement) -> tuple[str, tuple[Statement, ...], tuple[Statement, ...]]:
     """The test of an ``if``, and the statements of its two arms."""
-    tree = statement.raw
+    tree = statement.tree
     assert isinstance(tree, ast.If)
     module = cst.parse_module(statement.text + "\n")
     node = cst.ensure_type(module.body[0], cst.If)
@@ -223,16 +224,26 @@ def arms(statement: Statement) -> tuple[str, tuple[Statement, ...], tuple[Statem
         orelse = _block(module, node.orelse.body, tree.orelse, statement)
     elif isinstance(node.orelse, cst.If):
         text = module.code_for_node(node.orelse).lstrip()
-        orelse = (Statement(text.removeprefix("el").rstrip("\n"), _at(statement, tree.orelse[0])),)
+        orelse = (Statement(text.removeprefix("el").rstrip("\n"), Place(statement.place.file, tree.orelse[0].lineno)),)
     return module.code_for_node(node.test), body, orelse
 
 
 def loop_body(statement: Statement) -> tuple[Statement, ...]:
     """The statements in the body of a ``for``."""
-    tree = statement.raw
+    tree = statement.tree
     assert isinstance(tree, ast.For)
     module = cst.parse_module(statement.text + "\n")
     return _block(module, cst.ensure_type(module.body[0], cst.For).body, tree.body, statement)
+
+
+def context_body(statement: Statement) -> tuple[str, tuple[Statement, ...]]:
+    """What a ``with`` enters, as text, and the statements in its body."""
+    tree = statement.tree
+    assert isinstance(tree, ast.With)
+    module = cst.parse_module(statement.text + "\n")
+    node = cst.ensure_type(module.body[0], cst.With)
+    entered = ", ".join(module.code_for_node(item.with_changes(comma=cst.MaybeSentinel.DEFAULT)) for item in node.items)
+    return entered, _block(module, node.body, tree.body, statement)
 
 
 def guard_loop_head(statement: Statement, length: int, test: str) -> Statement:
@@ -273,11 +284,7 @@ def conditional(test: str, body: Sequence[Statement], orelse: Sequence[Statement
 def _block(
     module: cst.Module, suite: cst.BaseSuite, nodes: Sequence[ast.stmt], statement: Statement
 ) -> tuple[Statement, ...]:
-    return _statements(module, _lines(suite), [_at(statement, node) for node in nodes])
-
-
-def _at(statement: Statement, node: ast.stmt) -> Place:
-    return Place(statement.place.file, statement.place.line + node.lineno - statement.raw.lineno)
+    return _statements(module, _lines(suite), [Place(statement.place.file, node.lineno) for node in nodes])
 
 
 class _Substitute(cst.CSTTransformer):

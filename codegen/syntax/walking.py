@@ -7,35 +7,54 @@ from collections.abc import Iterator
 
 
 def walk(node: ast.AST) -> Iterator[ast.AST]:
-    """A node and all that are inside it, level by level as by ``ast.walk``, but for ``Load``, ``Store`` and ``Del``."""
-    pending = [node]
-    for inner in pending:  # it grows while it is read
-        _add_children(inner, pending)
-        yield inner
+    """A node and all that are inside it, level by level as by ``ast.walk``, but for ``Load``, ``Store`` and ``Del``.
+
+    What is inside a function is remembered with it: many ask, and no tree changes after it was read.
+    """
+    yield node
+    if isinstance(node, ast.FunctionDef):
+        inside: list[ast.AST] | None = getattr(node, _INSIDE, None)
+        if inside is None:
+            inside = _descendants(node)
+            setattr(node, _INSIDE, inside)
+        yield from inside
+    else:
+        yield from _descendants(node)
 
 
 def children(node: ast.AST) -> list[ast.AST]:
     """The nodes right inside a node, as by ``ast.iter_child_nodes``, but for ``Load``, ``Store`` and ``Del``."""
     found: list[ast.AST] = []
-    _add_children(node, found)
-    return found
-
-
-def _add_children(node: ast.AST, found: list[ast.AST]) -> None:
     for name in _FIELDS[type(node)]:
         value = getattr(node, name, None)
         if isinstance(value, list):
             found += [inner for inner in value if isinstance(inner, ast.AST)]
         elif isinstance(value, ast.AST):
             found.append(value)
+    return found
+
+
+def _descendants(node: ast.AST) -> list[ast.AST]:
+    """The nodes inside a node, level by level. ``children`` is written out here: this is most of a run's steps."""
+    found = children(node)
+    for outer in found:  # it grows while it is read
+        for name in _FIELDS[type(outer)]:
+            value = getattr(outer, name, None)
+            if isinstance(value, ast.AST):
+                found.append(value)
+            elif isinstance(value, list):
+                found += [inner for inner in value if isinstance(inner, ast.AST)]
+    return found
 
 
 class _Fields(dict[type, tuple[str, ...]]):
-    """The fields of each kind of node, those aside that hold names or a context: a name or a constant has no others."""
+    """The fields of each kind of node, those aside that hold names, constants or a context."""
 
     def __missing__(self, kind: type[ast.AST]) -> tuple[str, ...]:
-        self[kind] = tuple(name for name in kind._fields if name not in ("arg", "attr", "ctx", "id", "kind"))
+        plain = ("value",) if kind is ast.Constant else ()
+        self[kind] = tuple(n for n in kind._fields if n not in ("arg", "attr", "ctx", "id", "kind", *plain))
         return self[kind]
 
 
 _FIELDS = _Fields()
+_INSIDE = "_codegen_inside"

@@ -27,8 +27,8 @@ class Dropped(NamedTuple):
 
 def visible_first(mask: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tensor]:
     """The ``count`` visible patches of each row of a mask, (B, count), and the way back, (B, N)."""
-    order = mask.to(torch.uint8).argsort(dim=1, stable=True)
-    places = torch.arange(mask.shape[1], device=mask.device).expand_as(order)
+    places = torch.arange(mask.shape[1], device=mask.device).expand_as(mask)
+    order = (mask * mask.shape[1] + places).argsort(dim=1)  # all different: ONNX has no stable sort
     return order[:, :count], torch.empty_like(order).scatter(1, order, places)
 
 

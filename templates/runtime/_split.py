@@ -125,10 +125,15 @@ def _plan(model: nn.Module, where: str) -> list[tuple[nn.Module, type[nn.Module]
         )
     if split_class is None:
         raise TypeError(f"split() cannot split {where}: {_manifest.refusal(entry)}")
-    if _overrides(model, "forward_features", timm_class):
+    if _overrides(model, _manifest.method(), timm_class):
         raise TypeError(
-            f"split() cannot split {where}: {cls.__name__} has its own forward_features in place of "
+            f"split() cannot split {where}: {cls.__name__} has its own {_manifest.method()} in place of "
             f"{timm_class.__name__}'s. Generate a split of your class: timm-split generate --source FILE."
+        )
+    if entry["split"].get("parents") and _providers(cls) != _providers(timm_class):
+        raise TypeError(
+            f"split() cannot split {where}: super().{_manifest.method()} of {timm_class.__name__} is another method in "
+            f"{cls.__name__}. Generate a split of your class: timm-split generate --source FILE."
         )
     for name in _new_methods(entry):
         if hasattr(model, name):
@@ -176,6 +181,11 @@ def _new_methods(entry: _manifest.Entry) -> tuple[str, ...]:
 def _overrides(model: nn.Module, method: str, timm_class: type[nn.Module]) -> bool:
     """Whether a model has its own version of a method of timm's, on its class or on itself."""
     return method in vars(model) or getattr(type(model), method) is not getattr(timm_class, method)
+
+
+def _providers(cls: type[nn.Module]) -> list[type]:
+    """The classes from which a model gets the method that is split, by ``super()`` one after the other."""
+    return [base for base in cls.__mro__ if _manifest.method() in vars(base)]
 
 
 def _full_name(cls: type) -> str:

@@ -14,14 +14,26 @@ from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import nn
+from torch.utils._pytree import _register_namedtuple
 
 from . import _manifest
+from ._blocks import TargetMasks, block_mask, inverse_block_mask, target_masks
 from ._drop import Dropped, check_drops_none, keep, visible_first
+from ._final_norm import find_final_norm
 from ._hide import Fill, hide
-from ._layout import grid_of_images, patch_layout, token_layout, why_no_patches
-from ._masks import TargetMasks, block_mask, complementary_masks, masked_count, random_mask, target_masks
-from ._split import split
+from ._layout import _quietly, black_images, grid_of_images, patch_layout, token_layout, why_no_patches
+from ._masks import (
+    cell_mask,
+    centre_mask,
+    complementary_masks,
+    mask_ratios,
+    masked_count,
+    random_mask,
+    region_mask,
+)
+from ._split import SplitModel, split
 from ._tokens import Stream, TokenLayout, change_tensors, check_mask, fields_of
+from ._training import Matcher, inside, without_gradient
 
 __all__ = [
     "Dropped",
@@ -32,11 +44,16 @@ __all__ = [
     "TokenLayout",
     "WholeGridError",
     "block_mask",
+    "cell_mask",
+    "centre_mask",
     "complementary_masks",
     "drop",
     "hide",
+    "inverse_block_mask",
+    "mask_ratios",
     "patch_layout",
     "random_mask",
+    "region_mask",
     "repeat",
     "replace",
     "target_masks",
@@ -46,7 +63,13 @@ __all__ = [
 Sampler = Callable[..., torch.Tensor]
 """Makes masks, called as :func:`random_mask` is: ``sampler(batch, grid, ratio, unit=, generator=, device=)``."""
 
-_SAMPLERS: dict[str, Sampler] = {"random": random_mask, "block": block_mask}
+_SAMPLERS: dict[str, Sampler] = {
+    "random": random_mask,
+    "block": block_mask,
+    "inverse_block": inverse_block_mask,
+    "cell": cell_mask,
+    "centre": centre_mask,
+}
 
 
 class WholeGridError(ValueError):
@@ -129,6 +152,7 @@ def repeat(layout: TokenLayout, embedding: Any, times: int) -> Any:
 
     Raises:
         TypeError: Something in the embedding cannot be repeated.
+        ValueError: A number in it changes with the batch, but not in proportion.
     """
     tokens = layout.tokens(embedding)
     batch = len(tokens[0])
@@ -143,6 +167,12 @@ def repeat(layout: TokenLayout, embedding: Any, times: int) -> Any:
         return x.repeat_interleave(times, dim=0) if batched else x
 
     fields = {name: change_tensors(name, value, again) for name, value in fields_of(embedding).items()}
+    for name, proportional in layout.numbers.items():
+        if not proportional:
+            raise ValueError(
+                f"`{name}` of the embedding changes with the batch, and how is not known: repeat the images"
+            )
+        fields[name] *= times
     return result._replace(**fields) if fields else result
 
 
@@ -150,8 +180,8 @@ class MaskedOutput(NamedTuple):
     """What a :class:`MaskedImageModel` gives.
 
     Attributes:
-        features: What ``forward_stages`` gives: of all patches where masked ones were replaced, of the visible ones
-            (behind any prefix tokens) where they were dropped.
+        features: What ``forward_stages`` gives, behind the final norm: of all patches where masked ones were replaced,
+            of the visible ones (behind any prefix tokens) where they were dropped.
         mask: (B, N), bool, True where a patch is masked.
         restore: Where patches were dropped, (B, N), int64, else ``None``. Visible patches before masked ones, x, are
             put in the order of the grid by ``x.gather(1, restore.unsqueeze(-1).expand_as(x))``. Of a model that drops
@@ -163,29 +193,42 @@ class MaskedOutput(NamedTuple):
     restore: torch.Tensor | None
 
 
+# torch.export can then save what it has made of a masked model
+_register_namedtuple(MaskedOutput, serialized_type_name=f"{__name__}.MaskedOutput")
+
+
 class MaskedImageModel(nn.Module):
     """A backbone that sees its images masked: the encoder of MAE, SimMIM, BEiT, iBOT and their like.
 
     Decoder, targets and loss belong to the method and are not part of it.
 
     Args:
-        backbone: A split model, or a model to split in place, or a name that ``timm.create_model`` knows.
-        mask_ratio: The part of the patches that is masked, between 0 and 1.
+        backbone: A split model, or a model to split in place, or a name that ``timm.create_model`` knows, which is
+            created without a classifier. What the features of a given model do not depend on, its classifier for one,
+            no longer requires a gradient, which DDP would wait for; :meth:`release` gives it back.
+        mask_ratio: The part of the patches that is masked, between 0 and 1. Or a least and a greatest one, to replace
+            another part of each image, as iBOT and DINOv2 do: see :func:`mask_ratios`.
         mask_token: What replaces masked patches, if they are not dropped: ``learnable``, a parameter, or ``zero``.
         strategy: ``replace`` masked patches, or ``drop`` them.
         position: Replace patches ``before`` they get their position, so that a mask token knows where it is, or
             ``after``. A model that adds none before its stages has but one such place.
-        sampler: ``random`` or ``block`` masks, or a function that is called as :func:`random_mask` is.
+        sampler: Masks that are ``random``, ``block``, ``inverse_block``, ``cell`` or ``centre``, or a function that is
+            called as :func:`random_mask` is.
         unit: Mask squares of ``unit`` x ``unit`` patches at once. A model that drops whole units itself takes these.
         image_size: Height and width of images that the backbone takes, if that is not what it was made for.
         leak: ``hide`` masked pixels from a stem whose tokens see beyond their patch, as :func:`hide` does, or ``allow``
             it to see them. Where each token sees its own patch alone there is nothing to hide.
         fill: What goes into hidden pixels: a number, ``mean`` or ``noise``.
+        masked_images: The part of the images that is masked, where ``mask_ratio`` is a range; others stay as they are.
+        final_norm: Apply the norm to every token that timm leaves to the head, where the head pools by average
+            (``fc_norm``, ``head.norm``), so that features are normalised and the norm is trained.
 
     Attributes:
         backbone: The split model.
         layout: Where the patches are in its embedding.
         mask_token: The parameter, (C,), a list of them where the tokens are a list, or ``None``.
+        final_norm: Which norm of the head is applied, if any.
+        unused: Names of the parameters that the features do not depend on, and that required a gradient before.
 
     Raises:
         TypeError: The backbone is not split and cannot be, or has no patches.
@@ -197,15 +240,17 @@ class MaskedImageModel(nn.Module):
         self,
         backbone: nn.Module | str,
         *,
-        mask_ratio: float = 0.6,
+        mask_ratio: float | tuple[float, float] = 0.6,
         mask_token: Literal["learnable", "zero"] = "learnable",
         strategy: Literal["replace", "drop"] = "replace",
         position: Literal["before", "after"] = "before",
-        sampler: Literal["random", "block"] | Sampler = "random",
+        sampler: Literal["random", "block", "inverse_block", "cell", "centre"] | Sampler = "random",
         unit: int = 1,
         image_size: tuple[int, int] | None = None,
         leak: Literal["hide", "allow"] = "hide",
         fill: Fill = 0.0,
+        masked_images: float = 1.0,
+        final_norm: bool = True,
     ) -> None:
         super().__init__()
         _check_choice("mask_token", mask_token, ("learnable", "zero"))
@@ -216,10 +261,12 @@ class MaskedImageModel(nn.Module):
             _check_choice("fill", fill, ("mean", "noise"))
         if not callable(sampler):
             _check_choice("sampler", sampler, tuple(_SAMPLERS))
-        if not 0 < mask_ratio < 1:
-            raise ValueError(f"the mask ratio is {mask_ratio}: it must lie between 0 and 1, as 0.75 does")
+        _check_ratio(mask_ratio, masked_images, strategy)
+        if unit < 1:
+            raise ValueError(f"unit is {unit}: squares of 1 x 1 patches are the smallest that can be masked")
         self.backbone = split(_create(backbone) if isinstance(backbone, str) else backbone)
         self.mask_ratio = mask_ratio
+        self.masked_images = masked_images
         self.strategy = strategy
         self.leak, self.fill = leak, fill
         self.sampler = sampler if callable(sampler) else _SAMPLERS[sampler]
@@ -247,7 +294,17 @@ class MaskedImageModel(nn.Module):
                 for s in masked.streams
             ]
             self.mask_token = nn.ParameterList(tokens) if masked.listed else tokens[0]
-        self.grid(masked.streams[0].image_size)  # what units do not fit is known now
+        grid = self.grid(masked.streams[0].image_size)  # what units do not fit is known now
+        with _quietly(self):
+            images = black_images(self.backbone, masked.streams[0].image_size)
+            self.final_norm = None
+            if final_norm:
+                features = self.backbone.forward_stages(self.backbone.embed(images))
+                self.final_norm = find_final_norm(self.backbone, features, images)
+            mask = random_mask(1, grid, 0.5, unit=self.unit, device=images.device)
+            self.unused = tuple(without_gradient(self, lambda: self(images, mask).features))
+        for name in self.unused:
+            self.get_parameter(name).requires_grad_(False)
 
     def grid(self, image_size: tuple[int, int]) -> tuple[int, int]:
         """Height and width, in patches, of images of some height and width.
@@ -269,6 +326,7 @@ class MaskedImageModel(nn.Module):
         mask: torch.Tensor | None = None,
         *,
         count: int | None = None,
+        ratio: float | torch.Tensor | None = None,
         generator: torch.Generator | None = None,
     ) -> MaskedOutput:
         """Mask images and run the backbone on them.
@@ -278,40 +336,85 @@ class MaskedImageModel(nn.Module):
             mask: (B, N), bool, True where masked; drawn by the sampler by default.
             count: Patches that each row of ``mask`` masks, if you know it: to drop them it is counted otherwise, which
                 waits for the device, and which torch.compile cannot have in its graph.
+            ratio: Of this mask, instead of ``mask_ratio``: a schedule, which torch.compile follows without compiling
+                again. Where patches are replaced it may be (B,), one for each image.
             generator: Where a mask that is drawn comes from.
 
         Raises:
             TypeError: The mask is not boolean.
-            ValueError: The images or the mask are of a shape that does not fit; or the model drops patches itself.
+            ValueError: The images or the mask are of a shape that does not fit; the model drops patches itself; or
+                ``count`` is not what the mask masks, found on the device without waiting for it, where that is no CPU.
         """
         if images.ndim != 4:
             raise ValueError(f"images are (B, C, H, W), not of shape {tuple(images.shape)}")
         if self.training:
             check_drops_none(self.backbone)
         embedding, mask, restore = (
-            self._drop(images, mask, count, generator)
+            self._drop(images, mask, count, ratio, generator)
             if self.strategy == "drop"
-            else self._replace(images, mask, generator)
+            else self._replace(images, mask, ratio, generator)
         )
-        return MaskedOutput(self.backbone.forward_stages(embedding), mask, restore)
+        features = self.backbone.forward_stages(embedding)
+        if self.final_norm is not None:
+            features = self.final_norm(self.backbone, features)
+        return MaskedOutput(features, mask, restore)
+
+    def release(self) -> SplitModel:
+        """The backbone, for fine-tuning: its classifier, and whatever had no part in the features, is trained again."""
+        for name in self.unused:
+            self.get_parameter(name).requires_grad_(True)
+        self.unused = ()
+        return self.backbone
+
+    def no_weight_decay(self) -> set[str]:
+        """Names of the parameters that the backbone spares from weight decay, and of the mask token."""
+        spared: Callable[[], set[str]] = getattr(self.backbone, "no_weight_decay", set)
+        tokens = {name for name, _ in self.named_parameters() if name.startswith("mask_token")}
+        return {f"backbone.{name}" for name in spared()} | tokens
+
+    @property
+    def group_matcher(self) -> Callable[..., Matcher]:
+        """The groups of the backbone's parameters, as timm takes them for layer decay; the mask token is in the first.
+
+        Raises:
+            AttributeError: The backbone has none, which timm asks for.
+        """
+        of_backbone: Callable[..., Matcher] = self.backbone.__getattribute__("group_matcher")
+        return lambda coarse=False: inside(of_backbone(coarse=coarse), "backbone", "mask_token")
+
+    def set_grad_checkpointing(self, enable: bool = True) -> None:
+        """Compute the activations of the backbone's blocks again in the backward pass, instead of keeping them."""
+        of_backbone: Callable[..., None] = getattr(self.backbone, "set_grad_checkpointing")  # noqa: B009 - typed
+        of_backbone(enable)
 
     def _replace(
-        self, images: torch.Tensor, mask: torch.Tensor | None, generator: torch.Generator | None
+        self,
+        images: torch.Tensor,
+        mask: torch.Tensor | None,
+        ratio: float | torch.Tensor | None,
+        generator: torch.Generator | None,
     ) -> tuple[Any, torch.Tensor, None]:
         layout = self._early or self.layout
         embed = self.backbone.embed if self._early is None else self.backbone.embed_patches
         if self._hides(layout):
             if mask is None:
-                mask = self._draw(images, grid_of_images(self.backbone, embed, layout, images), generator)
+                grid = grid_of_images(self.backbone, embed, layout, images)
+                mask = self._draw(images, grid, self._ratio(images, generator) if ratio is None else ratio, generator)
             images = hide(images, mask, layout, self.fill, generator=generator)
         embedding = self._embed(embed, images)
         if mask is None:
-            mask = self._draw(images, layout.grid_of(embedding, (images.shape[2], images.shape[3])), generator)
+            grid = layout.grid_of(embedding, (images.shape[2], images.shape[3]))
+            mask = self._draw(images, grid, self._ratio(images, generator) if ratio is None else ratio, generator)
         masked = replace(layout, embedding, mask, 0.0 if self.mask_token is None else self.mask_token)
         return masked if self._early is None else self.backbone.embed_positions(masked), mask, None
 
     def _drop(
-        self, images: torch.Tensor, mask: torch.Tensor | None, count: int | None, generator: torch.Generator | None
+        self,
+        images: torch.Tensor,
+        mask: torch.Tensor | None,
+        count: int | None,
+        ratio: float | torch.Tensor | None,
+        generator: torch.Generator | None,
     ) -> tuple[Any, torch.Tensor, torch.Tensor]:
         size = images.shape[2], images.shape[3]
         embedding, hides = None, self._hides(self.layout)
@@ -323,10 +426,15 @@ class MaskedImageModel(nn.Module):
             embedding = self._embed(self.backbone.embed, images)
             grid = self.layout.grid_of(embedding, size)
         if mask is None:
-            mask = self._draw(images, grid, generator)
-            if self.sampler in _SAMPLERS.values():  # which mask as many in each row, known without asking the device
-                count = masked_count(grid, self.mask_ratio, self.unit)
-        check_mask(mask, images, grid[0] * grid[1])
+            ratio = self._ratio(images, generator) if ratio is None else ratio
+            mask = self._draw(images, grid, ratio, generator)
+            if self.sampler in _SAMPLERS.values() and not isinstance(ratio, torch.Tensor):
+                count = masked_count(grid, ratio, self.unit)  # in each row, known without asking the device
+            check_mask(mask, images, grid[0] * grid[1])
+        else:
+            check_mask(mask, images, grid[0] * grid[1])
+            if count is not None:
+                _check_count(mask, count)
         if count is None:
             count = _masked_in_each(mask)
         if hides:
@@ -351,10 +459,21 @@ class MaskedImageModel(nn.Module):
             raise ValueError(f"this model drops whole units of {side} x {side} patches: mask all of a unit, or nothing")
         return units[..., 0].flatten(1)
 
-    def _draw(self, images: torch.Tensor, grid: tuple[int, int], generator: torch.Generator | None) -> torch.Tensor:
-        return self.sampler(
-            len(images), grid, self.mask_ratio, unit=self.unit, generator=generator, device=images.device
+    def _ratio(self, images: torch.Tensor, generator: torch.Generator | None) -> float | torch.Tensor:
+        if not isinstance(self.mask_ratio, tuple):
+            return self.mask_ratio
+        return mask_ratios(
+            len(images), self.mask_ratio, masked=self.masked_images, generator=generator, device=images.device
         )
+
+    def _draw(
+        self,
+        images: torch.Tensor,
+        grid: tuple[int, int],
+        ratio: float | torch.Tensor,
+        generator: torch.Generator | None,
+    ) -> torch.Tensor:
+        return self.sampler(len(images), grid, ratio, unit=self.unit, generator=generator, device=images.device)
 
     def _embed(self, embed: Callable[[torch.Tensor], Any], images: torch.Tensor) -> Any:
         try:
@@ -374,7 +493,7 @@ def _create(name: str) -> nn.Module:
     if _manifest.user_source() is not None:
         raise TypeError(f"{name!r} is a name, and only timm's models have names: give a {_manifest.kind()} itself")
     factory = importlib.import_module("._factory", __package__)
-    model: nn.Module = factory.create_model(name)
+    model: nn.Module = factory.create_model(name, num_classes=0)
     return model
 
 
@@ -383,12 +502,35 @@ def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
         raise ValueError(f"{name} is {value!r}: it must be one of {', '.join(choices)}")
 
 
+def _check_ratio(ratio: float | tuple[float, float], masked_images: float, strategy: str) -> None:
+    for bound in ratio if isinstance(ratio, tuple) else (ratio,):
+        if not 0 < bound < 1:
+            raise ValueError(f"the mask ratio is {ratio}: it must lie between 0 and 1, as 0.75 does")
+    if not isinstance(ratio, tuple):
+        if masked_images != 1:
+            raise ValueError("masked_images leaves some images as they are where mask_ratio is a range, (0.1, 0.5)")
+    elif strategy == "drop":
+        raise ValueError(f"the mask ratio is {ratio}: to drop patches, every image must have as many as the others")
+    else:
+        mask_ratios(1, ratio, masked=masked_images)
+
+
 def _check_droppable(layout: TokenLayout) -> None:
     if layout.whole_grid:
         raise WholeGridError(
             f"this model's stages need the whole grid of patches: {layout.whole_grid}. "
             "Replace masked patches instead: replace(), or strategy='replace'"
         )
+
+
+def _check_count(mask: torch.Tensor, count: int) -> None:
+    """Without waiting for a device: there, a wrong count ends the program by an assertion."""
+    right = (mask.sum(dim=1) == count).all()
+    message = f"count is {count}, and the mask does not mask so many patches in each row"
+    if torch.compiler.is_compiling() or mask.device.type != "cpu":
+        torch._assert_async(right, message)
+    elif not bool(right):
+        raise ValueError(message)
 
 
 def _masked_in_each(mask: torch.Tensor) -> int:

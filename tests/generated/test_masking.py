@@ -2,6 +2,7 @@
 
 import copy
 import io
+from typing import NamedTuple
 
 import pytest
 import timm
@@ -290,7 +291,7 @@ def test_stages_that_look_at_the_place_of_patches_need_the_whole_grid():
 
 def test_a_hiera_drops_whole_units_by_its_own_mask():
     model = build("hiera")
-    masked = MaskedImageModel(model, strategy="drop", mask_ratio=0.5, image_size=(64, 64))
+    masked = MaskedImageModel(model, strategy="drop", mask_ratio=0.5, image_size=(64, 64), final_norm=False)
     assert masked.unit == 8
     images = images_for(model)
     features, mask, restore = masked(images, generator=seeded())
@@ -321,6 +322,38 @@ def test_an_image_that_is_embedded_once_can_be_masked_in_several_ways(kind):
         actual = model.forward_stages(repeated)
     for a, b in zip(*(x if isinstance(x, (list, tuple)) else [x] for x in (actual, expected)), strict=True):
         torch.testing.assert_close(a, b)
+
+
+class Counted(NamedTuple):
+    x: torch.Tensor
+    batch: object
+
+
+def test_a_batch_size_that_crosses_as_a_number_is_repeated():
+    model = build("vit")
+    embed = model.embed
+    model.embed = lambda images: Counted(embed(images), 2 * len(images))
+    layout = token_layout(model)
+    repeated = repeat(layout, model.embed(images_for(build("vit"), 3)), 4)
+    assert len(repeated.x) == 12
+    assert repeated.batch == 24
+
+
+@pytest.mark.parametrize("count", [lambda n: n + 1, lambda n: {"rows": [n]}, lambda n: (n, 3), lambda n: -(n**2)])
+def test_a_number_that_changes_otherwise_with_the_batch_is_refused(count):
+    model = build("vit")
+    embed = model.embed
+    model.embed = lambda images: Counted(embed(images), count(len(images)))
+    with pytest.raises(ValueError, match="`batch` of the embedding changes with the batch"):
+        repeat(token_layout(model), model.embed(images_for(build("vit"))), 2)
+
+
+def test_other_numbers_stay():
+    model = build("vit")
+    embed = model.embed
+    model.embed = lambda images: Counted(embed(images), {"scale": 2.5, "grid": (4, 4), "dropped": None, "rope": True})
+    embedding = model.embed(images_for(build("vit")))
+    assert repeat(token_layout(model), embedding, 2).batch == embedding.batch
 
 
 # The model
@@ -363,9 +396,9 @@ def test_what_it_computes_is_what_its_parts_compute(strategy):
     mask = block_mask(2, (4, 4), 0.5, smallest=2, generator=seeded())
     embedding = model.embed(images)
     if strategy == "drop":
-        expected = model.forward_stages(drop(layout, embedding, mask).embedding)
+        expected = model.fc_norm(model.forward_stages(drop(layout, embedding, mask).embedding))
     else:
-        expected = model.forward_stages(replace(layout, embedding, mask, masked.mask_token))
+        expected = model.fc_norm(model.forward_stages(replace(layout, embedding, mask, masked.mask_token)))
     assert torch.equal(masked(images, mask).features, expected)
     assert torch.equal(masked(images, mask, count=8).features, expected)
 
@@ -444,7 +477,8 @@ def test_it_runs_in_bfloat16(kind, options):
 @pytest.mark.parametrize("kind", ["vit", "registers", "eva", "sam", "nchw", "hiera"])
 def test_a_token_that_is_put_before_the_position_knows_where_it_is(kind):
     model = build(kind)
-    masked = MaskedImageModel(model, mask_ratio=0.5, image_size=layout_of(model).streams[0].image_size)
+    size = layout_of(model).streams[0].image_size
+    masked = MaskedImageModel(model, mask_ratio=0.5, image_size=size, final_norm=False)
     model.forward_stages = lambda embedding: masked.layout.patches(embedding)
     for name, parameter in model.named_parameters():
         if "pos_embed" in name:

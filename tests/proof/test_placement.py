@@ -296,8 +296,8 @@ def test_a_cut_is_right_from_the_end_of_the_stem_to_the_first_block():
     assert [bool(cut_after(Tiny(), count)) for count in range(5)] == [True, True, False, False, True]
 
 
-def test_no_cut_is_asked_for_beyond_an_early_return():
-    assert [bool(cut_after(Returning(), count)) for count in range(5)] == [True, False, False, False, True]
+def test_an_early_return_in_the_stem_is_no_reason_to_cut_there():
+    assert [bool(cut_after(Returning(), count)) for count in range(5)] == [True, True, False, False, True]
 
 
 def test_a_layer_that_both_parts_run_is_found_out():

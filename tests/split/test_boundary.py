@@ -7,8 +7,9 @@ import re
 import textwrap
 
 import pytest
-from sources import recorded, refusal_of, split_of, timm_package, timm_release
+from sources import outcomes_of, recorded, refusal_of, release_of, split_of, timm_package, timm_release
 
+from codegen.generate import generate
 from codegen.types import Refusal, Split
 
 VIT = {
@@ -366,7 +367,73 @@ def test_an_early_return_before_the_blocks_ends_the_embedding():
         x = self.blocks(x)
         return x
     """)
-    assert said(split)[-1] == "may return"
+    assert said(split)[-1] == "runs the first blocks, `blocks`"
+
+
+PRUNED = {"conv1": "nn.Conv2d(3, 8, 3)", "conv2": "nn.Conv2d(8, 8, 3)", "blocks": "nn.Sequential(Block(), Block())"}
+PRUNED_MATCHER = "return dict(stem=r'^conv[12]', blocks=r'^blocks\\.(\\d+)')"
+
+
+def test_what_returns_from_the_middle_of_a_stem_is_asked_in_both_methods():
+    split = split_of(
+        source(
+            """
+            x = self.conv1(x)
+            if isinstance(self.blocks, nn.Identity):
+                return x
+            x = self.conv2(x)
+            return self.blocks(x)
+            """,
+            PRUNED,
+            PRUNED_MATCHER,
+        )
+    )
+    assert split.embed.body[-1] == "x = self.conv2(x)"
+    assert split.forward_stages.body == ("return self.blocks(x)",)
+    assert split.early == ("isinstance(self.blocks, nn.Identity)",)
+    assert said(split)[2] == "may return; what it asks about the model, both methods ask"
+
+
+@pytest.mark.parametrize(
+    "guard",
+    [
+        "if x.shape[0] > 1:\n    return x",  # of the images
+        "if self.training and x.sum() > 0:\n    return x",
+        "if self.limit:\n    x = x + 1\n    return x",  # does more than return
+        "if self.limit:\n    return x\nelse:\n    x = x + 1",
+        "if self.limit:\n    return [y for y in x]",
+        "if self.ask():\n    return x",
+        "self.limit = False\nif self.limit:\n    return x",
+        "self.conv1.limit = 1\nif self.conv1.limit:\n    return x",
+        "while self.limit:\n    return x",
+        "for _ in range(3):\n    if self.limit:\n        return x",
+        "try:\n    return self.limit(x)\nexcept TypeError:\n    pass",
+    ],
+)
+def test_what_else_may_return_ends_the_embedding(guard):
+    modules = {**PRUNED, "limit": "None"}
+    body = f"x = self.conv1(x)\n{guard}\nx = self.conv2(x)\nreturn self.blocks(x)"
+    methods = "def ask(self):\n    self.limit = not self.limit\n    return self.limit\n\n"
+    outcome = outcomes_of(source(body, modules, PRUNED_MATCHER, methods))["Tiny"].result
+    assert isinstance(outcome, Refusal) or "x = self.conv2(x)" not in outcome.embed.body
+
+
+def test_a_pruned_stem_of_several_tensors_is_returned_as_it_is():
+    page = rendered(
+        """
+        a = self.conv1(x)
+        if self.blocks is None:
+            return a
+        b = self.conv2(a)
+        return self.blocks(a + b)
+        """
+    )
+    assert "if self.blocks is None:\n            return embedding\n        b, a = embedding\n" in page
+
+
+def rendered(body: str) -> str:
+    release = release_of(source(body, PRUNED, PRUNED_MATCHER))
+    return generate(release).files["tiny.py"]
 
 
 def test_blocks_behind_a_helper_method_are_found():

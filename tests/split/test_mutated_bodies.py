@@ -15,9 +15,9 @@ from sources import committed_manifest, timm_release
 from symbols import Program, Run, Symbol, World, frozen, load_generated, observe
 
 from codegen.package.render import render
-from codegen.source.index import METHOD, Class, Index
+from codegen.source.index import Class, Index
 from codegen.split.splitter import split_release
-from codegen.types import Outcome, Refusal, Release, Split
+from codegen.types import METHOD, Outcome, Refusal, Release, Split
 
 PATHS = [
     path

@@ -1,0 +1,54 @@
+"""Which decorators leave a class what it is."""
+
+from __future__ import annotations
+
+import ast
+
+from codegen.model.registration import Unproven, prove_registration
+from codegen.source.index import Class, Index, Module
+from codegen.syntax.dataflow import dotted
+
+# They are known to change the class, whoever trusts them.
+_CHANGING = ("dataclasses.", "functools.total_ordering", "torch.jit.", "torch.compile", "attr.", "attrs.")
+
+
+def name_of(decorator: ast.expr) -> str:
+    """The name by which a decorator is trusted: ``MODELS.register_module`` of ``@MODELS.register_module("x")``."""
+    return ast.unparse(decorator.func if isinstance(decorator, ast.Call) else decorator)
+
+
+def objection(index: Index, module: Module, decorator: ast.expr) -> Unproven | None:
+    """Why the class under a decorator may be another one than it reads; ``None`` if it is the class as it is.
+
+    A decorator whose code can be read is proved to be a registration; one that is named in ``release.trusted`` is taken
+    for one, unless it is known to change classes.
+
+    Args:
+        index: The release.
+        module: The module in which the class stands.
+        decorator: The expression after ``@``.
+    """
+    key = ("decorator", id(decorator))
+    if key not in index.memory:
+        index.memory[key] = _objection(index, module, decorator)
+    found: Unproven | None = index.memory[key]
+    return found
+
+
+def _objection(index: Index, module: Module, decorator: ast.expr) -> Unproven | None:
+    head, _, rest = dotted(decorator.func if isinstance(decorator, ast.Call) else decorator).partition(".")
+    origin = module.origin(head, rest) if head else ""
+    if origin.startswith(_CHANGING):
+        return Unproven(decorator, module, f"`{origin}` changes the class")
+    if name_of(decorator) in index.release.trusted:
+        return None
+    try:
+        prove_registration(index, module, decorator)
+    except Unproven as unproven:
+        return unproven
+    return None
+
+
+def are_as_they_read(index: Index, lineage: tuple[Class, ...]) -> bool:
+    """Whether no decorator of these classes may make them other classes than they read."""
+    return all(objection(index, c.module, d) is None for c in lineage for d in c.node.decorator_list)

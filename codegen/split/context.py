@@ -1,0 +1,60 @@
+"""A context around the whole body, ``with torch.no_grad():``, which both halves enter where that is the same."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Sequence
+
+from codegen.source.index import Module
+from codegen.syntax.dataflow import Unsound, dotted
+from codegen.syntax.statements import Statement, context_body
+
+# They set the mode in which gradients are recorded, and set it back; nothing is kept in between.
+_STATELESS = frozenset({"torch.no_grad", "torch.enable_grad", "torch.autograd.no_grad", "torch.autograd.enable_grad"})
+_SETTING = frozenset({"torch.set_grad_enabled", "torch.autograd.set_grad_enabled"})
+_WHY = {
+    "autocast": "keeps the weights that it has cast until it ends, so that two halves would cast a shared weight twice",
+    "inference_mode": "makes tensors that cannot be changed outside of it, as masking between two halves does",
+}
+
+
+def without_context(module: Module, statements: Sequence[Statement]) -> tuple[str, tuple[Statement, ...]]:
+    """The contexts around a whole body, ``torch.no_grad()``, and the statements inside; no text where there is none.
+
+    Args:
+        module: The file of the method.
+        statements: Those of the method.
+
+    Raises:
+        Unsound: If two halves cannot enter them as the whole does.
+    """
+    match [statement.tree for statement in statements]:
+        case [ast.With() as node]:
+            after: tuple[Statement, ...] = ()
+        case [ast.With() as node, ast.Return(value=ast.Name())]:  # it reads a name, which is the same inside
+            after = (statements[1],)
+        case _:
+            return "", tuple(statements)
+    for item in node.items:
+        _check(module, item)
+    text, inner = context_body(statements[0])
+    return text, (*inner, *after)
+
+
+def _check(module: Module, item: ast.withitem) -> None:
+    call = item.context_expr
+    function = call.func if isinstance(call, ast.Call) else call
+    head, _, rest = dotted(function).partition(".")
+    path = module.origin(head, rest) if head else ""
+    arguments = (call.args, call.keywords) if isinstance(call, ast.Call) else ((), ())
+    match arguments:
+        case [[], []] if path in _STATELESS and isinstance(call, ast.Call) and item.optional_vars is None:
+            return
+        case [[ast.Constant(bool())], []] if path in _SETTING and item.optional_vars is None:
+            return
+    name = ast.unparse(function)
+    known = path.startswith("torch.")
+    why = next(
+        (w for part, w in _WHY.items() if known and part in path), "may do something else when it is entered twice"
+    )
+    raise Unsound(call, f"`with {name}` spans the whole method, and {why}: enter it where the model is called")

@@ -1,0 +1,116 @@
+"""Half of a release in a second process: the same outcomes, whatever becomes of that process."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+
+import pytest
+
+from codegen.split import ahead
+from codegen.split.splitter import split_release
+from tests.sources import index_of
+
+MODEL = """
+import torch
+from torch import nn
+
+
+class Model{number}(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.patch_embed = nn.Conv2d(3, 8, 4, 4)
+        self.pos_embed = nn.Parameter(torch.zeros(1, 8, 1, 1))
+        self.blocks = nn.Sequential(nn.Conv2d(8, 8, 1))
+
+    def forward_features(self, x):
+        x = self.patch_embed(x)
+        x = x + self.pos_embed
+        return self.blocks(x)
+"""
+FILES = {f"timm/models/model{number:02}.py": MODEL.format(number=number) for number in range(24)}
+forks = pytest.mark.skipif(sys.platform != "linux", reason="there is a second process on Linux alone")
+
+
+def index():
+    return index_of("", FILES)
+
+
+@pytest.fixture
+def free(monkeypatch):
+    """As in the command, which has no threads, on a machine with two processors."""
+    monkeypatch.setattr(ahead, "_has_second_processor", lambda: True)
+
+
+@forks
+def test_a_second_process_delivers_what_the_first_would_have_found(free):
+    expected = list(split_release(index(), {}))
+    with ahead.split_ahead(shared := index()) as of:
+        outcomes = list(split_release(shared, {}, of))
+        delivered = [of(cls) for cls, _ in shared.models()]
+    assert outcomes == expected
+    assert sum(outcome is not None for outcome in delivered) > len(delivered) // 2
+
+
+@forks
+def test_what_a_killed_process_does_not_deliver_is_done_by_the_first(free, monkeypatch):
+    monkeypatch.setattr(ahead, "_split", lambda index, models, sending: os.kill(os.getpid(), signal.SIGKILL))
+    with ahead.split_ahead(shared := index()) as of:
+        outcomes = list(split_release(shared, {}, of))
+    assert outcomes == list(split_release(index(), {}))
+
+
+@forks
+def test_an_error_in_the_second_process_is_met_again_in_the_first(free, monkeypatch, capfd):
+    def fails(*arguments):
+        raise MemoryError
+
+    monkeypatch.setattr(ahead, "split_model", fails)
+    with ahead.split_ahead(shared := index()) as of:
+        assert all(of(cls) is None for cls, _ in shared.models())
+    assert capfd.readouterr().err == ""
+
+
+def test_nothing_is_left_running_when_the_first_process_fails(free, monkeypatch):
+    monkeypatch.setattr(ahead, "_split", lambda index, models, sending: signal.pause())
+    with pytest.raises(KeyError), ahead.split_ahead(index()):
+        raise KeyError
+    assert not ahead.multiprocessing.active_children()
+
+
+def test_a_process_with_threads_does_not_fork():
+    stop = threading.Event()
+    thread = threading.Thread(target=stop.wait)
+    thread.start()
+    try:
+        assert not ahead._has_second_processor()
+    finally:
+        stop.set()
+        thread.join()
+
+
+def test_classes_of_one_file_stay_together():
+    files = {f"timm/models/{letter}.py": "".join(MODEL.format(number=n) for n in range(10)) for letter in "abc"}
+    later = ahead._later(list(index_of("", files).models()))
+    assert {cls.module.path for cls, _ in later} == {"timm/models/b.py", "timm/models/c.py"}
+    assert ahead._later(list(index_of("", dict(list(files.items())[:1])).models())) == ()
+
+
+@pytest.mark.parametrize("processors", [1, 2])
+def test_the_command_gives_the_same_on_any_number_of_processors(tmp_path, processors):
+    code = """
+        import codegen.split.ahead as ahead, os, sys
+        os.sched_getaffinity = lambda process: set(range(int(sys.argv[1])))
+        from codegen.cli import main
+        main(["generate", "--output", sys.argv[2]])
+    """
+    source = tmp_path / "written"
+    subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code), str(processors), str(source)], check=True, capture_output=True
+    )
+    import generated
+
+    shipped = os.path.dirname(generated.__file__)
+    assert subprocess.run(["diff", "-r", "-x", "__pycache__", shipped, str(source)]).returncode == 0
