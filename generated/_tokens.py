@@ -25,6 +25,8 @@ class Stream:
         channels: C.
         grid: Height and width in patches, of images of ``image_size``.
         image_size: Height and width in pixels of the images that this was found with.
+        stride: Height and width in pixels of a patch, the first of which begins at the first pixel; ``None`` if that is
+            not known, as of a padded stem and images that are no whole patches.
     """
 
     order: Literal["NLC", "NHWC", "NCHW"]
@@ -32,6 +34,7 @@ class Stream:
     channels: int
     grid: Grid
     image_size: tuple[int, int]
+    stride: tuple[int, int] | None = None
 
     def at(self, image_size: tuple[int, int], count: int | None = None) -> Grid:
         """The grid for images of another size.
@@ -81,6 +84,24 @@ class Stream:
             return torch.unflatten(patches.transpose(1, 2), 2, tokens.shape[2:]).contiguous()
         return torch.unflatten(patches, 1, tokens.shape[1:3])
 
+    def is_even(self, image_size: tuple[int, int]) -> bool:
+        """Whether images of some height and width are whole patches, so that the grid follows from their size."""
+        sizes = zip(image_size, self.grid, self.image_size)  # noqa: B905 - a slow path of compile
+        return all(pixels * patches % seen == 0 for pixels, patches, seen in sizes)
+
+    def pixels(self, mask: torch.Tensor, image_size: tuple[int, int]) -> torch.Tensor:
+        """The pixels of masked patches, (B, 1, H, W), for a mask of images of some height and width, (B, N)."""
+        grid = self.at(image_size, mask.shape[1])
+        rows, columns = (self._patch_of_each(axis, image_size[axis], grid[axis], mask.device) for axis in (0, 1))
+        return torch.unflatten(mask, 1, grid)[:, rows[:, None], columns].unsqueeze(1)
+
+    def _patch_of_each(self, axis: int, pixels: int, patches: int, device: torch.device) -> torch.Tensor:
+        """The patch in which each of a row or column of pixels lies."""
+        place = torch.arange(pixels, device=device)
+        if pixels % patches and self.stride is not None:  # a part of a patch lies at the edge
+            return (place // self.stride[axis]).clamp(max=patches - 1)
+        return (place * 2 + 1) * patches // (pixels * 2)
+
     def replace(self, tokens: torch.Tensor, mask: torch.Tensor, token: torch.Tensor | float) -> torch.Tensor:
         """Tokens with a mask token, (C,), (B, N, C) or a number, where ``mask``, (B, N), is true."""
         if self.order == "NLC":
@@ -117,6 +138,9 @@ class TokenLayout:
             the batch itself, or another.
         attention_masks: Fields of the embedding that are masks of attention, and entries of fields that are
             dictionaries: their last dimension counts keys.
+        sees: How many pixels beyond its own patch a token sees: 0 if it sees no pixel of another, the longer side of
+            the images if it sees all of them.
+        batch_norm: Whether the tokens have passed a batch norm, which in training mixes all places of all images.
     """
 
     streams: tuple[Stream, ...]
@@ -129,6 +153,13 @@ class TokenLayout:
     unit_mask_keeps: bool = True
     attention_masks: tuple[str, ...] = ()
     numbers: Mapping[str, bool] = field(default_factory=dict)
+    sees: int = 0
+    batch_norm: bool = False
+
+    @property
+    def leaks(self) -> bool:
+        """Whether visible tokens know something of masked pixels, unless these are hidden from the stem."""
+        return self.sees > 0 or self.batch_norm
 
     def grid(self, image_size: tuple[int, int]) -> Grid:
         """Height and width, in patches, of images of some height and width; the first grid where there are several."""
@@ -162,9 +193,13 @@ class TokenLayout:
         return first if self.listed else [first]
 
     def with_tokens(self, embedding: Any, tokens: Sequence[torch.Tensor]) -> Any:
-        """An embedding with other tensors of tokens."""
+        """An embedding with other tensors of tokens, also where another field holds the same ones again."""
         first = list(tokens) if self.listed else tokens[0]
-        return embedding._replace(**{embedding._fields[0]: first}) if has_fields(embedding) else first
+        if not has_fields(embedding):
+            return first
+        old = self.tokens(embedding)
+        again = {name: _swap(value, old, tokens) for name, value in fields_of(embedding).items()}
+        return embedding._replace(**{embedding._fields[0]: first, **again})
 
     def spread(self, mask: torch.Tensor, stream: Stream) -> torch.Tensor:
         """A mask of the first grid on another one: a patch is masked where its centre is."""
@@ -178,6 +213,19 @@ class TokenLayout:
         return torch.unflatten(mask, 1, (height, width))[:, rows[:, None], columns].flatten(1)
 
 
+def check_mask(mask: torch.Tensor, tokens: torch.Tensor, count: int) -> None:
+    """Raise what is wrong with a mask of ``count`` patches of these tokens or images."""
+    if not isinstance(mask, torch.Tensor) or mask.dtype != torch.bool:
+        kind = mask.dtype if isinstance(mask, torch.Tensor) else type(mask).__name__
+        raise TypeError(f"a mask is a tensor of torch.bool, True where a patch is masked, not {kind}: mask.bool()")
+    if mask.shape != (tokens.shape[0], count):
+        raise ValueError(f"the mask is {tuple(mask.shape)}, and there are {(tokens.shape[0], count)} patches, (B, N)")
+    if mask.device != tokens.device:
+        raise ValueError(
+            f"the mask is on {mask.device}, and the patches are on {tokens.device}: mask.to(patches.device)"
+        )
+
+
 def has_fields(embedding: Any) -> bool:
     """Whether an embedding is more than its tokens."""
     return isinstance(embedding, tuple) and hasattr(embedding, "_fields")
@@ -186,6 +234,17 @@ def has_fields(embedding: Any) -> bool:
 def fields_of(embedding: Any) -> dict[str, Any]:
     """The other fields of an embedding, by name."""
     return dict(zip(embedding._fields[1:], embedding[1:])) if has_fields(embedding) else {}  # noqa: B905
+
+
+def _swap(value: Any, old: Sequence[torch.Tensor], new: Sequence[torch.Tensor]) -> Any:
+    """A field with new tensors in the place of these very old ones, those in dicts and lists too."""
+    if isinstance(value, torch.Tensor):
+        return next((n for o, n in zip(old, new) if value is o), value)  # noqa: B905
+    if type(value) is dict:
+        return {key: _swap(inner, old, new) for key, inner in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(_swap(inner, old, new) for inner in value)
+    return value
 
 
 def change_tensors(name: str, value: Any, change: Callable[[str, torch.Tensor], torch.Tensor]) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import torch
+from torch import nn
 
 from ._tokens import TokenLayout, change_tensors, fields_of
 
@@ -92,3 +93,22 @@ def _select(
         at = columns.view(batch, *[1] * (field.ndim - 2), -1)
         field = field.gather(-1, at.expand(*field.shape[:-1], columns.shape[1]))
     return field
+
+
+def check_drops_none(model: nn.Module) -> None:
+    """Refuse a model in training that drops patches at random itself (``patch_drop_rate``, as FLIP, arXiv 2212.00794).
+
+    It would drop and reorder them once more, and a mask would be of other patches than those that are there.
+
+    Raises:
+        ValueError: It does so, and how to stop it.
+    """
+    for name, module in model.named_modules():
+        dropout = any(cls.__name__.startswith("PatchDropout") for cls in type(module).__mro__)
+        rate = getattr(module, "prob", 0.0) if dropout else getattr(module, "patch_drop_rate", 0.0)
+        if module.training and isinstance(rate, (int, float)) and rate > 0:
+            where = ".".join(part for part in ("backbone", name, "prob" if dropout else "patch_drop_rate") if part)
+            raise ValueError(
+                f"{type(model).__name__} drops patches itself in training, so that a mask would no longer be of the "
+                f"patches that are there: make it with patch_drop_rate=0, or set model.{where} = 0.0"
+            )

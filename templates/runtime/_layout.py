@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,10 +16,12 @@ from torch.utils import _pytree as pytree
 
 from . import _manifest
 from ._drop import keep
+from ._locate import first_shown
+from ._sees import mixes_batch, sees
 from ._tokens import Stream, TokenLayout, fields_of, has_fields
 
 _BATCH = 2  # of the images that embed is tried on
-_TRIED = 7  # patches that the stages are tried on: a prime number makes no grid
+_TRIED = (2, 3, 5, 7)  # patches that the stages are tried on, as many as leave one out: a prime number makes no grid
 
 
 def token_layout(model: nn.Module, image_size: tuple[int, int] | None = None) -> TokenLayout:
@@ -53,6 +56,17 @@ def patch_layout(model: nn.Module, image_size: tuple[int, int] | None = None) ->
     return _look(model, embed_patches, None, image_size)
 
 
+def grid_of_images(
+    model: nn.Module, embed: Callable[[torch.Tensor], Any], layout: TokenLayout, images: torch.Tensor
+) -> tuple[int, int]:
+    """The grid of images, (B, C, H, W), before they are embedded: tried if a part of a patch lies at their edge."""
+    size, (stream, *_) = (images.shape[2], images.shape[3]), layout.streams
+    if stream.is_even(size):
+        return layout.grid(size)
+    with _quietly(model):
+        return layout.grid_of(embed(images.new_zeros((1, *images.shape[1:]))), size)
+
+
 def why_no_patches(model: nn.Module) -> str:
     """Why a model has no ``embed_patches``."""
     absent: str | None = _split_of(model).get("patches", {}).get("absent")
@@ -69,7 +83,17 @@ def _look(
         embedding, maps, size = _try(model, embed, image_size)
         first = embedding[0] if has_fields(embedding) else embedding
         listed = isinstance(first, (list, tuple))
-        streams = tuple(_stream(model, x, maps, size) for x in (first if listed else [first]))
+        images = black_images(model, size, _BATCH)
+
+        def pick(images: torch.Tensor, number: int) -> Any:
+            embedding = embed(images)
+            first = embedding[0] if has_fields(embedding) else embedding
+            return first[number] if listed else first
+
+        streams = tuple(
+            _stream(model, x, maps, images, functools.partial(pick, number=number))
+            for number, x in enumerate(first if listed else [first])
+        )
         others = {name: value for name, value in fields_of(embedding).items() if isinstance(value, torch.Tensor)}
         batched: dict[tuple[str, int], bool] = {}
         numbers: dict[str, bool] = {}
@@ -88,6 +112,8 @@ def _look(
             attention_masks=tuple(declared.get("attention_masks", ())),
             numbers=numbers,
         )
+        layout = _with_sight(embed, layout, images)
+        layout = replace(layout, batch_norm=mixes_batch(model, lambda: embed(images)))
         unit_mask = declared.get("unit_mask")
         unit = _side_of_units(model, streams[0], unit_mask) if unit_mask else 0
         if unit:
@@ -96,6 +122,19 @@ def _look(
             why = _why_whole_grid(stages, layout, embedding, declared.get("features"))
             layout = replace(layout, whole_grid=why)
         return layout
+
+
+def _with_sight(embed: Callable[[torch.Tensor], Any], layout: TokenLayout, images: torch.Tensor) -> TokenLayout:
+    """A layout that knows how far a token sees, and so how large patches are that images are no multiple of."""
+    (stream, *others), (height, width) = layout.streams, images.shape[-2:]
+    rows, columns = stream.grid
+    strides = {(height // rows, width // columns), (-(-height // rows), -(-width // columns))}
+    for stride in sorted(strides):
+        tried = replace(layout, streams=(replace(stream, stride=stride), *others))
+        distance = sees(embed, tried, images)
+        if distance == 0 or len(strides) == 1:
+            return replace(tried, sees=distance)
+    return replace(layout, sees=sees(embed, layout, images))
 
 
 def _numbers_of_the_batch(one: Mapping[str, Any], two: Mapping[str, Any]) -> dict[str, bool]:
@@ -201,10 +240,24 @@ def _images(model: nn.Module) -> tuple[list[int], tuple[int, int]]:
     return likeliest, (size[0], size[1])
 
 
-def _stream(model: nn.Module, tokens: Any, maps: Sequence[tuple[int, ...]], size: tuple[int, int]) -> Stream:
-    """Tell the order of some tokens."""
+def _stream(
+    model: nn.Module,
+    tokens: Any,
+    maps: Sequence[tuple[int, ...]],
+    images: torch.Tensor,
+    pick: Callable[[torch.Tensor], torch.Tensor],
+) -> Stream:
+    """Tell the order of some tokens, which ``pick`` makes of images."""
+    size = (images.shape[2], images.shape[3])
     if isinstance(tokens, torch.Tensor) and tokens.ndim == 3:
-        return _sequence(model, tokens, maps, size)
+        candidates = list(_sequences(tokens, maps, size))
+        shown = candidates[0] if candidates and images.device.type == "meta" else first_shown(pick, candidates, images)
+        if shown is not None:
+            return shown
+        raise TypeError(
+            f"the {tokens.shape[1]} tokens of {type(model).__name__} are no grid of patches behind prefix tokens: "
+            + "for none that they may be do tokens change most with the pixels of their own patch"
+        )
     if not isinstance(tokens, torch.Tensor) or tokens.ndim != 4:
         what = f"of shape {tuple(tokens.shape)}" if isinstance(tokens, torch.Tensor) else f"a {type(tokens).__name__}"
         raise TypeError(f"the embedding of {type(model).__name__} has no patches: it is {what}")
@@ -229,20 +282,17 @@ def _layout_said(model: nn.Module) -> Literal["NHWC", "NCHW"] | None:
     return layout if layout in ("NHWC", "NCHW") else None
 
 
-def _sequence(model: nn.Module, tokens: torch.Tensor, maps: Sequence[tuple[int, ...]], size: tuple[int, int]) -> Stream:
-    """Tell prefix tokens from patches: the patches are the largest feature map of the stem that they can be."""
+def _sequences(tokens: torch.Tensor, maps: Sequence[tuple[int, ...]], size: tuple[int, int]) -> Iterator[Stream]:
+    """How a sequence may lie on a grid, the likeliest first: behind the prefix tokens that are left."""
     length, channels = tokens.shape[1:]
-    fitting = [(h * w, (h, w)) for _, h, w in maps if length // 2 < h * w <= length]
-    if fitting:
-        count, grid = max(fitting)
-        return Stream("NLC", length - count, channels, grid, size)
-    # No convolution made them: then as few prefix tokens as leave a grid with the proportions of the images
-    for prefix in range(length // 2 + 1):
+    grids = sorted({(h, w) for _, h, w in maps if h * w <= length}, key=lambda grid: -grid[0] * grid[1])
+    for prefix in range(length):  # no convolution made them: then the grid has the proportions of the images
         height = math.isqrt((length - prefix) * size[0] // size[1])
         for rows in (height, height + 1):
             if rows and (length - prefix) * size[0] == rows * rows * size[1]:
-                return Stream("NLC", prefix, channels, (rows, (length - prefix) // rows), size)
-    raise TypeError(f"the {length} tokens of {type(model).__name__} are no grid of patches behind prefix tokens")
+                grids.append((rows, (length - prefix) // rows))
+    for grid in grids:
+        yield Stream("NLC", length - grid[0] * grid[1], channels, grid, size)
 
 
 def _why_whole_grid(stages: Callable[[Any], Any], layout: TokenLayout, embedding: Any, features: str | None) -> str:
@@ -253,9 +303,10 @@ def _why_whole_grid(stages: Callable[[Any], Any], layout: TokenLayout, embedding
     if layout.listed or layout.streams[0].order != "NLC":
         return "its tokens are not one sequence"
     (stream,), (tokens,) = layout.streams, layout.tokens(embedding)
-    total, count = stream.count(tokens), _TRIED
-    if total <= count:
-        return f"it has {total} patches, too few to try it"
+    total = stream.count(tokens)
+    count = max((n for n in _TRIED if n < total), default=0)
+    if not count:
+        return f"it has {total} {'patch' if total == 1 else 'patches'}, too few to try it"
     batch, device = len(tokens), tokens.device
     # Black images make alike patches, which would hide their order
     generator = torch.Generator().manual_seed(0)
@@ -272,10 +323,15 @@ def _why_whole_grid(stages: Callable[[Any], Any], layout: TokenLayout, embedding
         )
     if isinstance(straight, dict):
         if features not in straight:
-            return "its stages return a dictionary, and which entry of it holds the patches is not known"
+            entries = ", ".join(map(str, straight))
+            return f"its stages return a dictionary, and which entry of it holds the patches is not known ({entries})"
         straight, shuffled = straight[features], shuffled[features]
-    if not isinstance(straight, torch.Tensor) or straight.ndim != 3 or straight.shape[1] < count:
-        return "its stages merge patches"
+    if not isinstance(straight, torch.Tensor):
+        return f"its stages return a {type(straight).__name__}, and where the patches are in it is not known"
+    if straight.ndim == 2:
+        return f"its stages pool patches: they return features of shape {tuple(straight.shape)}"
+    if straight.ndim != 3 or straight.shape[1] < count:
+        return f"its stages merge patches: of {count} they return features of shape {tuple(straight.shape)}"
     prefix = straight.shape[1] - count
     expected = torch.cat([straight[:, :prefix], straight[:, prefix:][:, order]], dim=1)
     if device.type == "meta":

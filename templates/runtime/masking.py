@@ -18,9 +18,10 @@ from torch.utils._pytree import _register_namedtuple
 
 from . import _manifest
 from ._blocks import TargetMasks, block_mask, inverse_block_mask, target_masks
-from ._drop import Dropped, keep, visible_first
+from ._drop import Dropped, check_drops_none, keep, visible_first
 from ._final_norm import find_final_norm
-from ._layout import _quietly, black_images, patch_layout, token_layout, why_no_patches
+from ._hide import Fill, hide
+from ._layout import _quietly, black_images, grid_of_images, patch_layout, token_layout, why_no_patches
 from ._masks import (
     cell_mask,
     centre_mask,
@@ -31,7 +32,7 @@ from ._masks import (
     region_mask,
 )
 from ._split import SplitModel, split
-from ._tokens import Stream, TokenLayout, change_tensors, fields_of
+from ._tokens import Stream, TokenLayout, change_tensors, check_mask, fields_of
 from ._training import Matcher, inside, without_gradient
 
 __all__ = [
@@ -47,6 +48,7 @@ __all__ = [
     "centre_mask",
     "complementary_masks",
     "drop",
+    "hide",
     "inverse_block_mask",
     "mask_ratios",
     "patch_layout",
@@ -99,7 +101,7 @@ def replace(layout: TokenLayout, embedding: Any, mask: torch.Tensor, token: Any 
     given = token if isinstance(token, (list, tuple, nn.ParameterList)) else [token] * len(tokens)
     replaced = []
     for stream, x, m, t in zip(layout.streams, tokens, masks, given):  # noqa: B905 - not known to torch.compile
-        _check_mask(m, x, stream.count(x))
+        check_mask(m, x, stream.count(x))
         replaced.append(stream.replace(x, m, t))
     result = layout.with_tokens(embedding, replaced)
     if layout.content:
@@ -132,7 +134,7 @@ def drop(layout: TokenLayout, embedding: Any, mask: torch.Tensor) -> Dropped:
             f"{'kept' if layout.unit_mask_keeps else 'dropped'}"
         )
     (tokens,) = layout.tokens(embedding)
-    _check_mask(mask, tokens, layout.streams[0].count(tokens))
+    check_mask(mask, tokens, layout.streams[0].count(tokens))
     visible, restore = visible_first(mask, mask.shape[1] - _masked_in_each(mask))
     return Dropped(keep(layout, embedding, visible), visible, restore)
 
@@ -214,6 +216,9 @@ class MaskedImageModel(nn.Module):
             called as :func:`random_mask` is.
         unit: Mask squares of ``unit`` x ``unit`` patches at once. A model that drops whole units itself takes these.
         image_size: Height and width of images that the backbone takes, if that is not what it was made for.
+        leak: ``hide`` masked pixels from a stem whose tokens see beyond their patch, as :func:`hide` does, or ``allow``
+            it to see them. Where each token sees its own patch alone there is nothing to hide.
+        fill: What goes into hidden pixels: a number, ``mean`` or ``noise``.
         masked_images: The part of the images that is masked, where ``mask_ratio`` is a range; others stay as they are.
         final_norm: Apply the norm to every token that timm leaves to the head, where the head pools by average
             (``fc_norm``, ``head.norm``), so that features are normalised and the norm is trained.
@@ -242,6 +247,8 @@ class MaskedImageModel(nn.Module):
         sampler: Literal["random", "block", "inverse_block", "cell", "centre"] | Sampler = "random",
         unit: int = 1,
         image_size: tuple[int, int] | None = None,
+        leak: Literal["hide", "allow"] = "hide",
+        fill: Fill = 0.0,
         masked_images: float = 1.0,
         final_norm: bool = True,
     ) -> None:
@@ -249,6 +256,9 @@ class MaskedImageModel(nn.Module):
         _check_choice("mask_token", mask_token, ("learnable", "zero"))
         _check_choice("strategy", strategy, ("replace", "drop"))
         _check_choice("position", position, ("before", "after"))
+        _check_choice("leak", leak, ("hide", "allow"))
+        if isinstance(fill, str):
+            _check_choice("fill", fill, ("mean", "noise"))
         if not callable(sampler):
             _check_choice("sampler", sampler, tuple(_SAMPLERS))
         _check_ratio(mask_ratio, masked_images, strategy)
@@ -258,6 +268,7 @@ class MaskedImageModel(nn.Module):
         self.mask_ratio = mask_ratio
         self.masked_images = masked_images
         self.strategy = strategy
+        self.leak, self.fill = leak, fill
         self.sampler = sampler if callable(sampler) else _SAMPLERS[sampler]
         self.layout = token_layout(self.backbone, image_size)
         self.unit = unit
@@ -331,11 +342,13 @@ class MaskedImageModel(nn.Module):
 
         Raises:
             TypeError: The mask is not boolean.
-            ValueError: The images or the mask are of a shape that does not fit; or ``count`` is not what the mask
-                masks, which is found on the device, without waiting for it, where that is no CPU.
+            ValueError: The images or the mask are of a shape that does not fit; the model drops patches itself; or
+                ``count`` is not what the mask masks, found on the device without waiting for it, where that is no CPU.
         """
         if images.ndim != 4:
             raise ValueError(f"images are (B, C, H, W), not of shape {tuple(images.shape)}")
+        if self.training:
+            check_drops_none(self.backbone)
         embedding, mask, restore = (
             self._drop(images, mask, count, ratio, generator)
             if self.strategy == "drop"
@@ -382,7 +395,13 @@ class MaskedImageModel(nn.Module):
         generator: torch.Generator | None,
     ) -> tuple[Any, torch.Tensor, None]:
         layout = self._early or self.layout
-        embedding = self._embed(self.backbone.embed if self._early is None else self.backbone.embed_patches, images)
+        embed = self.backbone.embed if self._early is None else self.backbone.embed_patches
+        if self._hides(layout):
+            if mask is None:
+                grid = grid_of_images(self.backbone, embed, layout, images)
+                mask = self._draw(images, grid, self._ratio(images, generator) if ratio is None else ratio, generator)
+            images = hide(images, mask, layout, self.fill, generator=generator)
+        embedding = self._embed(embed, images)
         if mask is None:
             grid = layout.grid_of(embedding, (images.shape[2], images.shape[3]))
             mask = self._draw(images, grid, self._ratio(images, generator) if ratio is None else ratio, generator)
@@ -398,8 +417,11 @@ class MaskedImageModel(nn.Module):
         generator: torch.Generator | None,
     ) -> tuple[Any, torch.Tensor, torch.Tensor]:
         size = images.shape[2], images.shape[3]
+        embedding, hides = None, self._hides(self.layout)
         if self.layout.unit:
             grid = self.grid(size)
+        elif hides:
+            grid = grid_of_images(self.backbone, self.backbone.embed, self.layout, images)
         else:
             embedding = self._embed(self.backbone.embed, images)
             grid = self.layout.grid_of(embedding, size)
@@ -408,20 +430,26 @@ class MaskedImageModel(nn.Module):
             mask = self._draw(images, grid, ratio, generator)
             if self.sampler in _SAMPLERS.values() and not isinstance(ratio, torch.Tensor):
                 count = masked_count(grid, ratio, self.unit)  # in each row, known without asking the device
-            _check_mask(mask, images, grid[0] * grid[1])
+            check_mask(mask, images, grid[0] * grid[1])
         else:
-            _check_mask(mask, images, grid[0] * grid[1])
+            check_mask(mask, images, grid[0] * grid[1])
             if count is not None:
                 _check_count(mask, count)
         if count is None:
             count = _masked_in_each(mask)
+        if hides:
+            images = hide(images, mask, self.layout, self.fill, generator=generator)
         if not self.layout.unit:
+            embedding = self._embed(self.backbone.embed, images) if embedding is None else embedding
             visible, restore = visible_first(mask, mask.shape[1] - count)
             return keep(self.layout, embedding, visible), mask, restore
         units = self._units(mask, grid)
         _, restore = visible_first(units, units.shape[1] - count // self.layout.unit**2)
         given = {self.layout.unit_mask: ~units if self.layout.unit_mask_keeps else units}
         return self._embed(lambda x: self.backbone.embed(x, **given), images), mask, restore
+
+    def _hides(self, layout: TokenLayout) -> bool:
+        return layout.leaks and self.leak == "hide"
 
     def _units(self, mask: torch.Tensor, grid: tuple[int, int]) -> torch.Tensor:
         """(B, units), True where masked, of a mask of patches."""
@@ -492,18 +520,6 @@ def _check_droppable(layout: TokenLayout) -> None:
         raise WholeGridError(
             f"this model's stages need the whole grid of patches: {layout.whole_grid}. "
             "Replace masked patches instead: replace(), or strategy='replace'"
-        )
-
-
-def _check_mask(mask: torch.Tensor, tokens: torch.Tensor, count: int) -> None:
-    if not isinstance(mask, torch.Tensor) or mask.dtype != torch.bool:
-        kind = mask.dtype if isinstance(mask, torch.Tensor) else type(mask).__name__
-        raise TypeError(f"a mask is a tensor of torch.bool, True where a patch is masked, not {kind}: mask.bool()")
-    if mask.shape != (tokens.shape[0], count):
-        raise ValueError(f"the mask is {tuple(mask.shape)}, and there are {(tokens.shape[0], count)} patches, (B, N)")
-    if mask.device != tokens.device:
-        raise ValueError(
-            f"the mask is on {mask.device}, and the patches are on {tokens.device}: mask.to(patches.device)"
         )
 
 

@@ -137,6 +137,46 @@ def test_what_has_no_patches_is_refused(embed, message):
         token_layout(model, (128, 128))
 
 
+@pytest.mark.parametrize(
+    ("size", "patches"), [((16, 16), 1), ((16, 32), 2), ((48, 16), 3), ((32, 32), 4), ((32, 48), 6)]
+)
+def test_few_patches_can_be_dropped_if_one_can_be_left(size, patches):
+    model = generated.create_model("vit_tiny_patch16_224", **{**VIT, "img_size": size})
+    layout = token_layout(model)
+    if patches > 2:
+        assert not layout.whole_grid
+        assert MaskedImageModel(model, strategy="drop", mask_ratio=0.5)(torch.rand(2, 3, *size)).restore is not None
+    else:
+        assert layout.whole_grid.endswith("too few to try it")
+
+
+# A model that drops patches itself
+
+
+@pytest.mark.parametrize("strategy", ["replace", "drop"])
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [
+        ("vit_tiny_patch16_224", "model.backbone.patch_drop.prob = 0.0"),
+        ("eva02_tiny_patch14_224", "model.backbone.patch_drop.prob = 0.0"),
+        ("naflexvit_base_patch16_gap", "model.backbone.patch_drop.prob = 0.0"),
+        ("hiera_tiny_224", "model.backbone.patch_drop_rate = 0.0"),
+    ],
+)
+def test_patch_dropout_under_a_mask_is_refused_in_training_with_the_remedy(name, remedy, strategy):
+    options = {} if "naflex" in name or "hiera" in name else VIT
+    position = "after" if "naflex" in name else "before"
+    backbone = generated.create_model(name, patch_drop_rate=0.25, **options)
+    model = MaskedImageModel(backbone, strategy=strategy, position=position, unit=8 if "hiera" in name else 1)
+    images = torch.rand(1, 3, *model.layout.streams[0].image_size)
+    model.eval()(images)
+    with pytest.raises(ValueError, match="patch_drop_rate=0") as caught:
+        model.train()(images)
+    assert remedy in str(caught.value)
+    exec(remedy, {"model": model})
+    model(images)
+
+
 # Replacing
 
 

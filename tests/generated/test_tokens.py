@@ -3,6 +3,8 @@
 Which pixels a token sees is asked of autograd, not of the layout.
 """
 
+import re
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -97,3 +99,96 @@ def test_a_patch_is_its_token_and_no_other(name):
         assert (other is None) == (class_of(name) in SQUARE_ONLY)
     if other is not None:
         check_patches(other, wide)
+
+
+# Sequences that are a grid, and such as only have the length of one
+
+
+class Sequence(nn.Module):
+    """A stem of 8 x 8 pixels, and what is made of its patches, (B, N, C)."""
+
+    def __init__(self, change: Callable[[torch.Tensor], torch.Tensor], size: tuple[int, int] = (32, 32)) -> None:
+        super().__init__()
+        self.proj = nn.Conv2d(3, 8, 8, 8)
+        self.change = change
+        self.default_cfg = {"input_size": (3, *size)}
+
+    def embed(self, images: torch.Tensor) -> torch.Tensor:
+        return self.change(self.proj(images).flatten(2).transpose(1, 2))
+
+    def forward_stages(self, tokens: torch.Tensor) -> torch.Tensor:
+        return tokens
+
+
+def padded(before: int, after: int) -> Callable[[torch.Tensor], torch.Tensor]:
+    return lambda x: nn.functional.pad(x, (0, 0, before, after))
+
+
+@pytest.mark.parametrize(
+    ("prefix", "size", "grid"),
+    [
+        (0, (32, 32), (4, 4)),
+        (1, (32, 32), (4, 4)),
+        (16, (32, 32), (4, 4)),
+        (20, (32, 32), (4, 4)),
+        (5, (16, 16), (2, 2)),
+        (9, (16, 16), (2, 2)),
+        (0, (8, 8), (1, 1)),
+        (1, (8, 8), (1, 1)),
+        (3, (8, 8), (1, 1)),
+        (5, (8, 24), (1, 3)),
+        (4, (24, 16), (3, 2)),
+        (2, (56, 8), (7, 1)),
+    ],
+)
+def test_patches_are_told_from_any_number_of_prefix_tokens(prefix, size, grid):
+    torch.manual_seed(0)
+    (stream,) = token_layout(Sequence(padded(prefix, 0), size).eval()).streams
+    assert (stream.prefix, stream.grid) == (prefix, grid)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda x: x.unflatten(2, (2, 4)).flatten(1, 2),  # two tokens of each patch
+        lambda x: torch.cat([x, x.flip(1)], dim=1),  # each patch twice
+        lambda x: torch.cat([x, x], dim=1),
+        padded(0, 1),  # a token behind the patches
+        padded(3, 2),
+        lambda x: x.flip(1),
+        lambda x: x.roll(4, 1),
+        lambda x: x[:, torch.randperm(16, generator=torch.Generator().manual_seed(0))],
+        lambda x: x.unflatten(1, (2, 2, 2, 2)).transpose(2, 3).flatten(1, 4),  # windows
+        lambda x: x.unflatten(1, (4, 4)).transpose(1, 2).flatten(1, 2),  # columns first
+        lambda x: x.transpose(1, 2),  # channels as tokens
+        lambda x: x * 0,
+    ],
+)
+def test_a_sequence_that_is_no_grid_is_refused_though_its_length_fits(change):
+    torch.manual_seed(0)
+    with pytest.raises(TypeError, match="are no grid of patches behind prefix tokens"):
+        token_layout(Sequence(change).eval())
+
+
+def test_dinov2_with_more_registers_than_patches_is_masked_where_its_patches_are():
+    model = generated.create_model("test_vit", reg_tokens=8, img_size=32)
+    (stream,) = token_layout(model).streams
+    assert (stream.prefix, stream.grid) == (9, (2, 2))
+
+
+@pytest.mark.parametrize(
+    ("features", "why"),
+    [
+        (lambda x: x.mean(1), r"its stages pool patches: they return features of shape \(2, 8\)"),
+        (lambda x: x[:, ::2], r"its stages merge patches: of 7 they return features of shape \(2, 4, 8\)"),
+        (lambda x: (x, x), "its stages return a tuple, and where the patches are"),
+        (
+            lambda x: {"cls": x.mean(1), "tokens": x},
+            r"which entry of it holds the patches is not known \(cls, tokens\)",
+        ),
+    ],
+)
+def test_features_that_cannot_be_located_are_named(features, why):
+    model = Sequence(padded(1, 0)).eval()
+    model.forward_stages = features
+    assert re.search(why, token_layout(model).whole_grid)

@@ -105,16 +105,23 @@ def test_the_files_of_a_package_are_listed_in_its_manifest():
     package = generate(release_of(model()))
     assert list(package.files) == sorted(package.files)
     runtime = {
+        "_blocks.py",
         "_check.py",
-        "_observe.py",
         "_drop.py",
         "_factory.py",
+        "_final_norm.py",
+        "_hide.py",
         "_layout.py",
+        "_locate.py",
         "_manifest.py",
         "_masks.py",
         "_names.py",
+        "_observe.py",
+        "_sees.py",
+        "_split.py",
+        "_tokens.py",
+        "_training.py",
     }
-    runtime |= {"_blocks.py", "_final_norm.py", "_split.py", "_tokens.py", "_training.py"}
     assert set(package.files) == {"__init__.py", "manifest.json", "py.typed", "tiny.py", "masking.py", *runtime}
     assert f'"files": {list(package.files)!r}'.replace("'", '"').replace(" ", "") in package.files[
         "manifest.json"

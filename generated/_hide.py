@@ -1,0 +1,64 @@
+"""Erases masked pixels before a stem whose tokens see more than their own patch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+
+from ._tokens import TokenLayout, check_mask
+
+Fill = float | Literal["mean", "noise"]
+"""What goes into masked pixels."""
+
+
+def hide(
+    images: torch.Tensor,
+    mask: torch.Tensor | Sequence[torch.Tensor],
+    layout: TokenLayout,
+    fill: Fill = 0.0,
+    *,
+    generator: torch.Generator | None = None,
+) -> torch.Tensor:
+    """Erase the pixels of masked patches, if tokens of other patches would see them.
+
+    To be called before ``embed`` or ``embed_patches``. If the stem is convolutional, overlapping or mixes places in any
+    other way, pixels under the mask flow into visible tokens, and a model learns to read its target off them. As in
+    SparK (arXiv 2301.03580), the stem is given nothing there.
+
+    Args:
+        images: (B, C, H, W), normalised.
+        mask: (B, N), bool, True where masked; a list of them, one for each grid, hides what any of them masks.
+        layout: Of the model's embedding, ``token_layout(model)``; of its patches, ``patch_layout(model)``, if patches
+            are replaced before their position.
+        fill: A number; ``mean``, that of the visible pixels of each image and channel; or ``noise``, standard normal.
+        generator: Where noise comes from.
+
+    Returns:
+        (B, C, H, W): ``images`` itself where each token sees its own patch alone.
+
+    Raises:
+        TypeError: The mask is not boolean.
+        ValueError: The mask is not for these images, on another device, or there is no such fill.
+    """
+    if isinstance(fill, str) and fill not in ("mean", "noise"):
+        raise ValueError(f"fill is {fill!r}: it must be a number, or one of mean, noise")
+    size, pixels = (images.shape[-2], images.shape[-1]), None
+    for stream, one in zip(layout.streams, [mask] if isinstance(mask, torch.Tensor) else mask):  # noqa: B905
+        grid = stream.at(size, None if stream.is_even(size) else one.shape[-1])
+        check_mask(one, images, grid[0] * grid[1])
+        if layout.leaks:
+            under = stream.pixels(one, size)
+            pixels = under if pixels is None else pixels | under
+    if pixels is None:
+        return images
+    if fill == "mean":
+        visible = (~pixels).sum(dim=(2, 3), keepdim=True).clamp(min=1)
+        mean = images.masked_fill(pixels, 0.0).sum(dim=(2, 3), keepdim=True) / visible
+        return torch.where(pixels, mean.to(images.dtype), images)
+    if fill == "noise":
+        device = images.device if generator is None else generator.device
+        noise = torch.randn(images.shape, generator=generator, device=device).to(images)
+        return torch.where(pixels, noise, images)
+    return images.masked_fill(pixels, fill)
