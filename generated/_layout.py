@@ -83,7 +83,7 @@ def _look(
         embedding, maps, size = _try(model, embed, image_size)
         first = embedding[0] if has_fields(embedding) else embedding
         listed = isinstance(first, (list, tuple))
-        images = black_images(model, size, _BATCH)
+        images = black_images(model, embed, size, _BATCH)
 
         def pick(images: torch.Tensor, number: int) -> Any:
             embedding = embed(images)
