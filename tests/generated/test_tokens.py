@@ -52,7 +52,7 @@ def check_patches(model: nn.Module, size: tuple[int, int]) -> None:
                 stride = round(pixels / patches)  # without padding, what lies at the edges may be seen by none
                 centre, patch = (pixels + (2 * place + 1 - patches) * stride) / 2, pixels / patches
                 assert low - patch < centre < high + patch
-                if low > 0 and high < pixels:  # the whole of what it sees lies in the image
+                if low >= patch and high <= pixels - patch:  # the whole of what it sees lies in the image
                     assert abs((low + high) / 2 - centre) < patch / 2 + 3
 
 
