@@ -731,7 +731,7 @@ def test_what_may_run_anything_is_refused_inside_the_statement_of_the_stem(part)
         ("x = x + 1\nreturn self.norm(x)", 2, "the one call `self.norm(x)` runs the whole model"),
         ("if x is None:\n    return x\nreturn self.blocks(self.patch_embed(x))", 1, "the method may return before any"),
         (
-            "with torch.no_grad():\n    x = self.patch_embed(x)\n    x = self.blocks(x)\nreturn x",
+            "with torch.no_grad():\n    x = self.patch_embed(x)\n    x = self.blocks(x)\nreturn self.norm(x)",
             1,
             "`with torch.no_grad()` spans both the stem and the blocks",
         ),
