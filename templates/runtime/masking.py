@@ -298,11 +298,17 @@ class MaskedImageModel(nn.Module):
         with _quietly(self):
             images = black_images(self.backbone, self.backbone.embed, masked.streams[0].image_size)
             self.final_norm = None
-            if final_norm:
-                features = self.backbone.forward_stages(self.backbone.embed(images))
-                self.final_norm = find_final_norm(self.backbone, features, images)
             mask = random_mask(1, grid, 0.5, unit=self.unit, device=images.device)
-            self.unused = tuple(without_gradient(self, lambda: self(images, mask).features))
+            try:
+                if final_norm:
+                    features = self.backbone.forward_stages(self.backbone.embed(images))
+                    self.final_norm = find_final_norm(self.backbone, features, images)
+                self.unused = tuple(without_gradient(self, lambda: self(images, mask).features))
+            except (AssertionError, RuntimeError) as error:
+                raise ValueError(
+                    f"{type(self.backbone).__name__} does not run on images of shape {tuple(images.shape)}: {error}. "
+                    "If it takes none of that size, name another with image_size=(height, width)"
+                ) from error
         for name in self.unused:
             self.get_parameter(name).requires_grad_(False)
 

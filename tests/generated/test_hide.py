@@ -26,8 +26,12 @@ def pixels(layout: TokenLayout, mask: torch.Tensor) -> torch.Tensor:
 
 
 def masked_model(model: nn.Module, **options: Any) -> MaskedImageModel:
-    """Without the final norm, as what the stages get is looked at, and not what they give."""
-    return MaskedImageModel(model, final_norm=False, **options)
+    """Without stages, which may take no images that are so small: what they get is looked at, not what they give."""
+    model.forward_stages = lambda embedding: embedding[0] if hasattr(embedding, "_fields") else embedding
+    try:
+        return MaskedImageModel(model, final_norm=False, **options)
+    finally:
+        del model.forward_stages
 
 
 def tensors(value: Any) -> list[torch.Tensor]:
