@@ -16,13 +16,15 @@ import builtins
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from codegen.model.effects_of_calls import TRAPS, CallEffects, Summary, is_property, is_pure
+from codegen.model.effects_of_calls import TRAPS, CallEffects, Summary, is_property, is_pure, keeps_code
 from codegen.model.facts import Facts
 from codegen.model.kinds import CONTAINERS, Kind, children_of, kinds_of
 from codegen.model.places import ANY, EVERYTHING, FRESH, SELF, Place, Value, root_of
 from codegen.source.index import Class, Index, Module
 from codegen.syntax.dataflow import dotted
 from codegen.syntax.walking import walk
+
+_PLAIN = frozenset({"bool", "bytes", "dict", "float", "frozenset", "int", "list", "range", "set", "str", "tuple"})
 
 
 @dataclass(frozen=True)
@@ -336,13 +338,16 @@ class _Code(CallEffects):
     def _is_constant(self, node: ast.stmt) -> bool:
         """Whether the module binds a name to what nobody can change, or to a logger."""
         match node:
-            case ast.Assign(targets=[ast.Name(name)], value=value) if self.module.is_settled(name):
+            case ast.Assign(targets=[ast.Name(name)], value=value) if self._is_settled(name):
                 match value:
                     case ast.Constant():
                         return True
                     case ast.Call(func=function):
                         return self.path_of(function).startswith("logging.")
         return False
+
+    def _is_settled(self, name: str) -> bool:
+        return self.module.is_settled(name) and (self.module.name, name) not in self.index.rebound_elsewhere
 
     def _full(self, name: str) -> str:
         return self.module.origin(name) or f"{self.module.name}.{name}"
@@ -373,6 +378,8 @@ class _Code(CallEffects):
         if found is not None and attr not in facts.values:
             if found[1].decorator_list and is_property(facts, attr):
                 return self.run(found[0].module, found[1], kind, held, {}, [])
+            if not all(keeps_code(found[0].module, decorator) for decorator in found[1].decorator_list):
+                return self.anything()
             roots = {root_of(place) for place in held.places}
             methods = frozenset((facts, found[1], found[0].module, root) for root in roots)
             return Value(held=held.places, methods=methods)
@@ -395,7 +402,7 @@ class _Code(CallEffects):
             return any(Facts.of(self.index, cls).has_member(name) for name in ("__get__", "__set__"))
         head, _, rest = dotted(value.func).partition(".")
         origin = owner.module.origin(head, rest) if head else ""
-        return not (is_pure(origin) or (origin and "." not in origin))
+        return not (is_pure(origin) or origin in _PLAIN)
 
     def summary(
         self, module: Module, function: ast.FunctionDef, cls: Class | None, kinds: Mapping[str, frozenset[Kind]]

@@ -231,7 +231,7 @@ class CallEffects(ABC):
         if found is not None:
             module, function = found
             place = Value(frozenset({Place("global", f"{module.name}.{function.name}")}))
-            if all(_keeps_code(module, decorator) for decorator in function.decorator_list):
+            if all(keeps_code(module, decorator) for decorator in function.decorator_list):
                 remembers = any("cache" in ast.unparse(decorator) for decorator in function.decorator_list)
                 memo = place if remembers else FRESH  # what it returned before, it returns again
                 self.reads |= memo.places
@@ -357,7 +357,7 @@ class CallEffects(ABC):
                 return self.anything()
             found = facts.method(name)
             if found is not None and name not in facts.values:
-                if not all(_keeps_code(found[0].module, decorator) for decorator in found[1].decorator_list):
+                if not all(keeps_code(found[0].module, decorator) for decorator in found[1].decorator_list):
                     result |= self.unread(owner, given)
                     continue
                 static = any(dotted(decorator) == "staticmethod" for decorator in found[1].decorator_list)
@@ -461,7 +461,7 @@ class CallEffects(ABC):
                 if facts.torch_parent != "Sequential":
                     return replace(given, kinds=frozenset())
                 return self.run_value(replace(value, kinds=children_of(facts) | {"view"}), call, given)
-            if found is None or not all(_keeps_code(found[0].module, d) for d in found[1].decorator_list):
+            if found is None or not all(keeps_code(found[0].module, d) for d in found[1].decorator_list):
                 return self.unread(value, given)
         assert found is not None
         return self.run(found[0].module, found[1], cls, value, self._by_name(found[1], call, 1), [given])
@@ -611,7 +611,7 @@ def is_property(facts: Facts, attribute: str) -> bool:
     )
 
 
-def _keeps_code(module: Module, decorator: ast.expr) -> bool:
+def keeps_code(module: Module, decorator: ast.expr) -> bool:
     """Whether a decorator leaves what a function does as it is, or only remembers what it returned."""
     name = dotted(decorator.func if isinstance(decorator, ast.Call) else decorator)
     head, _, rest = name.partition(".")

@@ -73,6 +73,7 @@ def _hooked(facts: Facts) -> frozenset[str]:
         made = [cls.constructor for cls in facts.lineage if cls.constructor is not None]
         called = {name for function in made for name in facts.calls(function)}
         made += [method[1] for name in called if (method := facts.method(name)) is not None]
+        made += _given_self(facts)
         for node in (node for function in made for node in walk(function)):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in _HOOKS:
                 path = dotted(node.func.value).split(".")
@@ -80,6 +81,25 @@ def _hooked(facts: Facts) -> frozenset[str]:
         memory[key] = frozenset(found)
     hooked: frozenset[str] = memory[key]
     return hooked
+
+
+def _given_self(facts: Facts) -> list[ast.FunctionDef]:
+    """The functions that a constructor gives the model whole, ``attach(self)``, and those that these call."""
+    pending = [
+        (cls.module, dotted(node.func))
+        for cls in facts.lineage
+        if cls.constructor is not None
+        for node in walk(cls.constructor)
+        if isinstance(node, ast.Call) and any(isinstance(a, ast.Name) and a.id == "self" for a in node.args)
+    ]
+    found: dict[int, ast.FunctionDef] = {}
+    while pending:
+        module, name = pending.pop()
+        function = facts.index.function(module, name) if name else None
+        if function is not None and id(function[1]) not in found:
+            found[id(function[1])] = function[1]
+            pending += [(function[0], dotted(n.func)) for n in walk(function[1]) if isinstance(n, ast.Call)]
+    return list(found.values())
 
 
 def _remembered(

@@ -143,6 +143,12 @@ class Module:
         return self._top_level[0]
 
     @cached_property
+    def running(self) -> tuple[ast.AST, ...]:
+        """What runs when the module is imported, but for the bodies and decorators of its functions and classes."""
+        plain = (s for s, _ in _statements(self.tree.body) if not isinstance(s, ast.FunctionDef | ast.ClassDef))
+        return tuple(node for statement in plain for node in walk(statement))
+
+    @cached_property
     def conditional(self) -> Mapping[str, ast.stmt]:
         """The last binding under a condition of each name that has one."""
         return self._top_level[1]
@@ -350,7 +356,8 @@ class Index:
         head, _, rest = name.partition(".")
         for _ in range(16):  # longer chains of re-exports are cycles
             if not rest and head in self.classes(module):
-                return self.classes(module)[head]
+                sure = module.doubt(head) is None and (module.name, head) not in self.rebound_elsewhere
+                return self.classes(module)[head] if sure else None
             match module.bindings.get(head):
                 case [ast.Assign(value=ast.Name(id=alias))] if alias != head and module.is_settled(
                     head
@@ -369,6 +376,20 @@ class Index:
             else:
                 return None
         return None
+
+    @cached_property
+    def rebound_elsewhere(self) -> frozenset[tuple[str, str]]:
+        """Names of modules that some file of user models assigns to from outside, ``layers.SCALE = 2``."""
+        found = set()
+        for module in map(self.parse, self.release.user_files):
+            for node in walk(module.tree):
+                targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+                for target in targets if isinstance(node, ast.Assign | ast.AugAssign | ast.AnnAssign) else ():
+                    if isinstance(target, ast.Attribute) and isinstance(target.value, ast.Name):
+                        origin = module.import_of(target.value.id)
+                        if origin is not None:
+                            found.add((".".join(filter(None, [origin.module, origin.name])), target.attr))
+        return frozenset(found)
 
     def function(self, module: Module, name: str) -> tuple[Module, ast.FunctionDef] | None:
         """The function that a name stands for in a module, followed through imports, and the module it stands in."""

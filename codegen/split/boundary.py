@@ -162,8 +162,31 @@ def _is_settled_return(facts: Facts, statement: Statement, statements: Sequence[
         case ast.If(test=test, body=[ast.Return(value=ast.expr() as value)], orelse=[]):
             plain = all(isinstance(node, ast.Name | ast.Call | ast.Attribute) for node in walk(value))
             others = [s.tree for s in statements if s is not statement]
-            return plain and depends_on_self_alone(facts, test) and is_invariant(facts, test, others)
+            return plain and _only_looks(facts, test) and is_invariant(facts, test, others)
     return False
+
+
+def _only_looks(facts: Facts, test: ast.expr) -> bool:
+    """Whether a question runs no code of a class: it asks what an attribute is, or whether a constant is true."""
+    match test:
+        case ast.BoolOp(values=parts):
+            return all(_only_looks(facts, part) for part in parts)
+        case ast.UnaryOp(op=ast.Not(), operand=operand):
+            return _only_looks(facts, operand)
+        case ast.Compare(left=ast.Attribute() as asked, ops=[ast.Is() | ast.IsNot()], comparators=[ast.Constant()]):
+            return _is_own(facts, asked)
+        case ast.Call(func=ast.Name("isinstance"), args=[ast.Attribute() as asked, cls], keywords=[]):
+            known = facts.cls.module.origin(*dotted(cls).partition(".")[::2]) if dotted(cls) else ""
+            return _is_own(facts, asked) and known.startswith("torch.nn.")
+        case ast.Attribute(attr=attr):
+            constants = all(isinstance(value, ast.Constant) for value in facts.values.get(attr, ()))
+            return _is_own(facts, test) and constants
+    return False
+
+
+def _is_own(facts: Facts, asked: ast.Attribute) -> bool:
+    """Whether an expression is an attribute that the model itself holds, and no class computes."""
+    return facts.is_attribute(asked) and asked.attr in facts.values and not facts.has_member(asked.attr)
 
 
 _UNDECIDED = "a computed name, or code that takes self whole, decides which modules run here"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 from collections.abc import Sequence
 
+from codegen.model.effects import effects
+from codegen.model.facts import Facts
 from codegen.source.index import Module
 from codegen.syntax.dataflow import Unsound, dotted
 from codegen.syntax.statements import Statement, context_body
@@ -18,12 +20,16 @@ _WHY = {
 }
 
 
-def without_context(module: Module, statements: Sequence[Statement]) -> tuple[str, tuple[Statement, ...]]:
+def without_context(
+    facts: Facts, module: Module, statements: Sequence[Statement], parameters: Sequence[str]
+) -> tuple[str, tuple[Statement, ...]]:
     """The contexts around a whole body, ``torch.no_grad()``, and the statements inside; no text where there is none.
 
     Args:
+        facts: The class.
         module: The file of the method.
         statements: Those of the method.
+        parameters: Its parameters.
 
     Raises:
         Unsound: If two halves cannot enter them as the whole does.
@@ -37,6 +43,10 @@ def without_context(module: Module, statements: Sequence[Statement]) -> tuple[st
             return "", tuple(statements)
     for item in node.items:
         _check(module, item)
+    written = effects(facts, node.body, parameters).writes
+    if any(place.kind != "argument" for place in written):
+        what = ast.unparse(node.items[0].context_expr)
+        raise Unsound(node, f"`with {what}` spans the whole method, and what runs in it may change such modes")
     text, inner = context_body(statements[0])
     return text, (*inner, *after)
 

@@ -48,6 +48,8 @@ def write_out_parents(facts: Facts, owner: Class, statements: Sequence[Statement
         call = parents_call(statement.tree, method)
         if call is None:
             continue
+        if "super" in owner.module.bindings:
+            raise Refused(statement.place, "`super` is not the builtin of that name")
         place = facts.lineage.index(owner)
         parent = next((c for c in facts.lineage[place + 1 :] if method in c.members), None)
         if parent is None:

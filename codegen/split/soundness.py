@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 
 from codegen.model.decorators import name_of, objection
 from codegen.source.index import Class, Index, Module
-from codegen.syntax.dataflow import BUILTINS, CONSUMERS, Flow, Unsound, escaping_scopes, signature_names
+from codegen.syntax.dataflow import BUILTINS, CONSUMERS, Flow, Unsound, dotted, escaping_scopes, signature_names
 from codegen.syntax.walking import walk
 
 _PLAIN_BASES = frozenset({"nn.Module", "torch.nn.Module", "Module", "object", "ABC", "abc.ABC"})
@@ -132,6 +132,8 @@ def check_class(index: Index, cls: Class, owner: Class) -> None:
     for ancestor in lineage:
         for decorator in ancestor.node.decorator_list:
             _check_decorator(index, ancestor, decorator)
+    for path in index.release.user_files:
+        check_top_level(index, index.parse(path), lineage)
     for cls in lineage[: lineage.index(owner) + 1]:
         node = cls.node
         if node.keywords:
@@ -148,6 +150,34 @@ def check_class(index: Index, cls: Class, owner: Class) -> None:
                 if name not in _PLAIN_BASES and index.resolve(cls.module, name) is None:
                     reason = f"its base `{name}` is unknown, and may have a `{index.method}` of its own"
                     raise Unsound(base, reason, cls.module.path)
+
+
+def check_top_level(index: Index, module: Module, lineage: Collection[Class]) -> None:
+    """Refuse a class that statements of a file may change after it was made.
+
+    Raises:
+        Unsound: With the statement and why.
+    """
+    changed = [cls for cls in lineage if cls.module is module]
+    for node in module.running:
+        match node:
+            case ast.Call(func=ast.Name("setattr" | "delattr"), args=[_, name, *_]) if changed:
+                if not isinstance(name, ast.Constant):
+                    raise Unsound(node, "its module sets or deletes an attribute by a computed name", module.path)
+            case ast.Attribute(attr="__bases__", ctx=ast.Store()) | ast.Attribute(ctx=ast.Del()) if changed:
+                raise Unsound(node, "its module changes a class after it is made", module.path)
+            case ast.Call(func=function):
+                arguments = [*node.args, *(keyword.value for keyword in node.keywords)]
+                given = [cls for a in arguments if dotted(a) and (cls := index.resolve(module, dotted(a)))]
+                named = dotted(function).rpartition(".")[2]
+                if named not in _HARMLESS and any(cls in lineage for cls in given):
+                    alone = len(arguments) == 1 and objection(index, module, function) is None
+                    if not alone:
+                        reason = f"`{ast.unparse(function)}` is given the class, and may change it"
+                        raise Unsound(node, reason, module.path)
+
+
+_HARMLESS = frozenset({"isinstance", "issubclass", "len", "partial", "print", "repr", "str", "type", "super"})
 
 
 def check_stars(index: Index, cls: Class) -> None:
@@ -211,6 +241,9 @@ def check_imports(index: Index, module: Module, names: Collection[str]) -> None:
             raise Unsound(node, f"its module defines `{name}` under a condition, and perhaps not at all")
         origin = module.import_of(name)
         source = index.module(origin.module) if origin is not None else None
+        homes = [(module.name, name), *([(origin.module, origin.name)] if origin is not None else [])]
+        if any(home in index.rebound_elsewhere for home in homes):
+            raise Unsound(node, f"`{name}` is a global that another file assigns to")
         if name in module.rebound or (source is not None and origin is not None and origin.name in source.rebound):
             raise Unsound(node, f"`{name}` is a global that its module rebinds while it runs")
 

@@ -206,7 +206,7 @@ def split_class(facts: Facts, cls: Class, method: ast.stmt) -> Split:
     body = _read_body(cls, function)
     images = body.parameters[0]
     guards, rest = without_guard(cls.module, body.statements, images.name)
-    context, rest = without_context(cls.module, rest)
+    context, rest = without_context(facts, cls.module, rest, [p.name for p in body.parameters])
     parents = write_out_parents(facts, cls, rest)
     code = _code_of(facts, replace(body, statements=parents.statements))
     if context and code.delegation is not None:
