@@ -206,6 +206,11 @@ class CallEffects(ABC):
             return self.call_global(dotted(function), call, given)
         if path:
             return self.library(path, call, given)
+        match function:  # getattr(torch, "set_grad_enabled")(True)
+            case ast.Call(func=ast.Name("getattr"), args=[library, ast.Constant(str(attr)), *_]) if (
+                path := self.path_of(library)
+            ):
+                return self.library(f"{path}.{attr}", call, given)
         if isinstance(function, ast.Attribute) and not self._is_inner_model(function):
             if isinstance(function.value, ast.Call) and dotted(function.value.func) == "super":
                 return self.of_parent(function.attr, call, given)
@@ -227,6 +232,8 @@ class CallEffects(ABC):
 
     def call_global(self, name: str, call: ast.Call, given: Value) -> Value:
         """A function or class of the release is called, one of Python's, or one of a library."""
+        if _sets_mode(self.path_of(call.func)):
+            return self.anything()
         found = self.index.function(self.module, name)
         if found is not None:
             module, function = found
@@ -317,7 +324,7 @@ class CallEffects(ABC):
             return self.run_value(self.of(call.args[0]), call, given) | given
         name = path.rpartition(".")[2]
         in_place = any(keyword.arg in ("out", "inplace") for keyword in call.keywords)
-        if path.startswith("torch.") and (name.startswith(TORCH_SETTERS) or path in TORCH_SETTERS):
+        if _sets_mode(path):
             return self.anything()
         if is_pure(path):
             if in_place or (name.endswith("_") and not name.endswith("__")):
@@ -595,6 +602,12 @@ def _is_constant(value: ast.expr) -> bool:
         case ast.Call(func=ast.Name("int" | "float" | "bool" | "str" | "len")):
             return True
     return False
+
+
+def _sets_mode(path: str) -> bool:
+    """Whether a function of torch changes how others compute: ``torch.set_grad_enabled``."""
+    name = path.rpartition(".")[2].lstrip("_")
+    return path.startswith("torch.") and (name.startswith(TORCH_SETTERS) or path in TORCH_SETTERS)
 
 
 def is_pure(path: str) -> bool:

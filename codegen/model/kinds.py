@@ -84,13 +84,13 @@ def _hooked(facts: Facts) -> frozenset[str]:
 
 
 def _given_self(facts: Facts) -> list[ast.FunctionDef]:
-    """The functions that a constructor gives the model whole, ``attach(self)``, and those that these call."""
+    """The functions that a constructor gives the model, or a part of it, and those that they call: ``attach(self)``."""
     pending = [
         (cls.module, dotted(node.func))
         for cls in facts.lineage
         if cls.constructor is not None
         for node in walk(cls.constructor)
-        if isinstance(node, ast.Call) and any(isinstance(a, ast.Name) and a.id == "self" for a in node.args)
+        if isinstance(node, ast.Call) and any(dotted(a).partition(".")[0] == "self" for a in node.args)
     ]
     found: dict[int, ast.FunctionDef] = {}
     while pending:

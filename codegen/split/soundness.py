@@ -132,8 +132,10 @@ def check_class(index: Index, cls: Class, owner: Class) -> None:
     for ancestor in lineage:
         for decorator in ancestor.node.decorator_list:
             _check_decorator(index, ancestor, decorator)
-    for path in index.release.user_files:
-        check_top_level(index, index.parse(path), lineage)
+    users = [index.parse(path) for path in index.release.user_files]
+    own = [ancestor.module for ancestor in lineage if users and not ancestor.module.name.startswith("timm.")]
+    for module in dict.fromkeys([*users, *own]):
+        check_top_level(index, module, lineage)
     for cls in lineage[: lineage.index(owner) + 1]:
         node = cls.node
         if node.keywords:
