@@ -15,6 +15,7 @@ from codegen.model.facts import Facts, alternatives
 from codegen.model.library import TENSOR_METHODS
 from codegen.source.index import Class, Module
 from codegen.syntax.dataflow import dotted
+from codegen.syntax.parameters import defaults_of
 from codegen.syntax.walking import walk
 
 DEPTH = 6  # of calls: deeper ones give what is not known
@@ -86,8 +87,7 @@ class Arguments(Generic[Value]):
         """What is known of each parameter of a function, the first ``skip`` of which are given otherwise."""
         args = function.args
         positional = [*args.posonlyargs, *args.args]
-        defaults = dict(zip([p.arg for p in reversed(positional)], reversed(args.defaults), strict=False))
-        defaults |= {p.arg: value for p, value in zip(args.kwonlyargs, args.kw_defaults, strict=True) if value}
+        defaults = defaults_of(args)
         extra = [p.arg for p in (args.vararg, args.kwarg) if p is not None]
         values: dict[str, Value] = dict.fromkeys([p.arg for p in positional[:skip]] + extra, domain.unknown)
         for number, parameter in enumerate([*positional[skip:], *args.kwonlyargs]):

@@ -12,6 +12,7 @@ from codegen.model.facts import Facts, alternatives
 from codegen.source.index import Class
 from codegen.syntax.bindings import bound_names
 from codegen.syntax.dataflow import dotted, returns
+from codegen.syntax.parameters import defaults_of
 from codegen.syntax.walking import walk
 
 _TORCH = "torch.nn."
@@ -157,10 +158,6 @@ class Construction:
             return {}
         arguments = found[1].args
         names = [argument.arg for argument in (*arguments.posonlyargs, *arguments.args)][1:]
-        defaults = dict(zip(reversed(names), reversed(arguments.defaults), strict=False))
-        defaults |= {
-            p.arg: d for p, d in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True) if d is not None
-        }
         given: dict[str, ast.expr] = {**dict(zip(names, self.call.args, strict=False))}
         given |= {keyword.arg: keyword.value for keyword in self.call.keywords if keyword.arg}
         hidden = any(isinstance(argument, ast.Starred) for argument in self.call.args)
@@ -169,7 +166,7 @@ class Construction:
             hidden |= entries is None
             given |= entries or {}
         if not hidden:
-            given = {**defaults, **given}  # else what is hidden may set what the call does not
+            given = {**defaults_of(arguments), **given}  # else what is hidden may set what the call does not
         rebound = found[0].constructor_bound
         values: dict[str, object] = {}
         for name, node in given.items():

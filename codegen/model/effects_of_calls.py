@@ -27,6 +27,7 @@ from codegen.model.sharing import is_aliased
 from codegen.source.imports import imports
 from codegen.source.index import Class, Index, Module
 from codegen.syntax.dataflow import dotted
+from codegen.syntax.parameters import defaults_of
 
 CONSUMERS = frozenset(
     {"all", "any", "dict", "enumerate", "filter", "frozenset", "list", "map", "max", "min", "set", "sorted", "sum"}
@@ -578,10 +579,8 @@ _ITERATORS = frozenset({"iter", "map", "zip", "filter", "enumerate", "reversed",
 
 def _kept_defaults(function: ast.FunctionDef) -> dict[str, Value]:
     """Parameters whose default value lives as long as the function: ``seen=[]``."""
-    args = function.args
-    pairs = [*zip(reversed([*args.posonlyargs, *args.args]), reversed(args.defaults), strict=False)]
-    pairs += [(p, default) for p, default in zip(args.kwonlyargs, args.kw_defaults, strict=True) if default is not None]
-    names = [p.arg for p, default in pairs if not isinstance(default, ast.Constant | ast.UnaryOp | ast.Attribute)]
+    plain = ast.Constant | ast.UnaryOp | ast.Attribute
+    names = [name for name, default in defaults_of(function.args).items() if not isinstance(default, plain)]
     return {
         name: Value(frozenset({Place("global", f"{name} of {function.name}, line {function.lineno}")}))
         for name in names

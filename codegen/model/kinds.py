@@ -14,6 +14,7 @@ from codegen.model.library import PURE_LIBRARIES, TORCH_HANDING_ON, TORCH_WRAPPE
 from codegen.source.index import Class, Module
 from codegen.source.stores import stores_in
 from codegen.syntax.dataflow import dotted
+from codegen.syntax.parameters import defaults_of
 from codegen.syntax.walking import walk
 
 Kind = Class | str
@@ -187,10 +188,8 @@ def _bindings(function: ast.FunctionDef) -> Mapping[str, list[ast.expr]]:
     """What the variables of a function may be bound to, or what is put into what they hold."""
     found: dict[str, list[ast.expr]] = {}
     args = function.args
-    positional = [*args.posonlyargs, *args.args]
-    defaults = dict(zip((p.arg for p in reversed(positional)), reversed(args.defaults), strict=False))
-    defaults |= {p.arg: d for p, d in zip(args.kwonlyargs, args.kw_defaults, strict=True) if d is not None}
-    for parameter in [*positional, *args.kwonlyargs, args.vararg, args.kwarg]:
+    defaults = defaults_of(args)
+    for parameter in [*args.posonlyargs, *args.args, *args.kwonlyargs, args.vararg, args.kwarg]:
         if parameter is not None:
             found[parameter.arg] = [defaults.get(parameter.arg, _OPEN)]
     for node in walk(function):

@@ -20,6 +20,7 @@ from codegen.source.imports import imports
 from codegen.source.index import Class, Index, Module
 from codegen.syntax.bindings import bound_names
 from codegen.syntax.dataflow import dotted
+from codegen.syntax.parameters import defaults_of
 from codegen.syntax.walking import walk
 
 _DEEPEST = 12  # calls inside calls
@@ -271,7 +272,7 @@ class _Reading:
     def _instance(self, cls: Class, node: ast.AST, module: Module) -> _Instance:
         """An object of a class, whose methods are those that can be read."""
         for ancestor in self.index.lineage(cls):
-            if ancestor.node.keywords or ancestor.node.decorator_list or ancestor.module.doubt(ancestor.name):
+            if ancestor.node.keywords or ancestor.node.decorator_list:
                 raise Unproven(ancestor.node, ancestor.module, f"`{ancestor.name}` is no plain class")
             for base in ancestor.node.bases:
                 head, _, rest = dotted(base).partition(".")
@@ -582,10 +583,8 @@ class _Reading:
     ) -> dict[str, Value]:
         signature, module = function.node.args, function.module
         positional = [argument.arg for argument in (*signature.posonlyargs, *signature.args)]
-        defaults = dict(zip(reversed(positional), reversed(signature.defaults), strict=False))
-        defaults |= {a.arg: d for a, d in zip(signature.kwonlyargs, signature.kw_defaults, strict=True) if d}
         home = _Scope(module, {}, closure=function.closure)
-        env: dict[str, Value] = {name: self.evaluate(default, home) for name, default in defaults.items()}
+        env: dict[str, Value] = {name: self.evaluate(d, home) for name, d in defaults_of(signature).items()}
         given = [*function.given, *args]
         env |= dict(zip(positional, given, strict=False))
         env |= {**function.named, **named}

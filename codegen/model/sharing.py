@@ -10,6 +10,7 @@ from codegen.model.facts import Facts
 from codegen.model.kinds import CHOICES, kinds_of
 from codegen.source.index import Class
 from codegen.syntax.dataflow import dotted
+from codegen.syntax.parameters import defaults_of
 from codegen.syntax.walking import walk
 
 _WHOLE = "self"
@@ -356,7 +357,7 @@ def _bound_to(home: Class, name: str, facts: Facts) -> str:
     if classes:
         return "module" if any(_makes_module(facts, home, name) for name in classes) else "plain"
     plain = ast.Constant | ast.BinOp | ast.Compare | ast.Tuple | ast.JoinedStr | ast.ListComp
-    default = _default(function, name)
+    default = defaults_of(function.args).get(name)
     if isinstance(default, ast.Constant) and default.value is not None:
         values.append(default)
     return "plain" if values and all(isinstance(v, plain) for v in values) else "unknown"
@@ -388,15 +389,6 @@ def _makes_module(facts: Facts, home: Class, name: str) -> bool:
         facts.index.resolve(module, head + dot + rest) or module.origin(head, rest) for module, head, dot, rest in heads
     ]
     return any(not found or (isinstance(found, str) and found.startswith("torch.")) for found in known)
-
-
-def _default(function: ast.FunctionDef, name: str) -> ast.expr | None:
-    args = function.args
-    positional = [*args.posonlyargs, *args.args]
-    pairs = zip(reversed(positional), reversed(args.defaults), strict=False)
-    found = {p.arg: default for p, default in pairs}
-    found |= {p.arg: default for p, default in zip(args.kwonlyargs, args.kw_defaults, strict=True) if default}
-    return found.get(name)
 
 
 def is_aliased(facts: Facts, attribute: str) -> bool:

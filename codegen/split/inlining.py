@@ -15,6 +15,7 @@ from codegen.source.index import Class
 from codegen.split.boundary import Refused
 from codegen.split.soundness import check_method
 from codegen.syntax.dataflow import dotted, flow, returns
+from codegen.syntax.parameters import defaults_of
 from codegen.syntax.statements import Statement, assign_return, read_method, substitute
 from codegen.syntax.walking import walk
 
@@ -130,11 +131,7 @@ def written_out(
 
 def _constants(function: ast.FunctionDef) -> dict[str, str]:
     """The defaults of parameters that are constants."""
-    args = function.args
-    positional = [*args.posonlyargs, *args.args]
-    found = list(zip(reversed(positional), reversed(args.defaults), strict=False))
-    found += [(a, d) for a, d in zip(args.kwonlyargs, args.kw_defaults, strict=True) if d is not None]
-    return {a.arg: ast.unparse(d) for a, d in reversed(found) if isinstance(d, ast.Constant)}
+    return {name: ast.unparse(d) for name, d in defaults_of(function.args).items() if isinstance(d, ast.Constant)}
 
 
 def require_apart(statement: Statement, inner: Sequence[Statement], outer: Sequence[Statement], target: str) -> None:
