@@ -145,7 +145,7 @@ class Module:
     @cached_property
     def running(self) -> tuple[ast.AST, ...]:
         """What runs when the module is imported, but for the bodies and decorators of its functions and classes."""
-        plain = (s for s, _ in _statements(self.tree.body) if not isinstance(s, ast.FunctionDef | ast.ClassDef))
+        plain = (s for s in self.tree.body if not isinstance(s, ast.FunctionDef | ast.ClassDef))
         return tuple(node for statement in plain for node in walk(statement))
 
     @cached_property

@@ -118,8 +118,10 @@ def _flat(
     if first is None:
         raise _no_stem(facts, statements[entry], early_return=early_return)
     reasons = [f"line {first.statement.place.line} runs the stem, {quoted(_stem(facts, [first]))}"]
-    positions = [n for n, step in enumerate(steps) if step.is_position and n >= steps.index(first)]
-    positions = [n for n in positions if not returns(steps[n].statement.tree)]
+    started = steps.index(first)
+    positions = [
+        n for n, step in enumerate(steps) if n >= started and step.is_position and not returns(step.statement.tree)
+    ]
     if positions:
         last = positions[-1]
         reasons.append(f"line {steps[last].statement.place.line} gives the tokens their position")
@@ -137,8 +139,8 @@ def _flat(
             reasons.append(f"line {hidden.statement.place.line} gives the tokens their position, inside the stem")
     tokens = [step.target for step in steps[: last + 1] if step.on_path][-1]
     last, tokens = through_views(steps, last, tokens, reasons)
-    middle = [s.place.line for s in statements[: last + 1] if returns(s.tree)]
-    reasons += [f"line {line} may return; what it asks about the model, both methods ask" for line in middle]
+    early = tuple(s for s in statements[: last + 1] if returns(s.tree))
+    reasons += [f"line {s.place.line} may return; what it asks about the model, both methods ask" for s in early]
     blocks = tuple(sorted(a for a in facts.runs(statements[entry].tree) if facts.role(a) is Role.BLOCK))
     what = f"runs the first blocks, {quoted(blocks)}" if blocks else "may return"
     reasons.append(f"line {statements[entry].place.line} {what}")
@@ -152,7 +154,6 @@ def _flat(
         _spans(statements[: last + 1]),
         (statement.last.line,),
     )
-    early = tuple(s for s in statements[: last + 1] if returns(s.tree))
     return Cut(statements[: last + 1], statements[last + 1 :], boundary, tokens, early)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from codegen.model.decorators import name_of, objection
 from codegen.source.index import Class, Index, Module
@@ -135,7 +135,7 @@ def check_class(index: Index, cls: Class, owner: Class) -> None:
     users = [index.parse(path) for path in index.release.user_files]
     own = [ancestor.module for ancestor in lineage if users and not ancestor.module.name.startswith("timm.")]
     for module in dict.fromkeys([*users, *own]):
-        check_top_level(index, module, lineage)
+        _check_top_level(index, module, lineage)
     for cls in lineage[: lineage.index(owner) + 1]:
         node = cls.node
         if node.keywords:
@@ -154,31 +154,42 @@ def check_class(index: Index, cls: Class, owner: Class) -> None:
                     raise Unsound(base, reason, cls.module.path)
 
 
-def check_top_level(index: Index, module: Module, lineage: Collection[Class]) -> None:
+def _check_top_level(index: Index, module: Module, lineage: Collection[Class]) -> None:
     """Refuse a class that statements of a file may change after it was made.
 
     Raises:
         Unsound: With the statement and why.
     """
-    changed = [cls for cls in lineage if cls.module is module]
+    key = ("changes", module.path)
+    if key not in index.memory:
+        index.memory[key] = tuple(_changes(index, module))
+    found: tuple[tuple[Class | None, ast.AST, str], ...] = index.memory[key]
+    own = any(ancestor.module is module for ancestor in lineage)
+    for cls, node, reason in found:
+        # what a file sets on its own classes under a name that is in sight is looked at by that name
+        named = isinstance(node, ast.Call) and dotted(node.func) in _SETTING
+        if (own and cls is None) or (cls in lineage and not (own and named)):
+            raise Unsound(node, reason, module.path)
+
+
+def _changes(index: Index, module: Module) -> Iterator[tuple[Class | None, ast.AST, str]]:
+    """What the top level of a file may change: a class, or ``None`` for any class of the file; where, and why."""
     for node in module.running:
         match node:
-            case ast.Call(func=ast.Name("setattr" | "delattr"), args=[_, name, *_]) if changed:
-                if not isinstance(name, ast.Constant):
-                    raise Unsound(node, "its module sets or deletes an attribute by a computed name", module.path)
-            case ast.Attribute(attr="__bases__", ctx=ast.Store()) | ast.Attribute(ctx=ast.Del()) if changed:
-                raise Unsound(node, "its module changes a class after it is made", module.path)
-            case ast.Call(func=function):
-                arguments = [*node.args, *(keyword.value for keyword in node.keywords)]
-                given = [cls for a in arguments if dotted(a) and (cls := index.resolve(module, dotted(a)))]
-                named = dotted(function).rpartition(".")[2]
-                if named not in _HARMLESS and any(cls in lineage for cls in given):
-                    alone = len(arguments) == 1 and objection(index, module, function) is None
-                    if not alone:
-                        reason = f"`{ast.unparse(function)}` is given the class, and may change it"
-                        raise Unsound(node, reason, module.path)
+            case ast.Call(func=ast.Name(id=called), args=[_, name, *_]) if called in _SETTING and not isinstance(
+                name, ast.Constant
+            ):
+                yield None, node, "its module sets or deletes an attribute by a computed name"
+            case ast.Attribute(attr="__bases__", ctx=ast.Store()) | ast.Attribute(ctx=ast.Del()):
+                yield None, node, "its module changes a class after it is made"
+        if isinstance(node, ast.Call) and dotted(node.func).rpartition(".")[2] not in _HARMLESS:
+            arguments = [*node.args, *(keyword.value for keyword in node.keywords)]
+            for cls in (index.resolve(module, name) for name in map(dotted, arguments) if name):
+                if cls is not None and (len(arguments) > 1 or objection(index, module, node.func) is not None):
+                    yield cls, node, f"`{ast.unparse(node.func)}` is given the class, and may change it"
 
 
+_SETTING = frozenset({"setattr", "delattr"})
 _HARMLESS = frozenset({"isinstance", "issubclass", "len", "partial", "print", "repr", "str", "type", "super"})
 
 
