@@ -80,19 +80,18 @@ def _look(
     image_size: tuple[int, int] | None,
 ) -> TokenLayout:
     with _quietly(model):
-        embedding, maps, size = _try(model, embed, image_size)
-        first = embedding[0] if has_fields(embedding) else embedding
-        listed = isinstance(first, (list, tuple))
-        images = black_images(model, embed, size, _BATCH)
+        embedding, maps, images = _try(model, embed, image_size)
+        size = (images.shape[2], images.shape[3])
+        tokens = _tokens_of(embedding)
+        listed = isinstance(tokens, (list, tuple))
 
         def pick(images: torch.Tensor, number: int) -> Any:
-            embedding = embed(images)
-            first = embedding[0] if has_fields(embedding) else embedding
-            return first[number] if listed else first
+            tokens = _tokens_of(embed(images))
+            return tokens[number] if listed else tokens
 
         streams = tuple(
             _stream(model, x, maps, images, functools.partial(pick, number=number))
-            for number, x in enumerate(first if listed else [first])
+            for number, x in enumerate(tokens if listed else [tokens])
         )
         others = {name: value for name, value in fields_of(embedding).items() if isinstance(value, torch.Tensor)}
         batched: dict[tuple[str, int], bool] = {}
@@ -101,7 +100,7 @@ def _look(
             single = fields_of(_try(model, embed, size, batch=1)[0])
             numbers = _numbers_of_the_batch(single, fields_of(embedding))
             batched = {(name, x.ndim): x.shape != single[name].shape for name, x in others.items()}
-        count = streams[0].count(first[0] if listed else first)
+        count = streams[0].count(tokens[0] if listed else tokens)
         content = tuple(n for n, x in others.items() if batched[n, x.ndim] and len(x) == _BATCH * count)
         declared = _split_of(model).get("masking", {})
         layout = TokenLayout(
@@ -122,6 +121,11 @@ def _look(
             why = _why_whole_grid(stages, layout, embedding, declared.get("features"))
             layout = replace(layout, whole_grid=why)
         return layout
+
+
+def _tokens_of(embedding: Any) -> Any:
+    """The tokens in an embedding whose layout is not known yet: a tensor, or a list of them."""
+    return embedding[0] if has_fields(embedding) else embedding
 
 
 def _with_sight(embed: Callable[[torch.Tensor], Any], layout: TokenLayout, images: torch.Tensor) -> TokenLayout:
@@ -181,19 +185,18 @@ def _quietly(model: nn.Module) -> Iterator[None]:
 
 def _try(
     model: nn.Module, embed: Callable[[torch.Tensor], Any], image_size: tuple[int, int] | None, batch: int = _BATCH
-) -> tuple[Any, list[tuple[int, ...]], tuple[int, int]]:
-    """Run ``embed`` on black images: what it returns, the shapes of its feature maps, and the size of the images."""
+) -> tuple[Any, list[tuple[int, ...]], torch.Tensor]:
+    """Run ``embed`` on black images: what it returns, the shapes of its feature maps, and the images."""
     maps: list[tuple[int, ...]] = []
     convolutions = [m for m in model.modules() if isinstance(m, (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d))]
     hooks = [m.register_forward_hook(lambda _m, _in, out: maps.append(tuple(out.shape[1:]))) for m in convolutions]
     images = black_images(model, embed, image_size, batch)
-    height, width = images.shape[2], images.shape[3]
     try:
-        return embed(images), maps, (height, width)
+        return embed(images), maps, images
     except AssertionError as error:
         raise ValueError(
-            f"{type(model).__name__} takes no images of {height} x {width}: name a size that it takes "
-            f"with image_size=(height, width) ({error})"
+            f"{type(model).__name__} takes no images of {images.shape[2]} x {images.shape[3]}: name a size that it "
+            f"takes with image_size=(height, width) ({error})"
         ) from error
     except RuntimeError as error:
         raise ValueError(

@@ -404,13 +404,12 @@ class MaskedImageModel(nn.Module):
         embed = self.backbone.embed if self._early is None else self.backbone.embed_patches
         if self._hides(layout):
             if mask is None:
-                grid = grid_of_images(self.backbone, embed, layout, images)
-                mask = self._draw(images, grid, self._ratio(images, generator) if ratio is None else ratio, generator)
+                mask = self._draw(images, grid_of_images(self.backbone, embed, layout, images), ratio, generator)
             images = hide(images, mask, layout, self.fill, generator=generator)
         embedding = self._embed(embed, images)
         if mask is None:
             grid = layout.grid_of(embedding, (images.shape[2], images.shape[3]))
-            mask = self._draw(images, grid, self._ratio(images, generator) if ratio is None else ratio, generator)
+            mask = self._draw(images, grid, ratio, generator)
         masked = replace(layout, embedding, mask, 0.0 if self.mask_token is None else self.mask_token)
         return masked if self._early is None else self.backbone.embed_positions(masked), mask, None
 
@@ -476,9 +475,10 @@ class MaskedImageModel(nn.Module):
         self,
         images: torch.Tensor,
         grid: tuple[int, int],
-        ratio: float | torch.Tensor,
+        ratio: float | torch.Tensor | None,
         generator: torch.Generator | None,
     ) -> torch.Tensor:
+        ratio = self._ratio(images, generator) if ratio is None else ratio
         return self.sampler(len(images), grid, ratio, unit=self.unit, generator=generator, device=images.device)
 
     def _embed(self, embed: Callable[[torch.Tensor], Any], images: torch.Tensor) -> Any:
