@@ -230,7 +230,12 @@ def split_class(facts: Facts, cls: Class, method: ast.stmt) -> Split:
     parameters |= {p.name: described(code.facts, made, p) for p in told}
     embed = Method(tuple(parameters[n] for n in crossing.embed_parameters), _texts(crossing.embed))
     record = free_name(cls.module, f"{cls.name}Patches")
-    why_none = _why_no_patches(facts, record, imports)
+    patches = _why_no_patches(facts, record, imports) or split_patches(
+        code.facts, record, crossing, embed.parameters, annotations
+    )
+    if cut.early and isinstance(patches, Patches):  # what returns from the first half would enter the second
+        line = cut.early[0].place.line
+        patches = Absence(f"the method may return before the embedding is complete (line {line})")
     return Split(
         boundary=replace(cut.boundary, statement=_as_written(facts.index, cut.boundary)),
         embed=embed,
@@ -248,7 +253,7 @@ def split_class(facts: Facts, cls: Class, method: ast.stmt) -> Split:
         delegate=code.delegate,
         passages=crossing.passages,
         position=gives_position(code.facts, crossing.embed, images.name),
-        patches=why_none or split_patches(code.facts, record, crossing, embed.parameters, annotations),
+        patches=patches,
         image_batch=image_batch,
         docstring=body.docstring,
         masking=find_masking(

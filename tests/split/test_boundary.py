@@ -10,7 +10,7 @@ import pytest
 from sources import outcomes_of, recorded, refusal_of, release_of, split_of, timm_package, timm_release
 
 from codegen.generate import generate
-from codegen.types import Refusal, Split
+from codegen.types import Absence, Refusal, Split
 
 VIT = {
     "patch_embed": "PatchEmbed()",
@@ -429,6 +429,20 @@ def test_a_pruned_stem_of_several_tensors_is_returned_as_it_is():
         """
     )
     assert "if self.blocks is None:\n            return embedding\n        b, a = embedding\n" in page
+
+
+def test_an_embedding_that_may_return_early_is_in_one_piece():
+    body = """
+        x = self.patch_embed(x)
+        if self.norm_pre is None:
+            return x
+        x = x + self.pos_embed
+        return self.blocks(x)
+        """
+    split = split_of(source(body, VIT, VIT_MATCHER))
+    assert split.early == ("self.norm_pre is None",)
+    line = next(n for n, text in enumerate(source(body, VIT, VIT_MATCHER).split("\n"), 1) if "is None" in text)
+    assert split.patches == Absence(f"the method may return before the embedding is complete (line {line})")
 
 
 def rendered(body: str) -> str:
