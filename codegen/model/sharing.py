@@ -139,10 +139,13 @@ def _put(facts: Facts, cls: Class) -> Mapping[str, list[ast.expr]]:
                                 found.setdefault(name, []).append(common)
                         others = [other for other in targets if other is not target]
                         named = [*others, *([value] if isinstance(value, ast.Name) else [])]
-                        owner = target.value if isinstance(target, ast.Subscript) else target
-                        if name := _own(owner):
-                            found.setdefault(name, []).extend([value] if owner is not target else named)
-                case ast.Call(func=ast.Attribute(value=owner), args=args) if name := _own(owner):
+                        if name := _own(target):
+                            found.setdefault(name, []).extend(named)
+                        elif name := _own(_way(target)):  # self.names[0] = value, self.stem.owner = value
+                            found.setdefault(name, []).append(value)
+                case ast.Call(func=ast.Name("setattr"), args=[owner, _, value]) if name := _own(_way(owner)):
+                    found.setdefault(name, []).append(value)
+                case ast.Call(func=ast.Attribute(value=owner), args=args) if name := _own(_way(owner)):
                     found.setdefault(name, []).extend(args)
         memory[key] = found
     known: Mapping[str, list[ast.expr]] = memory[key]
@@ -157,6 +160,17 @@ def _is_container(value: ast.expr) -> bool:
 
 
 _CONTAINERS = frozenset({"list", "dict", "set", "deque", "defaultdict", "OrderedDict", "Counter", "SimpleNamespace"})
+
+
+def _way(node: ast.expr) -> ast.expr:
+    """Where the path to what an expression means begins: an attribute of ``self``, or a variable."""
+    while isinstance(node, ast.Attribute | ast.Subscript) and not _own(node):
+        node = node.value
+    return node
+
+
+def _is_variable(node: ast.expr, name: str) -> bool:
+    return isinstance(node, ast.Name) and node.id == name
 
 
 def _own(node: ast.expr) -> str:
@@ -225,12 +239,15 @@ class _Objects:
         """What the constructor puts into what a variable holds."""
         for node in walk(self.home.constructor or ast.Pass()):
             match node:
-                case ast.Call(
-                    func=ast.Attribute(value=ast.Name(id=found), attr="append" | "insert" | "extend"), args=args
-                ) if found == name:
+                case ast.Call(func=ast.Attribute(value=owner), args=args) if _is_variable(_way(owner), name):
                     yield from args
+                case ast.Call(args=args) if any(_is_variable(argument, name) for argument in args):
+                    yield from (value for argument in args for value in _bare(argument) if dotted(value) == "self")
                 case ast.AugAssign(target=ast.Name(id=found), value=value) if found == name:
                     yield value
+                case ast.Assign(targets=targets, value=value):
+                    if any(_is_variable(_way(target), name) and not isinstance(target, ast.Name) for target in targets):
+                        yield value
 
 
 def _reaching(function: ast.FunctionDef | None, use: ast.Name) -> Iterator[ast.expr | ast.arg]:

@@ -172,3 +172,39 @@ def test_a_constant_that_another_file_assigns_to_is_no_constant(tmp_path):
     neighbour = HEAD + "SCALE = 2\n\n\n" + PARENT.replace("x = block(x)", "x = block(x) * SCALE")
     source = f"import h\nfrom h import P\n\n\ndef set_scale(value):\n    h.SCALE = value\n\n\n{CHILD}"
     assert isinstance(result(tmp_path, source, h=neighbour), Refusal)
+
+
+WRITING = """class Stem(nn.Conv2d):
+    def own(self, owner):
+        self.owner = [owner]
+
+    def forward(self, x):
+        self.owner[0].a = float(x.mean())
+        return super().forward(x)
+
+
+def link(stem, owner):
+    stem.owner = [owner]
+
+
+"""
+
+
+@pytest.mark.parametrize(
+    "linked",
+    [
+        "self.patch_embed = Stem(3, 8, 4, 4)\nself.patch_embed.owner = [self]",
+        "self.patch_embed = Stem(3, 8, 4, 4)\nsetattr(self.patch_embed, 'owner', [self])",
+        "self.patch_embed = Stem(3, 8, 4, 4)\nself.patch_embed.__dict__['owner'] = [self]",
+        "self.patch_embed = Stem(3, 8, 4, 4)\nself.patch_embed.own(self)",
+        "self.patch_embed = Stem(3, 8, 4, 4)\nlink(self.patch_embed, self)",
+        "stem = Stem(3, 8, 4, 4)\nstem.owner = [self]\nself.patch_embed = stem",
+        "stem = Stem(3, 8, 4, 4)\nsetattr(stem, 'owner', [self])\nself.patch_embed = stem",
+        "stem = Stem(3, 8, 4, 4)\nstem.own(self)\nself.patch_embed = stem",
+        "stem = Stem(3, 8, 4, 4)\nlink(stem, self)\nself.patch_embed = stem",
+    ],
+)
+def test_a_stem_that_is_given_the_model_later_may_write_on_it(tmp_path, linked):
+    init = INIT + "".join(f"        {line}\n" for line in linked.splitlines())
+    body = METHOD.replace("return x", "return x * self.a")
+    assert isinstance(result(tmp_path, f"{WRITING}class M(nn.Module):{init}{body}"), Refusal)
