@@ -647,7 +647,22 @@ def test_absurd_sizes_are_refused(tmp_path, monkeypatch):
     (tmp_path / "table.py").write_text("x = 1\n" * 20)
     monkeypatch.setattr(user_models, "_FILE_LIMIT", 100)
     assert "no class that has a forward_features" in refused(tmp_path / "three.py")  # what it imports is left out
-    assert "more than 100 bytes" in refused(tmp_path, TimmSplitError)
+    assert "more than 100 bytes" in refused(tmp_path / "one.py", TimmSplitError)
+
+
+def test_a_large_table_in_a_directory_is_passed_over(tmp_path):
+    write_files(tmp_path, {"one.py": PLAIN, "table.py": "class A: pass\n" + "x = 1\n" * 200_000})
+    said: list[str] = []
+    assert list(user_models.read_user_models(tmp_path, said.append).files) == ["one.py"]
+    assert said == ["passing over table.py, which has more than 1000000 bytes: that is no model"]
+
+
+def test_a_directory_with_models_and_a_version_is_no_timm_but_for_its_name(tmp_path):
+    package = {"fork/__init__.py": "", "fork/version.py": "__version__ = '1'", "fork/models/one.py": PLAIN}
+    write_files(tmp_path, package)
+    assert user_models.holds_user_models(tmp_path / "fork")
+    (tmp_path / "fork").rename(tmp_path / "timm")
+    assert not user_models.holds_user_models(tmp_path / "timm")
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes on this system")

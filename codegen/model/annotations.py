@@ -355,7 +355,8 @@ def _arguments(kind: str) -> list[str]:
     if "[" not in kind:
         return []
     tree = ast.parse(kind, mode="eval").body
-    assert isinstance(tree, ast.Subscript)
+    if not isinstance(tree, ast.Subscript):  # list[int] | None
+        return []
     elements = tree.slice.elts if isinstance(tree.slice, ast.Tuple) else [tree.slice]
     return [ast.unparse(element) for element in elements]
 

@@ -52,9 +52,10 @@ def holds_user_models(source: Path) -> bool:
     """Whether a path is a Python file, or a directory of some that is no timm."""
     if not source.is_dir():
         return source.suffix == ".py" and source.exists()
-    is_timm = (source / "timm" / "version.py").exists() or (
-        (source / "version.py").exists() and (source / "models").is_dir()
-    )
+    name = Path(os.path.abspath(source)).name
+    alike = (source / "version.py").exists() and (source / "models").is_dir()
+    # one that Python imports under another name is another package: timm_3d, mmpretrain
+    is_timm = (source / "timm" / "version.py").exists() or (alike and (name == "timm" or not name.isidentifier()))
     return not is_timm and next(_python_files(source), None) is not None
 
 
@@ -101,6 +102,9 @@ def _named(source: Path, root: Path, announce: Callable[[str], None]) -> dict[st
     named: dict[str, str] = {}
     for file in _python_files(source) if source.is_dir() else [source]:
         path = file.relative_to(root)
+        if file != source and file.is_file() and not _is_source(file):
+            announce(f"passing over {path}, which has more than {_FILE_LIMIT} bytes: that is no model")
+            continue
         text = _read(file)
         if not _CLASS.search(text):
             continue
@@ -177,7 +181,7 @@ def _read(file: Path) -> str:
 
 
 def _is_source(file: Path) -> bool:
-    """Whether an imported file is one to read. A large table is not, and what comes from it stays unknown."""
+    """Whether a file that was not named itself is one to read. A large table is not: what comes of it is unknown."""
     return file.is_file() and file.stat().st_size <= _FILE_LIMIT
 
 
