@@ -187,8 +187,8 @@ class CallEffects(ABC):
             root = root_of(place)
             for cls in classes:
                 yield Place("attribute", attr, cls, root)
-            if "?" in owner.kinds:
-                yield Place("attribute", attr, None, root)
+            if "?" in owner.kinds:  # of what unread code gave, what it was given may hold
+                yield place if place.whole and place.beneath else Place("attribute", attr, None, root)
             if not owner.kinds or owner.kinds & {"torch", "view"}:
                 yield place  # of a tensor
 

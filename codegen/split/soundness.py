@@ -144,7 +144,7 @@ def check_class(index: Index, cls: Class, owner: Class) -> None:
             nested = isinstance(statement, ast.If | ast.Try | ast.With | ast.For | ast.While)
             if nested and index.method in cls.module.bound_names(statement):
                 raise Unsound(statement, f"the class defines `{index.method}` under a condition", cls.module.path)
-        if _is_patched(index, cls.module):
+        if any(patched is None or patched in lineage for patched in _patched(index, cls.module)):
             raise Unsound(node, f"its module assigns to `{index.method}` of something", cls.module.path)
         if cls is not owner:
             for base in node.bases:
@@ -219,8 +219,8 @@ def _check_decorator(index: Index, cls: Class, decorator: ast.expr) -> None:
     raise Unsound(decorator, reason, cls.module.path)
 
 
-def _is_patched(index: Index, module: Module) -> bool:
-    """Whether a module may assign to the method of some class, by a statement or by ``setattr``."""
+def _patched(index: Index, module: Module) -> Collection[Class | None]:
+    """The classes of a module whose method some statement assigns to; ``None`` for one that may be any."""
     key = ("patched", module.path)
     if key not in index.memory:
         text, name = module.text, index.method
@@ -228,9 +228,23 @@ def _is_patched(index: Index, module: Module) -> bool:
             part.partition("setattr(")[2] for line in text.split("\n") if name in line for part in line.split("#")
         )
         quoted = re.compile(rf"[\"']{name}[\"']")
-        index.memory[key] = bool(re.search(rf"\.{name}\s*=(?!=)", text)) or any(map(quoted.search, called))
-    found: bool = index.memory[key]
+        written = len(re.findall(rf"\.{name}\s*=(?!=)", text))
+        own = list(_own_patches(index, module)) if written else []
+        unknown = any(map(quoted.search, called)) or written > len(own)
+        index.memory[key] = {*own, *([None] if unknown else [])}
+    found: Collection[Class | None] = index.memory[key]
     return found
+
+
+def _own_patches(index: Index, module: Module) -> Iterator[Class]:
+    """The class of each ``self.forward = ...`` in a method of its own: it concerns the instances of this class."""
+    for cls in index.classes(module).values():
+        for method in cls.members.values():
+            if isinstance(method, ast.FunctionDef) and method.args.args[:1] and method.args.args[0].arg == "self":
+                for node in walk(method):
+                    for target in node.targets if isinstance(node, ast.Assign) else ():
+                        if isinstance(target, ast.Attribute) and dotted(target) == f"self.{index.method}":
+                            yield cls
 
 
 def check_imports(index: Index, module: Module, names: Collection[str]) -> None:
