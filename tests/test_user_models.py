@@ -42,6 +42,7 @@ SPLIT = {
     "masked.DinoViT": ("x = self.prepare_tokens_with_masks(x, masks)", ""),
     "masked.IbotViT": ("x = self.prepare_tokens_with_masks(x, masks)", ""),
     "pyramid.ConvPyramid": ("x = self.downsample_layers[i](x)", ""),
+    "pyramid.NamedPyramid": ("x, (H, W) = patch_embed(x)", "H W"),
     "pyramid.ZippedPyramid": ("x = drop(x)", "H W"),
     "registers.RegisterViT": ("x = x + self.pos_embed", ""),
     "rotary.FixedRotaryViT": ("x = self.patch_embed(x)", ""),
@@ -56,8 +57,6 @@ SPLIT = {
 INHERITED = {"derived.SmallViT": "timm.models.vision_transformer.VisionTransformer"}
 # The statement that stands in the way, and why that is right.
 REFUSED = {
-    # Which modules run is in the text of their names.
-    "pyramid.NamedPyramid": ('patch_embed = getattr(self, f"patch_embed{i + 1}")', ""),
     # The stages of one embedding would see the size of the images that were embedded last.
     "stateful.StateInBody": ("return x.transpose(1, 2).unflatten(2, (self.H, self.W))", "it reads `self.H`"),
     "stateful.StateInHelper": ("return x.transpose(1, 2).unflatten(2, (self.H, self.W))", "it reads `self.H`"),
@@ -86,6 +85,7 @@ RUNS = [
     ("masked.IbotViT", {}, IMAGES, {}),
     ("masked.IbotViT", {"registers": 2}, IMAGES, {"masks": MASKS, "return_all_tokens": True}),
     ("pyramid.ConvPyramid", {}, (2, 3, 16, 16), {}),
+    ("pyramid.NamedPyramid", {}, (2, 3, 16, 16), {}),
     ("pyramid.ZippedPyramid", {}, IMAGES, {}),
     ("registers.RegisterViT", {}, IMAGES, {}),
     ("registers.RegisterViT", {"head": False}, IMAGES, {}),

@@ -311,6 +311,19 @@ class Calls(Scope[Value]):
                 if parts is not None and self.code.bound[name] == 1:
                     self.modules[name] = Modules(self.facts, tuple(parts))
 
+    def name_module(self, target: ast.expr, value: ast.expr) -> None:
+        """Note that a variable stands for a module of ``self``: ``block = getattr(self, f"block{i}")``."""
+        match target, value:
+            case ast.Name(id=name), ast.Call(func=ast.Name("getattr"), args=[owner, ast.Constant(str(attr)), *_]):
+                held = ast.Attribute(owner, attr, ast.Load())
+            case ast.Name(id=name), ast.Attribute() as held:
+                pass
+            case _:
+                return
+        attribute = self.attribute(held)
+        if attribute and self.facts is not None and attribute not in self.facts.methods and self.code.bound[name] == 1:
+            self.modules[name] = self._held_by(attribute)
+
     def _modules(self, modules: Modules, call: ast.Call) -> Value:
         """What any of the modules may give that stand in one place."""
         arguments, facts = self._arguments(call), modules.facts

@@ -13,6 +13,7 @@ from codegen.model.kinds import Kind, children_of
 from codegen.model.library import (
     ALLOCATING_FUNCTIONS,
     ALLOCATING_METHODS,
+    IN_PLACE_METHODS,
     MODULE_METHODS,
     MUTATING_METHODS,
     PURE_BUILTINS,
@@ -287,8 +288,8 @@ class CallEffects(ABC):
 
     def builtin(self, name: str, call: ast.Call, given: Value) -> Value:
         match name, call.args:
-            case "getattr", [owner, ast.Constant(str(attr)), *_]:
-                return self.attribute(ast.Attribute(owner, attr, ast.Load()), owner, attr) | given
+            case "getattr", [owner, ast.Constant(str(attr)), *others]:
+                return self.attribute(ast.Attribute(owner, attr, ast.Load()), owner, attr) | self.all_of(others)
             case "hasattr", [owner, ast.Constant(str(attr))]:
                 self.attribute(ast.Attribute(owner, attr, ast.Load()), owner, attr)
                 return FRESH
@@ -424,7 +425,7 @@ class CallEffects(ABC):
             self.change(owner)
             if name in MUTATING_METHODS:
                 self.put(function.value, given)
-            return owner.inside | given
+            return owner.inside if name in IN_PLACE_METHODS else owner.inside | given
         if name in ALLOCATING_METHODS:
             return FRESH
         if name in TENSOR_METHODS:  # a view

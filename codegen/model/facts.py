@@ -19,6 +19,7 @@ from functools import cached_property
 import regex
 
 from codegen.source.index import Class, Index
+from codegen.syntax.computed_names import MARK
 from codegen.syntax.dataflow import Unsound, dotted
 from codegen.syntax.walking import children, walk
 
@@ -276,6 +277,7 @@ class Facts:
     def _role(self, attribute: str) -> Role:
         if attribute == UNKNOWN:
             return Role.BLOCK  # the stages may choose their modules so, a stem that does is not recognised
+        attribute = attribute.replace(MARK, "1")
         declared = self._declared(attribute)
         attribute, _, element = attribute.partition(".")
         calls = [*self.constructors(attribute), *self.elements(attribute)]

@@ -105,6 +105,7 @@ class Interpreter(Calls[Value]):
                 given = self.of(value)
                 for target in targets:
                     self.bind(target, given)
+                    self.name_module(target, value)
                 self._settle(node)
             case ast.AnnAssign(target=target, annotation=annotation, value=ast.expr() as value):
                 self._forget_bound_inside(node)

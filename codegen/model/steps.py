@@ -72,9 +72,10 @@ def walk_steps(facts: Facts, statements: Iterable[Statement], tokens: frozenset[
         tokens: Variables that hold the images or tokens before it.
     """
     derived: dict[str, frozenset[Role]] = {}
+    aliases: dict[str, str] = {}
     met = False
     for statement in statements:
-        step = _step(facts, statement, tokens, derived)
+        step = _step(facts, statement, tokens, derived, aliases)
         if step.on_path and step.roles == {Role.OTHER} and not met:
             step = replace(step, roles=frozenset({Role.STEM}))  # whatever meets the images first
         met = met or (step.on_path and bool(step.runs))
@@ -82,11 +83,39 @@ def walk_steps(facts: Facts, statements: Iterable[Statement], tokens: frozenset[
         yield step
 
 
-def _step(facts: Facts, statement: Statement, tokens: frozenset[str], derived: dict[str, frozenset[Role]]) -> Step:
+def alias(facts: Facts, tree: ast.stmt) -> tuple[str, str]:
+    """The variable and the attribute of ``block = self.block1``, which runs nothing yet; empty for other statements."""
+    match tree:
+        case ast.Assign(targets=[ast.Name(name)], value=ast.Attribute(attr=attr) as value) if facts.is_attribute(value):
+            pass
+        case ast.Assign(
+            targets=[ast.Name(name)],
+            value=ast.Call(func=ast.Name("getattr"), args=[ast.Name("self"), ast.Constant(str(attr)), *_]),
+        ):
+            pass
+        case _:
+            return "", ""
+    return (name, attr) if facts.is_module(attr, tree) and attr not in facts.methods else ("", "")
+
+
+def _step(
+    facts: Facts,
+    statement: Statement,
+    tokens: frozenset[str],
+    derived: dict[str, frozenset[Role]],
+    aliases: dict[str, str],
+) -> Step:
     tree = statement.tree
-    runs = frozenset(attribute for attribute in facts.runs(tree) if facts.is_module(attribute, tree))
+    name, attribute = alias(facts, tree)
+    if name:
+        aliases[name] = attribute
+        return Step(statement, frozenset(), frozenset(), tokens - {name}, ())
     nodes = tuple(walk(tree))
     read = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
+    found = facts.runs(tree) | {aliases[name] for name in read & aliases.keys()}
+    runs = frozenset(attribute for attribute in found if facts.is_module(attribute, tree))
+    for name in bound_names(tree):
+        aliases.pop(name, None)
     functions = (node.func.id for node in nodes if isinstance(node, ast.Call) and isinstance(node.func, ast.Name))
     roles = {facts.role(attribute) for attribute in runs}
     if any(names_position(name) for name in [*facts.calls(tree), *functions]):

@@ -22,6 +22,7 @@ from codegen.source.imports import Import, imports
 from codegen.source.stars import Exports, spell_out
 from codegen.source.stores import Stores
 from codegen.syntax.bindings import bound_names
+from codegen.syntax.computed_names import NONE, ComputedNames, find_computed_names, may_compute_names
 from codegen.syntax.parsing import parse
 from codegen.syntax.walking import walk
 from codegen.types import Place, Release
@@ -263,8 +264,10 @@ class Index:
     """The parsed files of a release. Files are parsed when something asks for them."""
 
     release: Release
+    as_written: bool = False  # whether attributes keep the names that they have in the text
     _parsed: dict[str, Module] = field(default_factory=dict)
     _opened: set[str] = field(default_factory=set)
+    _computed_names: dict[str, ComputedNames] = field(default_factory=dict)
     # kept here and not by the modules that they refer to: without cycles, trees go as soon as nobody needs them
     _classes: dict[str, Mapping[str, Class]] = field(default_factory=dict)
     _lineages: dict[str, tuple[Class, ...]] = field(default_factory=dict)
@@ -305,7 +308,34 @@ class Index:
             elif path in self._opened:  # its names are asked for while they are looked for: a cycle
                 return Module(path, text, tree)
             self._parsed[path] = Module(path, text, tree)
+            self.computed_names(path).rewrite(tree)
         return self._parsed[path]
+
+    def computed_names(self, path: str) -> ComputedNames:
+        """The computed names of attributes in a file, where it is the user's."""
+        if self.as_written or not self._is_users(path) or not may_compute_names(self.release.files[path]):
+            return NONE
+        if path not in self._computed_names:
+            plain = self._plain
+            kin = {other for family in plain.families for other in family if path in family} - {path}
+            others = [plain.parse(other).tree for other in sorted(kin)]
+            self._computed_names[path] = find_computed_names(plain.parse(path).tree, others)
+        return self._computed_names[path]
+
+    @cached_property
+    def _plain(self) -> Index:
+        return Index(self.release, as_written=True)
+
+    def _is_users(self, path: str) -> bool:
+        """Whether a file is the user's, rather than timm's."""
+        return bool(self.release.user_files) and not path.startswith("timm/")
+
+    @cached_property
+    def families(self) -> frozenset[frozenset[str]]:
+        """For each class of the user's files, the files of the classes that it inherits from."""
+        modules = [self.parse(path) for path in self.release.files if self._is_users(path)]
+        classes = [cls for module in modules for cls in self.classes(module).values()]
+        return frozenset(frozenset(ancestor.module.path for ancestor in self.lineage(cls)) for cls in classes)
 
     def _exports(self, name: str, path: str) -> Exports | None:
         """What ``from name import *`` takes in a file; ``None`` where that cannot be known."""

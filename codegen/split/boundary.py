@@ -15,8 +15,9 @@ from dataclasses import dataclass, replace
 
 from codegen.model.facts import UNKNOWN, Facts, Role
 from codegen.model.invariant import depends_on_self_alone, is_invariant
-from codegen.model.steps import Step, holds_position, quoted, through_views, walk_steps
+from codegen.model.steps import Step, alias, holds_position, quoted, through_views, walk_steps
 from codegen.split.crossing import sink
+from codegen.syntax.bindings import bound_names
 from codegen.syntax.dataflow import dotted, flow, returns
 from codegen.syntax.statements import Statement, arms, conditional, count_rounds, guard_loop_head, loop_body, substitute
 from codegen.syntax.walking import walk
@@ -96,7 +97,7 @@ def _cut(
             elif whole and not blocks and started and _is_settled_return(facts, statement, statements):
                 steps.append(step)
                 continue
-            return _flat(facts, statements, steps, number, early_return=not blocks)
+            return _flat(facts, statements, steps, step, early_return=not blocks)
         steps.append(step)
     raise Refused(statements[-1].place, "no statement runs the blocks of the model")
 
@@ -111,12 +112,12 @@ def _require_no_position(facts: Facts, steps: Iterable[Step], statement: Stateme
 
 
 def _flat(
-    facts: Facts, statements: tuple[Statement, ...], steps: Sequence[Step], entry: int, *, early_return: bool
+    facts: Facts, statements: tuple[Statement, ...], steps: Sequence[Step], entry: Step, *, early_return: bool
 ) -> Cut:
     """Cut a row of statements, given the first one that belongs to the stages whatever the rules say."""
     first = next((step for step in steps if step.is_stem or (step.is_position and step.on_path)), None)
     if first is None:
-        raise _no_stem(facts, statements[entry], early_return=early_return)
+        raise _no_stem(facts, entry.statement, early_return=early_return)
     reasons = [f"line {first.statement.place.line} runs the stem, {quoted(_stem(facts, [first]))}"]
     started = steps.index(first)
     positions = [
@@ -141,9 +142,9 @@ def _flat(
     last, tokens = through_views(steps, last, tokens, reasons)
     early = tuple(s for s in statements[: last + 1] if returns(s.tree))
     reasons += [f"line {s.place.line} may return; what it asks about the model, both methods ask" for s in early]
-    blocks = tuple(sorted(a for a in facts.runs(statements[entry].tree) if facts.role(a) is Role.BLOCK))
+    blocks = tuple(sorted(a for a in entry.runs if facts.role(a) is Role.BLOCK))
     what = f"runs the first blocks, {quoted(blocks)}" if blocks else "may return"
-    reasons.append(f"line {statements[entry].place.line} {what}")
+    reasons.append(f"line {entry.statement.place.line} {what}")
     statement = statements[last]
     boundary = Boundary(
         statement.last,
@@ -341,11 +342,25 @@ def _peel(facts: Facts, statements: tuple[Statement, ...], number: int, tokens: 
     if not is_invariant(facts, tree.iter, [*before, *head]) or first.length & flow(head).may_bind:
         raise Refused(statement.place, "the head of the loop may change what the loop is over")
     counted = statement if first.counts else count_rounds(statement, first.index)
-    guarded = guard_loop_head(counted, length, f"{first.index} > 0")
+    again = [bool(alias(facts, inner)[0]) and is_invariant(facts, _bound(inner), [*before, *head]) for inner in head]
+    guarded = guard_loop_head(counted, [not every for every in again], f"{first.index} > 0")
+    embed = _without_unread(cut.embed, again)
     reason = f"line {statement.place.line} is a loop over stages: the head of its first round is the embedding"
     lines = (*_spans(statements[:number]), *cut.boundary.lines)
     boundary = replace(cut.boundary, reasons=(reason, *cut.boundary.reasons), lines=lines)
-    return Cut((*statements[:number], *cut.embed), (guarded, *statements[number + 1 :]), boundary, cut.tokens)
+    return Cut((*statements[:number], *embed), (guarded, *statements[number + 1 :]), boundary, cut.tokens)
+
+
+def _bound(tree: ast.stmt) -> ast.expr:
+    assert isinstance(tree, ast.Assign)
+    return tree.value
+
+
+def _without_unread(head: Sequence[Statement], again: Sequence[bool]) -> tuple[Statement, ...]:
+    """The head of a first round without the aliases of modules that only the rest of the round reads, and binds."""
+    read = {n.id for s in head for n in walk(s.tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
+    pairs = zip(head, again, strict=True)
+    return tuple(s for s, every in pairs if not every or read.intersection(bound_names(s.tree)))
 
 
 @dataclass(frozen=True)

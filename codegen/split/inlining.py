@@ -65,7 +65,8 @@ def _gives_position_first(facts: Facts, owner: Class, method: ast.FunctionDef) -
     """Whether a method gives tokens their position in one statement and runs the blocks in a later one."""
     names = frozenset(argument.arg for argument in method.args.args[1:])
     positioned = False
-    for step in walk_steps(facts, read_method(owner.module.text, method, owner.module.path).statements, names):
+    body = read_method(owner.module.text, method, owner.module.path, facts.index.computed_names(owner.module.path))
+    for step in walk_steps(facts, body.statements, names):
         if step.roles & {Role.BLOCK, Role.BOTH}:
             return positioned
         positioned = positioned or (step.is_position and step.target in step.tokens)  # not rope beside them
@@ -115,7 +116,7 @@ def written_out(
     Raises:
         Refused: If the call passes its arguments in a way that cannot be written out.
     """
-    body = read_method(owner.module.text, function, owner.module.path)
+    body = read_method(owner.module.text, function, owner.module.path, facts.index.computed_names(owner.module.path))
     parameters = [parameter.name for parameter in body.parameters]
     starred = any(parameter.kind in ("*", "**") for parameter in body.parameters)
     given = [*zip(parameters, call.args, strict=False), *((keyword.arg, keyword.value) for keyword in call.keywords)]

@@ -25,6 +25,7 @@ from codegen.split.patches import gives_position, split_patches
 from codegen.split.soundness import check_class, check_embed, check_imports, check_method, check_scope, check_stars
 from codegen.split.state import check_state
 from codegen.split.subclassing import check_subclassing
+from codegen.syntax.computed_names import MARK
 from codegen.syntax.dataflow import BUILTINS, Flow, Unsound, flow, signature_names
 from codegen.syntax.statements import Body, Statement, read_method, source_lines
 from codegen.types import (
@@ -149,6 +150,8 @@ def split_model(index: Index, cls: Class, owner: Class, done: Mapping[str, Outco
     except Unsound as unsound:
         line = getattr(unsound.node, "lineno", method.lineno)
         result = Refusal(Place(unsound.file or owner.module.path, line), unsound.reason)
+    if isinstance(result, Refusal):
+        result = replace(result, reason=result.reason.replace(MARK, "{i}"))
     return Outcome(cls.module.name, cls.name, place, digest, result, free_name(cls.module, f"{cls.name}Split"))
 
 
@@ -203,7 +206,7 @@ def split_class(facts: Facts, cls: Class, method: ast.stmt) -> Split:
         Unsound: If it cannot be cut there.
     """
     function = check_method(method, facts.index.method)
-    body = _read_body(cls, function)
+    body = _read_body(facts, cls, function)
     images = body.parameters[0]
     guards, rest = without_guard(cls.module, body.statements, images.name)
     context, rest = without_context(facts, cls.module, rest, [p.name for p in body.parameters])
@@ -269,9 +272,9 @@ def split_class(facts: Facts, cls: Class, method: ast.stmt) -> Split:
     )
 
 
-def _read_body(cls: Class, function: ast.FunctionDef) -> Body:
+def _read_body(facts: Facts, cls: Class, function: ast.FunctionDef) -> Body:
     """The statements and parameters of a method, of which the first takes the images."""
-    body = read_method(cls.module.text, function, cls.module.path)
+    body = read_method(cls.module.text, function, cls.module.path, facts.index.computed_names(cls.module.path))
     place = Place(cls.module.path, function.lineno)
     if not body.statements:
         raise Refused(place, "the method has no statements")

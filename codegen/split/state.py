@@ -14,6 +14,7 @@ from codegen.model.facts import Facts
 from codegen.model.kinds import kinds_of
 from codegen.model.places import EVERYTHING, MODE, Place, may_meet
 from codegen.split.crossing import Crossing
+from codegen.syntax.computed_names import ComputedNames
 from codegen.syntax.dataflow import Unsound
 from codegen.syntax.statements import Statement
 
@@ -30,7 +31,8 @@ def check_state(facts: Facts, crossing: Crossing, parameters: Collection[str], e
     Raises:
         Unsound: If the second half may read what the first one writes: on the model, in an argument, in a global.
     """
-    again = [node for text in crossing.recomputed for node in ast.parse(text).body]
+    names = crossing.stages[0].names
+    again = [node for text in crossing.recomputed for node in _read(text, names)]
     first = [statement.tree for statement in crossing.embed]
     asked = [ast.Expr(statement.tree.test) for statement in early if isinstance(statement.tree, ast.If)]
     second = [*asked, *again, *(statement.tree for statement in crossing.stages)]
@@ -45,7 +47,7 @@ def check_state(facts: Facts, crossing: Crossing, parameters: Collection[str], e
         raise Unsound(node, "it changes the mode of the model, training or evaluation, before the boundary")
     for name in fields:
         kept = (place for place in before.names.get(name, ()) if place.kind != "argument" and not place.whole)
-        for place in kept:
+        for place in sorted(kept, key=_plainly):
             if any(may_meet(facts, place, other) for other in changed):
                 raise Unsound(
                     second[0], f"`{name}` crosses and is what {_said(facts, place)} holds, which the embedding changes"
@@ -56,6 +58,12 @@ def check_state(facts: Facts, crossing: Crossing, parameters: Collection[str], e
         read, wrote = min(met, key=lambda pair: (pair[0].name != pair[1].name, *map(_plainly, pair)))
         node = _reader(facts, second, passed_on, before, read)
         raise Unsound(node, _reason(facts, read, wrote, _culprit(facts, first, parameters, wrote)))
+
+
+def _read(text: str, names: ComputedNames) -> list[ast.stmt]:
+    tree = ast.parse(text)
+    names.rewrite(tree)
+    return tree.body
 
 
 def _plainly(place: Place) -> tuple[bool, bool, bool, str, str, str]:

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import ast
 import io
+import itertools
+import operator
 import textwrap
 import tokenize
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import libcst as cst
 
+from codegen.syntax.computed_names import NONE, ComputedNames
 from codegen.syntax.dataflow import Unsound
 from codegen.syntax.documentation import parameter_texts
 from codegen.syntax.parsing import parse
@@ -35,15 +38,18 @@ class Statement:
     Attributes:
         text: The source, ending without a newline.
         place: Where timm has it: the line of the statement proper, not of its comments.
+        names: The names that attributes go by in its tree.
     """
 
     text: str
     place: Place
+    names: ComputedNames = field(default=NONE, compare=False)
 
     @cached_property
     def _parsed(self) -> tuple[ast.stmt, int]:
         tree = parse(self.text)
         first = tree.body[0].lineno
+        self.names.rewrite(tree)
         return ast.increment_lineno(tree, self.place.line - first).body[0], first
 
     @property
@@ -81,13 +87,14 @@ class Body:
     docstring: str
 
 
-def read_method(text: str, node: ast.FunctionDef, file: str) -> Body:
+def read_method(text: str, node: ast.FunctionDef, file: str, names: ComputedNames = NONE) -> Body:
     """Take a method of a parsed file apart.
 
     Args:
         text: The whole file.
         node: The method in it.
         file: Its path, for the places of the statements.
+        names: The names that attributes go by.
 
     Raises:
         Unsound: If the text holds what cannot be cut into lines, or is beyond libcst.
@@ -102,7 +109,7 @@ def read_method(text: str, node: ast.FunctionDef, file: str) -> Body:
         raise Unsound(node, f"libcst cannot parse it: {error.message}") from error
     function = cst.ensure_type(cst.ensure_type(module.body[0], cst.ClassDef).body.body[0], cst.FunctionDef)
     places = [Place(file, inner.lineno) for inner in node.body]
-    statements = _statements(module, _lines(function.body), places)
+    statements = _statements(module, _lines(function.body), places, names)
     for statement in statements:
         _check_strings(statement)
     if ast.get_docstring(node) is not None:
@@ -175,10 +182,12 @@ def _alone(small: cst.BaseSmallStatement) -> cst.BaseSmallStatement:
     return small.with_changes(semicolon=cst.MaybeSentinel.DEFAULT)
 
 
-def _statements(module: cst.Module, lines: Sequence[_Line], places: Sequence[Place]) -> tuple[Statement, ...]:
+def _statements(
+    module: cst.Module, lines: Sequence[_Line], places: Sequence[Place], names: ComputedNames
+) -> tuple[Statement, ...]:
     texts = [module.code_for_node(line).rstrip("\n") for line in lines]
     texts[0] = texts[0].lstrip("\n")
-    return tuple(Statement(text, place) for text, place in zip(texts, places, strict=True))
+    return tuple(Statement(text, place, names) for text, place in zip(texts, places, strict=True))
 
 
 def _offset(text: str, line: int) -> int:
@@ -187,7 +196,7 @@ def _offset(text: str, line: int) -> int:
 
 def rewrite(statement: Statement, text: str) -> Statement:
     """The same place with other text."""
-    return Statement(text.strip("\n"), statement.place)
+    return replace(statement, text=text.strip("\n"))
 
 
 def substitute(statement: Statement, replacements: Mapping[str, str]) -> Statement:
@@ -209,7 +218,7 @@ def assign_return(statement: Statement, target: str) -> Statement:
     assert statement.tree.value is not None
     code = statement.code
     comments = statement.text[: len(statement.text) - len(code)]
-    return Statement(f"{comments}{target} = {code.removeprefix('return').lstrip()}", statement.place)
+    return rewrite(statement, f"{comments}{target} = {code.removeprefix('return').lstrip()}")
 
 
 def arms(statement: Statement) -> tuple[str, tuple[Statement, ...], tuple[Statement, ...]]:
@@ -224,7 +233,8 @@ def arms(statement: Statement) -> tuple[str, tuple[Statement, ...], tuple[Statem
         orelse = _block(module, node.orelse.body, tree.orelse, statement)
     elif isinstance(node.orelse, cst.If):
         text = module.code_for_node(node.orelse).lstrip()
-        orelse = (Statement(text.removeprefix("el").rstrip("\n"), Place(statement.place.file, tree.orelse[0].lineno)),)
+        place = Place(statement.place.file, tree.orelse[0].lineno)
+        orelse = (Statement(text.removeprefix("el").rstrip("\n"), place, statement.names),)
     return module.code_for_node(node.test), body, orelse
 
 
@@ -246,14 +256,17 @@ def context_body(statement: Statement) -> tuple[str, tuple[Statement, ...]]:
     return entered, _block(module, node.body, tree.body, statement)
 
 
-def guard_loop_head(statement: Statement, length: int, test: str) -> Statement:
-    """Put the first statements of a loop's body under a condition."""
+def guard_loop_head(statement: Statement, guarded: Sequence[bool], test: str) -> Statement:
+    """Put those of the first statements of a loop's body under a condition that are to be."""
     module = cst.parse_module(statement.text + "\n")
     node = cst.ensure_type(module.body[0], cst.For)
     lines = _lines(node.body)
-    head = cst.If(test=cst.parse_expression(test), body=cst.IndentedBlock(lines[:length]))
+    head: list[_Line] = []
+    for under, several in itertools.groupby(zip(guarded, lines, strict=False), key=operator.itemgetter(0)):
+        run = [line for _, line in several]
+        head += [cst.If(test=cst.parse_expression(test), body=cst.IndentedBlock(run))] if under else run
     block = node.body if isinstance(node.body, cst.IndentedBlock) else cst.IndentedBlock([])
-    changed = node.with_changes(body=block.with_changes(body=[head, *lines[length:]]))
+    changed = node.with_changes(body=block.with_changes(body=[*head, *lines[len(guarded) :]]))
     return rewrite(statement, module.with_changes(body=[changed]).code)
 
 
@@ -275,16 +288,18 @@ def conditional(test: str, body: Sequence[Statement], orelse: Sequence[Statement
     def indented(statements: Sequence[Statement]) -> str:
         return textwrap.indent("\n".join(s.text for s in statements) or "pass", "    ")
 
+    names = (*body, *orelse)[0].names
     if not body:
-        return Statement(f"if not ({test}):\n{indented(orelse)}", place)
+        return Statement(f"if not ({test}):\n{indented(orelse)}", place, names)
     text = f"if {test}:\n{indented(body)}"
-    return Statement(text + (f"\nelse:\n{indented(orelse)}" if orelse else ""), place)
+    return Statement(text + (f"\nelse:\n{indented(orelse)}" if orelse else ""), place, names)
 
 
 def _block(
     module: cst.Module, suite: cst.BaseSuite, nodes: Sequence[ast.stmt], statement: Statement
 ) -> tuple[Statement, ...]:
-    return _statements(module, _lines(suite), [Place(statement.place.file, node.lineno) for node in nodes])
+    places = [Place(statement.place.file, node.lineno) for node in nodes]
+    return _statements(module, _lines(suite), places, statement.names)
 
 
 class _Substitute(cst.CSTTransformer):

@@ -100,6 +100,7 @@ KEPT = [
     "x, n = first(x)",
     "if x.ndim == 4:\n    x = x.flatten(2)",
     "for _ in range(2):\n    x = self.norm(x)",
+    "windows = self.norm\nx = windows(x)",
 ]
 LOST = [
     "x = x.flatten(0, 1)",
@@ -132,7 +133,8 @@ LOST = [
     "for x in x:\n    pass",
     "if x.ndim == 4:\n    x = x.flatten(0, 1)",
     "for _ in range(2):\n    if x.ndim == 4:\n        x = x.flatten(0, 1)\n        continue\n    x = self.norm(x)",
-    "windows = self.norm\nx = windows(x)",
+    "windows = self.folding\nx = windows(x)",
+    "norm = self.norm\nnorm = self.folding\nx = norm(x)",
 ]
 
 
