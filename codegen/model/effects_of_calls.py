@@ -395,7 +395,8 @@ class CallEffects(ABC):
         if name in READING_MODULE_METHODS:
             everything = frozenset(replace(p, whole=True) for p in self.attributes(owner, ANY))
             self.reads |= everything
-            return Value(everything, kinds=frozenset({"?"}))
+            holds = name in ("values", "children") and cls is not None and self._is_readable(cls)
+            return Value(everything, kinds=children_of(Facts.of(self.index, cls)) if cls and holds else _UNKNOWN)
         if name in ("forward", "__call__"):
             return self.run_value(owner, ast.Call(ast.Name("_"), [], []), given)
         if name not in MODULE_METHODS and not name.startswith("_") and cls is not None and self._is_readable(cls):
@@ -565,6 +566,9 @@ class CallEffects(ABC):
                 given = outside if place.name == ANY else given
                 back |= Value(frozenset(), given.held, given.kinds, given.methods)
         return back
+
+
+_UNKNOWN: frozenset[Kind] = frozenset({"?"})
 
 
 def _is_iterator(value: ast.expr) -> bool:

@@ -259,7 +259,8 @@ class Facts:
         """Whether an attribute is a sequence of modules made elsewhere: ``nn.ModuleList([...])``, ``Seq(*stages)``."""
         for call in self.constructors(attribute):
             name = dotted(call.func).rpartition(".")[2]
-            if name == "ModuleList" or any(isinstance(arg, ast.Starred) for arg in call.args):
+            spread = [arg.value for arg in call.args if isinstance(arg, ast.Starred)]
+            if name == "ModuleList" or not all(isinstance(several, ast.List) for several in spread):
                 return True
         return False
 

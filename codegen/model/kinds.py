@@ -133,7 +133,7 @@ def children_of(facts: Facts) -> frozenset[Kind]:
 def _registered(method: ast.FunctionDef) -> Iterator[ast.expr]:
     for node in walk(method):
         match node:
-            case ast.Assign(targets=[ast.Attribute(value=ast.Name("self"))], value=ast.Call() as value):
+            case ast.Assign(targets=targets, value=value) if any(map(_is_part, targets)):
                 yield value
             case ast.Call(func=ast.Attribute(value=ast.Name("self"), attr=attr), args=args) if attr in _PUTS:
                 yield from args
@@ -141,6 +141,13 @@ def _registered(method: ast.FunctionDef) -> Iterator[ast.expr]:
                 yield from args
             case ast.Call(func=ast.Attribute(attr="__init__"), args=[ast.Name("self"), *args]):
                 yield from args
+
+
+def _is_part(target: ast.expr) -> bool:
+    """Whether what is bound is an attribute of ``self``, or what a container that ``self`` is holds under a name."""
+    inner = target.value if isinstance(target, ast.Subscript) else target
+    own = isinstance(inner, ast.Attribute) and dotted(inner.value) == "self"
+    return own or (isinstance(target, ast.Subscript) and dotted(inner) == "self")
 
 
 def _stored(method: ast.FunctionDef) -> Mapping[str, list[ast.expr]]:

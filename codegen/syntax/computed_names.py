@@ -16,6 +16,8 @@ from codegen.syntax.walking import walk
 MARK = "·"  # may stand in an identifier, and nobody puts it there
 _BY_NAME = frozenset({"getattr", "setattr", "hasattr", "delattr"})
 _REGISTERING = frozenset({"add_module", "register_module", "register_parameter", "register_buffer"})
+# By these, attributes are set under names that are not looked at.
+_BACK_DOORS = frozenset({"__dict__", "_modules", "_parameters", "_buffers", "__setattr__", "__delattr__", "vars"})
 _HINT = re.compile(r"getattr\(\s*self\s*,\s*(?!['\"])")
 # What every module has; with a `_` at its end, several that begin so.
 _OF_MODULES = frozenset(
@@ -116,6 +118,8 @@ def find_computed_names(tree: ast.Module, kin: Sequence[ast.Module] = ()) -> Com
         tree: The file.
         kin: Files with classes that those of this one derive from, or that derive from them.
     """
+    if any(_is_back_door(node) for each in (tree, *kin) for node in walk(each)):
+        return NONE
     numbers: dict[Affixes, bool] = {}
     texts: dict[str, set[str]] = {}
     for scope in (node for node in walk(tree) if isinstance(node, ast.FunctionDef)):
@@ -145,6 +149,11 @@ def find_computed_names(tree: ast.Module, kin: Sequence[ast.Module] = ()) -> Com
         if alone and free and not _is_of_modules(key[0]):
             groups[key] = pattern
     return ComputedNames(groups, {a: n for a, n in listed.items() if tuple(n.split(MARK)) in groups})
+
+
+def _is_back_door(node: ast.AST) -> bool:
+    name = node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
+    return name in _BACK_DOORS
 
 
 def _pattern(affixes: Affixes, number: bool) -> re.Pattern[str]:

@@ -67,3 +67,55 @@ def test_stages_that_read_what_the_embedding_left_are_refused(first, last, path)
 )
 def test_what_only_the_embedding_reads_is_nobodys_concern(first, last):
     assert split_of(MODEL.format(first=first, last=last))
+
+
+BRANCHES = """
+import torch
+import torch.nn as nn
+
+
+class Counts(nn.Conv2d):
+    def forward(self, x):
+        {kept} = x.mean()
+        return super().forward(x)
+
+
+class Branches(nn.ModuleDict):
+    def __init__(self):
+        super().__init__()
+        {put}
+
+    def forward(self, x):
+        return torch.cat([branch(x) for branch in self.values()])
+
+
+class Tiny(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.stem = Branches()
+        self.pos_embed = nn.Parameter()
+        self.blocks = nn.ModuleList([Branches()])
+
+    def forward_features(self, x):
+        x = self.stem(x)
+        x = x + self.pos_embed
+        for block in self.blocks:
+            x = block(x)
+        return x * self.stem["a"].kept
+"""
+PUT = {
+    "added": "self.add_module('a', Counts(3, 8, 4))",
+    "registered": "self.register_module('a', Counts(3, 8, 4))",
+    "under a key": "self['a'] = Counts(3, 8, 4)",
+    "by a variable": "counts = Counts(3, 8, 4)\n        self['a'] = counts",
+    "updated": "self.update({'a': Counts(3, 8, 4)})",
+    "an attribute": "self.a = Counts(3, 8, 4)",
+}
+
+
+@pytest.mark.parametrize("put", PUT)
+def test_what_a_container_holds_is_what_its_methods_put_into_it(put):
+    assert split_of(BRANCHES.format(kept="kept", put=PUT[put]))
+    assert (
+        "which the embedding leaves on the model" in refusal_of(BRANCHES.format(kept="self.kept", put=PUT[put])).reason
+    )

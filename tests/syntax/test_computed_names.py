@@ -90,7 +90,7 @@ SOMETHING_ELSE = {
     "what every module has": "class A:\n    def f(self, i):\n        getattr(self, f'register_{i}')\n",
     "of another object": "class A:\n    def f(self, i, b):\n        getattr(self, f'stage{i}')\n        b.stage_x()",
     "no beginning": "class A:\n    def f(self, i):\n        getattr(self, f'{i}')\n",
-    "two groups that overlap": "class A:\n    def f(self, i):\n        getattr(self, f'st_{i}'), getattr(self, f'st_a{i}')",
+    "two groups that overlap": "class A:\n    def f(self, i):\n        getattr(self, f'st_{i}') + getattr(self, f's{i}')",
 }
 
 

@@ -1,0 +1,88 @@
+"""User models whose stages go by numbers, ``getattr(self, f"block{i}")``: split as they run, or refused."""
+
+import pytest
+
+from codegen.generate import analyse
+from codegen.source.release import find_release
+from codegen.types import Refusal, Split
+
+MODEL = """
+import torch.nn as nn
+
+
+class Patches(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.proj = nn.Conv2d(3, 3, 1)
+
+    def forward(self, x):
+        x = self.proj(x)
+        {kept} = x.mean()
+        return x
+
+
+class M(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.stages = 2
+        for i in range(2):
+            setattr(self, f"patch_embed{{i}}", Patches())
+            setattr(self, f"block{{i}}", nn.ModuleList([nn.Linear(8, 8)]))
+        {more}
+
+    def forward_features(self, x):
+        for i in range(self.stages):
+            patch_embed = getattr(self, f"patch_embed{{i}}")
+            block = getattr(self, f"block{{i}}")
+            {head}
+            x = patch_embed(x)
+            for layer in block:
+                x = layer(x)
+        return {last}
+"""
+
+
+def result(tmp_path, kept="mean", more="pass", head="pass", last="x"):
+    (tmp_path / "m.py").write_text(MODEL.format(kept=kept, more=more, head=head, last=last))
+    outcomes = analyse(find_release(None, tmp_path / "m.py", announce=lambda message: None))
+    return next(outcome.result for outcome in outcomes if outcome.name == "M")
+
+
+def test_the_first_round_gives_the_embedding(tmp_path):
+    split = result(tmp_path)
+    assert isinstance(split, Split)
+    assert split.embed.body == ('patch_embed = getattr(self, f"patch_embed{0}")', "pass", "x = patch_embed(x)")
+    loop, last = split.forward_stages.body
+    assert 'block = getattr(self, f"block{i}")\n    if i > 0:\n        pass\n        x = patch_embed(x)' in loop
+    assert last == "return x"
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        "x * self.patch_embed0.kept",
+        "x * getattr(self, f'patch_embed{0}').kept",
+        "x * getattr(self, 'patch_embed0').kept",
+    ],
+)
+def test_what_a_stage_keeps_is_not_read_by_another_name(tmp_path, last):
+    refusal = result(tmp_path, kept="self.kept", last=last)
+    assert isinstance(refusal, Refusal)
+    assert refusal.reason == "it reads `self.patch_embed{i}.kept`, which the embedding leaves on the model"
+
+
+REFUSED = {
+    "another object under such a name": {
+        "kept": "self.kept",
+        "more": "self.block7 = nn.ModuleList([self.patch_embed0])",
+    },
+    "the model under such a name": {"kept": "self.kept", "more": "object.__setattr__(self, 'block3', [self])"},
+    "a module that is replaced on the way": {"head": "self.block0 = self.block1"},
+    "what the names are counted by": {"head": "self.stages = 1"},
+    "the counter": {"head": "i = 1"},
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_may_be_another_in_the_stages_is_refused(tmp_path, case):
+    assert isinstance(result(tmp_path, **REFUSED[case]), Refusal)
