@@ -121,7 +121,7 @@ def find_computed_names(tree: ast.Module, kin: Sequence[ast.Module] = ()) -> Com
     if any(_is_back_door(node) for each in (tree, *kin) for node in walk(each)):
         return NONE
     numbers: dict[Affixes, bool] = {}
-    texts: dict[str, set[str]] = {}
+    texts: dict[str, set[Affixes | None]] = {}
     for scope in (node for node in walk(tree) if isinstance(node, ast.FunctionDef)):
         for call in (node for node in walk(scope) if isinstance(node, ast.Call)):
             place = _place_of_name(call)
@@ -133,12 +133,11 @@ def find_computed_names(tree: ast.Module, kin: Sequence[ast.Module] = ()) -> Com
                     owner
                 ):
                     found = _affixes(name, scope)
-                    texts.setdefault(attr, set()).add(MARK.join(found) if found else "")
-    listed = {attr: next(iter(found)) for attr, found in texts.items() if len(found) == 1 and "" not in found}
-    listed = {attr: name for attr, name in listed.items() if all(_only_lists(each, attr) for each in (tree, *kin))}
-    for text in listed.values():
-        prefix, _, suffix = text.partition(MARK)
-        numbers[prefix, suffix] = numbers.get((prefix, suffix), True)
+                    texts.setdefault(attr, set()).add(found)
+                    if found is not None:
+                        numbers[found] = numbers.get(found, True) and _is_number(name, scope)
+    single = {attr: next(iter(found)) for attr, found in texts.items() if len(found) == 1}
+    listed = {attr: key for attr, key in single.items() if all(_only_lists(each, attr) for each in (tree, *kin))}
     others = set(_members(tree)) | {name for each in kin for name in (*_members(each), *_accessed(each))}
     loose = set(_of_others(tree))
     groups: dict[Affixes, re.Pattern[str]] = {}
@@ -148,7 +147,7 @@ def find_computed_names(tree: ast.Module, kin: Sequence[ast.Module] = ()) -> Com
         free = not any(map(pattern.fullmatch, others if number else others | loose))
         if alone and free and not _is_of_modules(key[0]):
             groups[key] = pattern
-    return ComputedNames(groups, {a: n for a, n in listed.items() if tuple(n.split(MARK)) in groups})
+    return ComputedNames(groups, {attr: MARK.join(key) for attr, key in listed.items() if key in groups})
 
 
 def _is_back_door(node: ast.AST) -> bool:

@@ -67,19 +67,22 @@ def test_what_may_be_any_text_is_any_attribute_that_begins_so(case):
     assert "return (self.stage·, self.stage·)" in read_as
 
 
-def test_a_list_of_names_stands_for_them():
+@pytest.mark.parametrize(("over", "others"), [("range(3)", ""), ("self.kinds", "·")])
+def test_a_list_of_names_stands_for_them(over, others):
     read_as = read(
         "class A:\n"
         "    def __init__(self):\n"
         "        self.names = []\n"
-        "        for i in range(3):\n"
+        f"        for i in {over}:\n"
         "            name = f'layer{i}'\n"
         "            self.add_module(name, nn.Linear(2, 2))\n"
         "            self.names.append(name)\n"
         "    def f(self, x):\n"
         "        for i, name in enumerate(self.names):\n"
         "            x = getattr(self, name)(x)\n"
+        "        return self.layer_x\n"
     )
+    assert f"self.layer{others or '_x'}" in read_as
     assert "self.add_module('layer·', nn.Linear(2, 2))" in read_as
     assert "x = getattr(self, 'layer·', name)(x)" in read_as
 
@@ -90,7 +93,7 @@ SOMETHING_ELSE = {
     "what every module has": "class A:\n    def f(self, i):\n        getattr(self, f'register_{i}')\n",
     "of another object": "class A:\n    def f(self, i, b):\n        getattr(self, f'stage{i}')\n        b.stage_x()",
     "no beginning": "class A:\n    def f(self, i):\n        getattr(self, f'{i}')\n",
-    "two groups that overlap": "class A:\n    def f(self, i):\n        getattr(self, f'st_{i}') + getattr(self, f's{i}')",
+    "two groups that overlap": "class A:\n    def f(self, i, k):\n        getattr(self, f'st{i}'), getattr(self, f'stage{k}')",
 }
 
 
