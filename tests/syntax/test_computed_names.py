@@ -87,13 +87,14 @@ def test_a_list_of_names_stands_for_them(over, others):
     assert "x = getattr(self, 'layer·', name)(x)" in read_as
 
 
+STAGED = "        getattr(self, f'stage{i}')\n"
 SOMETHING_ELSE = {
     "a method": "class A:\n    def stage1(self): pass\n    def f(self, i):\n        getattr(self, f'stage{i}')",
     "a constant of the class": "class A:\n    stage1 = 1\n    def f(self, i):\n        getattr(self, f'stage{i}')",
     "what every module has": "class A:\n    def f(self, i):\n        getattr(self, f'register_{i}')\n",
     "of another object": "class A:\n    def f(self, i, b):\n        getattr(self, f'stage{i}')\n        b.stage_x()",
     "no beginning": "class A:\n    def f(self, i):\n        getattr(self, f'{i}')\n",
-    "two groups that overlap": "class A:\n    def f(self, i, k):\n        getattr(self, f'st{i}'), getattr(self, f'stage{k}')",
+    "two groups that overlap": "class A:\n    def f(self, i):\n        getattr(self, f'st{i}')\n" + STAGED,
 }
 
 
