@@ -108,8 +108,8 @@ PURE_LIBRARIES = frozenset(
 ALLOCATING_FUNCTIONS = _names(
     """
     cat concat stack pack zeros ones empty full rand randn arange linspace tensor zeros_like ones_like empty_like
-    full_like rand_like randn_like where matmul bmm einsum sum mean cumsum gather outer randperm bernoulli interpolate pad
-    conv1d conv2d conv3d linear layer_norm batch_norm group_norm rms_norm scaled_dot_product_attention unfold fold
+    full_like rand_like randn_like where matmul bmm einsum sum mean cumsum gather outer randperm bernoulli interpolate
+    pad conv1d conv2d conv3d linear layer_norm batch_norm group_norm rms_norm scaled_dot_product_attention unfold fold
     grid_sample embedding one_hot max_pool1d max_pool2d avg_pool1d avg_pool2d adaptive_avg_pool1d adaptive_avg_pool2d
     gelu softmax log_softmax normalize fused_layer_norm_affine fused_rms_norm_affine fused_rms_norm
     """
