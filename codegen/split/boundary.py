@@ -215,6 +215,11 @@ def _no_stem(facts: Facts, statement: Statement, *, early_return: bool) -> Refus
     if UNKNOWN in runs:
         return _undecided(facts, statement)
     before = "before any patch embedding or stem has run"
+    way_out = _way_out(facts, runs)
+    if way_out and not early_return:
+        return Refused(
+            statement.place, f"the stem is not a statement of its own: it runs inside {quoted(runs)}{way_out}"
+        )
     if not early_return:
         return Refused(statement.place, f"the blocks run {before}: name the stem in a group_matcher")
     match statement.tree:

@@ -222,7 +222,7 @@ def split_class(facts: Facts, cls: Class, method: ast.stmt) -> Split:
     cut = code.cut(images.name)
     made = [s.tree for s in cut.embed]
     crossing = cross(code.facts, cut.embed, cut.stages, body.parameters, cut.tokens)
-    check_embed([s.tree for s in crossing.embed], [s.tree for s in cut.early])
+    check_embed([s.tree for s in crossing.embed], crossing.fields, [s.tree for s in cut.early])
     annotations = _annotations(function)
     kinds = annotate(code.facts, made, annotations, images.name)
     fields = tuple(Field(name, kinds.get(name) or "Any") for name in crossing.fields)
