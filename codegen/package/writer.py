@@ -17,6 +17,7 @@ import secrets
 import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from codegen.errors import TimmSplitError, UsageError
@@ -24,6 +25,8 @@ from codegen.manifest import GENERATOR, MANIFEST, digest_of, is_generated, read_
 
 if sys.platform != "win32":
     import fcntl
+
+_WRITERS = 16  # files that are on their way to the disk at once: they wait for it, and not for a processor
 
 
 def write_package(output: Path, files: Mapping[str, str], *, force: bool = False) -> None:
@@ -203,13 +206,8 @@ def _replace(target: Path, content: Mapping[str, bytes]) -> None:
     scratch = _beside(target, secrets.token_hex(4))
     try:
         scratch.mkdir()
-        for name, data in content.items():
-            path = scratch / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())  # or a power cut may leave the names of files without their contents
+        with ThreadPoolExecutor(_WRITERS) as writers:
+            list(writers.map(_write, [scratch / name for name in content], content.values()))
         if not target.exists():
             scratch.rename(target)
             return
@@ -219,6 +217,14 @@ def _replace(target: Path, content: Mapping[str, bytes]) -> None:
             _complete(target)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _write(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())  # or a power cut may leave the names of files without their contents
 
 
 def _exchange(one: Path, other: Path) -> bool:

@@ -221,15 +221,20 @@ class Module:
     @property
     def exported(self) -> frozenset[str] | None:
         """The names in ``__all__``; ``None`` where there is none that can be read, or more than one mention of it."""
-        mentions = (node for node in walk(self.tree) if isinstance(node, ast.Name) and node.id == "__all__")
         match self.bindings.get("__all__"):
             case [ast.Assign(value=ast.List(elts=names) | ast.Tuple(elts=names))] if (
-                len(list(mentions)) == 1 and "__all__" not in self.conditional
+                self._mentions("__all__") == 1 and "__all__" not in self.conditional
             ):
                 found = [name.value for name in names if isinstance(name, ast.Constant)]
                 strings = frozenset(name for name in found if isinstance(name, str))
                 return strings if len(strings) == len(names) else None
         return None
+
+    def _mentions(self, name: str) -> int:
+        """How often code of the module mentions a name that it binds."""
+        if self.text.isascii() and self.text.count(name) == 1:  # other letters may be another spelling of a name
+            return 1
+        return sum(isinstance(node, ast.Name) and node.id == name for node in walk(self.tree))
 
     @cached_property
     def surely_bound(self) -> frozenset[str]:
