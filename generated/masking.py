@@ -19,6 +19,7 @@ from torch.utils._pytree import _register_namedtuple
 from . import _manifest
 from ._blocks import TargetMasks, block_mask, inverse_block_mask, target_masks
 from ._drop import Dropped, check_drops_none, keep, visible_first
+from ._features import FeatureLayout, feature_layout, find_features
 from ._final_norm import find_final_norm
 from ._hide import Fill, hide
 from ._layout import _quietly, black_images, grid_of_images, patch_layout, token_layout, why_no_patches
@@ -37,6 +38,7 @@ from ._training import Matcher, inside, without_gradient
 
 __all__ = [
     "Dropped",
+    "FeatureLayout",
     "MaskedImageModel",
     "MaskedOutput",
     "Stream",
@@ -48,6 +50,7 @@ __all__ = [
     "centre_mask",
     "complementary_masks",
     "drop",
+    "feature_layout",
     "hide",
     "inverse_block_mask",
     "mask_ratios",
@@ -183,9 +186,10 @@ class MaskedOutput(NamedTuple):
         features: What ``forward_stages`` gives, behind the final norm: of all patches where masked ones were replaced,
             of the visible ones (behind any prefix tokens) where they were dropped.
         mask: (B, N), bool, True where a patch is masked.
-        restore: Where patches were dropped, (B, N), int64, else ``None``. Visible patches before masked ones, x, are
-            put in the order of the grid by ``x.gather(1, restore.unsqueeze(-1).expand_as(x))``. Of a model that drops
-            whole units, N counts units.
+        restore: Where patches were dropped, (B, N), int64, else ``None``. Features of visible patches, behind any
+            prefix tokens, before those of masked ones, x, are put in the order of the grid by
+            ``x.gather(1, restore.unsqueeze(-1).expand_as(x))``. Of a model that drops whole units and merges patches,
+            N counts features (:class:`FeatureLayout`).
     """
 
     features: Any
@@ -273,9 +277,11 @@ class MaskedImageModel(nn.Module):
         self.layout = token_layout(self.backbone, image_size)
         self.unit = unit
         self._early: TokenLayout | None = None
+        self._features: FeatureLayout | None = None
         if strategy == "drop":
             _check_droppable(self.layout)
             self.unit = max(unit, self.layout.unit)
+            self._features = find_features(self.backbone, self.layout) if self.layout.unit else None
         elif position == "before" and _has_position(self.backbone):
             if not hasattr(self.backbone, "embed_patches"):
                 raise ValueError(
@@ -444,12 +450,12 @@ class MaskedImageModel(nn.Module):
             count = _masked_in_each(mask)
         if hides:
             images = hide(images, mask, self.layout, self.fill, generator=generator)
-        if not self.layout.unit:
+        if self._features is None:
             embedding = self._embed(self.backbone.embed, images) if embedding is None else embedding
             visible, restore = visible_first(mask, mask.shape[1] - count)
             return keep(self.layout, embedding, visible), mask, restore
         units = self._units(mask, grid)
-        _, restore = visible_first(units, units.shape[1] - count // self.layout.unit**2)
+        restore = self._features.restore(mask)
         given = {self.layout.unit_mask: ~units if self.layout.unit_mask_keeps else units}
         return self._embed(lambda x: self.backbone.embed(x, **given), images), mask, restore
 
@@ -461,7 +467,10 @@ class MaskedImageModel(nn.Module):
         side = self.layout.unit
         units = mask.view(-1, grid[0] // side, side, grid[1] // side, side).transpose(2, 3).flatten(3)
         if not torch.compiler.is_compiling() and bool((units.any(3) != units.all(3)).any()):
-            raise ValueError(f"this model drops whole units of {side} x {side} patches: mask all of a unit, or nothing")
+            raise ValueError(
+                f"this model drops whole units of {side} x {side} patches: mask all of a unit, or nothing of it, as "
+                f"unit={side} does"
+            )
         return units[..., 0].flatten(1)
 
     def _ratio(self, images: torch.Tensor, generator: torch.Generator | None) -> float | torch.Tensor:
