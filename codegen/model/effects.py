@@ -24,7 +24,9 @@ from codegen.source.index import Class, Index, Module
 from codegen.syntax.dataflow import dotted
 from codegen.syntax.walking import walk
 
-_INSIDES = frozenset({"__defaults__", "__kwdefaults__", "__globals__", "__closure__", "__code__", "__self__", "__func__"})
+_INSIDES = frozenset(
+    {"__defaults__", "__kwdefaults__", "__globals__", "__closure__", "__code__", "__self__", "__func__"}
+)
 """What functions are made of: by these, code gets at what others read and keep."""
 _PLAIN = frozenset({"bool", "bytes", "dict", "float", "frozenset", "int", "list", "range", "set", "str", "tuple"})
 
