@@ -22,7 +22,8 @@ _GRIDS = 2  # that a sequence is tried to lie on, those that leave the fewest to
 _DRAWS = 2  # of other pixels, until each feature has shown its place
 _AT_ONCE = 8  # images in a batch
 _NEAR = 0.9  # of the features must depend most on their own place or one beside it,
-_EXACT = 0.5  # and of these on their own, where stages blur the grid
+_EXACT = 0.5  # and of a sequence on their own, where stages blur the grid;
+_OWN = 1.1  # of a map, whose convolutions may be centred between places, more on their own than on others
 
 
 @dataclass(frozen=True)
@@ -255,7 +256,7 @@ def _confirmed(probe: _Probe) -> list[int] | None:
     for seed in range(_DRAWS):
         depends = depends + _dependence(probe, seed)
         index = _by_strength(depends) if probe.form.order == "NLC" else None
-        index = index or _by_row(depends, probe.form.grid)
+        index = index or _by_row(depends, probe.form)
         if index is not None:
             return index
     return None
@@ -271,14 +272,17 @@ def _by_strength(depends: torch.Tensor) -> list[int] | None:
     return [int(n) for n in features[places.argsort()]]
 
 
-def _by_row(depends: torch.Tensor, grid: Grid) -> list[int] | None:
+def _by_row(depends: torch.Tensor, form: Stream) -> list[int] | None:
     """Where the feature of each place is, if they follow each other by row as far as stages that blur them show."""
-    (_, columns), count = grid, depends.shape[1]
+    columns, count = form.grid[1], depends.shape[1]
     first = max(range(len(depends) - count + 1), key=lambda n: float(depends[n : n + count].diagonal().sum()))
     own = torch.arange(count, device=depends.device)
     found = depends[first : first + count].argmax(dim=1)
     away = torch.maximum((found // columns - own // columns).abs(), (found % columns - own % columns).abs())
     near, exact = (float((away <= limit).float().mean()) for limit in (1, 0))
+    if form.order != "NLC":  # a map has an order: what is to be shown is that it is one of the image
+        shown = near >= _NEAR and float(depends.diagonal().mean()) > _OWN * float(depends.mean())
+        return list(range(count)) if shown else None
     if near < _NEAR or exact < _EXACT or not _others_are_global(depends, own + first):
         return None
     return list(range(first, first + count))
