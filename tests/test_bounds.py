@@ -59,7 +59,7 @@ SOURCES = {
         TOO_DEEP,
     ),
     "a sum": (model(f"{STEM}x = {' + '.join(['x'] * 400)}\n"), TOO_DEEP),
-    "a sum beyond Python": (model(f"{STEM}x = {' + '.join(['x'] * 20_000)}\n"), TOO_DEEP),
+    "a sum beyond Python": (model(f"{STEM}x = {' + '.join(['x'] * 9_000)}\n"), TOO_DEEP),
     "chained calls": (model(f"{STEM}x = x{'.add(1)' * 200}\n"), TOO_DEEP),
     "subscripts": (model(f"{STEM}x = x{'[0]' * 1000}\n"), TOO_DEEP),
     "conditional expressions": (

@@ -387,6 +387,8 @@ def has_type(value: object, text: str) -> bool:
 
 def _has_type(value: object, kind: object) -> bool:
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if arguments == ((),):  # Tuple[()], before Python 3.11
+        return value == ()
     if kind is typing.Any:
         return True
     if origin in (typing.Union, types.UnionType):

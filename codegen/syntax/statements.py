@@ -22,11 +22,14 @@ from codegen.syntax.computed_names import NONE, ComputedNames
 from codegen.syntax.dataflow import Unsound
 from codegen.syntax.documentation import parameter_texts
 from codegen.syntax.parsing import parse
-from codegen.syntax.walking import walk
+from codegen.syntax.walking import children, walk
 from codegen.types import Parameter, Place
 
 # What str.splitlines takes for the end of a line, beyond what Python does.
 _SEPARATORS = "\v\f\x1c\x1d\x1e\x85\u2028\u2029"
+
+# Levels of a syntax tree; timm's deepest method has 20.
+_DEEPEST = 300
 
 _Line = cst.SimpleStatementLine | cst.BaseCompoundStatement
 
@@ -98,7 +101,10 @@ def read_method(text: str, node: ast.FunctionDef, file: str, names: ComputedName
 
     Raises:
         Unsound: If the text holds what cannot be cut into lines, or is beyond libcst.
+        RecursionError: If it is nested more deeply than any method that a person wrote.
     """
+    if not _is_shallow(node):
+        raise RecursionError
     source = "\n".join(source_lines(text)[node.lineno - 1 : node.end_lineno])
     odd = next((character for character in source if character in _SEPARATORS), "")
     if odd:
@@ -120,6 +126,16 @@ def read_method(text: str, node: ast.FunctionDef, file: str, names: ComputedName
     described = tuple(replace(parameter, texts=texts.get(parameter.name, ())) for parameter in parameters)
     returns = module.code_for_node(function.returns.annotation) if function.returns else ""
     return Body(first.name, described, returns, statements, docstring)
+
+
+def _is_shallow(node: ast.AST) -> bool:
+    """Whether a parser that recurses, as libcst's does without a bound, comes to the end of a tree."""
+    level = [node]
+    for _ in range(_DEEPEST):
+        level = [inner for outer in level for inner in children(outer)]
+        if not level:
+            return True
+    return False
 
 
 def source_lines(text: str) -> list[str]:

@@ -469,4 +469,5 @@ def test_embed_is_positions_after_patches(name: str) -> None:
     if (name, "script") not in TIMM_FAILS:
         scripted = torch.jit.script(model)
         embedding = scripted.embed_positions(scripted.embed_patches(images()))
-        assert_same(scripted.forward_stages(embedding), model.forward_features(images()))
+        # TorchScript may fuse operations, and then rounds otherwise
+        torch.testing.assert_close(scripted.forward_stages(embedding), model.forward_features(images()))
