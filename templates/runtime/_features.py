@@ -262,7 +262,7 @@ def _by_row(depends: torch.Tensor, form: Stream) -> list[int] | None:
     away = torch.maximum((found // columns - own // columns).abs(), (found % columns - own % columns).abs())
     near, exact = (float((away <= limit).float().mean()) for limit in (1, 0))
     if form.order != "NLC":  # a map has an order: what is to be shown is that it is one of the image
-        shown = float(depends.diagonal().mean()) > _OWN * float(depends.mean())
+        shown = near >= _NEAR and float(depends.diagonal().mean()) > _OWN * float(depends.mean())
         return list(range(count)) if shown else None
     if near < _NEAR or exact < _EXACT or not _others_are_global(depends, own + first):
         return None
