@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal, cast
 
 import torch
@@ -12,6 +12,7 @@ from torch import nn
 
 from ._drop import visible_first
 from ._layout import _quietly, black_images, token_layout
+from ._leaves import leaves_of, told
 from ._masks import Grid
 from ._split import SplitModel
 from ._tokens import Stream, TokenLayout
@@ -109,7 +110,7 @@ class FeatureLayout:
         return visible_first(hidden[:, order], 0)[1][:, order.argsort()]
 
     def _tensor(self, features: Any) -> torch.Tensor:
-        leaf: torch.Tensor = _leaves(features)[self.leaf]
+        leaf: torch.Tensor = leaves_of(features)[self.leaf]
         return leaf
 
 
@@ -142,7 +143,7 @@ def find_features(model: SplitModel, layout: TokenLayout) -> FeatureLayout:
         image = torch.randn(like.shape, generator=torch.Generator().manual_seed(0)).to(like)
 
         def run(change: Callable[[Any], Any], batch: int) -> list[Any]:
-            return _leaves(model.forward_stages(change(model.embed(image.expand(batch, -1, -1, -1)))))
+            return leaves_of(model.forward_stages(change(model.embed(image.expand(batch, -1, -1, -1)))))
 
         try:
             leaves = run(lambda embedding: embedding, 1)
@@ -157,7 +158,7 @@ def find_features(model: SplitModel, layout: TokenLayout) -> FeatureLayout:
                 if index is not None:
                     return _layout(form, leaf, index, x, layout.streams[0].grid)
     raise TypeError(
-        f"the features of {type(model).__name__} are on no grid: it gives {_told(leaves)}, of which none "
+        f"the features of {type(model).__name__} are on no grid: it gives {told(leaves)}, of which none "
         "depends most on a patch of its own"
     )
 
@@ -168,26 +169,6 @@ def _layout(form: Stream, leaf: int, index: list[int], x: torch.Tensor, tokens: 
     if index == list(range(index[0], index[0] + count)):
         return FeatureLayout(replace(form, prefix=index[0]), leaf, None, extra, tokens)
     return FeatureLayout(form, leaf, tuple(index), extra, tokens)
-
-
-def _leaves(features: Any) -> list[Any]:
-    """All that features hold, in dicts, lists, tuples and dataclasses."""
-    if isinstance(features, dict):
-        return [x for value in features.values() for x in _leaves(value)]
-    if isinstance(features, (list, tuple)):
-        return [x for value in features for x in _leaves(value)]
-    if is_dataclass(features):
-        return [x for field in fields(features) for x in _leaves(getattr(features, field.name))]
-    return [features]
-
-
-def _told(leaves: list[Any]) -> str:
-    """What came, in words."""
-    told = [
-        f"a tensor of shape {tuple(x.shape)}" if isinstance(x, torch.Tensor) else f"a {type(x).__name__}"
-        for x in leaves
-    ]
-    return ", ".join(told) or "nothing"
 
 
 def _forms(x: Any, tokens: Stream, channels: int | None) -> Iterator[Stream]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import inspect
 import math
 import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,6 +17,7 @@ from torch.utils import _pytree as pytree
 
 from . import _manifest
 from ._drop import keep
+from ._leaves import leaves_of, told
 from ._locate import first_shown
 from ._sees import mixes_batch, sees
 from ._tokens import Stream, TokenLayout, fields_of, has_fields
@@ -40,7 +42,22 @@ def token_layout(model: nn.Module, image_size: tuple[int, int] | None = None) ->
     embed, stages = getattr(model, "embed", None), getattr(model, "forward_stages", None)
     if not callable(embed) or not callable(stages):
         raise TypeError(f"a {type(model).__name__} is not split: give it to {__package__}.split() first")
+    for method in (embed, stages):
+        _refuse_required(model, method)
     return _look(model, embed, stages, image_size)
+
+
+def _refuse_required(model: nn.Module, method: Callable[..., Any]) -> None:
+    """Raise which argument a method needs besides the first."""
+    for parameter in list(inspect.signature(method).parameters.values())[1:]:
+        if parameter.default is parameter.empty and parameter.kind not in (
+            parameter.VAR_POSITIONAL,
+            parameter.VAR_KEYWORD,
+        ):
+            raise TypeError(
+                f"a {type(model).__name__} needs `{parameter.name}` besides images, and its patches are found by "
+                f"running it on images alone: give `{parameter.name}` a default value"
+            )
 
 
 def patch_layout(model: nn.Module, image_size: tuple[int, int] | None = None) -> TokenLayout:
@@ -199,6 +216,11 @@ def _try(
             f"takes with image_size=(height, width) ({error})"
         ) from error
     except RuntimeError as error:
+        if any(isinstance(module, nn.Conv3d) for module in model.modules()):
+            raise TypeError(
+                f"{type(model).__name__} takes videos, (B, C, T, H, W), as its Conv3d says: patches are found on "
+                "images, (B, C, H, W), alone"
+            ) from error
         raise ValueError(
             f"{type(model).__name__} fails on images of shape {tuple(images.shape)}: {error} "
             "(if it takes none of that size, name another with image_size=(height, width))"
@@ -324,11 +346,17 @@ def _why_whole_grid(stages: Callable[[Any], Any], layout: TokenLayout, embedding
         return (
             f"its stages fail without it ({type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''})"
         )
-    if isinstance(straight, dict):
-        if features not in straight:
-            entries = ", ".join(map(str, straight))
-            return f"its stages return a dictionary, and which entry of it holds the patches is not known ({entries})"
+    if isinstance(straight, dict) and features in straight:
         straight, shuffled = straight[features], shuffled[features]
+    found = zip(leaves_of(straight), leaves_of(shuffled))  # noqa: B905
+    reasons = [_why_other(a, b, count, order, tokens.dtype) for a, b in found]
+    if "" in reasons or len(reasons) == 1:
+        return "" if "" in reasons else reasons[0]
+    return f"its stages return {told(leaves_of(straight))}, and none of these has each patch by itself"
+
+
+def _why_other(straight: Any, shuffled: Any, count: int, order: torch.Tensor, dtype: torch.dtype) -> str:
+    """Why features of some patches are not those of the same patches in another order; empty if they are."""
     if not isinstance(straight, torch.Tensor):
         return f"its stages return a {type(straight).__name__}, and where the patches are in it is not known"
     if straight.ndim == 2:
@@ -337,8 +365,8 @@ def _why_whole_grid(stages: Callable[[Any], Any], layout: TokenLayout, embedding
         return f"its stages merge patches: of {count} they return features of shape {tuple(straight.shape)}"
     prefix = straight.shape[1] - count
     expected = torch.cat([straight[:, :prefix], straight[:, prefix:][:, order]], dim=1)
-    if device.type == "meta":
+    if straight.device.type == "meta":
         return ""
     difference = (expected.float() - shuffled.float()).abs().max() / straight.float().std().clamp(min=1e-12)
-    limit = 1e-3 if tokens.dtype == torch.float32 else 1e-1
+    limit = 1e-3 if dtype == torch.float32 else 1e-1
     return "" if bool(difference < limit) else "its stages look at the place of patches in the grid"

@@ -9,11 +9,12 @@ In all of it a mask is boolean, (B, N) over the patches in row-major order, and 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import nn
+from torch.utils import _pytree as pytree
 from torch.utils._pytree import _register_namedtuple
 
 from . import _manifest
@@ -21,6 +22,7 @@ from ._blocks import TargetMasks, block_mask, inverse_block_mask, target_masks
 from ._drop import Dropped, check_drops_none, keep, visible_first
 from ._features import FeatureLayout, feature_layout, find_features
 from ._final_norm import find_final_norm
+from ._given import Given, divide
 from ._hide import Fill, hide
 from ._layout import _quietly, black_images, grid_of_images, patch_layout, token_layout, why_no_patches
 from ._masks import (
@@ -345,6 +347,7 @@ class MaskedImageModel(nn.Module):
         count: int | None = None,
         ratio: float | torch.Tensor | None = None,
         generator: torch.Generator | None = None,
+        **kwargs: Any,
     ) -> MaskedOutput:
         """Mask images and run the backbone on them.
 
@@ -356,9 +359,11 @@ class MaskedImageModel(nn.Module):
             ratio: Of this mask, instead of ``mask_ratio``: a schedule, which torch.compile follows without compiling
                 again. Where patches are replaced it may be (B,), one for each image.
             generator: Where a mask that is drawn comes from.
+            kwargs: What ``forward_features`` takes besides images, for ``embed``, ``forward_stages`` or both:
+                ``return_intermediates=True`` of Hiera.
 
         Raises:
-            TypeError: The mask is not boolean.
+            TypeError: The mask is not boolean, or the backbone takes no such argument.
             ValueError: The images or the mask are of a shape that does not fit; the model drops patches itself; or
                 ``count`` is not what the mask masks, found on the device without waiting for it, where that is no CPU.
         """
@@ -366,14 +371,15 @@ class MaskedImageModel(nn.Module):
             raise ValueError(f"images are (B, C, H, W), not of shape {tuple(images.shape)}")
         if self.training:
             check_drops_none(self.backbone)
+        given = divide(kwargs, self.backbone)
         if self.strategy == "sparse":
-            return self._sparse(images, mask, ratio, generator)
+            return self._sparse(images, mask, ratio, generator, given)
         embedding, mask, restore = (
-            self._drop(images, mask, count, ratio, generator)
+            self._drop(images, mask, count, ratio, generator, given)
             if self.strategy == "drop"
-            else self._replace(images, mask, ratio, generator)
+            else self._replace(images, mask, ratio, generator, given)
         )
-        features = self.backbone.forward_stages(embedding)
+        features = self.backbone.forward_stages(embedding, **given.stages)
         if self.final_norm is not None:
             features = self.final_norm(self.backbone, features)
         return MaskedOutput(features, mask, restore)
@@ -412,6 +418,7 @@ class MaskedImageModel(nn.Module):
         mask: torch.Tensor | None,
         ratio: float | torch.Tensor | None,
         generator: torch.Generator | None,
+        given: Given,
     ) -> tuple[Any, torch.Tensor, None]:
         layout = self._early or self.layout
         embed = self.backbone.embed if self._early is None else self.backbone.embed_patches
@@ -419,12 +426,12 @@ class MaskedImageModel(nn.Module):
             if mask is None:
                 mask = self._draw(images, grid_of_images(self.backbone, embed, layout, images), ratio, generator)
             images = hide(images, mask, layout, self.fill, generator=generator)
-        embedding = self._embed(embed, images)
+        embedding = self._embed(embed, images, given.embed if self._early is None else given.patches)
         if mask is None:
             grid = layout.grid_of(embedding, (images.shape[2], images.shape[3]))
             mask = self._draw(images, grid, ratio, generator)
         masked = replace(layout, embedding, mask, 0.0 if self.mask_token is None else self.mask_token)
-        return masked if self._early is None else self.backbone.embed_positions(masked), mask, None
+        return masked if self._early is None else self.backbone.embed_positions(masked, **given.positions), mask, None
 
     def _drop(
         self,
@@ -433,6 +440,7 @@ class MaskedImageModel(nn.Module):
         count: int | None,
         ratio: float | torch.Tensor | None,
         generator: torch.Generator | None,
+        given: Given,
     ) -> tuple[Any, torch.Tensor, torch.Tensor]:
         size = images.shape[2], images.shape[3]
         embedding, hides = None, self._hides(self.layout)
@@ -441,7 +449,7 @@ class MaskedImageModel(nn.Module):
         elif hides:
             grid = grid_of_images(self.backbone, self.backbone.embed, self.layout, images)
         else:
-            embedding = self._embed(self.backbone.embed, images)
+            embedding = self._embed(self.backbone.embed, images, given.embed)
             grid = self.layout.grid_of(embedding, size)
         if mask is None:
             ratio = self._ratio(images, generator) if ratio is None else ratio
@@ -458,13 +466,13 @@ class MaskedImageModel(nn.Module):
         if hides:
             images = hide(images, mask, self.layout, self.fill, generator=generator)
         if self._features is None:
-            embedding = self._embed(self.backbone.embed, images) if embedding is None else embedding
+            embedding = self._embed(self.backbone.embed, images, given.embed) if embedding is None else embedding
             visible, restore = visible_first(mask, mask.shape[1] - count)
             return keep(self.layout, embedding, visible), mask, restore
         units = self._units(mask, grid, self.layout.unit)
         restore = self._features.restore(mask)
-        given = {self.layout.unit_mask: ~units if self.layout.unit_mask_keeps else units}
-        return self._embed(lambda x: self.backbone.embed(x, **given), images), mask, restore
+        dropped = {self.layout.unit_mask: ~units if self.layout.unit_mask_keeps else units}
+        return self._embed(self.backbone.embed, images, {**given.embed, **dropped}), mask, restore
 
     def _sparse(
         self,
@@ -472,6 +480,7 @@ class MaskedImageModel(nn.Module):
         mask: torch.Tensor | None,
         ratio: float | torch.Tensor | None,
         generator: torch.Generator | None,
+        given: Given,
     ) -> MaskedOutput:
         size = images.shape[2], images.shape[3]
         if any(getattr(m, "grad_checkpointing", False) is True for m in self.backbone.modules()):
@@ -485,11 +494,15 @@ class MaskedImageModel(nn.Module):
         assert self._features is not None
         self._units(mask, grid, grid[0] // self._features.stream.at(size)[0])
         with sparsely(self.backbone, self.layout.streams[0].pixels(mask, size)) as holes:
-            features = self.backbone.forward_stages(self._embed(self.backbone.embed, images))
+            features = self.backbone.forward_stages(
+                self._embed(self.backbone.embed, images, given.embed), **given.stages
+            )
         if self.final_norm is not None:
             features = self.final_norm(self.backbone, features)
         last = self._features.stream.order == "NHWC"
-        return MaskedOutput(holes.fill(features, channels_last=last), mask, None)
+        leaves, form = pytree.tree_flatten(features)
+        leaves[self._features.leaf] = holes.fill(leaves[self._features.leaf], channels_last=last)
+        return MaskedOutput(pytree.tree_unflatten(leaves, form), mask, None)
 
     def _hides(self, layout: TokenLayout) -> bool:
         return layout.leaks and self.leak == "hide"
@@ -521,9 +534,9 @@ class MaskedImageModel(nn.Module):
         ratio = self._ratio(images, generator) if ratio is None else ratio
         return self.sampler(len(images), grid, ratio, unit=self.unit, generator=generator, device=images.device)
 
-    def _embed(self, embed: Callable[[torch.Tensor], Any], images: torch.Tensor) -> Any:
+    def _embed(self, embed: Callable[..., Any], images: torch.Tensor, given: Mapping[str, Any]) -> Any:
         try:
-            return embed(images)
+            return embed(images, **given)
         except AssertionError as error:  # how timm says that an image is of another size
             raise ValueError(
                 f"{type(self.backbone).__name__} does not take images of shape {tuple(images.shape)}: {error}"

@@ -22,8 +22,13 @@ BLURRED = {"Levit", "LevitDistilled"}
 HIERA = {"embed_dim": 16, "num_heads": 1, "stages": (1, 1, 1), "mask_unit_size": (4, 4), "mask_unit_attn": (True,) * 3}
 
 
-def own_share(model: nn.Module, layout: FeatureLayout, size: tuple[int, int], tried: int = 64, draws: int = 4) -> float:
-    """The share of places whose feature depends most on the pixels of its place, by gradient, in float64."""
+def own_share(
+    model: nn.Module, layout: FeatureLayout, size: tuple[int, int], tried: int = 64, draws: int = 4, away: int = 0
+) -> float:
+    """The share of places whose feature depends most on the pixels of its place, by gradient, in float64.
+
+    Or on those of a place that is as far ``away``, in rows and columns.
+    """
     model, (rows, columns) = model.double(), layout.grid
     generator = torch.Generator().manual_seed(5)
     count = rows * columns
@@ -39,7 +44,11 @@ def own_share(model: nn.Module, layout: FeatureLayout, size: tuple[int, int], tr
             (gradient,) = torch.autograd.grad((features[0, place] * weights).sum(), images, retain_graph=True)
             pixels = gradient[0].square().sum(0, keepdim=True)
             energy[row] += nn.functional.adaptive_avg_pool2d(pixels[None], (rows, columns)).flatten()
-    return sum(int(e.argmax()) == place for e, place in zip(energy, places, strict=True)) / len(places)
+    found = energy.argmax(dim=1).tolist()
+    return sum(
+        max(abs(a // columns - b // columns), abs(a % columns - b % columns)) <= away
+        for a, b in zip(found, places, strict=True)
+    ) / len(places)
 
 
 def hiera(q_pool: int, size: tuple[int, int] = (64, 64)) -> nn.Module:
@@ -99,7 +108,8 @@ def test_each_feature_depends_most_on_its_own_pixels(name):
         layout = feature_layout(model, size)
     except ValueError:  # its stages take none that are so small
         layout = feature_layout(model)
-    assert own_share(model, layout, layout.stream.image_size, tried=10, draws=1) >= 0.99
+    away = int(layout.stream.order != "NLC")  # convolutions with a stride may be centred between two places
+    assert own_share(model, layout, layout.stream.image_size, tried=10, draws=1, away=away) >= 0.99
 
 
 # Orders that are no model's of timm
