@@ -13,58 +13,49 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from generated import SplitModel
-from generated.masking import MaskedImageModel, TokenLayout
+from generated.masking import FeatureLayout, MaskedImageModel, feature_layout
 
 
 @dataclass(frozen=True)
 class FeatureGrid:
-    """How a backbone's features lie over its images. Found by one forward pass, for images of one size."""
+    """How a backbone's features lie over its images, for images of one size."""
 
-    rows: int
-    columns: int
+    layout: FeatureLayout
     patch: tuple[int, int]  # height and width, in pixels, of what a position stands for
     unit: int  # tokens of the embedding along each side of a position: 1 in a ViT, 8 in a Swin
-    prefix: int  # tokens before the positions: class and register tokens
-    channels: int
-    channels_first: bool
 
     @classmethod
-    @torch.no_grad()
-    def of(cls, backbone: SplitModel, layout: TokenLayout, images: Tensor) -> FeatureGrid:
-        """Probe a split model with images, (B, 3, H, W)."""
-        features = backbone.forward_stages(backbone.embed(images))
-        if not isinstance(features, Tensor) or features.ndim not in (3, 4):
-            raise ValueError(f"{type(backbone).__name__} does not give its features as one tensor, (B, N, C) or 4D.")
-        height, width = images.shape[-2:]
-        token_rows, token_columns = layout.grid((height, width))
-        channels_first = features.ndim == 4 and features.shape[-1] != backbone.num_features
-        if channels_first:
-            features = features.movedim(1, -1)
-        if features.ndim == 4:
-            rows, columns = features.shape[1:3]
-        else:  # whatever does not fit into the finest grid that is possible is prefix tokens
-            units = [n for n in range(1, token_rows + 1) if token_rows % n == 0 == token_columns % n]
-            grids = [(token_rows // n, token_columns // n) for n in units]
-            rows, columns = next((r, c) for r, c in grids if r * c <= features.shape[1])
-            if features.shape[1] >= 2 * rows * columns:
-                raise ValueError(
-                    f"its {features.shape[1]} features lie on no grid that divides {token_rows}x{token_columns}"
-                )
-        unit = token_rows // rows
-        if (rows * unit, columns * unit) != (token_rows, token_columns) or height % rows or width % columns:
+    def of(cls, backbone: SplitModel, size: tuple[int, int]) -> FeatureGrid:
+        """Find it for a split model and images of some height and width."""
+        layout = feature_layout(backbone, size)
+        (height, width), (rows, columns), tokens = size, layout.grid, layout.tokens
+        unit = tokens[0] // rows
+        if (rows * unit, columns * unit) != tokens or height % rows or width % columns:
             raise ValueError(
                 f"images of {height}x{width} pixels do not divide evenly into the {rows}x{columns} positions of the "
                 "features. Choose a multiple of the model's stride."
             )
-        prefix = features.flatten(1, -2).shape[1] - rows * columns
-        patch = (height // rows, width // columns)
-        return cls(rows, columns, patch, unit, prefix, features.shape[-1], channels_first)
+        return cls(layout, (height // rows, width // columns), unit)
+
+    @property
+    def rows(self) -> int:
+        """Positions from top to bottom."""
+        return self.layout.grid[0]
+
+    @property
+    def columns(self) -> int:
+        """Positions from left to right."""
+        return self.layout.grid[1]
+
+    @property
+    def prefix(self) -> int:
+        """Tokens before the positions: class and register tokens."""
+        return self.layout.stream.prefix
 
     def flatten(self, features: Tensor) -> Tensor:
-        """Bring features, as the backbone lays them out, to (B, prefix + positions, C)."""
-        if self.channels_first:
-            features = features.movedim(1, -1)
-        return features.flatten(1, -2)
+        """Bring features of whole images, as the backbone lays them out, to (B, prefix + positions, C)."""
+        patches = self.layout.patches(features)
+        return torch.cat([features[:, : self.prefix], patches], dim=1) if self.prefix else patches
 
     def pool(self, mask: Tensor) -> Tensor:
         """Turn a mask of tokens, (B, N), into one of positions, (B, L). All tokens of a position share its fate."""
@@ -86,9 +77,9 @@ class SimMIMHead(nn.Module):
     def __init__(self, grid: FeatureGrid, pixels: int) -> None:
         super().__init__()
         self.grid = grid
-        self.proj = nn.Linear(grid.channels, pixels)
+        self.proj = nn.Linear(grid.layout.stream.channels, pixels)
 
-    def forward(self, features: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, features: Tensor, mask: Tensor, restore: Tensor | None) -> Tensor:
         """Features, (B, prefix + L, C), to pixels, (B, L, P)."""
         pixels: Tensor = self.proj(features[:, self.grid.prefix :])
         return pixels
@@ -102,7 +93,7 @@ class MAEDecoder(nn.Module):
     def __init__(self, grid: FeatureGrid, pixels: int, dim: int, depth: int, num_heads: int) -> None:
         super().__init__()
         self.grid = grid
-        self.embed = nn.Linear(grid.channels, dim)
+        self.embed = nn.Linear(grid.layout.stream.channels, dim)
         self.mask_token = nn.Parameter(torch.zeros(1, 1, dim))
         self.register_buffer("pos_embed", build_sincos2d_pos_embed([grid.rows, grid.columns], dim), persistent=False)
         self.blocks = nn.Sequential(*(Block(dim, num_heads, qkv_bias=True) for _ in range(depth)))
@@ -110,18 +101,17 @@ class MAEDecoder(nn.Module):
         self.proj = nn.Linear(dim, pixels)
         nn.init.normal_(self.mask_token, std=0.02)
 
-    def forward(self, features: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, features: Tensor, mask: Tensor, restore: Tensor | None) -> Tensor:
         """Features and the mask of positions, (B, L), to pixels, (B, L, P).
 
-        Features are (B, prefix + visible, C), or (B, prefix + L, C) where hidden tokens were replaced.
+        Features are (B, prefix + visible, C), and ``restore`` puts them in order, or (B, prefix + L, C) where hidden
+        tokens were replaced.
         """
         x = self.embed(features)
         prefix, visible = x[:, : self.grid.prefix], x[:, self.grid.prefix :]
         token = self.mask_token.to(x.dtype)
-        if visible.shape[1] < mask.shape[1]:
+        if restore is not None:
             hidden = token.expand(len(x), mask.shape[1] - visible.shape[1], -1)
-            # A stable sort puts the visible positions first, in the order of the grid; sorting its result undoes it.
-            restore = mask.int().argsort(dim=1, stable=True).argsort(dim=1)
             x = torch.cat([visible, hidden], dim=1).gather(1, restore[..., None].expand(-1, -1, x.shape[-1]))
         else:
             x = torch.where(mask[..., None], token, visible)
@@ -157,7 +147,7 @@ class Pretraining(nn.Module):
         size = (images.shape[-2], images.shape[-1])
         self.masked = MaskedImageModel(backbone.eval(), strategy=strategy, image_size=size)
         self.norm_pix = norm_pix
-        self.grid = FeatureGrid.of(backbone, self.masked.layout, images)
+        self.grid = FeatureGrid.of(backbone, size)
         self.tokens = self.masked.grid(size)
         start_from_sincos(backbone, self.tokens)
         pixels = images.shape[1] * self.grid.patch[0] * self.grid.patch[1]
@@ -180,9 +170,10 @@ class Pretraining(nn.Module):
             The error, averaged over the pixels of a position and summed over the positions under the mask; and the
             predictions for all positions, (B, L, P), to look at.
         """
-        features = self.masked(images, mask, count=count).features
+        features, _, restore = self.masked(images, mask, count=count)
         hidden = self.grid.pool(mask)
-        predictions = self.head(self.grid.flatten(features), hidden).float()
+        features = self.grid.flatten(features) if restore is None else features
+        predictions = self.head(features, hidden, restore).float()
         targets = self.grid.patchify(images)
         if self.norm_pix:
             mean, std = _statistics(targets)

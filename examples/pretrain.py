@@ -154,7 +154,7 @@ class Run:
             model = Pretraining(
                 backbone, images, method=settings.method, strategy=strategy, norm_pix=norm_pix, decoder=decoder
             )
-            self.tokens, self.unit = model.tokens, settings.mask_unit or model.grid.unit
+            self.tokens, self.unit = model.tokens, settings.mask_unit or max(model.grid.unit, model.masked.unit)
             mask = self.global_mask(seed=0)[: len(images)]
             model.freeze_unused(images, mask)
         except Exception as error:  # models refuse images in many ways, assertions among them
@@ -401,7 +401,9 @@ DEVICES = ["cuda", "cpu"] if torch.cuda.is_available() else ["cpu"]
 )
 @click.option("--image-size", type=POSITIVE, help="Side of the images.  [default: the model's own]")
 @click.option("--mask-ratio", type=RATIO, help="Part that is masked.  [default: 0.75 for mae, 0.6 for simmim]")
-@click.option("--mask-unit", type=POSITIVE, help="Side of what is masked as one, in tokens.  [default: a feature's]")
+@click.option(
+    "--mask-unit", type=POSITIVE, help="Side of what is masked as one, in tokens.  [default: a feature's, or a unit's]"
+)
 @click.option(
     "--norm-pix/--no-norm-pix", default=None, help="Normalise target pixels in each patch.  [default: for mae]"
 )

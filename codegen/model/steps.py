@@ -219,6 +219,8 @@ def _is_view(value: ast.expr, made: set[str]) -> bool:
             return name in made
         case ast.Call(func=ast.Attribute(value=ast.Name(id=name), attr="get"), args=args, keywords=[]):
             return name in made and all(isinstance(arg, ast.Constant) for arg in args)
+        case ast.Call(func=ast.Name("rearrange"), args=[ast.Name(id=name), ast.Constant()], keywords=sizes):
+            return name in made and not any(isinstance(node, ast.Call) for size in sizes for node in walk(size.value))
         case ast.Call(func=ast.Attribute(value=inner, attr=attr), args=args):
             plain = not any(isinstance(node, ast.Call) for arg in args for node in walk(arg))
             return attr in _RESHAPES and plain and (_is_view(inner, made) or dotted(inner) in made)

@@ -20,6 +20,7 @@ from codegen.syntax.dataflow import (
     signature_names,
 )
 from codegen.syntax.walking import walk
+from codegen.types import METHOD
 
 _PLAIN_BASES = frozenset({"nn.Module", "torch.nn.Module", "Module", "object", "ABC", "abc.ABC"})
 
@@ -73,6 +74,9 @@ def check_method(function: ast.stmt, parents: str = "") -> ast.FunctionDef:
                 raise Unsound(node, "it suspends")
             case ast.Global() | ast.Nonlocal():
                 raise Unsound(node, f"it declares {', '.join(node.names)} {type(node).__name__.lower()}")
+            case ast.Name("super"):
+                form = f"`x = super().{parents or METHOD}(x)`, a statement of the method itself"
+                raise Unsound(node, f"`super()` sees the class that it stands in, and is written out only in {form}")
             case ast.Name(id=name) if name in _FRAME:
                 raise Unsound(node, f"`{name}` sees the frame or the class that it stands in")
             case ast.Name(id=name) if name.startswith("__") and name.endswith("__") and name != "__debug__":

@@ -41,7 +41,7 @@ def source(body: str, modules: dict[str, str], matcher: str = "", methods: str =
 
     made = "\n".join(f"self.{name} = {value}" for name, value in modules.items())
     return (
-        "import torch\nfrom torch import nn\nfrom timm.layers import PatchDropout\n\n"
+        "import torch\nfrom einops import rearrange\nfrom torch import nn\nfrom timm.layers import PatchDropout\n\n"
         "def add_pos_embed(x): return x\n\n"
         "class Block(nn.Module):\n    def forward(self, x): return x\n\n"
         "class PatchEmbed(Block): pass\n\n"
@@ -333,6 +333,18 @@ def test_reshapes_after_the_boundary_belong_to_the_embedding_even_under_a_condit
         {"stem": "Stem()", "stages": "nn.Sequential(*stages)", "use_conv": "False"},
         "return dict(stem=r'^stem', blocks=r'^stages\\.(\\d+)')",
     )
+
+
+def test_a_rearrangement_by_einops_is_a_reshape():
+    check("""
+        B = x.shape[0]
+        x = self.patch_embed(x)
+        x = add_pos_embed(x)
+        x = rearrange(x, '(b t) n m -> (b n) t m', b=B)
+        # boundary
+        x = self.blocks(x)
+        return x
+    """)
 
 
 def test_tokens_are_unpacked_from_the_dict_of_a_helper_before_the_boundary():
