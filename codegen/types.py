@@ -188,6 +188,7 @@ class Intermediates:
     Attributes:
         place: The last line of ``forward_intermediates`` that makes the embedding, in timm's source.
         statement: That statement's first line, as timm writes it.
+        lines: First and last line of each statement that makes the embedding.
         digest: SHA-256 of the source of ``forward_intermediates``.
         stages: Statements after it, and the parameters but for the embedding and the image size.
         taken: The fields of the embedding that it needs, each with the name that it has here; the tokens first.
@@ -200,6 +201,7 @@ class Intermediates:
 
     place: Place
     statement: str
+    lines: tuple[tuple[int, int], ...]
     digest: str
     stages: Method
     taken: tuple[tuple[str, str], ...]

@@ -175,7 +175,13 @@ def _plan_delegate(model: nn.Module, entry: _manifest.Entry) -> list[tuple[nn.Mo
 def _new_methods(entry: _manifest.Entry) -> tuple[str, ...]:
     """The methods that the split class of an entry adds to its model's."""
     in_two = "absent" not in entry["split"]["patches"]
-    return ("embed", "forward_stages", *(["embed_patches", "embed_positions"] if in_two else []))
+    intermediates = "fields" in entry["split"].get("intermediates", ())
+    return (
+        "embed",
+        "forward_stages",
+        *(["embed_patches", "embed_positions"] if in_two else []),
+        *([_INTERMEDIATES] if intermediates else []),
+    )
 
 
 def _overrides(model: nn.Module, method: str, timm_class: type[nn.Module]) -> bool:
@@ -204,6 +210,19 @@ def _load(path: str) -> type[nn.Module]:
     return split_class
 
 
+_INTERMEDIATES = "forward_stages_intermediates"
+
+
+class _NoIntermediates:
+    """In the split class of a user's class that has a ``forward_intermediates`` of its own: no such attribute."""
+
+    def __get__(self, model: object, owner: type | None = None) -> Any:
+        raise AttributeError(
+            f"{_INTERMEDIATES}: the class has its own forward_intermediates. Generate a split of it: "
+            "timm-split generate --source FILE."
+        )
+
+
 # The split class of each user's class, one for all of its models.
 _user_splits: dict[type[nn.Module], type[nn.Module]] = {}
 
@@ -223,6 +242,8 @@ def _derive(split_class: type[nn.Module], user_class: type[nn.Module]) -> type[n
                 return (_new, (user_class,), *reduced[2:])
             return reduced
 
+    if getattr(user_class, "forward_intermediates", None) is not getattr(split_class, "forward_intermediates", None):
+        UserSplit.forward_stages_intermediates = _NoIntermediates()
     UserSplit.__name__ = f"{user_class.__name__}Split"
     UserSplit.__qualname__ = f"{user_class.__qualname__}Split"
     UserSplit.__module__ = user_class.__module__

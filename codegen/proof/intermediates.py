@@ -42,13 +42,13 @@ def combinations(model: nn.Module) -> Iterator[Keywords]:
 
 def covering(model: nn.Module) -> Iterator[Keywords]:
     """A few of the combinations, in which each value of each keyword argument comes up."""
-    for parameters in (list(combinations(model)),):
-        every = {(name, repr(value)) for keywords in parameters for name, value in keywords.items()}
-        for keywords in (parameters[0], *reversed(parameters)):
-            new = {(name, repr(value)) for name, value in keywords.items()} & every
-            if new:
-                every -= new
-                yield keywords
+    every = list(combinations(model))
+    missing = {(name, repr(value)) for keywords in every for name, value in keywords.items()}
+    for keywords in (every[0], *reversed(every)):
+        new = {(name, repr(value)) for name, value in keywords.items()} & missing
+        if new:
+            missing -= new
+            yield keywords
 
 
 def whole(model: Any, images: torch.Tensor, keywords: Keywords) -> Any:
@@ -62,3 +62,8 @@ def from_embedding(model: Any, images: torch.Tensor, keywords: Keywords) -> Any:
     taken = inspect.signature(model.forward_stages_intermediates).parameters
     size = (images.shape[-2:],) if "image_size" in taken else ()
     return model.forward_stages_intermediates(embedding, *size, **keywords)
+
+
+def in_call(keywords: Keywords) -> str:
+    """Keyword arguments as they stand in a call."""
+    return ", ".join(f"{name}={value!r}" for name, value in keywords.items())

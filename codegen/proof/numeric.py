@@ -12,12 +12,13 @@ import torch
 from torch import nn
 from torch.utils._pytree import tree_flatten
 
+from codegen.proof.intermediates import Keywords, combinations, from_embedding, in_call, is_offered, whole
 from codegen.proof.models import BATCH, Size, build, build_anywhere, configurations_by_cost, in_words, input_size, runs
 from codegen.proof.operations import Splitter, describe, rates, split_in_place
 from codegen.proof.results import Check, NameResult
 from codegen.proof.weights import disturb
 
-CHECKS = ("eval", "train", "checkpointing")
+CHECKS = ("eval", "train", "checkpointing", "intermediates")
 """Names of the checks, in order."""
 
 _TRIES = 4
@@ -63,6 +64,7 @@ def check_numbers(name: str, model_class: str, split: Splitter) -> NameResult:
         checks.append(_check("checkpointing", timm, ours, images, how))
     else:
         checks.append(Check("checkpointing", "not offered"))
+    checks.append(_check_intermediates(timm.eval(), ours.eval(), images, how))
     return NameResult(name, model_class, tuple(checks), parameters)
 
 
@@ -127,6 +129,40 @@ def _check(name: str, timm: nn.Module, ours: nn.Module, images: torch.Tensor, ho
         return Check(name, "fails", describe(error))
     difference = next(_differences(expected, actual), "")
     return Check(name, "fails" if difference else "holds", difference or how)
+
+
+def _check_intermediates(timm: nn.Module, ours: nn.Module, images: torch.Tensor, how: str) -> Check:
+    """Compare intermediate features with all keyword arguments that the class takes, without gradients."""
+    if not is_offered(ours, type(timm)):
+        return Check("intermediates", "not offered")
+    ran = 0
+    for keywords in combinations(timm):
+        expected, actual = _outcome(timm, whole, images, keywords), _outcome(ours, from_embedding, images, keywords)
+        ran += isinstance(expected, tuple)
+        if not _alike(expected, actual):
+            return Check("intermediates", "fails", f"{in_call(keywords)}: another outcome than timm's")
+    return Check("intermediates", "holds", how) if ran else Check("intermediates", "not run", "timm takes none of them")
+
+
+def _outcome(
+    model: nn.Module, run: Callable[[Any, torch.Tensor, Keywords], Any], images: torch.Tensor, keywords: Keywords
+) -> tuple[Any, ...] | str:
+    """The leaves and the structure of what a pass gives, or the error that it ends with."""
+    try:
+        with torch.no_grad():
+            leaves, structure = tree_flatten(run(model, images, keywords))
+    except Exception as error:
+        return describe(error)
+    return (str(structure), *leaves)
+
+
+def _alike(expected: tuple[Any, ...] | str, actual: tuple[Any, ...] | str) -> bool:
+    if isinstance(expected, str) or isinstance(actual, str) or len(expected) != len(actual):
+        return expected == actual
+    return all(
+        _same(a, b) if isinstance(a, torch.Tensor) and isinstance(b, torch.Tensor) else a is b or a == b
+        for a, b in zip(expected, actual, strict=True)
+    )
 
 
 def _features(model: Any, images: torch.Tensor) -> Any:

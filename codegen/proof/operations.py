@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from codegen.proof.intermediates import Keywords, covering, from_embedding, in_call, is_offered, whole
 from codegen.proof.models import (
     BATCH,
     RATES,
@@ -29,7 +30,7 @@ from codegen.proof.trace import Look, Recorder, Trace, nowhere, record
 Splitter = Callable[[nn.Module], nn.Module]
 """``generated.split``."""
 
-CHECKS = ("ops", "boundary", "patches", "training")
+CHECKS = ("ops", "boundary", "patches", "training", "intermediates")
 """Names of the checks, in order."""
 
 
@@ -78,13 +79,14 @@ def check_ops(name: str, model_class: str, split: Splitter, device: str = "meta"
             it refuses are taken to ``cpu``, smaller ones of their kind, and the checks then say so.
 
     Returns:
-        The checks ``ops``, ``boundary``, ``patches`` and ``training``. One that timm itself cannot run is ``not run``;
-        ``patches`` is ``not offered`` by a class whose embedding is in one piece.
+        The checks ``ops``, ``boundary``, ``patches``, ``training`` and ``intermediates``. One that timm itself cannot
+        run is ``not run``; ``patches`` is ``not offered`` by a class whose embedding is in one piece, ``intermediates``
+        by one without ``forward_stages_intermediates``.
     """
     try:
-        whole = build(name, "meta").eval() if device == "meta" else build_anywhere(name).eval()
-        bench = _Bench(name, device) if device == "meta" else _on_cpu(name, whole)
-        model = whole if device == "meta" else bench.build()
+        native = build(name, "meta").eval() if device == "meta" else build_anywhere(name).eval()
+        bench = _Bench(name, device) if device == "meta" else _on_cpu(name, native)
+        model = native if device == "meta" else bench.build()
         # another model runs for that: one that keeps something from its first run would do otherwise in its second
         parts = Parts(model, lambda: bench.trace(bench.build(), _features).events)
         timm = bench.trace(model, _features, until_entry(parts))
@@ -92,7 +94,7 @@ def check_ops(name: str, model_class: str, split: Splitter, device: str = "meta"
         if device == "meta":  # what needs values while it is built or run, as in timm's earlier releases
             return check_ops(name, model_class, split, "cpu")
         return NameResult(name, model_class, tuple(Check(check, "not run", describe(error)) for check in CHECKS))
-    parameters = sum(parameter.numel() for parameter in whole.parameters())
+    parameters = sum(parameter.numel() for parameter in native.parameters())
     timm_class = type(model)
     kind = f"{timm_class.__module__}.{timm_class.__qualname__}"
     if kind != model_class:
@@ -112,6 +114,7 @@ def check_ops(name: str, model_class: str, split: Splitter, device: str = "meta"
         _check_boundary(bench, timm, cut, parts),
         bench.check("patches", judge_patches(cut, parts)) if halved else Check("patches", "not offered"),
         _check_training(bench, timm_class, split),
+        _check_intermediates(bench, timm_class, split),
     )
     return NameResult(name, model_class, checks, parameters)
 
@@ -209,6 +212,40 @@ def _check_training(bench: _Bench, timm_class: type, split: Splitter) -> Check:
             difference = describe(error)
         return bench.check("training", difference, refusal and f"dropping less, for timm: {refusal}")
     return Check("training", "not run", refusal)
+
+
+def _check_intermediates(bench: _Bench, timm_class: type, split: Splitter) -> Check:
+    """Compare the intermediate features, with keyword arguments in which each of their values comes up."""
+    ours = split_in_place(bench.build(), split)
+    if not is_offered(ours, timm_class):
+        return Check("intermediates", "not offered")
+    timm = bench.build()
+    ran = 0
+    for keywords in covering(timm):
+        expected = _outcome(bench, timm, whole, keywords)
+        actual = _outcome(bench, ours, from_embedding, keywords)
+        if isinstance(expected, Trace) and isinstance(actual, Trace):
+            ran += 1
+            difference = expected.difference(actual)
+        else:
+            difference = "" if expected == actual else f"{_said(actual)}; timm: {_said(expected)}"
+        if difference:
+            return bench.check("intermediates", f"{in_call(keywords)}: {difference}")
+    return bench.check("intermediates", "") if ran else Check("intermediates", "not run", "timm takes none of them")
+
+
+def _outcome(
+    bench: _Bench, model: nn.Module, run: Callable[[Any, torch.Tensor, Keywords], Any], keywords: Keywords
+) -> Trace | str:
+    """What a pass does, or the error that it ends with."""
+    try:
+        return bench.trace(model, lambda model, images, recorder: run(model, images, keywords))
+    except Exception as error:
+        return describe(error)
+
+
+def _said(outcome: Trace | str) -> str:
+    return outcome if isinstance(outcome, str) else "it runs"
 
 
 def _features(model: Any, image: torch.Tensor, recorder: Recorder) -> Any:

@@ -18,7 +18,8 @@ class Check:
     """One thing that was asked of a model.
 
     Attributes:
-        name: ``ops``, ``boundary``, ``patches`` and ``training``; in numbers ``eval``, ``train`` and ``checkpointing``.
+        name: ``ops``, ``boundary``, ``patches``, ``training`` and ``intermediates``; in numbers ``eval``, ``train``,
+            ``checkpointing`` and ``intermediates``.
         verdict: What came of it.
         detail: Why, where it does not hold; where it does, how it was run if that needs saying.
     """

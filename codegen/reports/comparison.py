@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import difflib
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,10 +22,20 @@ from rich.text import Text
 from codegen import manifest
 from codegen.reports.listing import resolved, returned, title
 from codegen.syntax.statements import source_lines
-from codegen.types import Inherited, Outcome, Parameter, Place, Refusal, Release, Split
+from codegen.types import Inherited, Intermediates, Outcome, Parameter, Place, Refusal, Release, Split
 
 Kind = Literal[
-    "added", "removed", "refused", "split", "reason", "boundary", "returns", "parameters", "embedding", "body"
+    "added",
+    "removed",
+    "refused",
+    "split",
+    "reason",
+    "boundary",
+    "returns",
+    "parameters",
+    "embedding",
+    "intermediates",
+    "body",
 ]
 
 _LONGEST = 6  # lines shown of a statement
@@ -39,6 +50,7 @@ TITLES: Mapping[Kind, str] = {
     "returns": "embed returns something else",
     "parameters": "Parameters went from one method to another, came or went",
     "embedding": "embed runs other statements, up to the same boundary",
+    "intermediates": "forward_stages_intermediates came, went, takes something else or is absent for another reason",
     "body": "Only what follows the boundary changed",
 }
 
@@ -52,6 +64,7 @@ _COUNTED: Mapping[Kind, str] = {
     "returns": "whose embed returns something else",
     "parameters": "with other parameters",
     "embedding": "with other statements in embed",
+    "intermediates": "with other intermediate features",
     "body": "changed after the boundary only",
 }
 
@@ -182,6 +195,12 @@ class _State:
         first = next(a for a, b in split.boundary.lines if b == place.line)
         return Side(place, self._lines(place.file, range(first, place.line + 1)), what)
 
+    def at_intermediates(self, outcome: Outcome, found: Intermediates | Refusal | None, what: str) -> Side:
+        """The statement after which ``forward_intermediates`` goes on from the embedding, or what is in the way."""
+        if found is None:
+            return self.at_method(outcome, what)
+        return Side(found.place, self._lines(found.place.file, [found.place.line]), what)
+
     def fate(self, outcome: Outcome) -> Side:
         """The boundary and what embed returns, or the line that stands in the way of a split and why."""
         result = outcome.result
@@ -237,6 +256,7 @@ def _changes(path: str, before: _State, after: _State) -> Iterator[Change]:
         found = [
             *_between(old_split, before, new_split, after),
             *_signatures(before, was, old_split, after, now, new_split),
+            *_taps(before, was, old_split, after, now, new_split),
         ]
     elif isinstance(was.result, Refusal) and isinstance(now.result, Refusal):
         same = was.result.reason == now.result.reason
@@ -272,6 +292,27 @@ def _signatures(
         yield "parameters", before.at_method(was, parameters[0]), after.at_method(now, parameters[1])
 
 
+def _taps(
+    before: _State, was: Outcome, old: Split, after: _State, now: Outcome, new: Split
+) -> Iterator[tuple[Kind, Side, Side]]:
+    said = _tap(old.intermediates), _tap(new.intermediates)
+    if said[0] != said[1]:
+        left = before.at_intermediates(was, old.intermediates, said[0])
+        yield "intermediates", left, after.at_intermediates(now, new.intermediates, said[1])
+
+
+def _tap(found: Intermediates | Refusal | None) -> str:
+    """``forward_stages_intermediates(embedding, image_size, indices=None)``, or why there is none."""
+    if found is None:
+        return "no forward_intermediates"
+    if isinstance(found, Refusal):
+        return f"no forward_stages_intermediates: {re.sub(r' .line [0-9]+.', '', found.reason)}"
+    taken = ", ".join(
+        ["embedding", *(["image_size"] if found.image_size else []), *_signature(found.stages.parameters)]
+    )
+    return f"forward_stages_intermediates({taken})"
+
+
 def _normal(statements: Iterable[str]) -> str:
     """Statements without their comments and in one layout."""
     return "\n".join(ast.unparse(ast.parse(statement)) for statement in statements)
@@ -283,19 +324,20 @@ def _returns(split: Split) -> str:
     return kind + (f", {split.layout}" if split.layout else "")
 
 
+def _signature(parameters: Sequence[Parameter]) -> Iterator[str]:
+    """The names and defaults of parameters, less the annotations."""
+    for number, parameter in enumerate(parameters):
+        if parameter.kind == "keyword" and (number == 0 or parameters[number - 1].kind not in ("keyword", "*")):
+            yield "*"
+        function = ast.parse(f"def _({parameter.declaration}): ...").body[0]
+        assert isinstance(function, ast.FunctionDef)
+        default = "".join(f"={ast.unparse(value)}" for value in function.args.defaults)
+        yield {"*": "*", "**": "**"}.get(parameter.kind, "") + parameter.name + default
+
+
 def _parameters(split: Split) -> str:
     """``embed(x), forward_stages(embedding, attn_mask=None)``: the names and defaults, less the annotations."""
-
-    def signature(parameters: Sequence[Parameter]) -> Iterator[str]:
-        for number, parameter in enumerate(parameters):
-            if parameter.kind == "keyword" and (number == 0 or parameters[number - 1].kind not in ("keyword", "*")):
-                yield "*"
-            function = ast.parse(f"def _({parameter.declaration}): ...").body[0]
-            assert isinstance(function, ast.FunctionDef)
-            default = "".join(f"={ast.unparse(value)}" for value in function.args.defaults)
-            yield {"*": "*", "**": "**"}.get(parameter.kind, "") + parameter.name + default
-
-    embed, stages = (", ".join(signature(m.parameters)) for m in (split.embed, split.forward_stages))
+    embed, stages = (", ".join(_signature(m.parameters)) for m in (split.embed, split.forward_stages))
     return f"embed({embed}), forward_stages({', '.join(filter(None, ['embedding', stages]))})"
 
 

@@ -15,7 +15,7 @@ from codegen.errors import UsageError
 from codegen.manifest import ClassEntry
 from codegen.package.entries import class_entries
 from codegen.package.naming import module_name
-from codegen.types import Inherited, Outcome, Patches, Place, Refusal, Release, Split
+from codegen.types import Inherited, Intermediates, Outcome, Patches, Place, Refusal, Release, Split
 
 _COLUMNS = ("module", "class", "models", "boundary", "embed returns")
 
@@ -174,10 +174,12 @@ def print_listing(listing: Listing, out: Console) -> None:
 
 
 def summary(listing: Listing) -> str:
-    """The counts: ``timm 1.0.31: 98 classes, 91 split, 7 refused``."""
+    """The counts: ``timm 1.0.31: 98 classes, 91 split, 67 of them with intermediate features, 7 refused``."""
     refused = sum(row.split is None for row in listing.rows)
     classes = len(listing.rows)
-    return f"{listing.title}: {classes} classes, {classes - refused} split, {refused} refused"
+    tapped = sum(row.split is not None and isinstance(row.split.intermediates, Intermediates) for row in listing.rows)
+    with_features = f", {tapped} of them with intermediate features" if tapped else ""
+    return f"{listing.title}: {classes} classes, {classes - refused} split{with_features}, {refused} refused"
 
 
 def _table(listing: Listing) -> Table:

@@ -19,7 +19,7 @@ from codegen.reports.listing import ListDocument, Row, parent_name, returned, ro
 from codegen.reports.terminal import highlight
 from codegen.syntax.bindings import bound_names
 from codegen.syntax.statements import source_lines
-from codegen.types import Inherited, Outcome, Passage, Patches, Refusal, Release, Split
+from codegen.types import Inherited, Intermediates, Outcome, Passage, Patches, Refusal, Release, Split
 
 Part = Literal["", "embed", "stages", "both"]
 
@@ -178,6 +178,7 @@ def show_class(release: Release, outcomes: Sequence[Outcome], name: str) -> Show
         and any(s.end_lineno == split.boundary.place.line for s in function.body)
     )
     excerpts = [*_delegating(release, shown, source, function), source.cut(function, split)]
+    excerpts += _tapped(release, split)
     code = {} if straight else _generated(release, shown)
     reads = dict(_reads(function, split))
     return Showing(*about, shown, tuple(excerpts), reads, straight, code, release.method)
@@ -211,9 +212,20 @@ class _Source:
         return self.excerpt(function.lineno, function.end_lineno or function.lineno, refused)
 
     def cut(self, function: ast.FunctionDef, split: Split) -> Excerpt:
-        """A method with the part of each line."""
+        """The method that is split, with the part of each line."""
         moved = {line for passage in split.passages if passage.way == "moved" for line in passage.lines}
-        embed = {n for first, last in split.boundary.lines if first not in moved for n in range(first, last + 1)}
+        lines = [span for span in split.boundary.lines if span[0] not in moved]
+        patches = split.patches.place.line if isinstance(split.patches, Patches) else None
+        return self._drawn(function, lines, split.boundary.ends, patches)
+
+    def tapped(self, function: ast.FunctionDef, intermediates: Intermediates) -> Excerpt:
+        """``forward_intermediates``, with the part of each line."""
+        return self._drawn(function, intermediates.lines, (intermediates.place.line,), None)
+
+    def _drawn(
+        self, function: ast.FunctionDef, spans: Sequence[tuple[int, int]], ends: tuple[int, ...], patches: int | None
+    ) -> Excerpt:
+        embed = {n for first, last in spans for n in range(first, last + 1)}
         body = function.body[1:] if ast.get_docstring(function) is not None else function.body
         parts = dict(self._parts(body, embed))
         following: Part = "stages"
@@ -223,8 +235,7 @@ class _Source:
         for number in range(function.end_lineno or 0, first - 1, -1):
             following = parts.setdefault(number, following)  # a comment belongs to the statement below it
         lines = tuple(Line(line.number, line.text, parts.get(line.number, "")) for line in self.of(function).lines)
-        patches = split.patches.place.line if isinstance(split.patches, Patches) else None
-        return Excerpt(self.file, lines, split.boundary.ends, patches, None)
+        return Excerpt(self.file, lines, ends, patches, None)
 
     def _parts(self, statements: Iterable[ast.stmt], embed: set[int]) -> Iterator[tuple[int, Part]]:
         for statement in statements:
@@ -254,6 +265,15 @@ def _delegating(release: Release, shown: Outcome, source: _Source, function: ast
     inner = source.beside(function, "forward")
     if inner is not None and inner is not function:
         yield source.of(inner)
+
+
+def _tapped(release: Release, split: Split) -> Iterator[Excerpt]:
+    """The ``forward_intermediates`` of a class, where it goes on from an embedding, too."""
+    if isinstance(split.intermediates, Intermediates):
+        source = _Source(release, split.intermediates.place.file)
+        function = source.method(split.intermediates.place.line)
+        assert function is not None
+        yield source.tapped(function, split.intermediates)
 
 
 def _refused(release: Release, outcome: Outcome) -> Iterator[Excerpt]:
@@ -393,12 +413,29 @@ def _print_reasons(showing: Showing, split: Split, out: Console) -> None:
     unused = [p.name for p in split.forward_features if p.name not in (first, *others, *stages)]
     if unused:
         out.print(Text(f"  to neither, for nothing reads them: {', '.join(unused)}"))
+    _print_intermediates(split, out)
     for name, text in showing.code.items():
         _heading(f"{name}, as generated", out)
         lines = text.split("\n")
         for line in highlight(lines) if out.is_terminal else map(Text, lines):
             out.print(Text.assemble("  " if line else "", line), soft_wrap=True)
     _heading(f"Generated as {showing.row.generated}", out)
+
+
+def _print_intermediates(split: Split, out: Console) -> None:
+    found = split.intermediates
+    if isinstance(found, Refusal):
+        _heading("No forward_stages_intermediates", out)
+        out.print(Text(f"  {found.place}: {found.reason}"))
+    elif found is not None:
+        _heading("forward_stages_intermediates takes", out)
+        out.print(Text(f"  of the embedding: {', '.join(field for field, _ in found.taken)}"))
+        names = [
+            *(["image_size"] if found.image_size else []),
+            *(parameter.name for parameter in found.stages.parameters),
+        ]
+        if names:
+            out.print(Text(f"  and: {', '.join(names)}"))
 
 
 def _heading(text: str, out: Console) -> None:

@@ -65,7 +65,7 @@ class IntermediatesCut:
         owner: The class in which it stands.
         function: It.
         body: All of it.
-        last: The last statement of it that makes the embedding.
+        made: The statements of it that make the embedding.
         taken: What it takes from the embedding: the field, and what it calls it; the tokens first.
         reads_size: Whether it reads the height and width of the images.
         sizes: Statements that read sizes: ``B = x.shape[0]``, ``height, width = image_size``.
@@ -78,7 +78,7 @@ class IntermediatesCut:
     owner: Class
     function: ast.FunctionDef
     body: Body
-    last: Statement
+    made: tuple[Statement, ...]
     taken: tuple[tuple[str, str], ...]
     reads_size: bool
     sizes: tuple[str, ...]
@@ -136,7 +136,7 @@ def cut_intermediates(facts: Facts, embedding: Embedding) -> IntermediatesCut | 
         owner=owner,
         function=function,
         body=body,
-        last=statements[alignment.equal[-1]],
+        made=tuple(statements[number] for number in alignment.equal),
         taken=taken,
         reads_size=len(sizes) > len(batch),
         sizes=(*(f"{name} = {tokens}.shape[0]" for name in batch), *_unpacked(sizes, split.rest)),

@@ -318,8 +318,9 @@ def _intermediates(
     lines = source_lines(cut.owner.module.text)[cut.function.lineno - 1 : cut.function.end_lineno]
     declared = {parameter.name: parameter for parameter in cut.body.parameters}
     return Intermediates(
-        place=cut.last.last,
-        statement=cut.last.code.splitlines()[0].strip(),
+        place=cut.made[-1].last,
+        statement=cut.made[-1].code.splitlines()[0].strip(),
+        lines=tuple((statement.place.line, statement.last.line) for statement in cut.made),
         digest=hashlib.sha256("\n".join(lines).encode()).hexdigest(),
         stages=Method(tuple(declared[name] for name in cut.parameters), _texts(cut.stages)),
         taken=cut.taken,

@@ -41,7 +41,8 @@ def check(model: nn.Module, images: Any, **kwargs: Any) -> None:
 
     All runs are those of copies, from the same seed. In eval and in train mode, ``forward_stages(embed(images))``,
     ``forward_features(images)`` and, where they exist, ``embed_patches`` and ``embed_positions`` are compared with
-    ``forward_features`` of the class that was split, bit for bit: the features, the gradients of images and parameters,
+    ``forward_features`` of the class that was split, and ``forward_stages_intermediates`` with its
+    ``forward_intermediates``, bit for bit: the features, the gradients of images and parameters,
     the state of the random number generators, and afterwards the mode and every attribute of every module.
     Where the package was generated with ``--method``, that method takes the place of ``forward_features``.
     Then, of the embedding:
@@ -126,6 +127,7 @@ class _Bench:
         """
         for mode in ("eval", "train"):
             yield from (f"{mode}: {line}" for line in self._as_a_whole(mode == "train"))
+            yield from (f"{mode}: {line}" for line in self._intermediates(mode == "train"))
             yield from (f"{mode}: {line}" for line in self._with_others_alive(mode == "train"))
         if self._batch:
             yield from (f"eval: {line}" for line in self._by_rows(self._batch))
@@ -179,6 +181,35 @@ class _Bench:
 
     def _observe(self, training: bool, run: Run, *, original: bool = False) -> Observation:
         return observe(self._copy(training, original=original), self._images, run)
+
+    # Intermediate features
+
+    def _intermediates(self, training: bool) -> Iterator[str]:
+        """How they differ where the class has them, with its defaults and with each flag that it takes."""
+        if not hasattr(self._model, "forward_stages_intermediates"):
+            return
+        taken = inspect.signature(type(self._model).forward_intermediates).parameters  # type: ignore[attr-defined]
+        flags = {p.name: not p.default for p in taken.values() if isinstance(p.default, bool)}
+        given = {name: value for name, value in self._keywords.items() if name in taken}
+        for flag in ({}, *({name: value} for name, value in flags.items() if name not in given)):
+            whole, stages = self._tapped({**given, **flag})
+            expected = self._observe(training, whole, original=True)
+            unsteady = {name for name, _ in differences(expected, self._observe(training, whole, original=True))}
+            call = f"forward_stages_intermediates({', '.join(['embed(...)', *(f'{n}={v}' for n, v in flag.items())])})"
+            for name, line in differences(expected, self._observe(training, stages)):
+                if name not in unsteady:
+                    yield f"{call}: {line}"
+
+    def _tapped(self, keywords: Mapping[str, Any]) -> tuple[Run, Run]:
+        """The passes that give intermediate features: from images, and from their embedding."""
+        taken = inspect.signature(type(self._model).forward_stages_intermediates).parameters  # type: ignore[attr-defined]
+        for_stages = {name: value for name, value in keywords.items() if name in taken}
+
+        def stages(model: Any, images: Any) -> Any:
+            size = (images.shape[-2:],) if "image_size" in taken else ()
+            return model.forward_stages_intermediates(self._embed(model, images), *size, **for_stages)
+
+        return lambda model, images: model.forward_intermediates(images, **keywords), stages
 
     # Two embeddings alive
 

@@ -2,6 +2,8 @@
 
 from timm.models.vision_transformer import VisionTransformer
 
+from generated.vit import VisionTransformerSplit
+
 VIT = "timm.models.vision_transformer.VisionTransformer"
 
 
@@ -14,6 +16,10 @@ class Right(VisionTransformer):
 
     def forward_features(self, x):
         return self.forward_stages(self.embed(x))
+
+
+class Tapped(Right):
+    forward_stages_intermediates = VisionTransformerSplit.forward_stages_intermediates
 
 
 def splitting(split_class):

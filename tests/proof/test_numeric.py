@@ -9,7 +9,7 @@ from timm.models.vision_transformer import VisionTransformer
 
 from codegen.proof.numeric import check_numbers
 
-from .splits import VIT, Right, splitting
+from .splits import VIT, Right, Tapped, splitting
 
 
 class OtherOutput(Right):
@@ -78,6 +78,11 @@ class TNTSplit(TNT):
         return self.norm(x[1])
 
 
+class OtherIntermediates(Tapped):
+    def forward_stages_intermediates(self, x, image_size, **keywords):
+        return super().forward_stages_intermediates(x * 1.0001, image_size, **keywords)
+
+
 def checks(split_class):
     result = check_numbers("test_vit", VIT, splitting(split_class))
     return {check.name: check.verdict for check in result.checks}, {check.name: check.detail for check in result.checks}
@@ -85,7 +90,17 @@ def checks(split_class):
 
 def test_a_right_split_holds_in_all():
     verdicts, _ = checks(Right)
-    assert verdicts == {"eval": "holds", "train": "holds", "checkpointing": "holds"}
+    assert verdicts == {"eval": "holds", "train": "holds", "checkpointing": "holds", "intermediates": "not offered"}
+
+
+def test_intermediate_features_are_compared():
+    assert checks(Tapped)[0]["intermediates"] == "holds"
+
+
+def test_other_intermediate_features_are_found_out():
+    verdicts, details = checks(OtherIntermediates)
+    assert [name for name, verdict in verdicts.items() if verdict == "fails"] == ["intermediates"]
+    assert "indices=" in details["intermediates"]
 
 
 @pytest.mark.parametrize(
@@ -116,6 +131,7 @@ def test_checkpointing_that_timm_does_not_offer_is_not_a_failure():
         "eval": "holds",
         "train": "holds",
         "checkpointing": "not offered",
+        "intermediates": "not offered",
     }
     assert result.verdict == "holds"
 

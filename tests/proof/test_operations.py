@@ -9,7 +9,7 @@ from codegen.proof.operations import check_ops, rates
 
 from . import delegating
 from .delegating import CLASSIFIER, RightClassifier, RightEncoder
-from .splits import VIT, Right, splitting
+from .splits import VIT, Right, Tapped, splitting
 
 
 class MoreOps(Right):
@@ -75,6 +75,17 @@ class InTrainingOnly(Right):
         return x * 1 if self.training else x
 
 
+class TappedWithoutNorm(Tapped):
+    def forward_stages_intermediates(self, x, image_size, norm=False, **keywords):
+        return super().forward_stages_intermediates(x, image_size, **keywords)
+
+
+class TakesAnyFormat(Tapped):
+    def forward_stages_intermediates(self, x, image_size, output_fmt="NCHW", **keywords):
+        output_fmt = "NLC" if output_fmt == "NHWC" else output_fmt
+        return super().forward_stages_intermediates(x, image_size, output_fmt=output_fmt, **keywords)
+
+
 def checks(split, name="test_vit", model_class=VIT, **kwargs):
     result = check_ops(name, model_class, split, **kwargs)
     return {check.name: check.verdict for check in result.checks}, {check.name: check.detail for check in result.checks}
@@ -88,6 +99,7 @@ def test_a_right_split_holds_in_all(device):
         ("boundary", "holds"),
         ("patches", "not offered"),
         ("training", "holds"),
+        ("intermediates", "not offered"),
     ]
     assert result.verdict == "holds"
     assert result.parameters == sum(parameter.numel() for parameter in timm.create_model("test_vit").parameters())
@@ -127,7 +139,25 @@ def test_each_check_finds_its_own(split_class, fails):
 
 def test_an_embedding_in_two_is_run_in_two():
     verdicts, _ = checks(splitting(Halved))
-    assert set(verdicts.values()) == {"holds"}
+    assert {verdicts[name] for name in ("ops", "boundary", "patches", "training")} == {"holds"}
+
+
+def test_intermediate_features_are_compared():
+    verdicts, _ = checks(splitting(Tapped))
+    assert verdicts["intermediates"] == "holds"
+
+
+def test_other_intermediate_features_are_found_out():
+    verdicts, details = checks(splitting(TappedWithoutNorm))
+    assert {name for name, verdict in verdicts.items() if verdict == "fails"} == {"intermediates"}
+    assert "norm=True" in details["intermediates"]
+
+
+def test_an_error_that_timm_raises_is_to_be_raised():
+    verdicts, details = checks(splitting(TakesAnyFormat))
+    assert verdicts["intermediates"] == "fails"
+    assert "output_fmt='NHWC'" in details["intermediates"]
+    assert "it runs; timm: AssertionError" in details["intermediates"]
 
 
 def test_methods_that_timms_own_class_has_under_these_names_are_not_taken_for_a_split_embedding(monkeypatch):
@@ -221,7 +251,7 @@ def test_training_that_timm_cannot_run_in_full_says_what_was_left_out():
 
     # Hiera drops patches with a mask, whose number of elements meta does not know
     result = check_ops("hiera_tiny_224", "timm.models.hiera.Hiera", splitting(HieraSplit))
-    training = result.checks[-1]
+    training = next(check for check in result.checks if check.name == "training")
     assert training.verdict == "holds"
     assert training.detail.startswith("dropping less, for timm: ")
 

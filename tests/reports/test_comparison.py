@@ -221,3 +221,27 @@ def test_the_installed_timm_does_not_differ_from_itself():
     release = timm_release()
     outcomes = analyse(release)
     assert compare(release, outcomes, release, outcomes).changes == ()
+
+
+TAPPED = (
+    MODEL
+    + """
+    def forward_intermediates(self, x, indices=None):
+        x = self.patch_embed(x)
+        x = x + self.pos_embed
+        return self.blocks(x, indices)
+"""
+)
+
+
+def test_other_intermediate_features_are_a_change():
+    come = only(MODEL, TAPPED)
+    assert come.kind == "intermediates"
+    assert come.old.what == "no forward_intermediates"
+    assert come.new.what == "forward_stages_intermediates(embedding, indices=None)"
+    assert come.new.lines == {17: "x = x + self.pos_embed"}
+    gone = only(TAPPED, TAPPED.replace("x + self.pos_embed\n        return", "x\n        return"))
+    assert "which forward_features embeds" in gone.new.what or "stands where" in gone.new.what
+    assert (
+        changed(TAPPED, TAPPED.replace("        return self.blocks(x, indices)", "        return self.blocks(x)")) == []
+    )

@@ -9,7 +9,7 @@ from sources import release_of, timm_release, write_timm
 from codegen.cli import main
 from codegen.errors import UsageError
 from codegen.generate import analyse
-from codegen.reports.showing import Showing, show_class
+from codegen.reports.showing import Excerpt, Showing, show_class
 
 MODULES = """
 class Tiny:
@@ -94,13 +94,18 @@ def timm_showing(name: str) -> Showing:
 OUTCOMES = analyse(timm_release())
 
 
+def cut_of(shown: Showing) -> Excerpt:
+    """The method that is split, where it is."""
+    return next((excerpt for excerpt in shown.excerpts if excerpt.embed_ends), shown.excerpts[-1])
+
+
 def parts(shown: Showing) -> list[tuple[str, str]]:
     """The part and the text of each line that has one."""
-    return [(line.part, line.text.strip()) for line in shown.excerpts[-1].lines if line.part]
+    return [(line.part, line.text.strip()) for line in cut_of(shown).lines if line.part]
 
 
 def ends(shown: Showing) -> list[str]:
-    excerpt = shown.excerpts[-1]
+    excerpt = cut_of(shown)
     return [line.text.strip() for line in excerpt.lines if line.number in excerpt.embed_ends]
 
 
@@ -316,7 +321,7 @@ def test_every_class_of_timm_can_be_shown(outcome):
     if split is None:
         assert any(excerpt.refused for excerpt in shown.excerpts)
         return
-    assert ends(shown)[0] in split.boundary.statement or split.boundary.place.line in shown.excerpts[-1].embed_ends
+    assert ends(shown)[0] in split.boundary.statement or split.boundary.place.line in cut_of(shown).embed_ends
     shown_parts = {part for part, _ in parts(shown)}
     assert {"embed", "stages"} <= shown_parts
     crossing = {passage.name for passage in split.passages if passage.way == "crosses"}
@@ -331,3 +336,34 @@ def test_a_delegating_class_of_timm_shows_how_it_gets_to_the_inner_model():
     assert "self.encoder" in shown.excerpts[0].lines[-1].text
     assert "self.encoder.patch_embed" in shown.code["embed_patches"]
     assert "self.encoder._pos_embed" in shown.code["embed_positions"]
+
+
+TAPPED = (
+    STRAIGHT
+    + """
+    def forward_intermediates(self, x, indices=None):
+        take = set(indices)
+        x, rope = self.patch_embed(x)
+        x = x + self.pos_embed
+        return self.blocks(x, take)
+"""
+)
+
+
+def test_intermediate_features_are_drawn():
+    excerpt = showing(TAPPED).excerpts[-1]
+    assert excerpt.lines[0].text.strip().startswith("def forward_intermediates")
+    assert [line.part for line in excerpt.lines[1:]] == ["stages", "embed", "embed", "stages"]
+    assert excerpt.embed_ends == (excerpt.lines[3].number,)
+
+
+def test_why_there_are_no_intermediate_features_is_said(tmp_path):
+    text = TAPPED.replace("        x = x + self.pos_embed\n        return", "        return")
+    out = run("Tiny", "--source", write_timm(tmp_path, text))
+    assert "No forward_stages_intermediates" in out
+    assert "embeds by `x = x + self.pos_embed`" in out
+
+
+def test_what_intermediate_features_take_is_said(tmp_path):
+    out = run("Tiny", "--source", write_timm(tmp_path, TAPPED))
+    assert "forward_stages_intermediates takes\n  of the embedding: x\n  and: indices\n" in out
