@@ -244,13 +244,13 @@ def test_bad_input_gets_one_clear_error(whole, tmp_path, arguments, message):
     ("model", "method"),
     [
         (f"{VIT} -k depth=4 -k weight_init=jax", "mae"),
-        (f"{VIT} -k depth=4 -k weight_init=jax", "simmim"),
+        (f"{VIT} -k depth=4 -k weight_init=jax", "simmim -o mask_unit=1"),
         (EVA, "mae"),
-        (EVA, "simmim"),
+        (EVA, "simmim -o mask_unit=1"),
         (f"{HIERA} -k weight_init=jax", "mae"),
-        (f"{HIERA} -k weight_init=jax", "simmim"),
+        (f"{HIERA} -k weight_init=jax", "simmim -o mask_unit=2"),
         (SWIN, "mae -o strategy=replace"),
-        (SWIN, "simmim"),
+        (SWIN, "simmim -o mask_unit=2"),
     ],
 )
 def test_the_loss_falls_by_half_in_200_steps(model, method, tmp_path):
