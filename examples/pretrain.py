@@ -358,6 +358,7 @@ def write_settings(settings: Settings) -> None:
         settings.output.mkdir(parents=True, exist_ok=True)
         with checkpoint.replacing(settings.output / "settings.txt") as file:
             file.write("".join(f"{name} = {value}\n" for name, value in asdict(settings).items()).encode())
+        checkpoint.tidy(settings.output)
     except OSError as error:
         raise InputError(f"{settings.output} cannot be written to ({error}). Choose another --output.") from error
 

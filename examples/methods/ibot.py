@@ -22,6 +22,7 @@ from typing import Any
 import method
 import schedule
 import torch
+from data import InputError
 from lightly.loss import DINOLoss, IBOTPatchLoss
 from lightly.models.modules import DINOProjectionHead
 from torch import Tensor, nn
@@ -123,7 +124,7 @@ class Method(method.Method):
         large = torch.cat(list(views[:2]))
         hidden = self.grid.pool(mask)
         if not hidden.any():
-            raise ValueError("none of the crops of a process is masked: give each process more images")
+            raise InputError("None of the crops of a process is masked. Choose a larger --batch-size.")
         with torch.no_grad():
             wanted, wanted_patches = self._features(self.teacher.module, large, torch.zeros_like(mask))
             wanted_classes = self.teacher.module["head"](wanted).float().chunk(2)

@@ -13,6 +13,7 @@ import safetensors.torch
 import timm
 import torch
 from click.testing import CliRunner, Result
+from data import InputError
 from grid import FeatureGrid
 from methods import mae, simmim
 from PIL import Image
@@ -101,10 +102,55 @@ def test_a_checkpoint_that_is_cut_short_leaves_the_one_before(tmp_path, monkeypa
     monkeypatch.setattr(checkpoint.dist, "all_gather_object", lambda states, state: None)
     monkeypatch.setattr(checkpoint.torch, "save", cut_short)
     model = torch.nn.Linear(1, 1)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(InputError, match=r"No space left on device.*What it held before is still there"):
         checkpoint.save(path, model, torch.optim.AdamW(model.parameters()))
     assert path.read_bytes() == b"good"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_flipped_bit_in_a_checkpoint_is_found(whole, tmp_path):
+    data = bytearray((whole / "checkpoint.pt").read_bytes())
+    data[len(data) // 2] ^= 1  # in the middle of a tensor
+    (tmp_path / "flipped.pt").write_bytes(data)
+    with pytest.raises(InputError, match=r"flipped.pt cannot be read as a checkpoint \(the checksum of .* is wrong\)"):
+        checkpoint.load(tmp_path / "flipped.pt")
+
+
+def test_what_a_killed_run_left_is_removed_and_nothing_else(tmp_path):
+    for name in (".checkpoint.pt.123", ".epoch-0001.png.7", ".gitignore", ".config.yaml", "checkpoint.pt", "notes.1"):
+        (tmp_path / name).touch()
+    checkpoint.tidy(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        ".config.yaml",
+        ".gitignore",
+        "checkpoint.pt",
+        "notes.1",
+    ]
+
+
+def test_a_batch_of_one_image(tmp_path):
+    assert run(VIT, TINY, DECODER, "--batch-size 1 --made-images 3 --stop-after 1 --output", tmp_path).exit_code == 0
+    assert len(losses(tmp_path)) == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "size"),
+    [("--image-size 32x48", (32, 48)), ("-k img_size=(32,48)", (32, 48)), ("-k img_size=48", (48, 48))],
+)
+def test_images_are_of_the_size_that_is_asked_for(tmp_path, arguments, size):
+    tiny = TINY.replace("--image-size 32 ", "") + " --stop-after 1"
+    result = run(VIT, tiny, DECODER, arguments, "--output", tmp_path)
+    assert result.exit_code == 0, result.output
+    weights = safetensors.torch.load_file(tmp_path / "backbone.safetensors")
+    assert weights["pos_embed"].shape[1] == 1 + size[0] * size[1] // 64
+    picture = Image.open(tmp_path / "epoch-0001.png")  # eight rows of three images, two rows side by side
+    assert picture.size == (6 * (size[1] + 2) + 2, 4 * (size[0] + 2) + 2)
+
+
+@pytest.mark.parametrize("channels", [1, 4, 10])
+def test_images_have_the_channels_of_the_model(tmp_path, channels):
+    result = run(VIT, f"-k in_chans={channels}", TINY, DECODER, "--stop-after 1 --output", tmp_path)
+    assert result.exit_code == 0, result.output
 
 
 @pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
@@ -116,6 +162,13 @@ def test_two_processes_compute_what_one_does(whole, tmp_path, parallel):
     assert losses(tmp_path) == pytest.approx(losses(whole), abs=1e-5, rel=0)
     alone, together = (checkpoint.load(folder / "checkpoint.pt") for folder in (whole, tmp_path))
     torch.testing.assert_close(together["model"], alone["model"], rtol=0, atol=1e-3)
+
+
+def test_a_run_goes_on_with_another_number_of_processes(whole, tmp_path):
+    assert run(VIT, TINY, DECODER, "--stop-after 1 --output", tmp_path).exit_code == 0
+    done = in_two_processes(f"{VIT} {TINY} {DECODER} --output {tmp_path} --resume {tmp_path / 'checkpoint.pt'}")
+    assert done.returncode == 0, done.stderr
+    assert losses(tmp_path) == pytest.approx(losses(whole), abs=1e-5, rel=0)
 
 
 def test_two_processes_share_a_teacher_and_its_centre(tmp_path):
@@ -204,6 +257,7 @@ def test_the_decoder_puts_visible_positions_back_to_their_places():
         (f"{VIT} --lr nan", "nan is not a number to compute with"),
         (f"{VIT} --lr -1", "-1.0 is not in the range"),
         (f"{VIT} --image-size 32x", "'32x' is not of the form SIDE or HEIGHTxWIDTH"),
+        (f"{VIT} -k img_size=(32,64)", "--image-size 32x32 and img_size=(32, 64) contradict each other"),
         (f"{VIT} --image-size 30", "cannot be trained by mae on 30x30 images"),
         (
             "levit_128s --image-size 224 --method simmim",
