@@ -84,6 +84,32 @@ class AbsenceEntry:
 
 
 @dataclass(frozen=True)
+class IntermediatesEntry(StatementEntry):
+    """The method ``forward_stages_intermediates``, and the last statement of timm's that makes the embedding.
+
+    Attributes:
+        digest: SHA-256 of the source of ``forward_intermediates``.
+        fields: The fields of the embedding that it needs.
+        image_size: Whether its second parameter is the height and width of the images.
+        parameters: The names of its other parameters.
+    """
+
+    digest: str
+    fields: tuple[str, ...]
+    image_size: bool
+    parameters: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class RefusalEntry:
+    """Why a class is not split, or has no intermediate features: the line that stands in the way, and the reason."""
+
+    file: str
+    line: int
+    reason: str
+
+
+@dataclass(frozen=True)
 class SplitEntry:
     """A split class.
 
@@ -98,6 +124,8 @@ class SplitEntry:
         inherits: Full name of the model class from which it inherits its split, if it does.
         delegate: The inner model whose statements it has, if it has those of one.
         parents: Full names of the classes whose method is written out where the class calls it by ``super()``.
+        intermediates: ``forward_stages_intermediates``, or why there is none; ``None`` where the class has no
+            ``forward_intermediates``.
     """
 
     module: str
@@ -110,15 +138,7 @@ class SplitEntry:
     inherits: str | None
     delegate: Delegate | None
     parents: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class RefusalEntry:
-    """Why a class is not split: the line that stands in the way, and the reason."""
-
-    file: str
-    line: int
-    reason: str
+    intermediates: IntermediatesEntry | RefusalEntry | None = None
 
 
 @dataclass(frozen=True)

@@ -182,6 +182,35 @@ class Absence:
 
 
 @dataclass(frozen=True)
+class Intermediates:
+    """``forward_intermediates`` from the embedding on: the method ``forward_stages_intermediates``.
+
+    Attributes:
+        place: The last line of ``forward_intermediates`` that makes the embedding, in timm's source.
+        statement: That statement's first line, as timm writes it.
+        digest: SHA-256 of the source of ``forward_intermediates``.
+        stages: Statements after it, and the parameters but for the embedding and the image size.
+        taken: The fields of the embedding that it needs, each with the name that it has here; the tokens first.
+        image_size: Whether it takes the height and width of the images.
+        prologue: Statements that it starts with: for the image size, and for names that are recomputed.
+        returns: timm's return annotation, empty if it has none.
+        docstring: That of ``forward_intermediates``, without its indentation; empty if it has none.
+        imports: Names that the statements and annotations read from the module.
+    """
+
+    place: Place
+    statement: str
+    digest: str
+    stages: Method
+    taken: tuple[tuple[str, str], ...]
+    image_size: bool
+    prologue: tuple[str, ...]
+    returns: str
+    docstring: str
+    imports: tuple[Imported, ...]
+
+
+@dataclass(frozen=True)
 class UnitMask:
     """A parameter of ``embed`` by which a model drops patches itself, before its blocks.
 
@@ -242,6 +271,8 @@ class Split:
         guards: Statements with which the method answers lists of images, by calls of itself.
         context: What all halves enter, as the method does: ``torch.no_grad()``; empty if there is none.
         parents: Full names of the classes whose method is written out in place of ``super().forward_features(...)``.
+        intermediates: Its intermediate features, or why there are none from an embedding; ``None`` where the class has
+            no ``forward_intermediates``.
     """
 
     boundary: Boundary
@@ -267,6 +298,7 @@ class Split:
     guards: tuple[str, ...] = ()
     context: str = ""
     parents: tuple[str, ...] = ()
+    intermediates: Intermediates | Refusal | None = None
 
 
 @dataclass(frozen=True)

@@ -9,58 +9,61 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from generated import SplitModel
-from generated.masking import TokenLayout
+from generated.masking import FeatureLayout, feature_layout
 
 
 @dataclass(frozen=True)
 class FeatureGrid:
-    """How a backbone's features lie over its images. Found by one forward pass, for images of one size."""
+    """How a backbone's features lie over its images, for images of one size."""
 
-    rows: int
-    columns: int
+    layout: FeatureLayout
     patch: tuple[int, int]  # height and width, in pixels, of what a position stands for
     unit: int  # tokens of the embedding along each side of a position: 1 in a ViT, 8 in a Swin
-    prefix: int  # tokens before the positions: class and register tokens
-    channels: int
-    channels_first: bool
 
     @classmethod
-    @torch.no_grad()
-    def of(cls, backbone: SplitModel, layout: TokenLayout, images: Tensor) -> FeatureGrid:
-        """Probe a split model with images, (B, C, H, W)."""
-        features = backbone.forward_stages(backbone.embed(images))
-        if not isinstance(features, Tensor) or features.ndim not in (3, 4):
-            raise ValueError(f"{type(backbone).__name__} does not give its features as one tensor, (B, N, C) or 4D.")
-        height, width = images.shape[-2:]
-        token_rows, token_columns = layout.grid((height, width))
-        channels_first = features.ndim == 4 and features.shape[-1] != backbone.num_features
-        if channels_first:
-            features = features.movedim(1, -1)
-        if features.ndim == 4:
-            rows, columns = features.shape[1:3]
-        else:  # whatever does not fit into the finest grid that is possible is prefix tokens
-            units = [n for n in range(1, token_rows + 1) if token_rows % n == 0 == token_columns % n]
-            grids = [(token_rows // n, token_columns // n) for n in units]
-            rows, columns = next((r, c) for r, c in grids if r * c <= features.shape[1])
-            if features.shape[1] >= 2 * rows * columns:
-                raise ValueError(
-                    f"its {features.shape[1]} features lie on no grid that divides {token_rows}x{token_columns}"
-                )
-        unit = token_rows // rows
-        if (rows * unit, columns * unit) != (token_rows, token_columns) or height % rows or width % columns:
+    def of(cls, backbone: SplitModel, size: tuple[int, int]) -> FeatureGrid:
+        """Find it for a split model and images of some height and width."""
+        layout = feature_layout(backbone, size)
+        (height, width), (rows, columns), tokens = size, layout.grid, layout.tokens
+        unit = tokens[0] // rows
+        if (rows * unit, columns * unit) != tokens or height % rows or width % columns:
             raise ValueError(
                 f"images of {height}x{width} pixels do not divide evenly into the {rows}x{columns} positions of the "
                 "features. Choose a multiple of the model's stride."
             )
-        prefix = features.flatten(1, -2).shape[1] - rows * columns
-        patch = (height // rows, width // columns)
-        return cls(rows, columns, patch, unit, prefix, features.shape[-1], channels_first)
+        return cls(layout, (height // rows, width // columns), unit)
+
+    @property
+    def rows(self) -> int:
+        """Positions from top to bottom."""
+        return self.layout.grid[0]
+
+    @property
+    def columns(self) -> int:
+        """Positions from left to right."""
+        return self.layout.grid[1]
+
+    @property
+    def prefix(self) -> int:
+        """Tokens before the positions: class and register tokens."""
+        return self.layout.stream.prefix
+
+    @property
+    def channels(self) -> int:
+        """Of the features."""
+        return self.layout.stream.channels
 
     def flatten(self, features: Tensor) -> Tensor:
-        """Bring features, as the backbone lays them out, to (B, prefix + positions, C)."""
-        if self.channels_first:
-            features = features.movedim(1, -1)
-        return features.flatten(1, -2)
+        """Bring features of whole images, as the backbone lays them out, to (B, prefix + positions, C)."""
+        patches = self.layout.patches(features)
+        return torch.cat([features[:, : self.prefix], patches], dim=1) if self.prefix else patches
+
+    def summary(self, features: Tensor) -> Tensor:
+        """One feature for each image of any size, (B, C): its class token, or the mean over all where there is none."""
+        if self.prefix:
+            return features[:, 0]
+        channels = 1 if self.layout.stream.order == "NCHW" else -1
+        return features.movedim(channels, -1).flatten(1, -2).mean(dim=1)
 
     def pool(self, mask: Tensor) -> Tensor:
         """Turn a mask of tokens, (B, N), into one of positions, (B, L). All tokens of a position share its fate."""

@@ -95,7 +95,7 @@ class Method(nn.Module):
         self.size: Size = (images.shape[-2], images.shape[-1])
         self.mask_ratio = mask_ratio
         self.encoder = MaskedImageModel(backbone.eval(), strategy=strategy, image_size=self.size)
-        self.grid = FeatureGrid.of(backbone, self.encoder.layout, images)
+        self.grid = FeatureGrid.of(backbone, self.size)
         self.tokens = self.encoder.grid(self.size)
         self.unit = mask_unit or max(self.grid.unit, self.encoder.unit)
 

@@ -139,7 +139,9 @@ class _Bench:
                 f"({type(error).__name__}: {error}): check it before what cannot be copied is put on it, "
                 "or build another one"
             ) from error
-        return (_restore(copied) if original else copied).train(training)
+        model = _restore(copied) if original else copied
+        model.train(training)  # that of some user models returns nothing
+        return model
 
     # Ways to run
 

@@ -19,6 +19,7 @@ from torch.utils._pytree import _register_namedtuple
 from . import _manifest
 from ._blocks import TargetMasks, block_mask, inverse_block_mask, target_masks
 from ._drop import Dropped, check_drops_none, keep, visible_first
+from ._features import FeatureLayout, feature_layout, find_features
 from ._final_norm import find_final_norm
 from ._hide import Fill, hide
 from ._layout import _quietly, black_images, grid_of_images, patch_layout, token_layout, why_no_patches
@@ -31,12 +32,14 @@ from ._masks import (
     random_mask,
     region_mask,
 )
+from ._sparse import find_sparse, sparsely
 from ._split import SplitModel, split
 from ._tokens import Stream, TokenLayout, change_tensors, check_mask, fields_of
 from ._training import Matcher, inside, without_gradient
 
 __all__ = [
     "Dropped",
+    "FeatureLayout",
     "MaskedImageModel",
     "MaskedOutput",
     "Stream",
@@ -48,6 +51,7 @@ __all__ = [
     "centre_mask",
     "complementary_masks",
     "drop",
+    "feature_layout",
     "hide",
     "inverse_block_mask",
     "mask_ratios",
@@ -183,9 +187,10 @@ class MaskedOutput(NamedTuple):
         features: What ``forward_stages`` gives, behind the final norm: of all patches where masked ones were replaced,
             of the visible ones (behind any prefix tokens) where they were dropped.
         mask: (B, N), bool, True where a patch is masked.
-        restore: Where patches were dropped, (B, N), int64, else ``None``. Visible patches before masked ones, x, are
-            put in the order of the grid by ``x.gather(1, restore.unsqueeze(-1).expand_as(x))``. Of a model that drops
-            whole units, N counts units.
+        restore: Where patches were dropped, (B, N), int64, else ``None``. Features of visible patches, behind any
+            prefix tokens, before those of masked ones, x, are put in the order of the grid by
+            ``x.gather(1, restore.unsqueeze(-1).expand_as(x))``. Of a model that drops whole units and merges patches,
+            N counts features (:class:`FeatureLayout`).
     """
 
     features: Any
@@ -209,7 +214,8 @@ class MaskedImageModel(nn.Module):
         mask_ratio: The part of the patches that is masked, between 0 and 1. Or a least and a greatest one, to replace
             another part of each image, as iBOT and DINOv2 do: see :func:`mask_ratios`.
         mask_token: What replaces masked patches, if they are not dropped: ``learnable``, a parameter, or ``zero``.
-        strategy: ``replace`` masked patches, or ``drop`` them.
+        strategy: ``replace`` masked patches, or ``drop`` them; or run a CNN ``sparse``, as if they were not there, as
+            SparK and ConvNeXt V2's FCMAE do: features are then zero where all is masked.
         position: Replace patches ``before`` they get their position, so that a mask token knows where it is, or
             ``after``. A model that adds none before its stages has but one such place.
         sampler: Masks that are ``random``, ``block``, ``inverse_block``, ``cell`` or ``centre``, or a function that is
@@ -242,7 +248,7 @@ class MaskedImageModel(nn.Module):
         *,
         mask_ratio: float | tuple[float, float] = 0.6,
         mask_token: Literal["learnable", "zero"] = "learnable",
-        strategy: Literal["replace", "drop"] = "replace",
+        strategy: Literal["replace", "drop", "sparse"] = "replace",
         position: Literal["before", "after"] = "before",
         sampler: Literal["random", "block", "inverse_block", "cell", "centre"] | Sampler = "random",
         unit: int = 1,
@@ -254,7 +260,7 @@ class MaskedImageModel(nn.Module):
     ) -> None:
         super().__init__()
         _check_choice("mask_token", mask_token, ("learnable", "zero"))
-        _check_choice("strategy", strategy, ("replace", "drop"))
+        _check_choice("strategy", strategy, ("replace", "drop", "sparse"))
         _check_choice("position", position, ("before", "after"))
         _check_choice("leak", leak, ("hide", "allow"))
         if isinstance(fill, str):
@@ -273,9 +279,14 @@ class MaskedImageModel(nn.Module):
         self.layout = token_layout(self.backbone, image_size)
         self.unit = unit
         self._early: TokenLayout | None = None
+        self._features: FeatureLayout | None = None
         if strategy == "drop":
             _check_droppable(self.layout)
             self.unit = max(unit, self.layout.unit)
+            self._features = find_features(self.backbone, self.layout) if self.layout.unit else None
+        elif strategy == "sparse":
+            self._features = find_sparse(self.backbone, self.layout)
+            self.unit = _unit_of_features(unit, self._features)
         elif position == "before" and _has_position(self.backbone):
             if not hasattr(self.backbone, "embed_patches"):
                 raise ValueError(
@@ -355,6 +366,8 @@ class MaskedImageModel(nn.Module):
             raise ValueError(f"images are (B, C, H, W), not of shape {tuple(images.shape)}")
         if self.training:
             check_drops_none(self.backbone)
+        if self.strategy == "sparse":
+            return self._sparse(images, mask, ratio, generator)
         embedding, mask, restore = (
             self._drop(images, mask, count, ratio, generator)
             if self.strategy == "drop"
@@ -444,24 +457,51 @@ class MaskedImageModel(nn.Module):
             count = _masked_in_each(mask)
         if hides:
             images = hide(images, mask, self.layout, self.fill, generator=generator)
-        if not self.layout.unit:
+        if self._features is None:
             embedding = self._embed(self.backbone.embed, images) if embedding is None else embedding
             visible, restore = visible_first(mask, mask.shape[1] - count)
             return keep(self.layout, embedding, visible), mask, restore
-        units = self._units(mask, grid)
-        _, restore = visible_first(units, units.shape[1] - count // self.layout.unit**2)
+        units = self._units(mask, grid, self.layout.unit)
+        restore = self._features.restore(mask)
         given = {self.layout.unit_mask: ~units if self.layout.unit_mask_keeps else units}
         return self._embed(lambda x: self.backbone.embed(x, **given), images), mask, restore
+
+    def _sparse(
+        self,
+        images: torch.Tensor,
+        mask: torch.Tensor | None,
+        ratio: float | torch.Tensor | None,
+        generator: torch.Generator | None,
+    ) -> MaskedOutput:
+        size = images.shape[2], images.shape[3]
+        if any(getattr(m, "grad_checkpointing", False) is True for m in self.backbone.modules()):
+            raise ValueError(
+                "gradient checkpointing runs blocks again in the backward pass, when they are sparse no more: "
+                "set_grad_checkpointing(False)"
+            )
+        grid = self.grid(size)
+        mask = self._draw(images, grid, ratio, generator) if mask is None else mask
+        check_mask(mask, images, grid[0] * grid[1])
+        assert self._features is not None
+        self._units(mask, grid, grid[0] // self._features.stream.at(size)[0])
+        with sparsely(self.backbone, self.layout.streams[0].pixels(mask, size)) as holes:
+            features = self.backbone.forward_stages(self._embed(self.backbone.embed, images))
+        if self.final_norm is not None:
+            features = self.final_norm(self.backbone, features)
+        last = self._features.stream.order == "NHWC"
+        return MaskedOutput(holes.fill(features, channels_last=last), mask, None)
 
     def _hides(self, layout: TokenLayout) -> bool:
         return layout.leaks and self.leak == "hide"
 
-    def _units(self, mask: torch.Tensor, grid: tuple[int, int]) -> torch.Tensor:
+    def _units(self, mask: torch.Tensor, grid: tuple[int, int], side: int) -> torch.Tensor:
         """(B, units), True where masked, of a mask of patches."""
-        side = self.layout.unit
         units = mask.view(-1, grid[0] // side, side, grid[1] // side, side).transpose(2, 3).flatten(3)
         if not torch.compiler.is_compiling() and bool((units.any(3) != units.all(3)).any()):
-            raise ValueError(f"this model drops whole units of {side} x {side} patches: mask all of a unit, or nothing")
+            raise ValueError(
+                f"this model drops whole units of {side} x {side} patches: mask all of a unit, or nothing of it, as "
+                f"unit={side} does"
+            )
         return units[..., 0].flatten(1)
 
     def _ratio(self, images: torch.Tensor, generator: torch.Generator | None) -> float | torch.Tensor:
@@ -527,6 +567,18 @@ def _check_droppable(layout: TokenLayout) -> None:
             f"this model's stages need the whole grid of patches: {layout.whole_grid}. "
             "Replace masked patches instead: replace(), or strategy='replace'"
         )
+
+
+def _unit_of_features(unit: int, features: FeatureLayout) -> int:
+    """The unit of masks that hold at every stage of a CNN: a multiple of the patches that a feature is made of."""
+    sides = {patches // places for patches, places in zip(features.tokens, features.grid)}  # noqa: B905
+    side = max(sides)
+    if unit not in (1, side) and unit % side:
+        raise ValueError(
+            f"unit is {unit}: a feature is made of {side} x {side} patches, masked at once, so that a mask holds at "
+            f"every stage: take unit={side} or a multiple of it"
+        )
+    return max(unit, side)
 
 
 def _check_count(mask: torch.Tensor, count: int) -> None:

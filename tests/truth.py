@@ -11,7 +11,7 @@ import textwrap
 import types
 import typing
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -273,6 +273,7 @@ def run(program: Program, setting: Setting, images: torch.Tensor | None = None) 
     """
     names: dict[str, object] = {"__name__": "tiny"}
     exec(_compiled(LAYERS), names)
+    names["goes_on"] = _counting()
     exec(_compiled(program.source), names)
     images = setting.images() if images is None else images
     torch.default_generator.manual_seed(0)
@@ -286,9 +287,34 @@ def run(program: Program, setting: Setting, images: torch.Tensor | None = None) 
         return model.forward_features(images, mask, setting.flag, plain=setting.plain)
 
 
+class Endless(Exception):
+    """A program that loops on and on."""
+
+
+def _counting(most: int = 200) -> Callable[[], bool]:
+    """A question for loops, which is true that many times."""
+    rounds = itertools.count()
+
+    def goes_on() -> bool:
+        if next(rounds) == most:
+            raise Endless
+        return True
+
+    return goes_on
+
+
+class _Bounded(ast.NodeTransformer):
+    def visit_While(self, node: ast.While) -> ast.While:
+        self.generic_visit(node)
+        question = ast.Call(ast.Name("goes_on", ast.Load()), [], [])
+        node.test = ast.BoolOp(ast.And(), [node.test, question])
+        return node
+
+
 @functools.lru_cache(maxsize=64)
 def _compiled(source: str) -> types.CodeType:
-    return compile(source, "tiny.py", "exec")
+    tree = _Bounded().visit(ast.parse(source))
+    return compile(ast.fix_missing_locations(tree), "tiny.py", "exec")
 
 
 @functools.lru_cache(maxsize=16)

@@ -7,6 +7,7 @@ import ast
 from codegen.model.registration import Unproven, prove_registration
 from codegen.source.index import Class, Index, Module
 from codegen.syntax.dataflow import dotted
+from codegen.syntax.walking import walk
 
 # They are known to change the class, whoever trusts them.
 _CHANGING = ("dataclasses.", "functools.total_ordering", "torch.jit.", "torch.compile", "attr.", "attrs.")
@@ -46,7 +47,19 @@ def _objection(index: Index, module: Module, decorator: ast.expr) -> Unproven | 
         prove_registration(index, module, decorator)
     except Unproven as unproven:
         return unproven
-    return None
+    # what else runs when a class is registered, a descriptor or an operator, stands beside it
+    setting = next((node for node in walk(module.tree) if _sets_anything(node)), None)
+    return None if setting is None else Unproven(setting, module, f"`{ast.unparse(setting)}` may set anything of it")
+
+
+def _sets_anything(node: ast.AST) -> bool:
+    """Whether code sets or deletes an attribute of something else than ``self`` by a computed name."""
+    match node:
+        case ast.Call(func=ast.Name("setattr" | "delattr"), args=[owner, name, *_]):
+            return not isinstance(name, ast.Constant) and dotted(owner) != "self"
+        case ast.Attribute(value=ast.Name("builtins"), ctx=ast.Store()):
+            return True
+    return False
 
 
 def are_as_they_read(index: Index, lineage: tuple[Class, ...]) -> bool:

@@ -24,6 +24,10 @@ from codegen.source.index import Class, Index, Module
 from codegen.syntax.dataflow import dotted
 from codegen.syntax.walking import walk
 
+_INSIDES = frozenset(
+    {"__defaults__", "__kwdefaults__", "__globals__", "__closure__", "__code__", "__self__", "__func__"}
+)
+"""What functions are made of: by these, code gets at what others read and keep."""
 _PLAIN = frozenset({"bool", "bytes", "dict", "float", "frozenset", "int", "list", "range", "set", "str", "tuple"})
 
 
@@ -357,6 +361,8 @@ class _Code(CallEffects):
             return Value(frozenset({SELF}), kinds=frozenset({self.facts.cls}))
         if dotted(node) and is_pure(self.path_of(node)):
             return FRESH
+        if attr in _INSIDES:
+            return self.anything()
         held = self.of(owner)
         if not held.places:
             return Value(held=held.held)

@@ -330,6 +330,11 @@ class Facts:
             _BLOCKS.match(attribute) and self.is_container(attribute) for attribute in self.runs(found[1])
         )
 
+    def holds_stem(self, attribute: str) -> bool:
+        """Whether the ``forward`` of a module runs a stem of its own."""
+        inner = (Facts.of(self.index, cls) for cls in self.classes(attribute))
+        return any(f.role(a) is Role.STEM for f in inner if (m := f.method("forward")) for a in f.runs(m[1]))
+
     def holds_position(self, attribute: str) -> bool:
         """Whether the ``forward`` of a module gives the tokens a position: a table of its own, a helper named so."""
         if attribute not in self._positions:

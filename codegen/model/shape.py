@@ -77,16 +77,19 @@ def counted(value: ast.expr) -> str | None:
     return None
 
 
-def keeps_batch(facts: Facts, statements: Sequence[ast.stmt], tensor: str) -> frozenset[str]:
+def keeps_batch(
+    facts: Facts, statements: Sequence[ast.stmt], tensor: str, *, believes_defaults: bool = False
+) -> frozenset[str]:
     """Tensors whose first dimension is the batch after some statements, as far as code can be followed.
 
     Args:
         facts: The class whose method they are in.
         statements: From where the batch size is read to the boundary.
         tensor: The variable that it is read from.
+        believes_defaults: Whether layers that the constructor takes are those that it takes by default.
     """
     given = {**_unknown(statements), tensor: Tensor((Dim("B", "batch"),), open=True)}
-    names = interpret(Shape(believes_defaults=False), facts, statements, given)
+    names = interpret(Shape(believes_defaults=believes_defaults), facts, statements, given)
     return frozenset(name for name, value in names.items() if isinstance(value, Tensor) and _has_batch(value))
 
 
@@ -190,6 +193,14 @@ def _filled(arguments: Sequence[ast.expr], scope: Scope[Value]) -> Value:
             (dims[0], *(Dim("C" if n in channels else next(roles), d.size) for n, d in enumerate(dims[1:], 1)))
         )
     return Tensor(tuple(dims))
+
+
+def _keeps_first(call: ast.Call) -> bool:
+    """Whether it is ``x.expand((-1, -1) + y)``: -1 stands for a dimension that is there, and so for the first."""
+    match call.args:
+        case [ast.BinOp(op=ast.Add(), left=ast.Tuple(elts=[first, *_]))]:
+            return dimensions.number_of(first) == -1
+    return False
 
 
 class Shape(Domain[Value]):
@@ -392,6 +403,8 @@ class Shape(Domain[Value]):
                 assert isinstance(call.func, ast.Attribute)
                 again = scope.of(call.func.value)  # x.view(x.shape[0], -1) has asked for its sizes
                 return dimensions.reshaped(again if isinstance(again, Tensor) else owner, given, call)
+            case "expand" if _keeps_first(call):
+                return Tensor(owner.dims[:1], open=True)
             case "expand" | "repeat":
                 return dimensions.expanded(owner, self._one_by_one(call, scope), call, name)
             case "unsqueeze":
@@ -404,13 +417,22 @@ class Shape(Domain[Value]):
             case "squeeze":
                 dim = numbers[0] if len(numbers) == 1 else None
                 return None if dim is None else dimensions.first_dims(owner, dim)
-            case "gather":  # no larger than it was
-                return Tensor(tuple(Dim("" if dim.role == "B" else dim.role) for dim in owner.dims), owner.open)
+            case "gather":  # as large as the index, which is no larger than it was
+                return self._gathered(owner, scope.of(call.args[1]) if len(call.args) > 1 else None)
+            case "sort":
+                return Items((owner, owner))
             case "mean" | "sum" | "amax" | "amin":
                 return dimensions.reduced(
                     owner, dimensions.argument_of(call, 0, "dim"), dimensions.argument_of(call, 1, "keepdim")
                 )
         return owner if name in SHAPE_KEEPING_METHODS else None
+
+    def _gathered(self, owner: Tensor, index: Value) -> Tensor:
+        rows = index.dims[0].size if isinstance(index, Tensor) and index.dims else None
+        dims = [Dim("" if dim.role == "B" else dim.role) for dim in owner.dims]
+        if owner.dims and rows is not None and rows == owner.dims[0].size:
+            dims[0] = owner.dims[0]
+        return Tensor(tuple(dims), owner.open)
 
     def _broadcast(
         self, owner: Tensor, arguments: Sequence[ast.expr], keywords: Sequence[ast.keyword], scope: Scope[Value]

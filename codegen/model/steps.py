@@ -21,6 +21,10 @@ _RESHAPES = frozenset(
 )
 
 
+_MEASURES = frozenset({"dtype", "device", "shape", "size", "ndim"})
+_OF_STEM = frozenset({Role.OTHER, Role.ACTIVATION})
+
+
 @dataclass(frozen=True)
 class Step:
     """What one statement does on the way from the images to the blocks.
@@ -72,15 +76,39 @@ def walk_steps(facts: Facts, statements: Iterable[Statement], tokens: frozenset[
         tokens: Variables that hold the images or tokens before it.
     """
     derived: dict[str, frozenset[Role]] = {}
-    aliases: dict[str, str] = {}
+    aliases: dict[str, frozenset[str]] = {}
+    positions: set[str] = set()
     met = False
     for statement in statements:
-        step = _step(facts, statement, tokens, derived, aliases)
-        if step.on_path and step.roles == {Role.OTHER} and not met:
+        step = _with_position(_step(facts, statement, tokens, derived, aliases), positions)
+        if step.on_path and Role.OTHER in step.roles <= _OF_STEM and not met:
             step = replace(step, roles=frozenset({Role.STEM}))  # whatever meets the images first
         met = met or (step.on_path and bool(step.runs))
         tokens = step.tokens.union(step.targets)
         yield step
+
+
+def _with_position(step: Step, positions: set[str]) -> Step:
+    """A step that joins the tokens with their position is one of position.
+
+    Args:
+        step: The step.
+        positions: Variables for positions that were made from the tokens, ``pos = self.pos_embed_for(x)``, and have
+            not joined them yet. It is brought up to date.
+    """
+    nodes = tuple(walk(step.statement.tree))
+    read = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
+    measured = {id(node.value) for node in nodes if isinstance(node, ast.Attribute) and node.attr in _MEASURES}
+    others = {n.id for n in nodes if isinstance(n, ast.Name) and id(n) not in measured} & (step.tokens - positions)
+    added = {
+        part.id for n in nodes if isinstance(n, ast.BinOp) for part in (n.left, n.right) if isinstance(part, ast.Name)
+    }
+    if step.on_path and positions & read and (others & added if positions.issuperset(step.targets) else others & read):
+        positions -= read
+        return replace(step, roles=step.roles | {Role.POSITION})
+    if step.is_position and step.on_path:
+        positions |= set(step.targets) - step.tokens
+    return step
 
 
 def alias(facts: Facts, tree: ast.stmt) -> tuple[str, str]:
@@ -103,16 +131,18 @@ def _step(
     statement: Statement,
     tokens: frozenset[str],
     derived: dict[str, frozenset[Role]],
-    aliases: dict[str, str],
+    aliases: dict[str, frozenset[str]],
 ) -> Step:
     tree = statement.tree
     name, attribute = alias(facts, tree)
+    if isinstance(tree, ast.FunctionDef):
+        name = tree.name
     if name:
-        aliases[name] = attribute
+        aliases[name] = frozenset({attribute}) if attribute else facts.runs(tree)
         return Step(statement, frozenset(), frozenset(), tokens - {name}, ())
     nodes = tuple(walk(tree))
     read = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
-    found = facts.runs(tree) | {aliases[name] for name in read & aliases.keys()}
+    found = facts.runs(tree).union(*(aliases[name] for name in read & aliases.keys()))
     runs = frozenset(attribute for attribute in found if facts.is_module(attribute, tree))
     for name in bound_names(tree):
         aliases.pop(name, None)
@@ -189,6 +219,8 @@ def _is_view(value: ast.expr, made: set[str]) -> bool:
             return name in made
         case ast.Call(func=ast.Attribute(value=ast.Name(id=name), attr="get"), args=args, keywords=[]):
             return name in made and all(isinstance(arg, ast.Constant) for arg in args)
+        case ast.Call(func=ast.Name("rearrange"), args=[ast.Name(id=name), ast.Constant()], keywords=sizes):
+            return name in made and not any(isinstance(node, ast.Call) for size in sizes for node in walk(size.value))
         case ast.Call(func=ast.Attribute(value=inner, attr=attr), args=args):
             plain = not any(isinstance(node, ast.Call) for arg in args for node in walk(arg))
             return attr in _RESHAPES and plain and (_is_view(inner, made) or dotted(inner) in made)

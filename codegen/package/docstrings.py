@@ -11,13 +11,14 @@ from collections.abc import Sequence
 
 from codegen.split.patches import NO_NEED
 from codegen.syntax.documentation import is_entry, returns_text
-from codegen.types import Absence, Parameter, Patches, Split
+from codegen.types import Absence, Intermediates, Parameter, Patches, Split
 
 _INDENTATION = " " * 8
 _WIDTH = 120 - len(_INDENTATION) - len('""""""')
 # of images (B, C, H, W)
 _SHAPES = {"": "", "NLC": " (B, N, C')", "NHWC": " (B, H', W', C')", "NCHW": " (B, C', H', W')"}
 _OTHERS = ", and the other fields"
+_IMAGE_SIZE = "image_size: Height and width of the images, `images.shape[-2:]`."
 
 
 def of_embedding(split: Split) -> str:
@@ -57,6 +58,15 @@ def of_forward_stages(split: Split, entry: Parameter) -> str:
     taken = "what embed() returns" if split.embedding else f"the {_tokens(split)} that embed() returns"
     parameters = (entry, *split.forward_stages.parameters)
     return _composed(f"Run the stages on {taken}.", taken, parameters, returns_text(split.docstring))
+
+
+def of_intermediates(split: Split, intermediates: Intermediates, entry: Parameter) -> str:
+    """The docstring of ``forward_stages_intermediates``, whose first parameter is ``entry``."""
+    taken = "what embed() returns" if split.embedding else f"the {_tokens(split)} that embed() returns"
+    size = (Parameter("", "", texts=(_IMAGE_SIZE,)),) if intermediates.image_size else ()
+    summary = f"Run the stages on {taken}, and give their intermediate features."
+    parameters = (entry, *size, *intermediates.stages.parameters)
+    return _composed(summary, taken, parameters, returns_text(intermediates.docstring))
 
 
 def of_forward_features(split: Split, name: str) -> str:

@@ -12,6 +12,7 @@ from codegen.manifest import (
     BoundaryEntry,
     ClassEntry,
     EmbeddingEntry,
+    IntermediatesEntry,
     Manifest,
     PatchesEntry,
     RefusalEntry,
@@ -21,7 +22,7 @@ from codegen.manifest import (
     to_json,
 )
 from codegen.package.naming import module_names
-from codegen.types import METHOD, Absence, Inherited, Outcome, Patches, Refusal, Split
+from codegen.types import METHOD, Absence, Inherited, Intermediates, Outcome, Patches, Refusal, Split
 
 
 def manifest_text(
@@ -101,6 +102,23 @@ def _split_entry(outcome: Outcome, by_path: Mapping[str, Outcome], module: str) 
         inherits=parent,
         delegate=split.delegate,
         parents=split.parents,
+        intermediates=_intermediates_entry(split.intermediates),
+    )
+
+
+def _intermediates_entry(found: Intermediates | Refusal | None) -> IntermediatesEntry | RefusalEntry | None:
+    if isinstance(found, Refusal):
+        return RefusalEntry(found.place.file, found.place.line, found.reason)
+    if found is None:
+        return None
+    return IntermediatesEntry(
+        file=found.place.file,
+        line=found.place.line,
+        statement=found.statement,
+        digest=found.digest,
+        fields=tuple(field for field, _ in found.taken),
+        image_size=found.image_size,
+        parameters=tuple(parameter.name for parameter in found.stages.parameters),
     )
 
 

@@ -15,13 +15,24 @@ from codegen.package.delegation import Reach, calls, reach
 from codegen.package.entries import manifest_text
 from codegen.package.formatting import format_files
 from codegen.package.naming import module_names
-from codegen.package.signatures import arguments, declarations, entry_parameter, later_arguments, returned_type
+from codegen.package.signatures import (
+    SIZE_TYPE,
+    arguments,
+    declarations,
+    entry_of_intermediates,
+    entry_parameter,
+    later_arguments,
+    returned_type,
+)
+from codegen.split.intermediates import IMAGE_SIZE
 from codegen.types import (
     METHOD,
     Field,
     Imported,
     Inherited,
+    Intermediates,
     Outcome,
+    Parameter,
     Patches,
     Refusal,
     Split,
@@ -96,6 +107,15 @@ class _Halves:
 
 
 @dataclass(frozen=True)
+class _Taps:
+    """The method that gives the outputs of the blocks, ready to lay out."""
+
+    signature: str
+    docstring: str
+    body: str
+
+
+@dataclass(frozen=True)
 class _Class:
     """One class of a page, ready to lay out."""
 
@@ -119,6 +139,7 @@ class _Class:
     inherits: bool
     delegates: bool
     halves: _Halves | None
+    taps: _Taps | None
 
 
 @dataclass(frozen=True)
@@ -162,6 +183,9 @@ def _page(
             imports.add("from ._split import SplitModel")
             imports |= {_import(imported) for imported in split.imports}
             kinds = " ".join(field.annotation for field in (*split.fields, *_patch_fields(split)))
+            if isinstance(split.intermediates, Intermediates):
+                imports |= {_import(imported) for imported in split.intermediates.imports}
+                kinds += f" {SIZE_TYPE}" if split.intermediates.image_size else ""
             imports |= {f"from typing import {name}" for name in _TYPING if re.search(rf"\b{name}\b", kinds)}
             if "torch." in kinds or split.delegate:  # which TorchScript is told to compile
                 imports.add("import torch")
@@ -207,7 +231,7 @@ def _inheriting(outcome: Outcome, parent: Outcome, base: str) -> _Class:
     blank = dict.fromkeys(_Class.__dataclass_fields__, "")
     blank |= {"name": outcome.name, "split_name": outcome.split_name, "parent": parent.name}
     blank["bases"] = f"{base}, {outcome.name}"
-    return _Class(**{**blank, "fields": (), "inherits": True, "delegates": False, "halves": None})  # type: ignore[arg-type]
+    return _Class(**{**blank, "fields": (), "inherits": True, "delegates": False, "halves": None, "taps": None})  # type: ignore[arg-type]
 
 
 def _splitting(outcome: Outcome, split: Split, declared: Collection[str], reached: Reach | None) -> _Class:
@@ -248,6 +272,19 @@ def _splitting(outcome: Outcome, split: Split, declared: Collection[str], reache
         inherits=False,
         delegates=split.delegate is not None,
         halves=halves,
+        taps=_tap(split, split.intermediates) if isinstance(split.intermediates, Intermediates) else None,
+    )
+
+
+def _tap(split: Split, intermediates: Intermediates) -> _Taps:
+    whole, first = entry_of_intermediates(split, intermediates)
+    size = (Parameter(IMAGE_SIZE, f"{IMAGE_SIZE}: {SIZE_TYPE}"),) if intermediates.image_size else ()
+    parameters = (whole, *size, *intermediates.stages.parameters)
+    arrow = f" -> {intermediates.returns}" if intermediates.returns else ""
+    return _Taps(
+        signature=f"self, {declarations(parameters)}){arrow}",
+        docstring=docstrings.literal(docstrings.of_intermediates(split, intermediates, whole)),
+        body=_block(_inside(split.context, (*first, *intermediates.prologue, *intermediates.stages.body))),
     )
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
-from codegen.types import Field, Method, Parameter
+from codegen.types import Field, Intermediates, Method, Parameter, Split
 
 
 def entry_parameter(
@@ -18,6 +19,24 @@ def entry_parameter(
         return Parameter(tokens.name, declaration), ()
     whole = _free(name, method)
     return Parameter(whole, f"{whole}: {record}"), (f"{', '.join(field.name for field in fields)} = {whole}",)
+
+
+SIZE_TYPE = "Tuple[int, int]"
+"""The annotation of the height and width of images."""
+
+
+def entry_of_intermediates(split: Split, intermediates: Intermediates) -> tuple[Parameter, tuple[str, ...]]:
+    """The first parameter of ``forward_stages_intermediates``, and the statements that take what is needed of it."""
+    taken = dict(intermediates.taken)
+    stages = intermediates.stages
+    if not split.embedding:
+        (field,) = split.fields
+        return entry_parameter("", "", (replace(field, name=taken.get(field.name, field.name)),), stages)
+    named = tuple(replace(field, name=taken.get(field.name, "_")) for field in split.fields)
+    whole, unpacked = entry_parameter("embedding", split.embedding, named, stages)
+    if len(taken) == len(split.fields):
+        return whole, unpacked
+    return whole, tuple(f"{name} = {whole.name}.{field}" for field, name in taken.items())
 
 
 def _free(name: str, method: Method) -> str:

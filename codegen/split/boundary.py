@@ -215,6 +215,10 @@ def _no_stem(facts: Facts, statement: Statement, *, early_return: bool) -> Refus
     if UNKNOWN in runs:
         return _undecided(facts, statement)
     before = "before any patch embedding or stem has run"
+    way_out = _way_out(facts, runs)
+    if (way_out or any(map(facts.holds_stem, runs))) and not early_return:
+        inside = f"it runs inside {quoted(runs)} with the blocks{way_out}"
+        return Refused(statement.place, f"the stem is not a statement of its own: {inside}")
     if not early_return:
         return Refused(statement.place, f"the blocks run {before}: name the stem in a group_matcher")
     match statement.tree:

@@ -53,7 +53,7 @@ def write_out_parents(facts: Facts, owner: Class, statements: Sequence[Statement
         place = facts.lineage.index(owner)
         parent = next((c for c in facts.lineage[place + 1 :] if method in c.members), None)
         if parent is None:
-            raise Refused(statement.place, f"no parent of `{owner.name}` that can be read has a `{method}`")
+            raise Refused(statement.place, _why_no_parent(owner, method))
         check_class(facts.index, facts.cls, parent)
         function = check_method(parent.members[method], method)
         inner = written_out(facts, parent, function, call, statement, defaults=True)
@@ -68,6 +68,16 @@ def write_out_parents(facts: Facts, owner: Class, statements: Sequence[Statement
         rest = (*statements[:number], *body, *statements[number + 1 :])
         return WrittenOut(rest, (borrowed, *deeper.borrowed), (parent.path, *deeper.parents))
     return WrittenOut(tuple(statements))
+
+
+def _why_no_parent(owner: Class, method: str) -> str:
+    for base in map(ast.unparse, owner.node.bases):
+        head = base.partition(".")[0]
+        lines = [node.lineno for node in owner.module.bindings.get(head, ())]
+        if len(lines) > 1 or head in owner.module.conditional:
+            where = ", ".join(map(str, lines))
+            return f"its base `{base}` is bound more than once, or under a condition (line {where}): which one runs?"
+    return f"no parent of `{owner.name}` that can be read has a `{method}`"
 
 
 def _given(call: ast.Call) -> set[str]:

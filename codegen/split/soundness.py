@@ -8,8 +8,19 @@ from collections.abc import Collection, Iterator, Sequence
 
 from codegen.model.decorators import name_of, objection
 from codegen.source.index import Class, Index, Module
-from codegen.syntax.dataflow import BUILTINS, CONSUMERS, Flow, Unsound, dotted, escaping_scopes, signature_names
+from codegen.syntax.bindings import bound_names
+from codegen.syntax.dataflow import (
+    BUILTINS,
+    CONSUMERS,
+    Flow,
+    Unsound,
+    dotted,
+    escaping_scopes,
+    returns,
+    signature_names,
+)
 from codegen.syntax.walking import walk
+from codegen.types import METHOD
 
 _PLAIN_BASES = frozenset({"nn.Module", "torch.nn.Module", "Module", "object", "ABC", "abc.ABC"})
 
@@ -63,6 +74,9 @@ def check_method(function: ast.stmt, parents: str = "") -> ast.FunctionDef:
                 raise Unsound(node, "it suspends")
             case ast.Global() | ast.Nonlocal():
                 raise Unsound(node, f"it declares {', '.join(node.names)} {type(node).__name__.lower()}")
+            case ast.Name("super"):
+                form = f"`x = super().{parents or METHOD}(x)`, a statement of the method itself"
+                raise Unsound(node, f"`super()` sees the class that it stands in, and is written out only in {form}")
             case ast.Name(id=name) if name in _FRAME:
                 raise Unsound(node, f"`{name}` sees the frame or the class that it stands in")
             case ast.Name(id=name) if name.startswith("__") and name.endswith("__") and name != "__debug__":
@@ -132,6 +146,9 @@ def check_class(index: Index, cls: Class, owner: Class) -> None:
     for ancestor in lineage:
         for decorator in ancestor.node.decorator_list:
             _check_decorator(index, ancestor, decorator)
+        for node in walk(ancestor.node):
+            if isinstance(node, ast.Attribute) and node.attr == "__class__" and isinstance(node.ctx, ast.Store):
+                raise Unsound(node, "it changes what class it is", ancestor.module.path)
     users = [index.parse(path) for path in index.release.user_files]
     own = [ancestor.module for ancestor in lineage if users and not ancestor.module.name.startswith("timm.")]
     for module in dict.fromkeys([*users, *own]):
@@ -275,21 +292,35 @@ def check_imports(index: Index, module: Module, names: Collection[str]) -> None:
             raise Unsound(node, f"`{name}` is a global that its module rebinds while it runs")
 
 
-def check_embed(statements: Sequence[ast.stmt], early: Sequence[ast.stmt] = ()) -> None:
+def _is_closed(function: ast.FunctionDef, bound: Collection[str]) -> bool:
+    """Whether a function reads no variable of the one that it stands in, but for ``self``."""
+    inner = {a.arg for a in walk(function.args) if isinstance(a, ast.arg)}
+    inner |= {name for statement in function.body for name in bound_names(statement)}
+    read = {node.id for node in walk(function) if isinstance(node, ast.Name)}
+    scopes = ast.Lambda | ast.FunctionDef | ast.AsyncFunctionDef | ast.GeneratorExp | ast.Nonlocal | ast.Global
+    nested = any(isinstance(node, scopes) for statement in function.body for node in walk(statement))
+    return not nested and not function.decorator_list and not (read - inner) & set(bound)
+
+
+def check_embed(statements: Sequence[ast.stmt], fields: Collection[str] = (), early: Sequence[ast.stmt] = ()) -> None:
     """Refuse statements that cannot be a method of their own, before a boundary.
 
     Args:
         statements: They.
+        fields: The variables that cross the boundary.
         early: Those that may return, and do so by a question that the stages ask, too.
 
     Raises:
         Unsound: With the construct and why.
     """
+    bound = {name for statement in statements for name in bound_names(statement)}
     for scope in escaping_scopes(statements):
+        if isinstance(scope, ast.FunctionDef) and scope.name not in fields and _is_closed(scope, bound):
+            continue
         raise Unsound(scope, "a function made before the boundary may see names that change after it")
     for statement in statements:
         for node in walk(statement):
-            if isinstance(node, ast.Return) and statement not in early:
+            if isinstance(node, ast.Return) and statement not in early and returns(statement):
                 raise Unsound(node, "the method returns before the embedding is complete")
             if isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Del):
                 raise Unsound(node, "`del` before the boundary")

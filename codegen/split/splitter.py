@@ -20,6 +20,7 @@ from codegen.split.crossing import cross
 from codegen.split.delegate import Delegation, find_delegate_cut, find_delegation, inline, joined
 from codegen.split.guard import without_guard
 from codegen.split.inlining import write_out_helpers
+from codegen.split.intermediates import STAGES_INTERMEDIATES, Embedding, cut_intermediates
 from codegen.split.masking import find_masking
 from codegen.split.parent import WrittenOut, write_out_parents
 from codegen.split.patches import gives_position, split_patches
@@ -37,6 +38,7 @@ from codegen.types import (
     Field,
     Imported,
     Inherited,
+    Intermediates,
     Method,
     Outcome,
     Patches,
@@ -222,7 +224,7 @@ def split_class(facts: Facts, cls: Class, method: ast.stmt) -> Split:
     cut = code.cut(images.name)
     made = [s.tree for s in cut.embed]
     crossing = cross(code.facts, cut.embed, cut.stages, body.parameters, cut.tokens)
-    check_embed([s.tree for s in crossing.embed], [s.tree for s in cut.early])
+    check_embed([s.tree for s in crossing.embed], crossing.fields, [s.tree for s in cut.early])
     annotations = _annotations(function)
     kinds = annotate(code.facts, made, annotations, images.name)
     fields = tuple(Field(name, kinds.get(name) or "Any") for name in crossing.fields)
@@ -236,6 +238,20 @@ def split_class(facts: Facts, cls: Class, method: ast.stmt) -> Split:
     record = free_name(cls.module, f"{cls.name}Patches")
     patches = _why_no_patches(facts, record, imports) or split_patches(
         code.facts, record, crossing, embed.parameters, annotations
+    )
+    intermediates = _intermediates(
+        facts,
+        cls,
+        Embedding(
+            crossing.embed,
+            images.name,
+            crossing.embed_parameters[1:],
+            crossing.fields,
+            context,
+            image_batch,
+            bool(cut.early),
+        ),
+        imports,
     )
     if cut.early and isinstance(patches, Patches):  # what returns from the first half would enter the second
         line = cut.early[0].place.line
@@ -270,6 +286,48 @@ def split_class(facts: Facts, cls: Class, method: ast.stmt) -> Split:
         guards=_texts(guards),
         context=context,
         parents=parents.parents,
+        intermediates=intermediates,
+    )
+
+
+def _intermediates(
+    facts: Facts, cls: Class, embedding: Embedding, imports: Collection[Imported]
+) -> Intermediates | Refusal | None:
+    """The intermediate features of a class from its embedding, or why there are none."""
+    index = facts.index
+    if index.method != METHOD:
+        return None
+    place = Place(cls.module.path, cls.node.lineno)
+    try:
+        if _has(facts, STAGES_INTERMEDIATES):
+            raise Refused(place, f"the class has a `{STAGES_INTERMEDIATES}` of its own")
+        cut = cut_intermediates(facts, embedding)
+        if cut is None:
+            return None
+        place = Place(cut.owner.module.path, cut.function.lineno)
+        taken = _imported(index, cut.owner.module, signature_names(cut.function) | cut.needs)
+        both = {i.name: i for i in imports}
+        differs = [i.name for i in taken if both.get(i.name, i) != i]
+        if differs:
+            raise Refused(place, f"`{min(differs)}` means one thing here and another where forward_features stands")
+    except Refused as refused:
+        return Refusal(refused.place, refused.reason)
+    except Unsound as unsound:
+        line = getattr(unsound.node, "lineno", place.line)
+        return Refusal(Place(unsound.file or place.file, line), unsound.reason)
+    lines = source_lines(cut.owner.module.text)[cut.function.lineno - 1 : cut.function.end_lineno]
+    declared = {parameter.name: parameter for parameter in cut.body.parameters}
+    return Intermediates(
+        place=cut.last.last,
+        statement=cut.last.code.splitlines()[0].strip(),
+        digest=hashlib.sha256("\n".join(lines).encode()).hexdigest(),
+        stages=Method(tuple(declared[name] for name in cut.parameters), _texts(cut.stages)),
+        taken=cut.taken,
+        image_size=cut.reads_size,
+        prologue=(*cut.sizes, *cut.recomputed),
+        returns=cut.body.returns,
+        docstring=cut.body.docstring,
+        imports=tuple(sorted(taken, key=lambda imported: imported.name)),
     )
 
 

@@ -17,7 +17,7 @@ MARK = "·"  # may stand in an identifier, and nobody puts it there
 _BY_NAME = frozenset({"getattr", "setattr", "hasattr", "delattr"})
 _REGISTERING = frozenset({"add_module", "register_module", "register_parameter", "register_buffer"})
 # By these, attributes are set under names that are not looked at.
-_BACK_DOORS = frozenset({"__dict__", "_modules", "_parameters", "_buffers", "__setattr__", "__delattr__", "vars"})
+_BACK_DOORS = frozenset({"__dict__", "_modules", "_parameters", "_buffers", "__setattr__", "__delattr__"})
 _HINT = re.compile(r"getattr\(\s*self\s*,\s*(?!['\"])")
 # What every module has; with a `_` at its end, several that begin so.
 _OF_MODULES = frozenset(
@@ -118,7 +118,7 @@ def find_computed_names(tree: ast.Module, kin: Sequence[ast.Module] = ()) -> Com
         tree: The file.
         kin: Files with classes that those of this one derive from, or that derive from them.
     """
-    if any(_is_back_door(node) for each in (tree, *kin) for node in walk(each)):
+    if any(map(_has_back_door, (tree, *kin))):
         return NONE
     numbers: dict[Affixes, bool] = {}
     texts: dict[str, set[Affixes | None]] = {}
@@ -150,9 +150,18 @@ def find_computed_names(tree: ast.Module, kin: Sequence[ast.Module] = ()) -> Com
     return ComputedNames(groups, {attr: MARK.join(key) for attr, key in listed.items() if key in groups})
 
 
-def _is_back_door(node: ast.AST) -> bool:
-    name = node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
-    return name in _BACK_DOORS
+def _has_back_door(tree: ast.AST) -> bool:
+    """Whether code may set attributes by their dictionary, or by the method that all setting goes through."""
+    looks = set()
+    for node in walk(tree):
+        match node:
+            case ast.Attribute(value=ast.Attribute() as inner, attr="values" | "items" | "keys" | "get"):
+                looks.add(id(inner))
+            case ast.Attribute(attr=attr) if attr in _BACK_DOORS and id(node) not in looks:
+                return True
+            case ast.Call(func=ast.Name("vars"), args=[ast.Name("self")]):
+                return True
+    return False
 
 
 def _pattern(affixes: Affixes, number: bool) -> re.Pattern[str]:

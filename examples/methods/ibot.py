@@ -135,7 +135,7 @@ class Method(method.Method):
             small = torch.cat(list(views[2:]))
             tokens = self.encoder.grid((small.shape[-2], small.shape[-1]))
             visible = mask.new_zeros(len(small), tokens[0] * tokens[1])
-            local_features, _ = self._features(self.student, small, visible)
+            local_features = self.grid.summary(self.encoder(small, visible).features)
             classes += self.head(local_features).float().chunk(len(views) - 2)
         class_loss = self.class_loss(list(wanted_classes), classes, teacher_temp=self.temperature)
         predicted = self.head(patches[hidden]).float()
@@ -144,10 +144,9 @@ class Method(method.Method):
         return class_loss, patch_loss, global_features
 
     def _features(self, network: nn.ModuleDict, images: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """The class feature, (B, C), or the mean of the patches where there is no class token; and the patches."""
-        features = self.grid.flatten(network["encoder"](images, mask).features)
-        patches = features[:, self.grid.prefix :]
-        return (features[:, 0] if self.grid.prefix else patches.mean(dim=1)), patches
+        """The features of whole images, (B, C), and of their positions, (B, L, C)."""
+        features = network["encoder"](images, mask).features
+        return self.grid.summary(features), self.grid.flatten(features)[:, self.grid.prefix :]
 
     def after_backward(self, done: float) -> None:
         """No gradient for the last layer at first."""

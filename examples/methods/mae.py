@@ -83,8 +83,9 @@ class Method(method.Method):
         return [*super().picture(images, mask), self.grid.unpatchify(rebuilt)]
 
     def _predict(self, images: Tensor, mask: Tensor) -> Tensor:
-        features = self.grid.flatten(self.encoder(images, mask).features)
-        return self.decoder(features, self.grid.pool(mask)).float()  # type: ignore[no-any-return]
+        features, _, restore = self.encoder(images, mask)
+        features = self.grid.flatten(features) if restore is None else features
+        return self.decoder(features, self.grid.pool(mask), restore).float()  # type: ignore[no-any-return]
 
     def _normalised(self, patches: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Patches, (B, L, P), what was subtracted from them, and what they were divided by."""
@@ -110,18 +111,17 @@ class Decoder(nn.Module):
         self.norm = norm(dim)
         self.proj = nn.Linear(dim, pixels)
 
-    def forward(self, features: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, features: Tensor, mask: Tensor, restore: Tensor | None) -> Tensor:
         """Features and the mask of positions, (B, L), to pixels, (B, L, P).
 
-        Features are (B, prefix + visible, C), or (B, prefix + L, C) where hidden tokens were replaced.
+        Features are (B, prefix + visible, C), and ``restore`` puts them in order, or (B, prefix + L, C) where hidden
+        tokens were replaced.
         """
         x = self.embed(features)
         prefix, visible = x[:, : self.grid.prefix], x[:, self.grid.prefix :]
         token = self.mask_token.to(x.dtype)
-        if visible.shape[1] < mask.shape[1]:
+        if restore is not None:
             hidden = token.expand(len(x), mask.shape[1] - visible.shape[1], -1)
-            # A stable sort puts the visible positions first, in the order of the grid; sorting its result undoes it.
-            restore = mask.int().argsort(dim=1, stable=True).argsort(dim=1)
             x = torch.cat([visible, hidden], dim=1).gather(1, restore[..., None].expand(-1, -1, x.shape[-1]))
         else:
             x = torch.where(mask[..., None], token, visible)

@@ -139,7 +139,8 @@ def test_masked_autoencoding_is_exact():
 
     patches = images.unfold(2, 8, 8).unfold(3, 8, 8).permute(0, 2, 3, 1, 4, 5).flatten(1, 2).flatten(2)
     targets = (patches - patches.mean(-1, keepdim=True)) / (patches.var(-1, keepdim=True) + 1e-6).sqrt()
-    predicted = model.decoder(model.encoder(images, mask).features, mask)
+    features, _, restore = model.encoder(images, mask)
+    predicted = model.decoder(features, mask, restore)
     torch.testing.assert_close(loss, (predicted - targets)[mask].square().mean())
 
 

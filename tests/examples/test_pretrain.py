@@ -20,6 +20,7 @@ from PIL import Image
 from pretrain import main
 
 import generated
+from generated.masking import FeatureLayout, Stream
 
 ROOT = Path(__file__).parents[2]
 VIT = "test_vit -k patch_size=8 -k depth=2"
@@ -27,6 +28,11 @@ EVA = "eva02_tiny_patch14_224 -k patch_size=8 -k embed_dim=64 -k depth=4 -k num_
 SWIN = "swin_tiny_patch4_window7_224 -k embed_dim=48 -k depths=(1,3) -k num_heads=(3,6) -k window_size=4"
 HIERA = (
     "hiera_tiny_224 -k embed_dim=48 -k stages=(1,3) -k q_pool=1 -k mask_unit_size=(2,2) -k mask_unit_attn=(True,False)"
+)
+# Units of 4 x 4 patches, pooled once: its features are in the order of units
+UNORDERED = (
+    "hiera_tiny_224 -k embed_dim=16 -k num_heads=1 -k stages=(1,1) -k q_pool=1 -k mask_unit_size=(4,4) "
+    "-k mask_unit_attn=(True,False)"
 )
 TINY = (
     "--image-size 32 --made-images 48 --batch-size 16 --epochs 2 --warmup-epochs 1 --lr 1e-3 --workers 0 --log-every 1 "
@@ -199,9 +205,10 @@ def in_two_processes(arguments: str) -> subprocess.CompletedProcess[str]:
         (VIT, "mae", "replace", 1, 1, 16),
         (EVA, "mae", "drop", 1, 1, 16),
         (HIERA, "mae", "drop", 0, 2, 16),
+        (UNORDERED, "mae", "drop", 0, 2, 16),
         (SWIN, "mae", "replace", 0, 2, 16),
         (SWIN, "simmim", "replace", 0, 2, 16),
-        ("convnext_atto -k depths=(1,1,1,1) -k dims=(8,16,24,32)", "simmim", "replace", 0, 8, 1),
+        ("convnext_atto -k depths=(1,1,1,1) -k dims=(8,16,24,32) -k output_stride=16", "simmim", "replace", 0, 4, 4),
     ],
 )
 def test_heads_learn_from_the_features_how_they_lie(model, method, strategy, prefix, unit, positions):
@@ -231,15 +238,21 @@ def test_heads_learn_from_the_features_how_they_lie(model, method, strategy, pre
         assert model.picture(images, mask.flatten(1))[-1].shape == images.shape
 
 
+def test_mae_masks_the_units_of_a_model_that_drops_them_by_default(tmp_path):
+    result = run(UNORDERED, "--method mae", TINY, DECODER, "--output", tmp_path)
+    assert result.exit_code == 0, result.output
+
+
 def test_the_decoder_puts_visible_positions_back_to_their_places():
-    grid = FeatureGrid(rows=2, columns=3, patch=(8, 8), unit=1, prefix=1, channels=4, channels_first=False)
+    layout = FeatureLayout(Stream("NLC", 1, 4, (2, 3), (16, 24)), leaf=0, index=None, extra=1, tokens=(2, 3))
+    grid = FeatureGrid(layout, patch=(8, 8), unit=1)
     decoder = mae.Decoder(grid, pixels=4, dim=4, depth=0, num_heads=1)
     decoder.embed = decoder.norm = decoder.proj = torch.nn.Identity()
     torch.nn.init.constant_(decoder.mask_token, -1)
     decoder.pos_embed.zero_()
     mask = torch.tensor([[True, False, False, True, True, False]])
     features = torch.tensor([9.0, 1.0, 2.0, 5.0]).view(1, 4, 1).expand(-1, -1, 4)  # prefix, then positions 1, 2 and 5
-    assert decoder(features, mask)[0, :, 0].tolist() == [-1, 1, 2, -1, -1, 5]
+    assert decoder(features, mask, layout.restore(mask))[0, :, 0].tolist() == [-1, 1, 2, -1, -1, 5]
 
 
 @pytest.mark.parametrize(
@@ -261,7 +274,7 @@ def test_the_decoder_puts_visible_positions_back_to_their_places():
         (f"{VIT} --image-size 30", "cannot be trained by mae on 30x30 images"),
         (
             "levit_128s --image-size 224 --method simmim",
-            "16 features lie on no grid that divides 14x14",
+            "on no grid: it gives a tensor of shape (1, 16, 384), of which none depends most on a patch of its own",
         ),
         (f"{VIT} --batch-size 64", "48 images are fewer than --batch-size 64"),
         (f"{VIT} --resume {{folder}}/damaged.pt", "damaged.pt cannot be read as a checkpoint"),

@@ -41,7 +41,7 @@ def source(body: str, modules: dict[str, str], matcher: str = "", methods: str =
 
     made = "\n".join(f"self.{name} = {value}" for name, value in modules.items())
     return (
-        "import torch\nfrom torch import nn\nfrom timm.layers import PatchDropout\n\n"
+        "import torch\nfrom einops import rearrange\nfrom torch import nn\nfrom timm.layers import PatchDropout\n\n"
         "def add_pos_embed(x): return x\n\n"
         "class Block(nn.Module):\n    def forward(self, x): return x\n\n"
         "class PatchEmbed(Block): pass\n\n"
@@ -179,6 +179,29 @@ def test_a_position_that_is_a_function_of_the_module_counts():
     """)
 
 
+def test_a_position_that_is_made_from_the_tokens_counts_where_it_joins_them():
+    check("""
+        x = self.patch_embed(x)
+        pos_embed = add_pos_embed(x)
+        pos_embed = pos_embed.to(x.dtype)
+        x = x + pos_embed
+        # boundary
+        x = self.blocks(x)
+        return x
+    """)
+
+
+def test_what_follows_such_a_position_belongs_to_the_stages():
+    check("""
+        x = self.patch_embed(x)
+        tokens = add_pos_embed(x)
+        # boundary
+        tokens = self.norm(tokens)
+        tokens = self.blocks(tokens)
+        return tokens
+    """)
+
+
 def test_a_relative_position_bias_is_computed_in_the_stages():
     check(
         """
@@ -252,6 +275,51 @@ def test_an_activation_completes_the_stem_of_a_cnn():
     assert split.boundary.blocks == ("blocks",)
 
 
+def test_a_stem_and_its_activation_may_stand_in_one_statement():
+    check(
+        """
+        x = self.relu(self.bn1(self.conv1(x)))
+        # boundary
+        x = self.layer1(x)
+        return x
+        """,
+        {"conv1": "nn.Conv2d(3, 8, 3)", "bn1": "nn.BatchNorm2d(8)", "relu": "nn.ReLU()", "layer1": "nn.Sequential()"},
+        "",
+    )
+
+
+def test_a_stem_may_be_a_function_that_is_made_here():
+    modules = {"conv1": "nn.Conv2d(3, 8, 3)", "relu": "nn.ReLU()", "layer1": "nn.Sequential()"}
+    body = """
+        def stem(x):
+            return self.relu(self.conv1(x)){more}
+
+        x = stem(x)
+        # boundary
+        x = self.layer1(x)
+        return x{last}
+    """
+    check(body.format(more="", last=""), modules, "")
+    changing = "\n" + body.replace("# boundary", "").format(more=" + y", last="").replace(
+        "def", "y = 1\n        def", 1
+    )
+    assert "may see names that change" in refuse(changing, modules, "").reason
+    assert "may see names that change" in refuse(body.format(more="", last=" + stem(x)"), modules, "").reason
+
+
+def test_the_names_of_modules_may_be_variables():
+    check("""
+        stem = self.patch_embed
+        x = stem(x)
+        x = add_pos_embed(x)
+        # boundary
+        blocks = self.blocks
+        for block in blocks:
+            x = block(x)
+        return x
+    """)
+
+
 def test_reshapes_after_the_boundary_belong_to_the_embedding_even_under_a_condition():
     check(
         """
@@ -265,6 +333,18 @@ def test_reshapes_after_the_boundary_belong_to_the_embedding_even_under_a_condit
         {"stem": "Stem()", "stages": "nn.Sequential(*stages)", "use_conv": "False"},
         "return dict(stem=r'^stem', blocks=r'^stages\\.(\\d+)')",
     )
+
+
+def test_a_rearrangement_by_einops_is_a_reshape():
+    check("""
+        B = x.shape[0]
+        x = self.patch_embed(x)
+        x = add_pos_embed(x)
+        x = rearrange(x, '(b t) n m -> (b n) t m', b=B)
+        # boundary
+        x = self.blocks(x)
+        return x
+    """)
 
 
 def test_tokens_are_unpacked_from_the_dict_of_a_helper_before_the_boundary():

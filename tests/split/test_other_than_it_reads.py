@@ -56,7 +56,9 @@ def indented(text):
     ],
 )
 def test_a_parent_whose_name_is_bound_twice_is_not_written_out(tmp_path, source):
-    assert isinstance(result(tmp_path, source), Refusal)
+    found = result(tmp_path, source)
+    assert isinstance(found, Refusal)
+    assert found.reason.startswith("its base `P` is bound more than once, or under a condition (line ")
 
 
 def test_a_mixin_whose_name_is_bound_twice_may_have_the_method(tmp_path):
@@ -98,6 +100,38 @@ def test_a_class_that_is_changed_after_it_is_made_is_refused(tmp_path, after, wh
 def test_what_only_keeps_a_class_leaves_it_as_it_is(tmp_path, after):
     neighbour = "REGISTRY = {}\n\n\ndef register(cls):\n    REGISTRY[cls.__name__] = cls\n    return cls\n"
     assert not isinstance(result(tmp_path, MODEL + after, h=neighbour), Refusal)
+
+
+TAG = "class Tag:\n    def {method}(self, *others):\n        setattr(others[-1], 'forward_' + 'features', None)\n\n\n"
+REGISTER = "def register(cls):\n    {use}\n    return cls\n\n\n@register\n"
+
+
+@pytest.mark.parametrize(
+    ("method", "use"),
+    [
+        ("__get__", "NAMES.append(cls.tag)"),
+        ("__get__", "hasattr(cls, 'tag')"),
+        ("__subclasscheck__", "issubclass(cls, Tag)"),
+        ("__iter__", "list(cls.tag)"),
+        ("__eq__", "cls.tag == cls"),
+    ],
+)
+def test_a_registration_beside_code_that_may_set_anything_is_not_believed(tmp_path, method, use):
+    model = MODEL.replace("    def __init__", "    tag = Tag()\n\n    def __init__", 1)
+    source = "NAMES = []\n\n\n" + TAG.format(method=method) + REGISTER.format(use=use) + model
+    assert isinstance(result(tmp_path, source), Refusal)
+    assert not isinstance(result(tmp_path, REGISTER.format(use="NAMES.append(cls)") + MODEL + "NAMES = []\n"), Refusal)
+
+
+def test_a_builtin_that_is_replaced_is_not_believed(tmp_path):
+    source = "import builtins\n\n\nbuiltins.print = exit\n\n\n" + REGISTER.format(use="print(cls)") + MODEL
+    assert isinstance(result(tmp_path, source), Refusal)
+
+
+def test_a_class_whose_objects_become_others_is_refused(tmp_path):
+    found = result(tmp_path, MODEL.replace("self.a = None", "self.__class__ = Block"))
+    assert isinstance(found, Refusal)
+    assert found.reason == "it changes what class it is"
 
 
 def test_a_class_that_is_put_into_another_module_is_no_base(tmp_path):

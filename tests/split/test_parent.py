@@ -89,9 +89,9 @@ def test_a_grandparent_is_written_out_as_well():
 @pytest.mark.parametrize(
     ("child", "parent", "reason"),
     [
-        (CHILD.replace("super()", "super(Child, self)"), PARENT, "`super` sees"),
-        (CHILD.replace("super().forward_features(x)", "super().forward_features(x) * 2"), PARENT, "`super` sees"),
-        (CHILD.replace("super().forward_features(x)", "super().forward(x)"), PARENT, "`super` sees"),
+        (CHILD.replace("super()", "super(Child, self)"), PARENT, "`super()` sees"),
+        (CHILD.replace("super().forward_features(x)", "super().forward_features(x) * 2"), PARENT, "`super()` sees"),
+        (CHILD.replace("super().forward_features(x)", "super().forward(x)"), PARENT, "`super()` sees"),
         (CHILD.replace("super().forward_features(x)", "super().forward_features(x * 2)"), PARENT, "under its own name"),
         (CHILD.replace("super().forward_features(x)", "super().forward_features(*[x])"), PARENT, "under its own name"),
         (CHILD, PARENT.replace("scale=2.0", "scale=shift(1)"), "a default value is the result of a call"),

@@ -21,7 +21,7 @@ def test_a_local_that_is_bound_under_a_condition_and_read_in_the_stages_stays_a_
         ("y = yield x", "suspends"),
         ("global y", "declares y global"),
         ("y = locals()", "`locals` sees the frame"),
-        ("y = super().forward(x)", "`super` sees the frame"),
+        ("y = super().forward(x)", "`super()` sees the class that it stands in"),
         ("y = __name__", "`__name__` is another one"),
         ("y = self.__class__", "class of self"),
         ("y = type(self)", "class of self"),

@@ -93,6 +93,9 @@ SOMETHING_ELSE = {
     "a constant of the class": "class A:\n    stage1 = 1\n    def f(self, i):\n        getattr(self, f'stage{i}')",
     "what every module has": "class A:\n    def f(self, i):\n        getattr(self, f'register_{i}')\n",
     "of another object": "class A:\n    def f(self, i, b):\n        getattr(self, f'stage{i}')\n        b.stage_x()",
+    "set by the dictionary": "class A:\n    def f(self, i):\n        self._modules[i] = getattr(self, f'stage{i}')",
+    "set by the method": "class A:\n    def f(self, i):\n        self.__setattr__(i, getattr(self, f'stage{i}'))",
+    "set by vars": "class A:\n    def f(self, i):\n        vars(self)[i] = getattr(self, f'stage{i}')",
     "no beginning": "class A:\n    def f(self, i):\n        getattr(self, f'{i}')\n",
     "two groups that overlap": "class A:\n    def f(self, i):\n        getattr(self, f'st{i}')\n" + STAGED,
 }
@@ -101,6 +104,10 @@ SOMETHING_ELSE = {
 @pytest.mark.parametrize("case", SOMETHING_ELSE)
 def test_a_name_that_may_mean_something_else_stays_unknown(case):
     assert "·" not in read(SOMETHING_ELSE[case])
+
+
+def test_a_dictionary_that_is_only_looked_at_is_no_way_around():
+    assert "·" in read("class A:\n    def f(self, i):\n        self._modules.values()\n" + STAGED)
 
 
 LISTS = {

@@ -114,8 +114,14 @@ def test_a_loop_body_comes_apart(text):
 )
 def test_the_head_of_a_loop_is_counted_in_statements(text):
     assert (
-        guard_loop_head(statement(text), 2, "i > 0").text == "for i in s:\n    if i > 0:\n        a\n        b\n    c"
+        guard_loop_head(statement(text), [True, True], "i > 0").text
+        == "for i in s:\n    if i > 0:\n        a\n        b\n    c"
     )
+
+
+def test_what_every_round_needs_stays_outside_the_condition():
+    guarded = guard_loop_head(statement("for i in s:\n    a\n    b\n    c\n    d"), [False, True, False], "i > 0")
+    assert guarded.text == "for i in s:\n    a\n    if i > 0:\n        b\n    c\n    d"
 
 
 @pytest.mark.parametrize(("target", "then"), [("a", "i, a"), ("a, b", "i, (a, b)"), ("(a, b)", "i, (a, b)")])

@@ -1,0 +1,353 @@
+"""``forward_intermediates``, cut where the embedding of ``forward_features`` is complete.
+
+timm's method takes images. The statements by which it makes the embedding have to be those of ``forward_features``;
+what it does besides, before the embedding is complete, calculates with its arguments alone and may run after it.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from codegen.model.effects import effects
+from codegen.model.facts import Facts
+from codegen.model.places import ANY
+from codegen.model.quiet import is_quiet
+from codegen.model.shape import keeps_batch
+from codegen.source.index import Class, Module
+from codegen.split.alignment import IMAGES, Alignment, Size, align
+from codegen.split.boundary import Refused, find_cut
+from codegen.split.context import without_context
+from codegen.split.crossing import Crossing, cross
+from codegen.split.inlining import write_out_helpers
+from codegen.split.soundness import check_method, check_scope
+from codegen.split.state import check_state
+from codegen.syntax.bindings import bound_names
+from codegen.syntax.dataflow import Unsound, dotted, flow, returns
+from codegen.syntax.statements import Body, Statement, read_method
+from codegen.syntax.walking import walk
+from codegen.types import Place
+
+INTERMEDIATES = "forward_intermediates"
+STAGES_INTERMEDIATES = "forward_stages_intermediates"
+IMAGE_SIZE = "image_size"
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """The embedding of ``forward_features``, which is to be found in ``forward_intermediates``.
+
+    Attributes:
+        statements: Those of ``embed``.
+        images: Its first parameter.
+        parameters: The others.
+        fields: What it returns, the tokens first.
+        context: What it enters.
+        is_image_batch: Whether the first parameter is known to be an image batch, (B, C, H, W).
+        may_return: Whether it may return before it is complete.
+    """
+
+    statements: Sequence[Statement]
+    images: str
+    parameters: Sequence[str]
+    fields: Sequence[str]
+    context: str
+    is_image_batch: bool
+    may_return: bool
+
+
+@dataclass(frozen=True)
+class IntermediatesCut:
+    """``forward_intermediates`` without the statements that make the embedding.
+
+    Attributes:
+        owner: The class in which it stands.
+        function: It.
+        body: All of it.
+        last: The last statement of it that makes the embedding.
+        taken: What it takes from the embedding: the field, and what it calls it; the tokens first.
+        reads_size: Whether it reads the height and width of the images.
+        sizes: Statements that read sizes: ``B = x.shape[0]``, ``height, width = image_size``.
+        recomputed: Statements that recompute what need not be taken.
+        stages: The statements after the embedding.
+        parameters: Its parameters, the images aside and those that the embedding alone reads.
+        needs: The names that its statements and signature take from the module.
+    """
+
+    owner: Class
+    function: ast.FunctionDef
+    body: Body
+    last: Statement
+    taken: tuple[tuple[str, str], ...]
+    reads_size: bool
+    sizes: tuple[str, ...]
+    recomputed: tuple[str, ...]
+    stages: tuple[Statement, ...]
+    parameters: tuple[str, ...]
+    needs: frozenset[str]
+
+
+def cut_intermediates(facts: Facts, embedding: Embedding) -> IntermediatesCut | None:
+    """Cut the ``forward_intermediates`` of a class.
+
+    Args:
+        facts: The class, or the inner model that it delegates to.
+        embedding: What ``embed`` of the class does.
+
+    Returns:
+        The cut; ``None`` where the class has no such method.
+
+    Raises:
+        Refused: If it does not make the embedding as ``forward_features`` does.
+        Unsound: If it cannot be cut there.
+    """
+    owner = next((ancestor for ancestor in facts.lineage if INTERMEDIATES in ancestor.members), None)
+    if owner is None:
+        return None
+    function = check_method(owner.members[INTERMEDIATES])
+    body = read_method(owner.module.text, function, owner.module.path, facts.index.computed_names(owner.module.path))
+    place = Place(owner.module.path, function.lineno)
+    if not body.statements or not body.parameters or body.parameters[0].kind not in ("positional", "positional-only"):
+        raise Refused(place, "it takes no images")
+    starred = next((p for p in body.parameters if p.kind.startswith("*")), None)
+    if starred is not None:
+        raise Refused(place, f"it takes `{starred.kind}{starred.name}`")
+    images, *others = (parameter.name for parameter in body.parameters)
+    context, statements = without_context(facts, owner.module, body.statements, [images, *others])
+    if context != embedding.context:
+        raise Refused(place, f"it enters {_quoted(context)}, and forward_features {_quoted(embedding.context)}")
+    statements = write_out_helpers(facts, statements)
+    whole = flow([s.tree for s in statements], [body.receiver, images, *others])
+    check_scope(owner.module, owner.node, function, whole)
+    statements, alignment = _aligned(facts, owner.module, embedding, statements, images, others)
+    split = _Parts.of(facts, owner.module, statements, alignment, images)
+    tokens = _tokens(embedding, alignment, statements)
+    crossing = cross(facts, split.made, split.rest, body.parameters, tokens)
+    _check_state(facts, crossing, split.moved, [images, *others])
+    taken, sizes = _handed_over(embedding, alignment, crossing, split.rest[0])
+    batch = [name for name, size in sizes.items() if size.dimension == 0]
+    if batch and tokens not in keeps_batch(facts, [s.tree for s in split.made], images, believes_defaults=True):
+        reason = f"it reads `{batch[0]}`, the batch size of the images, which the tokens may not have"
+        raise Refused(split.rest[0].place, reason)
+    given = {p.name for p in body.parameters[1:]} - (set(others) & _read_by_embedding_alone(crossing, others))
+    stages = flow([*_parsed(crossing.recomputed), *(s.tree for s in crossing.stages)], [body.receiver, *others])
+    return IntermediatesCut(
+        owner=owner,
+        function=function,
+        body=body,
+        last=statements[alignment.equal[-1]],
+        taken=taken,
+        reads_size=len(sizes) > len(batch),
+        sizes=(*(f"{name} = {tokens}.shape[0]" for name in batch), *_unpacked(sizes, split.rest)),
+        recomputed=crossing.recomputed,
+        stages=crossing.stages,
+        parameters=tuple(name for name in others if name in given),
+        needs=stages.needs - stages.may_bind - {*sizes, *(name for _, name in taken)},
+    )
+
+
+def _aligned(
+    facts: Facts,
+    module: Module,
+    embedding: Embedding,
+    statements: tuple[Statement, ...],
+    images: str,
+    others: Sequence[str],
+) -> tuple[tuple[Statement, ...], Alignment]:
+    """The statements, and where the embedding is among them; where it is inside one, that is cut as a boundary is."""
+
+    def found(statements: Sequence[Statement]) -> Alignment:
+        shared = [name for name in others if name in embedding.parameters]
+        names = (embedding.images, images)
+        return align(embedding.statements, statements, names, shared, is_image_batch=embedding.is_image_batch)
+
+    alignment = found(statements)
+    if alignment.missing is None:
+        return statements, alignment
+    try:
+        cut = find_cut(facts, statements, images)
+    except (Refused, Unsound):
+        pass
+    else:
+        opened = (*cut.embed, *cut.stages)
+        again = found(opened)
+        if again.missing is None:
+            return opened, again
+    raise _differs(facts, module, statements, alignment, images)
+
+
+def _differs(
+    facts: Facts, module: Module, statements: Sequence[Statement], alignment: Alignment, images: str
+) -> Refused:
+    """Why the embedding is not among the statements of a method."""
+    missing = alignment.missing
+    assert missing is not None
+    inner = _delegates(statements)
+    if inner:
+        reason = f"it calls {INTERMEDIATES} of `{inner}`: call {STAGES_INTERMEDIATES} of that model"
+        return Refused(statements[0].place, reason)
+    wanted = f"`{_first_line(missing)}` (line {missing.place.line})"
+    own: set[str] = set()
+    values = _values(statements, alignment, images)
+    for number in alignment.others:
+        statement = statements[number]
+        if flow([statement.tree]).needs & values or not is_quiet(facts, module, statement.tree, own):
+            reason = f"`{_first_line(statement)}` stands where forward_features embeds by {wanted}"
+            return Refused(statement.place, reason)
+        own |= set(bound_names(statement.tree))
+    return Refused(statements[0].place, f"it does not have {wanted}, by which forward_features embeds")
+
+
+def _values(statements: Sequence[Statement], alignment: Alignment, images: str) -> set[str]:
+    """The variables that hold the images and what the embedding makes of them."""
+    return {images} | {name for number in alignment.equal for name in bound_names(statements[number].tree)}
+
+
+def _delegates(statements: Sequence[Statement]) -> str:
+    """The inner model whose ``forward_intermediates`` a method calls, ``self.encoder``; empty if it calls none."""
+    for statement in statements:
+        for node in walk(statement.tree):
+            if isinstance(node, ast.Call) and dotted(node.func).startswith("self."):
+                model, _, method = dotted(node.func).rpartition(".")
+                if method == INTERMEDIATES:
+                    return model
+    return ""
+
+
+def _quoted(context: str) -> str:
+    return f"`{context}`" if context else "nothing"
+
+
+def _first_line(statement: Statement) -> str:
+    return statement.code.splitlines()[0].strip()
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """The statements in two.
+
+    Attributes:
+        made: Those that make the embedding, and those that read sizes on the way.
+        moved: Those that stood between them.
+        rest: All that follow the embedding: these, and what stood there.
+    """
+
+    made: tuple[Statement, ...]
+    moved: tuple[Statement, ...]
+    rest: tuple[Statement, ...]
+
+    @classmethod
+    def of(
+        cls, facts: Facts, module: Module, statements: Sequence[Statement], alignment: Alignment, images: str
+    ) -> _Parts:
+        """Take the statements of an embedding out of a method.
+
+        Raises:
+            Refused: If one that stands between them may not run after them.
+        """
+        last = alignment.equal[-1] if alignment.equal else -1
+        inside = sorted((*alignment.equal, *(n for n in alignment.sizes if n < last)))
+        others = [n for n in alignment.others if n < last]
+        made = [statements[n] for n in inside]
+        mentioned = {node.id for s in made for node in walk(s.tree) if isinstance(node, ast.Name)}
+        own: set[str] = set()
+        for number in others:
+            statement = statements[number]
+            text = f"`{_first_line(statement)}`"
+            bound = set(bound_names(statement.tree))
+            values = _values(statements, alignment, images)
+            if returns(statement.tree):
+                raise Refused(statement.place, f"{text} may return before the embedding is complete")
+            if flow([statement.tree]).needs & values:
+                raise Refused(statement.place, f"{text} looks at what the embedding makes on its way")
+            if bound & mentioned:
+                raise Refused(
+                    statement.place, f"{text} binds `{min(bound & mentioned)}`, of which the embedding is made"
+                )
+            if not is_quiet(facts, module, statement.tree, own):
+                raise Refused(statement.place, f"{text} may do more than calculate with the arguments of the method")
+            own |= bound
+        moved = tuple(statements[n] for n in others)
+        return cls(tuple(made), moved, (*moved, *statements[last + 1 :]))
+
+
+def _check_state(facts: Facts, crossing: Crossing, moved: Sequence[Statement], parameters: Sequence[str]) -> None:
+    """Refuse a method of which the rest reads what the embedding writes.
+
+    Raises:
+        Unsound: If it may.
+    """
+    stages = tuple(statement for statement in crossing.stages if statement not in moved)
+    check_state(facts, replace(crossing, stages=stages), parameters)
+    written = {place.name for place in effects(facts, [s.tree for s in crossing.embed], parameters).writes}
+    for statement in moved:  # they only look, so that the names of what they look at tell
+        for node in walk(statement.tree):
+            if isinstance(node, ast.Attribute) and ({node.attr, ANY} & written):
+                raise Unsound(node, f"it looks at `{ast.unparse(node)}`, which the embedding may change")
+
+
+def _tokens(embedding: Embedding, alignment: Alignment, statements: Sequence[Statement]) -> str:
+    """What the method calls the tokens when the embedding is complete."""
+    value = alignment.theirs[embedding.fields[0]]
+    names = [name for name, held in alignment.ours.items() if held == value]
+    if not names:
+        place = statements[alignment.equal[-1]].place
+        raise Refused(place, "no variable holds the tokens when the embedding is complete")
+    return names[0]
+
+
+def _handed_over(
+    embedding: Embedding, alignment: Alignment, crossing: Crossing, first: Statement
+) -> tuple[tuple[tuple[str, str], ...], Mapping[str, Size]]:
+    """What is taken from an embedding, each with the name that it has here; and which variables hold the image size.
+
+    Raises:
+        Refused: If the method needs more of what was before the boundary.
+    """
+    fields = {alignment.theirs[name]: name for name in reversed(embedding.fields)}
+    taken: list[tuple[str, str]] = []
+    sizes: dict[str, Size] = {}
+    for name in crossing.fields:
+        value = alignment.ours.get(name)
+        if value in fields:
+            taken.append((fields[value], name))
+        elif isinstance(value, Size) and value.of == IMAGES and value.dimension in (0, -2, -1):
+            sizes[name] = value
+        elif isinstance(value, Size):
+            what = "the images" if value.of == IMAGES else "what the embedding makes on its way"
+            reason = f"it reads `{name}`, a size of {what}, which the embedding does not hold"
+            raise Refused(first.place, reason)
+        else:
+            what = "the images" if value == IMAGES else f"`{name}`"
+            raise Refused(first.place, f"it reads {what} after the embedding, which does not hold it")
+    return tuple(taken), sizes
+
+
+def _unpacked(sizes: Mapping[str, Size], rest: Sequence[Statement]) -> tuple[str, ...]:
+    """The statements that give variables the height and width of the images.
+
+    Raises:
+        Refused: If it cannot be handed over.
+    """
+    mentioned = {node.id for s in rest for node in walk(s.tree) if isinstance(node, ast.Name)}
+    sizes = {name: size for name, size in sizes.items() if size.dimension}
+    whole = [name for name, size in sizes.items() if size.to_last]
+    one = {size.dimension: name for name, size in sizes.items() if not size.to_last}
+    if any(sizes[name].dimension != -2 for name in whole) or len(one) + len(whole) < len(sizes):
+        raise Refused(rest[0].place, "it reads the image size in a way that cannot be passed on")
+    if sizes and IMAGE_SIZE in mentioned - set(whole):
+        raise Refused(rest[0].place, f"it has a variable `{IMAGE_SIZE}` of its own")
+    found = [f"{name} = {IMAGE_SIZE}" for name in whole if name != IMAGE_SIZE]
+    if len(one) == 2:
+        return (*found, f"{one[-2]}, {one[-1]} = {IMAGE_SIZE}")
+    return (*found, *(f"{name} = {IMAGE_SIZE}[{dimension}]" for dimension, name in one.items()))
+
+
+def _read_by_embedding_alone(crossing: Crossing, others: Sequence[str]) -> set[str]:
+    read = set(crossing.embed_parameters) - set(crossing.stages_parameters)
+    return {name for name in others if name in read}
+
+
+def _parsed(texts: Sequence[str]) -> list[ast.stmt]:
+    return [statement for text in texts for statement in ast.parse(text).body]
