@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,6 +32,13 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
         temporary.unlink(missing_ok=True)
 
 
+def tidy(folder: Path) -> None:
+    """Remove what a run that was killed while it wrote has left: files that ``replacing`` had not finished."""
+    for path in folder.glob(".*.*"):
+        if path.suffix[1:].isdecimal():
+            path.unlink(missing_ok=True)
+
+
 def save(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, **state: Any) -> dict[str, Any]:
     """Write a checkpoint. Each process has to call it; the first one writes.
 
@@ -44,8 +52,13 @@ def save(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, **state
     state["random"] = [None] * dist.get_world_size()
     dist.all_gather_object(state["random"], _random_state())
     if dist.get_rank() == 0:
-        with replacing(path) as file:
-            torch.save(state, file)
+        try:
+            with replacing(path) as file:
+                torch.save(state, file)
+        except (OSError, RuntimeError) as error:  # the latter is what torch makes of the former
+            raise InputError(
+                f"{path} cannot be written ({error}). What it held before is still there: make room, and --resume."
+            ) from error
     dist.barrier()  # nobody runs ahead, or exits, while the first process writes
     return state
 
@@ -53,6 +66,9 @@ def save(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, **state
 def load(path: Path) -> dict[str, Any]:
     """Read a checkpoint, onto the CPU."""
     try:
+        with zipfile.ZipFile(path) as file:
+            if damaged := file.testzip():  # torch.load does not look at the checksums
+                raise ValueError(f"the checksum of {damaged} is wrong")
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         missing = {"model", "optimizer", "random"} - set(state)
     except Exception as error:  # a damaged file fails anywhere in the zip or pickle reader

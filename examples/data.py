@@ -1,53 +1,161 @@
-"""Images to pre-train on: those of a folder, or made ones, so that the example runs anywhere."""
+"""Images to pre-train on: those of a folder, scikit-learn's digits, or made ones, so that the example runs anywhere."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, default_collate
 from torchvision.datasets.folder import IMG_EXTENSIONS
-from torchvision.transforms import v2
+from views import Size
+
+Batch = tuple[Tensor, ...]
+
+_MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+_EXTENSIONS = (*IMG_EXTENSIONS, ".npy")
 
 
 class InputError(ValueError):
     """Something that only the user can put right. The command shows its message, and no traceback."""
 
 
-class FolderImages(Dataset[Image.Image]):
-    """All images below a folder, in folders of classes or not: pre-training needs no labels."""
+class FolderImages(Dataset[Tensor]):
+    """All images below a folder, in folders of classes or not: pre-training needs no labels.
 
-    def __init__(self, root: Path) -> None:
-        self.paths = sorted(path for path in root.rglob("*") if path.suffix.lower() in IMG_EXTENSIONS)
+    Args:
+        root: The folder. Beside images it may hold arrays, (H, W) or (H, W, C), in ``.npy`` files.
+        channels: Which a picture is converted to; arrays need to have as many.
+    """
+
+    def __init__(self, root: Path, channels: int = 3) -> None:
+        self.root, self.channels = root, channels
+        self.paths = sorted(path for path in root.rglob("*") if path.suffix.lower() in _EXTENSIONS)
         if not self.paths:
-            raise InputError(
-                f"{root} holds no images. Looked for {', '.join(IMG_EXTENSIONS)}, in all folders below it."
-            )
+            raise InputError(f"{root} holds no images. Looked for {', '.join(_EXTENSIONS)}, in all folders below it.")
+
+    @property
+    def labels(self) -> Tensor:
+        """(N,), int64: the number of the folder right below the root in which an image lies.
+
+        Raises:
+            InputError: An image lies in none, or all lie in the same.
+        """
+        inside = [path.relative_to(self.root).parts for path in self.paths]
+        bare = [path for path, parts in zip(self.paths, inside, strict=True) if len(parts) == 1]
+        names = sorted({parts[0] for parts in inside})
+        if bare or len(names) < 2:
+            where = f"{bare[0]} lies in none" if bare else f"all images of {self.root} lie in the same"
+            raise InputError(f"A label is the folder that an image lies in, and {where}: sort them into one for each.")
+        return torch.tensor([names.index(parts[0]) for parts in inside])
 
     def __len__(self) -> int:
         return len(self.paths)
 
-    def __getitem__(self, index: int) -> Image.Image:
+    def __getitem__(self, index: int) -> Tensor:
+        path = self.paths[index]
         try:
-            return Image.open(self.paths[index]).convert("RGB")
+            return read_image(path, self.channels)
         except Exception as error:  # decoders raise whatever they like
-            reason = f"{type(error).__name__}: {error}".replace(str(self.paths[index]), "the file")
-            raise InputError(f"{self.paths[index]} cannot be decoded ({reason}). Repair it or take it away.") from error
+            reason = f"{type(error).__name__}: {error}".replace(str(path), "the file")
+            raise InputError(f"{path} cannot be decoded ({reason}). Repair it or take it away.") from error
+
+
+def read_image(path: Path, channels: int) -> Tensor:
+    """An image, (C, H, W), uint8 or, of more than 8 bits, float32 from 0 to 1; upright as its EXIF data says.
+
+    Raises:
+        ValueError: It does not have that many channels, and cannot be converted to them.
+    """
+    if path.suffix.lower() == ".npy":
+        array = np.load(path)
+    else:
+        with Image.open(path) as opened:
+            image = ImageOps.exif_transpose(opened)
+            deep = image.mode.startswith(("I", "F"))  # 16 bits and more, which a conversion would clip
+            if not deep and channels not in _MODES:
+                raise ValueError(f"a picture has 1, 3 or 4 channels, not {channels}")
+            array = np.asarray(image if deep else image.convert(_MODES[channels]))
+            if array.dtype == np.int32:  # what pillow makes of 16 bits in some files
+                array = array.astype(np.uint16)
+    array = array[..., None] if array.ndim == 2 else array
+    if array.ndim == 3 and array.shape[-1] == 1:
+        array = np.repeat(array, channels, axis=-1)
+    if array.ndim != 3 or array.shape[-1] != channels:
+        raise ValueError(f"it is of shape {array.shape}, and the model has {channels} channels")
+    if array.dtype != np.uint8:
+        scale = np.iinfo(array.dtype).max if np.issubdtype(array.dtype, np.integer) else 1
+        array = (array / scale).astype(np.float32)
+    return torch.from_numpy(array.copy()).movedim(-1, 0)
+
+
+class Digits(Dataset[Tensor]):
+    """Handwritten digits, (C, 8, 8), as scikit-learn ships them: four of five to train with, each fifth to test.
+
+    Attributes:
+        labels: (N,), int64.
+    """
+
+    def __init__(self, channels: int = 1, *, test: bool = False) -> None:
+        try:
+            from sklearn.datasets import load_digits
+        except ImportError as error:
+            raise InputError(f"The digits are part of scikit-learn ({error}): pip install scikit-learn.") from error
+        digits = load_digits()
+        chosen = (np.arange(len(digits.images)) % 5 == 0) == test
+        self.images = torch.from_numpy(digits.images[chosen]).float().div(16)[:, None].expand(-1, channels, -1, -1)
+        self.labels = torch.from_numpy(digits.target[chosen]).long()
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> Tensor:
+        return self.images[index]
+
+
+Labelled = FolderImages | Digits
+
+
+def open_images(name: str, size: Size, channels: int, *, made: int) -> Dataset[Tensor]:
+    """The images to train with that a name stands for: ``made``, ``digits``, or a folder.
+
+    Raises:
+        InputError: There is no such folder, or nothing in it.
+    """
+    if name == "made":
+        return MadeImages(made, size, channels)
+    if name == "digits":
+        return Digits(channels)
+    if not Path(name).is_dir():
+        raise InputError(f"--data {name} does not exist: name a folder, or one of digits and made.")
+    return FolderImages(Path(name), channels)
+
+
+def open_labelled(name: str, channels: int) -> tuple[Labelled, Labelled]:
+    """Images with labels, to train with and to test: ``digits``, or a folder that holds ``train`` and ``val``.
+
+    Raises:
+        InputError: They are not there, or have no labels.
+    """
+    if name == "digits":
+        return Digits(channels), Digits(channels, test=True)
+    folders = [Path(name, part) for part in ("train", "val")]
+    for folder in folders:
+        if not folder.is_dir():
+            raise InputError(f"{folder} does not exist: name a folder that holds train and val, or digits.")
+    return FolderImages(folders[0], channels), FolderImages(folders[1], channels)
 
 
 class MadeImages(Dataset[Tensor]):
-    """Images, (3, size, size), with something to learn: stripes on a gradient, behind a rectangle and a disc."""
+    """Images, (C, H, W), with something to learn: stripes on a gradient, behind a rectangle and a disc."""
 
-    def __init__(self, number: int, size: int) -> None:
-        self.number = number
-        axis = torch.linspace(-1, 1, size)
-        self.y, self.x = torch.meshgrid(axis, axis, indexing="ij")
+    def __init__(self, number: int, size: Size, channels: int = 3) -> None:
+        self.number, self.channels = number, channels
+        self.y, self.x = torch.meshgrid(*(torch.linspace(-1, 1, side) for side in size), indexing="ij")
 
     def __len__(self) -> int:
         return self.number
@@ -61,7 +169,7 @@ class MadeImages(Dataset[Tensor]):
         def across(angle: Tensor) -> Tensor:
             return self.x * angle.cos() + self.y * angle.sin()
 
-        colours = uniform(0, 1, 4, 3, 1, 1)
+        colours = uniform(0, 1, 4, self.channels, 1, 1)
         image = torch.lerp(colours[0], colours[1], (across(uniform(0, 2 * math.pi)) / 2.83 + 0.5))
         image = image + 0.1 * (uniform(4, 8) * across(uniform(0, math.pi)) + uniform(0, 6)).sin()
         left, top = uniform(-1, 0, 2)
@@ -72,24 +180,24 @@ class MadeImages(Dataset[Tensor]):
         return image.clamp(0, 1)
 
 
-class Views(Dataset[Tensor]):
-    """Random views of images. An image's view depends on seed, epoch and index alone.
+class Views(Dataset[Batch]):
+    """Random views of images. An image's views depend on seed, epoch and index alone.
 
-    So it is the same in whatever process or worker it is made, and after resuming.
+    So they are the same in whatever process or worker they are made, and after resuming.
     """
 
-    def __init__(self, images: Dataset[Any], transform: Callable[[Any], Tensor], seed: int) -> None:
+    def __init__(self, images: Dataset[Tensor], transform: Callable[[Tensor], Batch], seed: int) -> None:
         self.images, self.transform, self.seed, self.epoch = images, transform, seed, 0
 
     def __len__(self) -> int:
         return len(self.images)  # type: ignore[arg-type]
 
-    def __getitem__(self, index: int) -> Tensor:
+    def __getitem__(self, index: int) -> Batch:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed_of(self.seed, self.epoch, index))
             return self.transform(self.images[index])
 
-    def __getitems__(self, indices: Sequence[int]) -> list[Tensor] | InputError:
+    def __getitems__(self, indices: Sequence[int]) -> list[Batch] | InputError:
         """The views of a batch, or what is wrong with one: of an error that it raises a worker keeps the text alone."""
         try:
             return [self[index] for index in indices]
@@ -97,25 +205,11 @@ class Views(Dataset[Tensor]):
             return error
 
 
-def collate(views: list[Tensor] | InputError) -> Tensor | InputError:
-    """One tensor of a batch, (B, 3, size, size), or what is wrong with it."""
-    return views if isinstance(views, InputError) else torch.stack(views)
+def collate(views: list[Batch] | InputError) -> Batch | InputError:
+    """The views of a batch, one tensor of B rows for each, or what is wrong with it."""
+    return views if isinstance(views, InputError) else tuple(default_collate(views))
 
 
 def seed_of(*numbers: int) -> int:
     """One seed out of several numbers, such as those of a run and of a step."""
     return int(np.random.SeedSequence(numbers).generate_state(1)[0])
-
-
-def training_transform(size: int, mean: Sequence[float], std: Sequence[float]) -> v2.Compose:
-    """MAE's augmentation: a random crop and a flip, to a normalised image, (3, size, size)."""
-    return v2.Compose(
-        [
-            v2.ToImage(),
-            v2.RandomResizedCrop(size, scale=(0.2, 1), interpolation=v2.InterpolationMode.BICUBIC, antialias=True),
-            v2.RandomHorizontalFlip(),
-            v2.ToDtype(torch.float32, scale=True),
-            v2.Normalize(mean, std),
-            v2.ToPureTensor(),
-        ]
-    )

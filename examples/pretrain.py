@@ -1,46 +1,51 @@
-"""Pre-train a timm backbone with MAE or SimMIM, on one process or on many.
+"""Pre-train a timm backbone by a method of self-supervised learning, on one process or on many.
 
     python examples/pretrain.py vit_small_patch16_224 --data IMAGES --output runs/vit
     torchrun --nproc-per-node 8 examples/pretrain.py swin_tiny_patch4_window7_224 --method simmim --data IMAGES ...
 
-``heads.py`` has the model and its loss, ``data.py`` the images, ``checkpoint.py`` what saves and resumes a run.
+A method is a file in ``methods/``, of which this one knows no more than ``method.py`` says. ``data.py`` and
+``views.py`` have the images, ``checkpoint.py`` what saves and resumes a run.
 """
 
 from __future__ import annotations
 
-import ast
 import csv
-import difflib
+import importlib
+import inspect
 import math
 import os
 import random
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import checkpoint
 import click
 import numpy as np
 import safetensors.torch
-import timm.data
 import torch
 import torch.distributed as dist
-from data import FolderImages, InputError, MadeImages, Views, collate, seed_of, training_transform
-from heads import Pretraining
+from backbone import create_backbone, first_line, loads_weights, statistics_of
+from data import InputError, Views, collate, open_images, seed_of
+from method import Method
+from options import Rate, parse_kwargs, parse_size
 from rich.progress import Progress
+from schedule import cosine, warmup_cosine
 from timm.optim import create_optimizer_v2
-from timm.scheduler import create_scheduler_v2
 from torch import Tensor, nn
 from torch.distributed.fsdp import fully_shard
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader, DistributedSampler
 from torchvision.utils import save_image
+from views import Size
 
 import generated
-from generated.masking import WholeGridError, random_mask
+from generated.masking import WholeGridError
+
+METHODS = sorted(path.stem for path in (Path(__file__).parent / "methods").glob("*.py"))
 
 
 @dataclass(frozen=True)
@@ -48,26 +53,21 @@ class Settings:
     """The options of the command; ``--help`` explains them."""
 
     model: str
-    data: Path | None
+    data: str
     output: Path
     method: str
-    replace: bool
+    method_option: tuple[tuple[str, Any], ...]
     model_kwarg: tuple[tuple[str, Any], ...]
-    image_size: int | None
-    mask_ratio: float | None
-    mask_unit: int | None
-    norm_pix: bool | None
-    decoder_dim: int
-    decoder_depth: int
-    decoder_heads: int
+    image_size: Size | None
     made_images: int
-    epochs: int
+    epochs: int | None
     stop_after: int | None
-    warmup_epochs: int
+    warmup_epochs: float | None
     batch_size: int
-    lr: float
-    min_lr: float
-    weight_decay: float
+    lr: float | None
+    base_lr: float | None
+    min_lr: float | None
+    weight_decay: float | None
     clip_grad: float | None
     seed: int
     resume: Path | None
@@ -84,6 +84,33 @@ class Settings:
         return {name: value for name, value in asdict(self).items() if name not in elsewhere}
 
 
+class Plan:
+    """The schedules of a run: a method's recipe, but for what the options say."""
+
+    def __init__(self, settings: Settings, method: type[Method]) -> None:
+        recipe = method.recipe
+        self.epochs = settings.epochs or recipe.epochs
+        warmup = settings.warmup_epochs
+        self.warmup = recipe.warmup_epochs / recipe.epochs if warmup is None else warmup / self.epochs
+        if self.warmup >= 1:
+            raise InputError(f"--warmup-epochs {warmup} leaves nothing of --epochs {self.epochs}.")
+        base = recipe.base_lr if settings.base_lr is None else settings.base_lr
+        self.lr = recipe.scaled(base, settings.batch_size) if settings.lr is None else settings.lr
+        self.min_lr = recipe.scaled(recipe.min_lr, settings.batch_size) if settings.min_lr is None else settings.min_lr
+        self.weight_decay = recipe.weight_decay if settings.weight_decay is None else settings.weight_decay
+        # a weight decay that was asked for stays as it is
+        end = recipe.weight_decay_end if settings.weight_decay is None else None
+        self.weight_decay_end = self.weight_decay if end is None else end
+        self.clip_grad = recipe.clip_grad if settings.clip_grad is None else settings.clip_grad
+
+    def apply(self, optimizer: torch.optim.Optimizer, done: float) -> None:
+        """Set learning rate and weight decay for a step, before which the part ``done`` of the run is over."""
+        for group in optimizer.param_groups:
+            group["lr"] = warmup_cosine(done, self.lr, self.min_lr, self.warmup) * group.get("lr_scale", 1.0)
+            if group["weight_decay"]:
+                group["weight_decay"] = cosine(done, self.weight_decay, self.weight_decay_end)
+
+
 class Run:
     """A run of pre-training: everything it is made of, at the beginning of an epoch."""
 
@@ -92,46 +119,38 @@ class Run:
         self.rank, self.processes = dist.get_rank(), dist.get_world_size()
         if settings.batch_size % self.processes:
             raise InputError(f"--batch-size {settings.batch_size} does not divide by {self.processes} processes.")
-        if settings.warmup_epochs >= settings.epochs:
-            raise InputError(f"--warmup-epochs {settings.warmup_epochs} leaves nothing of --epochs {settings.epochs}.")
         self.device = torch.device(settings.device)
-        self.ratio = settings.mask_ratio or (0.75 if settings.method == "mae" else 0.6)
+        kind = load_method(settings.method)
+        self.plan = Plan(settings, kind)
 
         seed_everything(settings.seed)  # the same weights in each process
-        backbone, size = create_backbone(settings)
-        config = timm.data.resolve_model_data_config(backbone)
-        self.mean, self.std = (torch.tensor(config[name]).view(-1, 1, 1) for name in ("mean", "std"))
-        images = FolderImages(settings.data) if settings.data else MadeImages(settings.made_images, size)
-        self.views = Views(images, training_transform(size, config["mean"], config["std"]), settings.seed)
+        wanted: dict[str, Any] = {"dynamic_img_size": True} if kind.sizes else {}
+        if kind.recipe.drop_path:
+            wanted["drop_path_rate"] = kind.recipe.drop_path
+        backbone, size = create_backbone(settings.model, settings.model_kwarg, settings.image_size, **wanted)
+        channels, mean, std = statistics_of(backbone, settings.model_kwarg)
+        self.mean, self.std = (torch.tensor(numbers).view(-1, 1, 1) for numbers in (mean, std))
+        images = open_images(settings.data, size, channels, made=settings.made_images)
+        self.method = self.create_method(kind, backbone, torch.zeros(2, channels, *size))
+        self.views = Views(images, self.method.views(mean, std), settings.seed)
         self.loader = self.create_loader()
+        self.steps = self.plan.epochs * len(self.loader)
 
-        self.model = self.create_model(backbone, torch.zeros(2, len(config["mean"]), size, size))
         self.parallel = self.parallelize()
         self.optimizer = create_optimizer_v2(
-            self.model, "adamw", lr=settings.lr, weight_decay=settings.weight_decay, betas=(0.9, 0.95)
-        )
-        self.scheduler, _ = create_scheduler_v2(
-            self.optimizer,
-            "cosine",
-            num_epochs=settings.epochs - settings.warmup_epochs,
-            warmup_epochs=settings.warmup_epochs,
-            warmup_prefix=True,
-            warmup_lr=settings.lr / 100,
-            min_lr=settings.min_lr,
-            step_on_epochs=False,
-            updates_per_epoch=len(self.loader),
+            self.method, "adamw", lr=self.plan.lr, weight_decay=self.plan.weight_decay, betas=kind.recipe.betas
         )
         self.epoch = 0
         seed_everything(settings.seed + self.rank)  # dropout, if the model has any, differs between processes
         if settings.resume:
             self.resume(settings.resume)
 
-    def create_loader(self) -> DataLoader[Tensor]:
+    def create_loader(self) -> DataLoader[tuple[Tensor, ...]]:
         """Each process gets every n-th image of each global batch."""
         settings = self.settings
         if len(self.views) < settings.batch_size:
             raise InputError(f"{len(self.views)} images are fewer than --batch-size {settings.batch_size}.")
-        sampler: DistributedSampler[Tensor] = DistributedSampler(self.views, seed=settings.seed, drop_last=True)
+        sampler: DistributedSampler[Any] = DistributedSampler(self.views, seed=settings.seed, drop_last=True)
         return DataLoader(
             self.views,
             batch_size=settings.batch_size // self.processes,
@@ -142,104 +161,90 @@ class Run:
             drop_last=True,
         )
 
-    def create_model(self, backbone: generated.SplitModel, images: Tensor) -> Pretraining:
-        """The model to train; trying it shows what its features look like, and whether it takes the images at all."""
+    def create_method(self, kind: type[Method], backbone: generated.SplitModel, images: Tensor) -> Method:
+        """The model to train; making it shows what its features look like, and whether it takes the images at all."""
         settings = self.settings
-        norm_pix = settings.method == "mae" if settings.norm_pix is None else settings.norm_pix
-        decoder = {"dim": settings.decoder_dim, "depth": settings.decoder_depth, "num_heads": settings.decoder_heads}
+        size = "x".join(map(str, images.shape[-2:]))
         try:
-            strategy: Literal["drop", "replace"] = (
-                "drop" if settings.method == "mae" and not settings.replace else "replace"
-            )
-            model = Pretraining(
-                backbone, images, method=settings.method, strategy=strategy, norm_pix=norm_pix, decoder=decoder
-            )
-            self.tokens, self.unit = model.tokens, settings.mask_unit or max(model.grid.unit, model.masked.unit)
-            mask = self.global_mask(seed=0)[: len(images)]
-            model.freeze_unused(images, mask)
+            method = kind(backbone, images, **method_options(kind, settings))
+            method.initialise(fresh=not loads_weights(settings.model_kwarg))
+            method.draw(2, torch.Generator())
+        except InputError:
+            raise
         except Exception as error:  # models refuse images in many ways, assertions among them
-            size = "x".join(map(str, images.shape[-2:]))
-            hint = ". Choose --method simmim, or --replace" if isinstance(error, WholeGridError) else ""
+            hint = ". Choose --method simmim, or -o strategy=replace" if isinstance(error, WholeGridError) else ""
             raise InputError(
-                f"{settings.model} cannot be trained so on {size} images: {first_line(error)}{hint}."
+                f"{settings.model} cannot be trained by {settings.method} on {size} images: {first_line(error)}{hint}."
             ) from error
-        if not 0 < mask.sum() < mask.numel():
-            units = mask.shape[1] // self.unit**2
-            raise InputError(
-                f"A mask ratio of {self.ratio} leaves nothing masked, or nothing visible, of {units} units."
-            )
-        return model.to(self.device)
+        return method.to(self.device)
 
-    def parallelize(self) -> Callable[..., tuple[Tensor, Tensor]]:
+    def parallelize(self) -> Callable[..., Tensor]:
         """Compile the model and spread it over the processes, as asked for."""
         if self.settings.compile:
-            self.model.compile()
+            self.method.compile()
         if self.settings.parallel == "fsdp":
-            for name, module in self.model.named_modules():
+            for name, module in self.method.named_modules():
                 if name.rpartition(".")[0].endswith("blocks"):
                     fully_shard(module)
-            fully_shard(self.model)
-            return self.model
-        return DistributedDataParallel(self.model) if self.processes > 1 else self.model
+            fully_shard(self.method)
+            return self.method
+        return DistributedDataParallel(self.method) if self.processes > 1 else self.method
 
-    def global_mask(self, seed: int) -> Tensor:
-        """The mask of a global batch, the same in each process, (B, N)."""
-        generator = torch.Generator().manual_seed(seed)
-        return random_mask(self.settings.batch_size, self.tokens, self.ratio, unit=self.unit, generator=generator)
+    def masks(self, seed: int) -> tuple[Tensor, ...]:
+        """The masks of a global batch, the same in each process, on the CPU."""
+        return self.method.draw(self.settings.batch_size, torch.Generator().manual_seed(seed))
 
     def train_epoch(self) -> Iterator[tuple[int, Tensor]]:
-        """Train for an epoch; give the number and the loss of each step, averaged over the whole global batch."""
+        """Train for an epoch; give the number and the loss of each step."""
         self.views.epoch = self.epoch
         self.loader.sampler.set_epoch(self.epoch)  # type: ignore[attr-defined]
-        self.model.train()
-        for step, images in enumerate(self.loader, start=self.epoch * len(self.loader)):
-            if isinstance(images, InputError):
-                raise images
-            whole_mask = self.global_mask(seed_of(self.settings.seed, step))
-            images = images.to(self.device, non_blocking=True)
-            error, _ = self.forward(images, whole_mask[self.rank :: self.processes])
-            loss = error / self.model.grid.pool(whole_mask).sum()
+        self.method.train()
+        for step, views in enumerate(self.loader, start=self.epoch * len(self.loader)):
+            if isinstance(views, InputError):
+                raise views
+            masks = [mask[self.rank :: self.processes] for mask in self.masks(seed_of(self.settings.seed, step))]
+            done = step / self.steps
+            self.plan.apply(self.optimizer, done)
+            self.method.begin_step(done)
+            loss = self.forward(views, masks)
             self.optimizer.zero_grad()
-            (loss * self.processes).backward()  # gradients are averaged over the processes, and the loss is a sum
-            if self.settings.clip_grad:
-                nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip_grad)
+            loss.backward()
+            self.method.after_backward(done)
+            if self.plan.clip_grad:
+                nn.utils.clip_grad_norm_(self.method.parameters(), self.plan.clip_grad)
             self.optimizer.step()
-            self.scheduler.step_update(step + 1)
+            self.method.end_step(done)
             yield step + 1, loss.detach()
         self.epoch += 1
 
-    def forward(self, images: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """What ``Pretraining.forward`` gives for a mask on the CPU, of the model as it is spread over the processes."""
-        count = int(mask[0].sum())
+    def forward(self, views: Sequence[Tensor], masks: Sequence[Tensor]) -> Tensor:
+        """The loss of a batch on the CPU, of the method as it is spread over the processes."""
+        here = [[tensor.to(self.device, non_blocking=True) for tensor in tensors] for tensors in (views, masks)]
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.bf16):
-            return self.parallel(images, mask.to(self.device, non_blocking=True), count)
+            return self.parallel(*here)
 
     @torch.no_grad()
     def draw(self, path: Path, number: int = 8) -> None:
-        """Write a picture of the first images: as they are, under a mask, and rebuilt."""
-        self.model.eval()
+        """Write a picture of the first images: as they are, and what the method has to show of them."""
+        if self.settings.parallel == "fsdp" or not (self.method.pictures and self.rank == 0):
+            return
+        self.method.eval()
         self.views.epoch = 0
         number = min(number, self.settings.batch_size)
-        images = torch.stack([self.views[index] for index in range(number)]).to(self.device)
-        mask = self.global_mask(seed=0)[:number]
-        predictions = self.forward(images, mask)[1]
-        shown, rebuilt = self.model.reconstruct(predictions, images, mask.to(self.device))
-        rows = torch.stack([images, shown, rebuilt], dim=1).flatten(0, 1).cpu() * self.std + self.mean
-        if self.rank == 0:
-            with checkpoint.replacing(path) as file:
-                save_image(rows.clamp(0, 1), file, format="png", nrow=6)
+        images = torch.stack([self.views[index][0] for index in range(number)]).to(self.device)
+        mask = self.masks(seed=0)[0][:number].to(self.device)
+        shown = [images, *self.method.picture(images, mask)]
+        rows = torch.stack(shown, dim=1).flatten(0, 1).cpu().float() * self.std + self.mean
+        visible = rows[:, :3] if rows.shape[1] >= 3 else rows[:, :1]
+        with checkpoint.replacing(path) as file:
+            save_image(visible.clamp(0, 1), file, format="png", nrow=2 * len(shown))
 
     def save(self, folder: Path) -> None:
         """Write the checkpoint, and the backbone's weights as timm reads them."""
         state = checkpoint.save(
-            folder / "checkpoint.pt",
-            self.model,
-            self.optimizer,
-            scheduler=self.scheduler.state_dict(),
-            epoch=self.epoch,
-            settings=self.identity(),
+            folder / "checkpoint.pt", self.method, self.optimizer, epoch=self.epoch, settings=self.identity()
         )
-        prefix = "masked.backbone."
+        prefix = f"{self.method.exported}."
         weights = {k.removeprefix(prefix): v.clone() for k, v in state["model"].items() if k.startswith(prefix)}
         if self.rank == 0:
             with checkpoint.replacing(folder / "backbone.safetensors") as file:
@@ -258,40 +263,39 @@ class Run:
         ]
         if changed:
             raise InputError(f"{path} belongs to a run with other settings: {'; '.join(changed)}.")
-        checkpoint.restore(state, self.model, self.optimizer)
-        self.scheduler.load_state_dict(state["scheduler"])
+        checkpoint.restore(state, self.method, self.optimizer)
         self.epoch = state["epoch"]
 
 
-def create_backbone(settings: Settings) -> tuple[generated.SplitModel, int]:
-    """The split model, and the side of the images that it is to be trained with."""
-    kwargs = dict(settings.model_kwarg)
-    if settings.image_size:
-        kwargs["img_size"] = settings.image_size
+def load_method(name: str) -> type[Method]:
+    """The class of a method, from its file."""
     try:
-        try:
-            backbone = generated.create_model(settings.model, **kwargs)
-        except TypeError:
-            if not settings.image_size:
-                raise
-            del kwargs["img_size"]  # it takes images of any size; or it fails once more, for another reason
-            backbone = generated.create_model(settings.model, **kwargs)
-    except Exception as error:  # an unknown name, one that cannot be split, or arguments that do not go together
-        close = difflib.get_close_matches(settings.model, generated.list_models())
-        hint = f". Close names: {', '.join(close)}" if close and settings.model not in close else ""
-        raise InputError(f"{settings.model} cannot be created: {first_line(error)}{hint}.") from error
-    return backbone, settings.image_size or timm.data.resolve_model_data_config(backbone)["input_size"][-1]
+        found: type[Method] = importlib.import_module(f"methods.{name}").Method
+    except ImportError as error:
+        raise InputError(f"--method {name} needs {error.name}: pip install -e '.[examples]'.") from error
+    return found
+
+
+def method_options(kind: type[Method], settings: Settings) -> dict[str, Any]:
+    """The options of a method that were given, all of which it has."""
+    options = dict(settings.method_option)
+    known = {
+        name
+        for cls in kind.__mro__
+        if cls is not Method and issubclass(cls, Method)
+        for name, parameter in inspect.signature(cls).parameters.items()
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
+    }
+    for name in options:
+        if name not in known:
+            raise InputError(f"{settings.method} has no option {name}. Its options: {', '.join(sorted(known))}.")
+    return options
 
 
 def seed_everything(seed: int) -> None:
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)
-
-
-def first_line(error: Exception) -> str:
-    """What an error says first, without a full stop."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
 
 
 @contextmanager
@@ -316,7 +320,7 @@ def pretrain(settings: Settings) -> None:
     run = Run(settings)
     if run.rank == 0:
         write_settings(settings)
-    last = min(settings.epochs, settings.stop_after or settings.epochs)
+    last = min(run.plan.epochs, settings.stop_after or run.plan.epochs)
     terminal = sys.stdout.isatty()
     with Progress(disable=run.rank > 0 or not terminal) as progress:
         bar = progress.add_task("", total=last * len(run.loader))
@@ -331,7 +335,7 @@ def pretrain(settings: Settings) -> None:
                 losses.clear()
                 if not math.isfinite(mean):
                     raise InputError(f"The loss is {mean} at step {step}. Choose a lower --lr, or --clip-grad.")
-                line = f"epoch {run.epoch + 1}/{settings.epochs}  step {step}  loss {mean:.4f}"
+                line = f"epoch {run.epoch + 1}/{run.plan.epochs}  step {step}  loss {mean:.4f}"
                 progress.update(bar, description=line)
                 if run.rank == 0:
                     log(settings.output / "log.csv", step, mean, run.optimizer.param_groups[0]["lr"])
@@ -342,10 +346,10 @@ def pretrain(settings: Settings) -> None:
 
 
 def global_mean(losses: list[Tensor]) -> float:
-    """The mean of some steps' losses, of which each process has its part."""
+    """The mean of some steps' losses, which are means over the part of the batch that each process has."""
     mean = torch.stack(losses).mean()
     dist.all_reduce(mean)
-    return mean.item()
+    return mean.item() / dist.get_world_size()
 
 
 def write_settings(settings: Settings) -> None:
@@ -354,6 +358,7 @@ def write_settings(settings: Settings) -> None:
         settings.output.mkdir(parents=True, exist_ok=True)
         with checkpoint.replacing(settings.output / "settings.txt") as file:
             file.write("".join(f"{name} = {value}\n" for name, value in asdict(settings).items()).encode())
+        checkpoint.tidy(settings.output)
     except OSError as error:
         raise InputError(f"{settings.output} cannot be written to ({error}). Choose another --output.") from error
 
@@ -368,57 +373,36 @@ def log(path: Path, step: int, loss: float, lr: float) -> None:
         writer.writerow([step, loss, lr])
 
 
-def parse_kwargs(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> Any:
-    """Read NAME=VALUE, where the value is a Python literal or else a string."""
-    parsed = []
-    for text in values:
-        name, equals, value = text.partition("=")
-        if not equals:
-            raise click.BadParameter(f"{text!r} is not of the form NAME=VALUE")
-        try:
-            parsed.append((name, ast.literal_eval(value)))
-        except (ValueError, SyntaxError):
-            parsed.append((name, value))
-    return tuple(parsed)
-
-
 POSITIVE = click.IntRange(min=1)
-RATIO = click.FloatRange(0, 1, min_open=True, max_open=True)
+RATE = Rate(min=0)
 WORKERS = min(4, os.cpu_count() or 1)
-IMAGES = click.Path(exists=True, file_okay=False, path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
 DEVICES = ["cuda", "cpu"] if torch.cuda.is_available() else ["cpu"]
+PAPER = "that of the method's paper"
 
 
 @click.command(context_settings={"show_default": True, "max_content_width": 120})
 @click.argument("model")
-@click.option("--data", type=IMAGES, help="Folder of images, in any folders.  [default: images made on the fly]")
+@click.option("--data", default="made", help="Folder of images, or digits (scikit-learn's), or made (on the fly).")
 @click.option("--output", type=FOLDER, default="runs/pretrain", help="Where log, pictures, checkpoint and weights go.")
-@click.option("--method", type=click.Choice(["mae", "simmim"]), default="mae", help="Drop tokens, or replace them.")
-@click.option("--replace", is_flag=True, help="Replace tokens under mae too, for stages that need the whole grid.")
+@click.option("--method", type=click.Choice(METHODS), default="mae", help="A file in methods/.")
+@click.option(
+    "-o", "--method-option", multiple=True, callback=parse_kwargs, metavar="NAME=VALUE", help="Goes to the method."
+)
 @click.option(
     "-k", "--model-kwarg", multiple=True, callback=parse_kwargs, metavar="NAME=VALUE", help="Goes to the model."
 )
-@click.option("--image-size", type=POSITIVE, help="Side of the images.  [default: the model's own]")
-@click.option("--mask-ratio", type=RATIO, help="Part that is masked.  [default: 0.75 for mae, 0.6 for simmim]")
-@click.option(
-    "--mask-unit", type=POSITIVE, help="Side of what is masked as one, in tokens.  [default: a feature's, or a unit's]"
-)
-@click.option(
-    "--norm-pix/--no-norm-pix", default=None, help="Normalise target pixels in each patch.  [default: for mae]"
-)
-@click.option("--decoder-dim", type=click.IntRange(min=4), default=512, help="Width of MAE's decoder.")
-@click.option("--decoder-depth", type=POSITIVE, default=8, help="Blocks of MAE's decoder.")
-@click.option("--decoder-heads", type=POSITIVE, default=16, help="Attention heads of MAE's decoder.")
-@click.option("--made-images", type=POSITIVE, default=2048, help="How many images to make, without --data.")
-@click.option("--epochs", type=POSITIVE, default=100, help="Length of the schedule.")
+@click.option("--image-size", callback=parse_size, metavar="[HxW]", help="Of the images.  [default: the model's own]")
+@click.option("--made-images", type=POSITIVE, default=2048, help="How many images to make.")
+@click.option("--epochs", type=POSITIVE, help=f"Length of the schedule.  [default: {PAPER}]")
 @click.option("--stop-after", type=POSITIVE, help="Stop after this epoch, and leave the others to --resume.")
-@click.option("--warmup-epochs", type=click.IntRange(min=0), default=5, help="Part of --epochs.")
+@click.option("--warmup-epochs", type=RATE, help="Part of --epochs.  [default: the same part as in the paper]")
 @click.option("--batch-size", type=POSITIVE, default=256, help="Of all processes together.")
-@click.option("--lr", type=float, default=1.5e-4, help="Peak of the schedule. MAE: 1.5e-4 for each 256 of the batch.")
-@click.option("--min-lr", type=float, default=0.0, help="End of the schedule.")
-@click.option("--weight-decay", type=float, default=0.05, help="Not on biases, norms and what timm exempts.")
-@click.option("--clip-grad", type=float, help="Largest norm of the gradient.")
+@click.option("--base-lr", type=RATE, help=f"Peak of the schedule for a batch of 256.  [default: {PAPER}]")
+@click.option("--lr", type=RATE, help="Peak of the schedule.  [default: --base-lr, scaled to the batch]")
+@click.option("--min-lr", type=RATE, help=f"End of the schedule.  [default: {PAPER}]")
+@click.option("--weight-decay", type=RATE, help=f"Not on biases and norms.  [default: {PAPER}]")
+@click.option("--clip-grad", type=RATE, help=f"Largest norm of the gradient, 0 for none.  [default: {PAPER}]")
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Of weights, views and masks.")
 @click.option("--resume", type=click.Path(path_type=Path, dir_okay=False), help="Checkpoint to go on from.")
 @click.option("--device", type=click.Choice(DEVICES), default=DEVICES[0], help="Where to compute.")
@@ -430,13 +414,13 @@ DEVICES = ["cuda", "cpu"] if torch.cuda.is_available() else ["cpu"]
 )
 @click.option("--log-every", type=POSITIVE, default=20, help="Steps that a line of the log is the mean of.")
 def main(**options: Any) -> None:
-    """Pre-train MODEL, any name that timm-split can split, by masked image modelling.
+    """Pre-train MODEL, any name that timm-split can split.
 
     \b
     Try it on images made on the fly:
       python examples/pretrain.py test_vit --epochs 10 --warmup-epochs 1
     A folder of images, eight GPUs:
-      torchrun --nproc-per-node 8 examples/pretrain.py vit_base_patch16_224 --data IMAGES --batch-size 2048 --lr 1.2e-3
+      torchrun --nproc-per-node 8 examples/pretrain.py vit_base_patch16_224 --data IMAGES --batch-size 2048
     A Swin, whose stages need the grid, so that tokens can be replaced but not dropped:
       python examples/pretrain.py swin_tiny_patch4_window7_224 --method simmim --data IMAGES
 
