@@ -126,7 +126,7 @@ class Run:
 
         seed_everything(settings.seed)  # the same weights in each process
         backbone, size = create_backbone(settings, kind)
-        channels, mean, std = statistics_of(backbone, settings)
+        channels, mean, std = statistics_of(backbone, dict(settings.model_kwarg))
         self.mean, self.std = (torch.tensor(numbers).view(-1, 1, 1) for numbers in (mean, std))
         images = self.open_images(size, channels)
         self.method = self.create_method(kind, backbone, torch.zeros(2, channels, *size))
@@ -336,10 +336,10 @@ def create_with(model: str, wanted: dict[str, Any], given: dict[str, Any]) -> ge
             del wanted[refused[0]]
 
 
-def statistics_of(backbone: generated.SplitModel, settings: Settings) -> tuple[int, list[float], list[float]]:
-    """How many channels the images of a model have, and the mean and the standard deviation of each."""
+def statistics_of(backbone: Any, given: dict[str, Any]) -> tuple[int, list[float], list[float]]:
+    """How many channels the images of a model have that was given so, and mean and standard deviation of each."""
     config = timm.data.resolve_model_data_config(backbone)
-    channels = dict(settings.model_kwarg).get("in_chans", config["input_size"][0])
+    channels = given.get("in_chans", config["input_size"][0])
     statistics = [list(config[name]) for name in ("mean", "std")]
     if len(statistics[0]) != channels:  # those of colours say nothing of other channels
         statistics = [[sum(numbers) / len(numbers)] * channels for numbers in statistics]

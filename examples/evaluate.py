@@ -1,0 +1,321 @@
+"""Measure what a backbone has learned: k-NN, linear probe and fine-tuning, of several checkpoints beside each other.
+
+python examples/evaluate.py test_vit --data digits random runs/mae/backbone.safetensors
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import checkpoint
+import click
+import numpy as np
+import numpy.typing as npt
+import timm
+import torch
+import torch.nn.functional as F
+from data import InputError, seed_of
+from labelled import Labelled, evaluation_transform, few, open_labelled
+from pretrain import (
+    DEVICES,
+    FOLDER,
+    POSITIVE,
+    RATE,
+    first_line,
+    parse_kwargs,
+    parse_size,
+    seed_everything,
+    statistics_of,
+)
+from rich.console import Console
+from rich.table import Table
+from schedule import warmup_cosine
+from timm.optim import create_optimizer_v2
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+from views import Size
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The options of the command; ``--help`` explains them."""
+
+    model: str
+    checkpoints: tuple[str, ...]
+    data: str
+    test_data: Path | None
+    labels: int | None
+    output: Path
+    model_kwarg: tuple[tuple[str, Any], ...]
+    image_size: Size | None
+    pool: str
+    neighbours: int
+    finetune_epochs: int
+    finetune_lr: float
+    batch_size: int
+    seed: int
+    device: str
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What part of the test's images is told right, from 0 to 1; ``finetune`` if it was asked for."""
+
+    checkpoint: str
+    knn: float
+    probe: float
+    finetune: float | None
+
+
+class Prepared(Dataset[Tensor]):
+    """Images as the backbone takes them, (C, H, W)."""
+
+    def __init__(self, images: Dataset[Tensor], transform: Callable[[Tensor], Tensor]) -> None:
+        self.images, self.transform = images, transform
+
+    def __len__(self) -> int:
+        return len(self.images)  # type: ignore[arg-type]
+
+    def __getitem__(self, index: int) -> Tensor:
+        return self.transform(self.images[index])
+
+
+def create_backbone(settings: Settings, weights: str, classes: int = 0) -> tuple[nn.Module, Size]:
+    """A model of timm with the weights of a checkpoint, or random ones, and the size of its images.
+
+    Raises:
+        InputError: There is no such model, or the checkpoint is not one of it.
+    """
+    kwargs = dict(settings.model_kwarg)
+    sized = kwargs | ({"img_size": settings.image_size} if settings.image_size else {})
+    seed_everything(settings.seed)
+    try:
+        try:
+            model = timm.create_model(settings.model, num_classes=classes, **sized)
+        except TypeError:  # it takes images of any size, or fails once more
+            model = timm.create_model(settings.model, num_classes=classes, **kwargs)
+    except Exception as error:
+        raise InputError(f"{settings.model} cannot be created: {first_line(error)}.") from error
+    if weights != "random":
+        _load(model, Path(weights))
+    size = settings.image_size or kwargs.get("img_size") or timm.data.resolve_model_data_config(model)["input_size"][1:]
+    return model.to(settings.device), (size, size) if isinstance(size, int) else (size[0], size[1])
+
+
+def _load(model: nn.Module, path: Path) -> None:
+    """Load weights that were pre-trained: all of them, but for a classifier."""
+    if not path.is_file():
+        raise InputError(f"{path} does not exist: name files such as runs/pretrain/backbone.safetensors, or random.")
+    try:
+        weights = timm.models.load_state_dict(str(path), use_ema=False)
+        own = model.state_dict()
+        head = [name for name in {*own, *weights} if name.split(".")[0].startswith("head")]
+        loose = {
+            name for name in head if name not in own or name not in weights or own[name].shape != weights[name].shape
+        }
+        found = model.load_state_dict({n: w for n, w in weights.items() if n not in loose}, strict=False)
+    except Exception as error:  # a damaged file fails anywhere in the reader
+        raise InputError(f"{path} cannot be loaded into the model: {first_line(error)}.") from error
+    missing = [name for name in found.missing_keys if name not in loose]
+    wrong = [*missing, *found.unexpected_keys]
+    if wrong:
+        raise InputError(
+            f"{path} is not of this model: {len(wrong)} names differ, {wrong[0]} for one. Give the same -k."
+        )
+
+
+@torch.no_grad()
+def features_of(model: nn.Module, images: Dataset[Tensor], settings: Settings) -> Array:
+    """What the backbone makes of images, (N, C), float32, pooled as ``--pool`` says."""
+    model.eval()
+    pooled = []
+    for batch in DataLoader(images, batch_size=settings.batch_size):
+        features = model.forward_features(batch.to(settings.device))  # type: ignore[operator]
+        mean = settings.pool == "mean"
+        one = _mean(model, features) if mean else model.forward_head(features, pre_logits=True)  # type: ignore[operator]
+        pooled.append(one.float().cpu())
+    return torch.cat(pooled).numpy()
+
+
+def _mean(model: nn.Module, features: Tensor) -> Tensor:
+    """The mean over the positions of features, (B, N, C) or 4D, without prefix tokens: (B, C)."""
+    if features.ndim == 4:
+        return features.mean(dim=(1, 2) if features.shape[-1] == model.num_features else (2, 3))
+    return features[:, getattr(model, "num_prefix_tokens", 0) :].mean(dim=1)
+
+
+def knn(learn: Array, labels: Array, test: Array, wanted: Array, neighbours: int) -> float:
+    """Accuracy of the vote of the nearest neighbours by cosine."""
+    from sklearn.neighbors import KNeighborsClassifier
+
+    classifier = KNeighborsClassifier(n_neighbors=min(neighbours, len(learn)), metric="cosine")
+    return float(classifier.fit(learn, labels).score(test, wanted))
+
+
+def probe(learn: Array, labels: Array, test: Array, wanted: Array) -> float:
+    """Accuracy of a logistic regression on standardised features."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    classifier = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
+    return float(classifier.fit(learn, labels).score(test, wanted))
+
+
+def finetune(model: nn.Module, learn: Labelled, images: Dataset[Tensor], settings: Settings) -> None:
+    """Train all of a model with a classifier: AdamW, a tenth of the run to warm up, then a cosine to 0."""
+    optimizer = create_optimizer_v2(model, "adamw", lr=settings.finetune_lr, weight_decay=0.05)
+    batch = min(settings.batch_size, len(learn.labels))
+    steps = len(learn.labels) // batch
+    for step in range(steps * settings.finetune_epochs):
+        if step % steps == 0:
+            generator = torch.Generator().manual_seed(seed_of(settings.seed, step))
+            order = torch.randperm(len(learn.labels), generator=generator)
+        chosen = order[step % steps * batch :][:batch]
+        for group in optimizer.param_groups:
+            done = (step + 1) / (steps * settings.finetune_epochs)
+            group["lr"] = warmup_cosine(done, settings.finetune_lr, 0.0, 0.1)
+        inputs = torch.stack([images[int(index)] for index in chosen]).to(settings.device)
+        loss = F.cross_entropy(model.train()(inputs), learn.labels[chosen].to(settings.device))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+
+@torch.no_grad()
+def accuracy(model: nn.Module, images: Dataset[Tensor], wanted: Tensor, settings: Settings) -> float:
+    """The part of images that a model tells right."""
+    model.eval()
+    batches = DataLoader(images, batch_size=settings.batch_size)
+    told = torch.cat([model(batch.to(settings.device)).argmax(dim=1).cpu() for batch in batches])
+    return float((told == wanted).float().mean())
+
+
+def evaluate(settings: Settings) -> list[Scores]:
+    """Measure each checkpoint, and write a table, ``scores.json`` and ``features.png``."""
+    found, shown = [], []
+    for weights in settings.checkpoints:
+        model, size = create_backbone(settings, weights)
+        channels, mean, std = statistics_of(model, dict(settings.model_kwarg))
+        learn, test = open_labelled(settings.data, settings.test_data, channels)
+        learn = few(learn, settings.labels) if settings.labels else learn
+        transform = evaluation_transform(size, mean, std)
+        inputs, others = Prepared(learn.images, transform), Prepared(test.images, transform)
+        try:
+            known, new = features_of(model, inputs, settings), features_of(model, others, settings)
+        except InputError:
+            raise
+        except Exception as error:  # models refuse images in many ways, assertions among them
+            raise InputError(
+                f"{settings.model} does not run on {size[0]}x{size[1]} images: {first_line(error)}."
+            ) from error
+        if not (np.isfinite(known).all() and np.isfinite(new).all()):
+            raise InputError(f"{weights} gives features that are not finite.")
+        labels, wanted = learn.labels.numpy(), test.labels.numpy()
+        tuned = None
+        if settings.finetune_epochs:
+            classifier, _ = create_backbone(settings, weights, classes=len(learn.classes))
+            finetune(classifier, learn, inputs, settings)
+            tuned = accuracy(classifier, others, test.labels, settings)
+        scores = Scores(
+            weights,
+            knn=knn(known, labels, new, wanted, settings.neighbours),
+            probe=probe(known, labels, new, wanted),
+            finetune=tuned,
+        )
+        found.append(scores)
+        shown.append((weights, new, wanted))
+    write(settings, found, shown)
+    return found
+
+
+def write(settings: Settings, found: list[Scores], shown: list[tuple[str, Array, Array]]) -> None:
+    """Write the scores, and a picture of the test's features, into the output folder.
+
+    Raises:
+        InputError: The folder cannot be written to.
+    """
+    record = {"model": settings.model, "data": settings.data, "scores": [asdict(scores) for scores in found]}
+    try:
+        settings.output.mkdir(parents=True, exist_ok=True)
+        with checkpoint.replacing(settings.output / "scores.json") as file:
+            file.write((json.dumps(record, indent=2) + "\n").encode())
+        with checkpoint.replacing(settings.output / "features.png") as file:
+            file.write(picture(found, shown))
+    except OSError as error:
+        raise InputError(f"{settings.output} cannot be written to ({error}). Choose another --output.") from error
+
+
+def picture(found: list[Scores], shown: list[tuple[str, Array, Array]]) -> bytes:
+    """A PNG: the two main directions of the features of each checkpoint, coloured by class, and its scores."""
+    from io import BytesIO
+
+    from matplotlib.figure import Figure
+    from sklearn.decomposition import PCA
+
+    figure = Figure(figsize=(4 * len(shown), 4), layout="constrained")
+    panels = figure.subplots(1, len(shown), squeeze=False)[0]
+    for panel, scores, (name, features, labels) in zip(panels, found, shown, strict=True):
+        points = PCA(n_components=2, random_state=0).fit_transform(features)
+        panel.scatter(points[:, 0], points[:, 1], c=labels, cmap="tab10", s=6)
+        panel.set(xticks=[], yticks=[], title=f"{short(name)}\nk-NN {scores.knn:.1%}, probe {scores.probe:.1%}")
+    buffer = BytesIO()
+    figure.savefig(buffer, format="png", dpi=100)
+    return buffer.getvalue()
+
+
+def short(name: str) -> str:
+    """The last two parts of a path."""
+    return "/".join(Path(name).parts[-2:])
+
+
+def table(found: list[Scores]) -> Table:
+    """The scores in per cent."""
+    shown = Table("checkpoint", "k-NN", "probe", *(["fine-tuned"] if found[0].finetune is not None else []))
+    for scores in found:
+        numbers = [scores.knn, scores.probe, *([] if scores.finetune is None else [scores.finetune])]
+        shown.add_row(short(scores.checkpoint), *(f"{number:.1%}" for number in numbers))
+    return shown
+
+
+@click.command(context_settings={"show_default": True, "max_content_width": 120})
+@click.argument("model")
+@click.argument("checkpoints", nargs=-1, required=True)
+@click.option("--data", default="digits", help="A folder with one folder for each class, or digits (scikit-learn's).")
+@click.option("--test-data", type=FOLDER, help="Such a folder to test with.  [default: each fifth image of --data]")
+@click.option("--labels", type=POSITIVE, help="How many labels to learn from, equally of each class.  [default: all]")
+@click.option("--output", type=FOLDER, default="runs/evaluate", help="Where scores.json and features.png go.")
+@click.option(
+    "-k", "--model-kwarg", multiple=True, callback=parse_kwargs, metavar="NAME=VALUE", help="Goes to the model."
+)
+@click.option("--image-size", callback=parse_size, metavar="[HxW]", help="Of the images.  [default: the model's own]")
+@click.option("--pool", type=click.Choice(["model", "mean"]), default="model", help="How features become one.")
+@click.option("--neighbours", type=POSITIVE, default=10, help="That vote in k-NN.")
+@click.option("--finetune-epochs", type=click.IntRange(min=0), default=0, help="Fine-tune for so long, too.")
+@click.option("--finetune-lr", type=RATE, default=1e-3, help="Peak of its schedule.")
+@click.option("--batch-size", type=POSITIVE, default=64, help="For features and fine-tuning.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, help="Of random weights and of fine-tuning.")
+@click.option("--device", type=click.Choice(DEVICES), default=DEVICES[0], help="Where to compute.")
+def main(**options: Any) -> None:
+    """Measure CHECKPOINTS of MODEL, a name of timm: files that pretrain.py wrote, or the word random.
+
+    k-NN is the vote of the nearest neighbours by cosine, the probe a logistic regression; both leave the backbone as it
+    is. Fine-tuning trains all of it.
+    """
+    try:
+        found = evaluate(Settings(**options))
+    except ImportError as error:
+        raise click.ClickException(f"This needs {error.name}: pip install -e '.[examples]'.") from error
+    except InputError as error:
+        raise click.ClickException(str(error)) from error
+    Console().print(table(found))
+
+
+if __name__ == "__main__":
+    main()
