@@ -36,7 +36,7 @@ from method import Method
 from rich.progress import Progress
 from schedule import cosine, warmup_cosine
 from timm.optim import create_optimizer_v2
-from torch import Tensor, nn
+from torch import Tensor
 from torch.distributed.fsdp import fully_shard
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
@@ -176,7 +176,7 @@ class Run:
         try:
             method = kind(backbone, images, **method_options(kind, settings))
             method.initialise(fresh=not loads_weights(settings))
-            method.draw(2, torch.Generator())
+            method.try_out(self.mean.flatten().tolist(), self.std.flatten().tolist(), channels=images.shape[1])
         except InputError:
             raise
         except Exception as error:  # models refuse images in many ways, assertions among them
@@ -217,9 +217,9 @@ class Run:
             loss = self.forward(views, masks)
             self.optimizer.zero_grad()
             loss.backward()
-            self.method.after_backward(done)
             if self.plan.clip_grad:
-                nn.utils.clip_grad_norm_(self.method.parameters(), self.plan.clip_grad)
+                self.method.clip_gradients(self.plan.clip_grad)
+            self.method.after_backward(done)
             self.optimizer.step()
             self.method.end_step(done)
             yield step + 1, loss.detach()
