@@ -102,6 +102,21 @@ class Digits(Dataset[Tensor]):
         return self.images[index]
 
 
+def open_images(name: str, size: Size, channels: int, *, made: int) -> Dataset[Tensor]:
+    """The images to train with that a name stands for: ``made``, ``digits``, or a folder.
+
+    Raises:
+        InputError: There is no such folder, or nothing in it.
+    """
+    if name == "made":
+        return MadeImages(made, size, channels)
+    if name == "digits":
+        return Digits(channels)
+    if not Path(name).is_dir():
+        raise InputError(f"--data {name} does not exist: name a folder, or one of digits and made.")
+    return FolderImages(Path(name), channels)
+
+
 class MadeImages(Dataset[Tensor]):
     """Images, (C, H, W), with something to learn: stripes on a gradient, behind a rectangle and a disc."""
 

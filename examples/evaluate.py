@@ -1,6 +1,8 @@
 """Measure what a backbone has learned: k-NN, linear probe and fine-tuning, of several checkpoints beside each other.
 
-python examples/evaluate.py test_vit --data digits random runs/mae/backbone.safetensors
+    python examples/evaluate.py test_vit -k patch_size=4 --image-size 32 random runs/pretrain
+
+``labelled.py`` has the images, ``backbone.py`` the model.
 """
 
 from __future__ import annotations
@@ -18,19 +20,11 @@ import numpy.typing as npt
 import timm
 import torch
 import torch.nn.functional as F
+from backbone import Kwargs, create_backbone, first_line, statistics_of
 from data import InputError, seed_of
 from labelled import Labelled, evaluation_transform, few, open_labelled
-from pretrain import (
-    DEVICES,
-    FOLDER,
-    POSITIVE,
-    RATE,
-    first_line,
-    parse_kwargs,
-    parse_size,
-    seed_everything,
-    statistics_of,
-)
+from options import parse_kwargs, parse_size
+from pretrain import DEVICES, FOLDER, POSITIVE, RATE, seed_everything
 from rich.console import Console
 from rich.table import Table
 from schedule import warmup_cosine
@@ -38,6 +32,8 @@ from timm.optim import create_optimizer_v2
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from views import Size
+
+import generated
 
 Array = npt.NDArray[Any]
 
@@ -52,7 +48,7 @@ class Settings:
     test_data: Path | None
     labels: int | None
     output: Path
-    model_kwarg: tuple[tuple[str, Any], ...]
+    model_kwarg: Kwargs
     image_size: Size | None
     pool: str
     neighbours: int
@@ -86,30 +82,23 @@ class Prepared(Dataset[Tensor]):
         return self.transform(self.images[index])
 
 
-def create_backbone(settings: Settings, weights: str, classes: int = 0) -> tuple[nn.Module, Size]:
-    """A model of timm with the weights of a checkpoint, or random ones, and the size of its images.
+def create_model(settings: Settings, weights: str, classes: int = 0) -> tuple[generated.SplitModel, Size]:
+    """A model with the weights of a checkpoint, or random ones, and the size of its images.
 
     Raises:
         InputError: There is no such model, or the checkpoint is not one of it.
     """
-    kwargs = dict(settings.model_kwarg)
-    sized = kwargs | ({"img_size": settings.image_size} if settings.image_size else {})
     seed_everything(settings.seed)
-    try:
-        try:
-            model = timm.create_model(settings.model, num_classes=classes, **sized)
-        except TypeError:  # it takes images of any size, or fails once more
-            model = timm.create_model(settings.model, num_classes=classes, **kwargs)
-    except Exception as error:
-        raise InputError(f"{settings.model} cannot be created: {first_line(error)}.") from error
+    model, size = create_backbone(settings.model, settings.model_kwarg, settings.image_size, num_classes=classes)
     if weights != "random":
         _load(model, Path(weights))
-    size = settings.image_size or kwargs.get("img_size") or timm.data.resolve_model_data_config(model)["input_size"][1:]
-    return model.to(settings.device), (size, size) if isinstance(size, int) else (size[0], size[1])
+    model.to(settings.device)
+    return model, size
 
 
 def _load(model: nn.Module, path: Path) -> None:
-    """Load weights that were pre-trained: all of them, but for a classifier."""
+    """Load what was pre-trained, from a file or the folder of a run: all weights but those of a classifier."""
+    path = path / "backbone.safetensors" if path.is_dir() else path
     if not path.is_file():
         raise InputError(f"{path} does not exist: name files such as runs/pretrain/backbone.safetensors, or random.")
     try:
@@ -201,8 +190,8 @@ def evaluate(settings: Settings) -> list[Scores]:
     """Measure each checkpoint, and write a table, ``scores.json`` and ``features.png``."""
     found, shown = [], []
     for weights in settings.checkpoints:
-        model, size = create_backbone(settings, weights)
-        channels, mean, std = statistics_of(model, dict(settings.model_kwarg))
+        model, size = create_model(settings, weights)
+        channels, mean, std = statistics_of(model, settings.model_kwarg)
         learn, test = open_labelled(settings.data, settings.test_data, channels)
         learn = few(learn, settings.labels) if settings.labels else learn
         transform = evaluation_transform(size, mean, std)
@@ -220,7 +209,7 @@ def evaluate(settings: Settings) -> list[Scores]:
         labels, wanted = learn.labels.numpy(), test.labels.numpy()
         tuned = None
         if settings.finetune_epochs:
-            classifier, _ = create_backbone(settings, weights, classes=len(learn.classes))
+            classifier, _ = create_model(settings, weights, classes=len(learn.classes))
             finetune(classifier, learn, inputs, settings)
             tuned = accuracy(classifier, others, test.labels, settings)
         scores = Scores(
@@ -303,7 +292,7 @@ def table(found: list[Scores]) -> Table:
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Of random weights and of fine-tuning.")
 @click.option("--device", type=click.Choice(DEVICES), default=DEVICES[0], help="Where to compute.")
 def main(**options: Any) -> None:
-    """Measure CHECKPOINTS of MODEL, a name of timm: files that pretrain.py wrote, or the word random.
+    """Measure CHECKPOINTS of MODEL: files or folders that pretrain.py wrote, or the word random.
 
     k-NN is the vote of the nearest neighbours by cosine, the probe a logistic regression; both leave the backbone as it
     is. Fine-tuning trains all of it.

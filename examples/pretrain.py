@@ -9,9 +9,7 @@ A method is a file in ``methods/``, of which this one knows no more than ``metho
 
 from __future__ import annotations
 
-import ast
 import csv
-import difflib
 import importlib
 import inspect
 import math
@@ -28,18 +26,19 @@ import checkpoint
 import click
 import numpy as np
 import safetensors.torch
-import timm.data
 import torch
 import torch.distributed as dist
-from data import Digits, FolderImages, InputError, MadeImages, Views, collate, seed_of
+from backbone import create_backbone, first_line, loads_weights, statistics_of
+from data import InputError, Views, collate, open_images, seed_of
 from method import Method
+from options import Rate, parse_kwargs, parse_size
 from rich.progress import Progress
 from schedule import cosine, warmup_cosine
 from timm.optim import create_optimizer_v2
 from torch import Tensor
 from torch.distributed.fsdp import fully_shard
 from torch.nn.parallel import DistributedDataParallel
-from torch.utils.data import DataLoader, Dataset, DistributedSampler
+from torch.utils.data import DataLoader, DistributedSampler
 from torchvision.utils import save_image
 from views import Size
 
@@ -125,10 +124,13 @@ class Run:
         self.plan = Plan(settings, kind)
 
         seed_everything(settings.seed)  # the same weights in each process
-        backbone, size = create_backbone(settings, kind)
-        channels, mean, std = statistics_of(backbone, dict(settings.model_kwarg))
+        wanted: dict[str, Any] = {"dynamic_img_size": True} if kind.sizes else {}
+        if kind.recipe.drop_path:
+            wanted["drop_path_rate"] = kind.recipe.drop_path
+        backbone, size = create_backbone(settings.model, settings.model_kwarg, settings.image_size, **wanted)
+        channels, mean, std = statistics_of(backbone, settings.model_kwarg)
         self.mean, self.std = (torch.tensor(numbers).view(-1, 1, 1) for numbers in (mean, std))
-        images = self.open_images(size, channels)
+        images = open_images(settings.data, size, channels, made=settings.made_images)
         self.method = self.create_method(kind, backbone, torch.zeros(2, channels, *size))
         self.views = Views(images, self.method.views(mean, std), settings.seed)
         self.loader = self.create_loader()
@@ -142,16 +144,6 @@ class Run:
         seed_everything(settings.seed + self.rank)  # dropout, if the model has any, differs between processes
         if settings.resume:
             self.resume(settings.resume)
-
-    def open_images(self, size: Size, channels: int) -> Dataset[Tensor]:
-        """The images that ``--data`` names."""
-        if self.settings.data == "made":
-            return MadeImages(self.settings.made_images, size, channels)
-        if self.settings.data == "digits":
-            return Digits(channels)
-        if not Path(self.settings.data).is_dir():
-            raise InputError(f"--data {self.settings.data} does not exist: name a folder, or one of digits and made.")
-        return FolderImages(Path(self.settings.data), channels)
 
     def create_loader(self) -> DataLoader[tuple[Tensor, ...]]:
         """Each process gets every n-th image of each global batch."""
@@ -175,7 +167,7 @@ class Run:
         size = "x".join(map(str, images.shape[-2:]))
         try:
             method = kind(backbone, images, **method_options(kind, settings))
-            method.initialise(fresh=not loads_weights(settings))
+            method.initialise(fresh=not loads_weights(settings.model_kwarg))
             method.try_out(self.mean.flatten().tolist(), self.std.flatten().tolist(), channels=images.shape[1])
         except InputError:
             raise
@@ -300,61 +292,10 @@ def method_options(kind: type[Method], settings: Settings) -> dict[str, Any]:
     return options
 
 
-def loads_weights(settings: Settings) -> bool:
-    """Whether the backbone begins with weights of another training."""
-    return any(value for name, value in settings.model_kwarg if name in ("pretrained", "checkpoint_path"))
-
-
-def create_backbone(settings: Settings, kind: type[Method]) -> tuple[generated.SplitModel, Size]:
-    """The split model, and height and width of the images that it is to be trained with."""
-    given = dict(settings.model_kwarg)
-    wanted: dict[str, Any] = {"img_size": settings.image_size} if settings.image_size else {}
-    wanted |= {"dynamic_img_size": True} if kind.sizes else {}
-    wanted |= {"drop_path_rate": kind.recipe.drop_path} if kind.recipe.drop_path else {}
-    try:
-        backbone = create_with(settings.model, wanted, given)
-    except Exception as error:  # an unknown name, one that cannot be split, or arguments that do not go together
-        close = difflib.get_close_matches(settings.model, generated.list_models())
-        hint = f". Close names: {', '.join(close)}" if close and settings.model not in close else ""
-        raise InputError(f"{settings.model} cannot be created: {first_line(error)}{hint}.") from error
-    size = (
-        settings.image_size or given.get("img_size") or timm.data.resolve_model_data_config(backbone)["input_size"][-2:]
-    )
-    return backbone, (size, size) if isinstance(size, int) else (size[0], size[1])
-
-
-def create_with(model: str, wanted: dict[str, Any], given: dict[str, Any]) -> generated.SplitModel:
-    """Create a model with what the user gave, and as much as it takes of what would be good for it."""
-    wanted = {name: value for name, value in wanted.items() if name not in given}
-    while True:
-        try:
-            return generated.create_model(model, **wanted, **given)
-        except TypeError as error:  # it takes images of any size; or it fails once more, for another reason
-            refused = [name for name in wanted if name in str(error)] or list(wanted)
-            if not refused:
-                raise
-            del wanted[refused[0]]
-
-
-def statistics_of(backbone: Any, given: dict[str, Any]) -> tuple[int, list[float], list[float]]:
-    """How many channels the images of a model have that was given so, and mean and standard deviation of each."""
-    config = timm.data.resolve_model_data_config(backbone)
-    channels = given.get("in_chans", config["input_size"][0])
-    statistics = [list(config[name]) for name in ("mean", "std")]
-    if len(statistics[0]) != channels:  # those of colours say nothing of other channels
-        statistics = [[sum(numbers) / len(numbers)] * channels for numbers in statistics]
-    return channels, statistics[0], statistics[1]
-
-
 def seed_everything(seed: int) -> None:
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)
-
-
-def first_line(error: Exception) -> str:
-    """What an error says first, without a full stop."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
 
 
 @contextmanager
@@ -429,39 +370,6 @@ def log(path: Path, step: int, loss: float, lr: float) -> None:
         if new:
             writer.writerow(["step", "loss", "lr"])
         writer.writerow([step, loss, lr])
-
-
-def parse_kwargs(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> Any:
-    """Read NAME=VALUE, where the value is a Python literal or else a string."""
-    parsed = []
-    for text in values:
-        name, equals, value = text.partition("=")
-        if not equals:
-            raise click.BadParameter(f"{text!r} is not of the form NAME=VALUE")
-        try:
-            parsed.append((name, ast.literal_eval(value)))
-        except (ValueError, SyntaxError):
-            parsed.append((name, value))
-    return tuple(parsed)
-
-
-def parse_size(context: click.Context, parameter: click.Parameter, value: str | None) -> Size | None:
-    """Read HEIGHTxWIDTH, or one number for both."""
-    if value is None:
-        return None
-    sides = value.split("x")
-    if len(sides) > 2 or not all(side.isdecimal() and int(side) for side in sides):
-        raise click.BadParameter(f"{value!r} is not of the form SIDE or HEIGHTxWIDTH")
-    return int(sides[0]), int(sides[-1])
-
-
-class Rate(click.FloatRange):
-    """A number that is not negative, and is one."""
-
-    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Any:
-        if not math.isfinite(float(super().convert(value, parameter, context))):
-            self.fail(f"{value} is not a number to compute with", parameter, context)
-        return super().convert(value, parameter, context)
 
 
 POSITIVE = click.IntRange(min=1)

@@ -89,6 +89,10 @@ def test_checkpoints_stand_beside_each_other(tmp_path):
     assert scores[0]["knn"] != scores[1]["knn"]
     assert Image.open(tmp_path / "features.png").width == 800
 
+    assert run(VIT, tmp_path, "--labels 100 --output", tmp_path / "folder").exit_code == 0  # of a run
+    again = json.loads((tmp_path / "folder/scores.json").read_text())["scores"]
+    assert again[0]["knn"] == scores[1]["knn"]
+
 
 def test_what_is_measured_is_the_same_each_time(tmp_path):
     words = (VIT, "random --labels 50 --finetune-epochs 1 --output")
@@ -123,7 +127,7 @@ def test_backbones_of_other_forms_are_measured(classes, tmp_path, model, pool):
         (f"{VIT} random --test-data {{folder}}/one", "--test-data does not go with --data digits"),
         (f"{VIT} random --labels 99999", "more than the 1437 images"),
         (f"{VIT} random --labels 10 --output {{folder}}/damaged.safetensors/out", "cannot be written to"),
-        ("vit_nothing random", "vit_nothing cannot be created: Unknown model"),
+        ("vit_nothing random", "vit_nothing cannot be created"),
         ("test_vit -k img_size=16 random --image-size 20", "does not run on 20x20 images"),
         (f"{VIT} random --finetune-lr nan", "nan is not a number"),
     ],
