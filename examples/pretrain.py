@@ -356,6 +356,7 @@ def write_settings(settings: Settings) -> None:
     """Note the settings in the output folder, which shows that it can be written before there is anything to lose."""
     try:
         settings.output.mkdir(parents=True, exist_ok=True)
+        checkpoint.remove_leftovers(settings.output)
         with checkpoint.replacing(settings.output / "settings.txt") as file:
             file.write("".join(f"{name} = {value}\n" for name, value in asdict(settings).items()).encode())
     except OSError as error:

@@ -13,6 +13,7 @@ import safetensors.torch
 import timm
 import torch
 from click.testing import CliRunner, Result
+from data import InputError
 from grid import FeatureGrid
 from methods import mae, simmim
 from PIL import Image
@@ -101,7 +102,9 @@ def test_a_checkpoint_that_is_cut_short_leaves_the_one_before(tmp_path, monkeypa
     monkeypatch.setattr(checkpoint.dist, "all_gather_object", lambda states, state: None)
     monkeypatch.setattr(checkpoint.torch, "save", cut_short)
     model = torch.nn.Linear(1, 1)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(
+        InputError, match=r"cannot be written \(No space left on device\). What was there before is whole"
+    ):
         checkpoint.save(path, model, torch.optim.AdamW(model.parameters()))
     assert path.read_bytes() == b"good"
     assert list(tmp_path.iterdir()) == [path]
