@@ -29,6 +29,9 @@ def create_backbone(
         InputError: It cannot be created so.
     """
     given = dict(kwargs)
+    asked = given.get("img_size")
+    if image_size and asked not in (None, image_size) and (asked, asked) != image_size:
+        raise InputError(f"--image-size {'x'.join(map(str, image_size))} and img_size={asked} contradict each other.")
     if image_size:
         wanted["img_size"] = image_size
     try:
@@ -38,7 +41,7 @@ def create_backbone(
         hint = f". Close names: {', '.join(close)}" if close and model not in close else ""
         raise InputError(f"{model} cannot be created: {first_line(error)}{hint}.") from error
     own = timm.data.resolve_model_data_config(backbone)["input_size"][-2:]
-    size = image_size or given.get("img_size") or own
+    size = image_size or asked or own
     return backbone, (size, size) if isinstance(size, int) else (size[0], size[1])
 
 

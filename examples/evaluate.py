@@ -44,19 +44,19 @@ class Settings:
 
     model: str
     checkpoints: tuple[str, ...]
-    data: str
-    test_data: Path | None
-    labels: int | None
     output: Path
-    model_kwarg: Kwargs
-    image_size: Size | None
-    pool: str
-    neighbours: int
-    finetune_epochs: int
-    finetune_lr: float
-    batch_size: int
-    seed: int
-    device: str
+    data: str = "digits"
+    test_data: Path | None = None
+    labels: int | None = None
+    model_kwarg: Kwargs = ()
+    image_size: Size | None = None
+    pool: str = "model"
+    neighbours: int = 10
+    finetune_epochs: int = 0
+    finetune_lr: float = 1e-3
+    batch_size: int = 64
+    seed: int = 0
+    device: str = "cpu"
 
 
 @dataclass(frozen=True)

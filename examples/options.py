@@ -11,7 +11,16 @@ from views import Size
 
 
 def parse_kwargs(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> Any:
-    """Read NAME=VALUE, where the value is a Python literal or else a string."""
+    """Read what an option that may be given several times says."""
+    return read_kwargs(values)
+
+
+def read_kwargs(values: tuple[str, ...]) -> tuple[tuple[str, Any], ...]:
+    """Read NAME=VALUE, where the value is a Python literal or else a string.
+
+    Raises:
+        BadParameter: There is no ``=``.
+    """
     parsed = []
     for text in values:
         name, equals, value = text.partition("=")

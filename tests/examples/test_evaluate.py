@@ -128,7 +128,7 @@ def test_backbones_of_other_forms_are_measured(classes, tmp_path, model, pool):
         (f"{VIT} random --labels 99999", "more than the 1437 images"),
         (f"{VIT} random --labels 10 --output {{folder}}/damaged.safetensors/out", "cannot be written to"),
         ("vit_nothing random", "vit_nothing cannot be created"),
-        ("test_vit -k img_size=16 random --image-size 20", "does not run on 20x20 images"),
+        ("test_vit random --image-size 20", "does not run on 20x20 images"),
         (f"{VIT} random --finetune-lr nan", "nan is not a number"),
     ],
 )

@@ -110,6 +110,31 @@ def test_a_checkpoint_that_is_cut_short_leaves_the_one_before(tmp_path, monkeypa
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_batch_of_one_image(tmp_path):
+    assert run(VIT, TINY, DECODER, "--batch-size 1 --made-images 3 --stop-after 1 --output", tmp_path).exit_code == 0
+    assert len(losses(tmp_path)) == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "size"),
+    [("--image-size 32x48", (32, 48)), ("-k img_size=(32,48)", (32, 48)), ("-k img_size=48", (48, 48))],
+)
+def test_images_are_of_the_size_that_is_asked_for(tmp_path, arguments, size):
+    tiny = TINY.replace("--image-size 32 ", "") + " --stop-after 1"
+    result = run(VIT, tiny, DECODER, arguments, "--output", tmp_path)
+    assert result.exit_code == 0, result.output
+    weights = safetensors.torch.load_file(tmp_path / "backbone.safetensors")
+    assert weights["pos_embed"].shape[1] == 1 + size[0] * size[1] // 64
+    picture = Image.open(tmp_path / "epoch-0001.png")  # eight rows of three images, two rows side by side
+    assert picture.size == (6 * (size[1] + 2) + 2, 4 * (size[0] + 2) + 2)
+
+
+@pytest.mark.parametrize("channels", [1, 4, 10])
+def test_images_have_the_channels_of_the_model(tmp_path, channels):
+    result = run(VIT, f"-k in_chans={channels}", TINY, DECODER, "--stop-after 1 --output", tmp_path)
+    assert result.exit_code == 0, result.output
+
+
 @pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
 def test_two_processes_compute_what_one_does(whole, tmp_path, parallel):
     done = in_two_processes(f"{VIT} {TINY} {DECODER} --parallel {parallel} --output {tmp_path}")
@@ -119,6 +144,13 @@ def test_two_processes_compute_what_one_does(whole, tmp_path, parallel):
     assert losses(tmp_path) == pytest.approx(losses(whole), abs=1e-5, rel=0)
     alone, together = (checkpoint.load(folder / "checkpoint.pt") for folder in (whole, tmp_path))
     torch.testing.assert_close(together["model"], alone["model"], rtol=0, atol=1e-3)
+
+
+def test_a_run_goes_on_with_another_number_of_processes(whole, tmp_path):
+    assert run(VIT, TINY, DECODER, "--stop-after 1 --output", tmp_path).exit_code == 0
+    done = in_two_processes(f"{VIT} {TINY} {DECODER} --output {tmp_path} --resume {tmp_path / 'checkpoint.pt'}")
+    assert done.returncode == 0, done.stderr
+    assert losses(tmp_path) == pytest.approx(losses(whole), abs=1e-5, rel=0)
 
 
 def test_two_processes_share_a_teacher_and_its_centre(tmp_path):
@@ -207,6 +239,7 @@ def test_the_decoder_puts_visible_positions_back_to_their_places():
         (f"{VIT} --lr nan", "nan is not a number to compute with"),
         (f"{VIT} --lr -1", "-1.0 is not in the range"),
         (f"{VIT} --image-size 32x", "'32x' is not of the form SIDE or HEIGHTxWIDTH"),
+        (f"{VIT} -k img_size=(32,64)", "--image-size 32x32 and img_size=(32, 64) contradict each other"),
         (f"{VIT} --image-size 30", "cannot be trained by mae on 30x30 images"),
         (
             "levit_128s --image-size 224 --method simmim",
@@ -247,13 +280,13 @@ def test_bad_input_gets_one_clear_error(whole, tmp_path, arguments, message):
     ("model", "method"),
     [
         (f"{VIT} -k depth=4 -k weight_init=jax", "mae"),
-        (f"{VIT} -k depth=4 -k weight_init=jax", "simmim"),
+        (f"{VIT} -k depth=4 -k weight_init=jax", "simmim -o mask_unit=1"),
         (EVA, "mae"),
-        (EVA, "simmim"),
+        (EVA, "simmim -o mask_unit=1"),
         (f"{HIERA} -k weight_init=jax", "mae"),
-        (f"{HIERA} -k weight_init=jax", "simmim"),
+        (f"{HIERA} -k weight_init=jax", "simmim -o mask_unit=2"),
         (SWIN, "mae -o strategy=replace"),
-        (SWIN, "simmim"),
+        (SWIN, "simmim -o mask_unit=2"),
     ],
 )
 def test_the_loss_falls_by_half_in_200_steps(model, method, tmp_path):
