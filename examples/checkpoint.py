@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +21,11 @@ from torch.distributed.checkpoint.state_dict import StateDictOptions, get_state_
 
 @contextmanager
 def replacing(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file to write, which takes the place of ``path`` only once all of it is on the disk."""
+    """Open a file to write, which takes the place of ``path`` only once all of it is on the disk.
+
+    Raises:
+        InputError: It cannot be written, for want of space or of permission; what was there before is whole.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with temporary.open("wb") as file:
@@ -28,15 +33,21 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
+    except (OSError, RuntimeError) as error:
+        cause = error if isinstance(error, OSError) else error.__context__  # torch.save reports it as another error
+        if not isinstance(cause, OSError):
+            raise
+        reason = cause.strerror or cause
+        raise InputError(f"{path} cannot be written ({reason}). What was there before is whole.") from error
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def tidy(folder: Path) -> None:
-    """Remove what a run that was killed while it wrote has left: files that ``replacing`` had not finished."""
-    for path in folder.glob(".*.*"):
-        if path.suffix[1:].isdecimal():
-            path.unlink(missing_ok=True)
+def remove_leftovers(folder: Path) -> None:
+    """Remove what ``replacing`` had not finished when its process was killed."""
+    for path in folder.iterdir():
+        if re.fullmatch(r"\..+\.(pt|safetensors|png|txt|json)\.\d+", path.name) and path.is_file():
+            path.unlink()
 
 
 def save(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, **state: Any) -> dict[str, Any]:
@@ -52,23 +63,23 @@ def save(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, **state
     state["random"] = [None] * dist.get_world_size()
     dist.all_gather_object(state["random"], _random_state())
     if dist.get_rank() == 0:
-        try:
-            with replacing(path) as file:
-                torch.save(state, file)
-        except (OSError, RuntimeError) as error:  # the latter is what torch makes of the former
-            raise InputError(
-                f"{path} cannot be written ({error}). What it held before is still there: make room, and --resume."
-            ) from error
+        with replacing(path) as file:
+            torch.save(state, file)
     dist.barrier()  # nobody runs ahead, or exits, while the first process writes
     return state
 
 
 def load(path: Path) -> dict[str, Any]:
-    """Read a checkpoint, onto the CPU."""
+    """Read a checkpoint, onto the CPU.
+
+    Raises:
+        InputError: It is not one, or not all of it is as it was written: torch compares no checksums when it reads.
+    """
     try:
-        with zipfile.ZipFile(path) as file:
-            if damaged := file.testzip():  # torch.load does not look at the checksums
-                raise ValueError(f"the checksum of {damaged} is wrong")
+        with zipfile.ZipFile(path) as parts:
+            damaged = parts.testzip()
+        if damaged is not None:
+            raise ValueError(f"its part {damaged} is damaged")
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         missing = {"model", "optimizer", "random"} - set(state)
     except Exception as error:  # a damaged file fails anywhere in the zip or pickle reader

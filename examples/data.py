@@ -33,25 +33,10 @@ class FolderImages(Dataset[Tensor]):
     """
 
     def __init__(self, root: Path, channels: int = 3) -> None:
-        self.root, self.channels = root, channels
+        self.channels = channels
         self.paths = sorted(path for path in root.rglob("*") if path.suffix.lower() in _EXTENSIONS)
         if not self.paths:
             raise InputError(f"{root} holds no images. Looked for {', '.join(_EXTENSIONS)}, in all folders below it.")
-
-    @property
-    def labels(self) -> Tensor:
-        """(N,), int64: the number of the folder right below the root in which an image lies.
-
-        Raises:
-            InputError: An image lies in none, or all lie in the same.
-        """
-        inside = [path.relative_to(self.root).parts for path in self.paths]
-        bare = [path for path, parts in zip(self.paths, inside, strict=True) if len(parts) == 1]
-        names = sorted({parts[0] for parts in inside})
-        if bare or len(names) < 2:
-            where = f"{bare[0]} lies in none" if bare else f"all images of {self.root} lie in the same"
-            raise InputError(f"A label is the folder that an image lies in, and {where}: sort them into one for each.")
-        return torch.tensor([names.index(parts[0]) for parts in inside])
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -117,9 +102,6 @@ class Digits(Dataset[Tensor]):
         return self.images[index]
 
 
-Labelled = FolderImages | Digits
-
-
 def open_images(name: str, size: Size, channels: int, *, made: int) -> Dataset[Tensor]:
     """The images to train with that a name stands for: ``made``, ``digits``, or a folder.
 
@@ -133,21 +115,6 @@ def open_images(name: str, size: Size, channels: int, *, made: int) -> Dataset[T
     if not Path(name).is_dir():
         raise InputError(f"--data {name} does not exist: name a folder, or one of digits and made.")
     return FolderImages(Path(name), channels)
-
-
-def open_labelled(name: str, channels: int) -> tuple[Labelled, Labelled]:
-    """Images with labels, to train with and to test: ``digits``, or a folder that holds ``train`` and ``val``.
-
-    Raises:
-        InputError: They are not there, or have no labels.
-    """
-    if name == "digits":
-        return Digits(channels), Digits(channels, test=True)
-    folders = [Path(name, part) for part in ("train", "val")]
-    for folder in folders:
-        if not folder.is_dir():
-            raise InputError(f"{folder} does not exist: name a folder that holds train and val, or digits.")
-    return FolderImages(folders[0], channels), FolderImages(folders[1], channels)
 
 
 class MadeImages(Dataset[Tensor]):

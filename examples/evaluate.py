@@ -1,209 +1,309 @@
-"""Measure what a backbone has learned: k nearest neighbours and a linear probe on its frozen features.
+"""Measure what a backbone has learned: k-NN, linear probe and fine-tuning, of several checkpoints beside each other.
 
-    python examples/evaluate.py test_vit -k patch_size=4 --image-size 32 --data digits runs/pretrain
+    python examples/evaluate.py test_vit -k patch_size=4 --image-size 32 random runs/pretrain
 
-The first row is the same backbone with random weights. Images with labels are scikit-learn's digits, or a folder that
-holds ``train/CLASS/...`` and ``val/CLASS/...``.
+``labelled.py`` has the images, ``backbone.py`` the model.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import checkpoint
 import click
 import numpy as np
-import safetensors
-import safetensors.torch
+import numpy.typing as npt
+import timm
 import torch
+import torch.nn.functional as F
 from backbone import Kwargs, create_backbone, first_line, statistics_of
-from checkpoint import replacing
-from data import InputError, Labelled, open_labelled
+from data import InputError, seed_of
+from labelled import Labelled, evaluation_transform, few, open_labelled
 from options import parse_kwargs, parse_size
+from pretrain import DEVICES, FOLDER, POSITIVE, RATE, seed_everything
 from rich.console import Console
 from rich.table import Table
-from torch import Tensor
-from torchvision.transforms import v2
+from schedule import warmup_cosine
+from timm.optim import create_optimizer_v2
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
 from views import Size
 
 import generated
 
+Array = npt.NDArray[Any]
+
 
 @dataclass(frozen=True)
-class Result:
-    """Accuracies, in per cent, of one set of weights."""
+class Settings:
+    """The options of the command; ``--help`` explains them."""
 
-    weights: str
+    model: str
+    checkpoints: tuple[str, ...]
+    output: Path
+    data: str = "digits"
+    test_data: Path | None = None
+    labels: int | None = None
+    model_kwarg: Kwargs = ()
+    image_size: Size | None = None
+    pool: str = "model"
+    neighbours: int = 10
+    finetune_epochs: int = 0
+    finetune_lr: float = 1e-3
+    batch_size: int = 64
+    seed: int = 0
+    device: str = "cpu"
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What part of the test's images is told right, from 0 to 1; ``finetune`` if it was asked for."""
+
+    checkpoint: str
     knn: float
     probe: float
+    finetune: float | None
+
+
+class Prepared(Dataset[Tensor]):
+    """Images as the backbone takes them, (C, H, W)."""
+
+    def __init__(self, images: Dataset[Tensor], transform: Callable[[Tensor], Tensor]) -> None:
+        self.images, self.transform = images, transform
+
+    def __len__(self) -> int:
+        return len(self.images)  # type: ignore[arg-type]
+
+    def __getitem__(self, index: int) -> Tensor:
+        return self.transform(self.images[index])
+
+
+def create_model(settings: Settings, weights: str, classes: int = 0) -> tuple[generated.SplitModel, Size]:
+    """A model with the weights of a checkpoint, or random ones, and the size of its images.
+
+    Raises:
+        InputError: There is no such model, or the checkpoint is not one of it.
+    """
+    seed_everything(settings.seed)
+    model, size = create_backbone(settings.model, settings.model_kwarg, settings.image_size, num_classes=classes)
+    if weights != "random":
+        _load(model, Path(weights))
+    model.to(settings.device)
+    return model, size
+
+
+def _load(model: nn.Module, path: Path) -> None:
+    """Load what was pre-trained, from a file or the folder of a run: all weights but those of a classifier."""
+    path = path / "backbone.safetensors" if path.is_dir() else path
+    if not path.is_file():
+        raise InputError(f"{path} does not exist: name files such as runs/pretrain/backbone.safetensors, or random.")
+    try:
+        weights = timm.models.load_state_dict(str(path), use_ema=False)
+        own = model.state_dict()
+        head = [name for name in {*own, *weights} if name.split(".")[0].startswith("head")]
+        loose = {
+            name for name in head if name not in own or name not in weights or own[name].shape != weights[name].shape
+        }
+        found = model.load_state_dict({n: w for n, w in weights.items() if n not in loose}, strict=False)
+    except Exception as error:  # a damaged file fails anywhere in the reader
+        raise InputError(f"{path} cannot be loaded into the model: {first_line(error)}.") from error
+    missing = [name for name in found.missing_keys if name not in loose]
+    wrong = [*missing, *found.unexpected_keys]
+    if wrong:
+        raise InputError(
+            f"{path} is not of this model: {len(wrong)} names differ, {wrong[0]} for one. Give the same -k."
+        )
 
 
 @torch.no_grad()
-def features_of(backbone: Any, images: Tensor) -> Tensor:
-    """The mean of a backbone's features over the positions of each image, (B, C); class and register tokens aside."""
-    features: Tensor = backbone.forward_features(images)
-    if features.ndim == 3:
-        return features[:, getattr(backbone, "num_prefix_tokens", 0) :].mean(dim=1)
-    return features.mean(dim=(1, 2) if features.shape[-1] == backbone.num_features else (2, 3))
+def features_of(model: nn.Module, images: Dataset[Tensor], settings: Settings) -> Array:
+    """What the backbone makes of images, (N, C), float32, pooled as ``--pool`` says."""
+    model.eval()
+    pooled = []
+    for batch in DataLoader(images, batch_size=settings.batch_size):
+        features = model.forward_features(batch.to(settings.device))  # type: ignore[operator]
+        mean = settings.pool == "mean"
+        one = _mean(model, features) if mean else model.forward_head(features, pre_logits=True)  # type: ignore[operator]
+        pooled.append(one.float().cpu())
+    return torch.cat(pooled).numpy()
 
 
-def extract(backbone: generated.SplitModel, data: Labelled, transform: v2.Compose, device: str) -> np.ndarray[Any, Any]:
-    """The features of all images of a data set, (N, C)."""
-    backbone.eval().to(device)
-    found = []
-    for start in range(0, len(data), 256):
-        images = torch.stack([transform(data[index]) for index in range(start, min(start + 256, len(data)))])
-        found.append(features_of(backbone, images.to(device)).float().cpu())
-    return torch.cat(found).numpy()
+def _mean(model: nn.Module, features: Tensor) -> Tensor:
+    """The mean over the positions of features, (B, N, C) or 4D, without prefix tokens: (B, C)."""
+    if features.ndim == 4:
+        return features.mean(dim=(1, 2) if features.shape[-1] == model.num_features else (2, 3))
+    return features[:, getattr(model, "num_prefix_tokens", 0) :].mean(dim=1)
 
 
-def measure(name: str, train: Any, test: Any, labels: tuple[Any, Any], neighbours: int) -> Result:
-    """Fit both classifiers to the features of one set of images, and test them on those of another."""
-    from sklearn.linear_model import LogisticRegression
+def knn(learn: Array, labels: Array, test: Array, wanted: Array, neighbours: int) -> float:
+    """Accuracy of the vote of the nearest neighbours by cosine."""
     from sklearn.neighbors import KNeighborsClassifier
+
+    classifier = KNeighborsClassifier(n_neighbors=min(neighbours, len(learn)), metric="cosine")
+    return float(classifier.fit(learn, labels).score(test, wanted))
+
+
+def probe(learn: Array, labels: Array, test: Array, wanted: Array) -> float:
+    """Accuracy of a logistic regression on standardised features."""
+    from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    knn = KNeighborsClassifier(min(neighbours, len(train)), metric="cosine")
-    probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
-    accuracies = [100 * model.fit(train, labels[0]).score(test, labels[1]) for model in (knn, probe)]
-    return Result(name, *(round(accuracy, 1) for accuracy in accuracies))
+    classifier = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
+    return float(classifier.fit(learn, labels).score(test, wanted))
 
 
-def load(backbone: generated.SplitModel, path: Path) -> None:
-    """Put the weights of a ``backbone.safetensors``, or of the folder that holds one, into a backbone.
+def finetune(model: nn.Module, learn: Labelled, images: Dataset[Tensor], settings: Settings) -> None:
+    """Train all of a model with a classifier: AdamW, a tenth of the run to warm up, then a cosine to 0."""
+    optimizer = create_optimizer_v2(model, "adamw", lr=settings.finetune_lr, weight_decay=0.05)
+    batch = min(settings.batch_size, len(learn.labels))
+    steps = len(learn.labels) // batch
+    for step in range(steps * settings.finetune_epochs):
+        if step % steps == 0:
+            generator = torch.Generator().manual_seed(seed_of(settings.seed, step))
+            order = torch.randperm(len(learn.labels), generator=generator)
+        chosen = order[step % steps * batch :][:batch]
+        for group in optimizer.param_groups:
+            done = (step + 1) / (steps * settings.finetune_epochs)
+            group["lr"] = warmup_cosine(done, settings.finetune_lr, 0.0, 0.1)
+        inputs = torch.stack([images[int(index)] for index in chosen]).to(settings.device)
+        loss = F.cross_entropy(model.train()(inputs), learn.labels[chosen].to(settings.device))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+
+@torch.no_grad()
+def accuracy(model: nn.Module, images: Dataset[Tensor], wanted: Tensor, settings: Settings) -> float:
+    """The part of images that a model tells right."""
+    model.eval()
+    batches = DataLoader(images, batch_size=settings.batch_size)
+    told = torch.cat([model(batch.to(settings.device)).argmax(dim=1).cpu() for batch in batches])
+    return float((told == wanted).float().mean())
+
+
+def evaluate(settings: Settings) -> list[Scores]:
+    """Measure each checkpoint, and write a table, ``scores.json`` and ``features.png``."""
+    found, shown = [], []
+    for weights in settings.checkpoints:
+        model, size = create_model(settings, weights)
+        channels, mean, std = statistics_of(model, settings.model_kwarg)
+        learn, test = open_labelled(settings.data, settings.test_data, channels)
+        learn = few(learn, settings.labels) if settings.labels else learn
+        transform = evaluation_transform(size, mean, std)
+        inputs, others = Prepared(learn.images, transform), Prepared(test.images, transform)
+        try:
+            known, new = features_of(model, inputs, settings), features_of(model, others, settings)
+        except InputError:
+            raise
+        except Exception as error:  # models refuse images in many ways, assertions among them
+            raise InputError(
+                f"{settings.model} does not run on {size[0]}x{size[1]} images: {first_line(error)}."
+            ) from error
+        if not (np.isfinite(known).all() and np.isfinite(new).all()):
+            raise InputError(f"{weights} gives features that are not finite.")
+        labels, wanted = learn.labels.numpy(), test.labels.numpy()
+        tuned = None
+        if settings.finetune_epochs:
+            classifier, _ = create_model(settings, weights, classes=len(learn.classes))
+            finetune(classifier, learn, inputs, settings)
+            tuned = accuracy(classifier, others, test.labels, settings)
+        scores = Scores(
+            weights,
+            knn=knn(known, labels, new, wanted, settings.neighbours),
+            probe=probe(known, labels, new, wanted),
+            finetune=tuned,
+        )
+        found.append(scores)
+        shown.append((weights, new, wanted))
+    write(settings, found, shown)
+    return found
+
+
+def write(settings: Settings, found: list[Scores], shown: list[tuple[str, Array, Array]]) -> None:
+    """Write the scores, and a picture of the test's features, into the output folder.
 
     Raises:
-        InputError: They cannot be read, or are those of another model.
+        InputError: The folder cannot be written to.
     """
-    file = path / "backbone.safetensors" if path.is_dir() else path
+    record = {"model": settings.model, "data": settings.data, "scores": [asdict(scores) for scores in found]}
     try:
-        backbone.load_state_dict(safetensors.torch.load_file(file))
-    except (OSError, safetensors.SafetensorError, RuntimeError) as error:
-        raise InputError(f"{file} holds no weights of this model ({first_line(error)}).") from error
+        settings.output.mkdir(parents=True, exist_ok=True)
+        with checkpoint.replacing(settings.output / "scores.json") as file:
+            file.write((json.dumps(record, indent=2) + "\n").encode())
+        with checkpoint.replacing(settings.output / "features.png") as file:
+            file.write(picture(found, shown))
+    except OSError as error:
+        raise InputError(f"{settings.output} cannot be written to ({error}). Choose another --output.") from error
 
 
-def transform_of(size: Size, mean: list[float], std: list[float]) -> v2.Compose:
-    """The middle of an image, as large as it can be: (C, H, W), normalised."""
-    return v2.Compose([Covering(size), v2.ToDtype(torch.float32, scale=True), v2.Normalize(mean, std)])
+def picture(found: list[Scores], shown: list[tuple[str, Array, Array]]) -> bytes:
+    """A PNG: the two main directions of the features of each checkpoint, coloured by class, and its scores."""
+    from io import BytesIO
 
-
-class Covering:
-    """Resizes an image until it just covers a size, and crops what juts out, equally on both sides."""
-
-    def __init__(self, size: Size) -> None:
-        self.size = size
-        self.crop = v2.CenterCrop(size)
-
-    def __call__(self, image: Tensor) -> Tensor:
-        """(C, h, w) to (C, H, W)."""
-        height, width = image.shape[-2:]
-        scale = max(self.size[0] / height, self.size[1] / width)
-        sides = [max(round(height * scale), self.size[0]), max(round(width * scale), self.size[1])]
-        resized = v2.functional.resize(image, sides, interpolation=v2.InterpolationMode.BICUBIC, antialias=True)
-        return self.crop(resized)  # type: ignore[no-any-return]
-
-
-def evaluate(
-    model: str,
-    weights: tuple[Path, ...],
-    *,
-    data: str,
-    kwargs: Kwargs = (),
-    image_size: Size | None = None,
-    neighbours: int = 10,
-    seed: int = 0,
-    device: str = "cpu",
-) -> tuple[list[Result], dict[str, Any]]:
-    """Measure random weights and those of some files.
-
-    Returns:
-        The results, random weights first, and the features of the test images by the name of the weights.
-    """
-    torch.manual_seed(seed)
-    backbone, size = create_backbone(model, kwargs, image_size)
-    channels, mean, std = statistics_of(backbone, kwargs)
-    train, test = open_labelled(data, channels)
-    labels = train.labels.numpy(), test.labels.numpy()
-    transform = transform_of(size, mean, std)
-    results, features = [], {}
-    for path in (None, *weights):
-        if path is not None:
-            load(backbone, path)
-        name = "random" if path is None else str(path)
-        seen, features[name] = (extract(backbone, images, transform, device) for images in (train, test))
-        results.append(measure(name, seen, features[name], labels, neighbours))
-    return results, features | {"labels": labels[1]}
-
-
-def draw(features: dict[str, Any], path: Path) -> None:
-    """Draw the two principal components of the features of the test images, coloured by label, a panel for each."""
     from matplotlib.figure import Figure
     from sklearn.decomposition import PCA
 
-    labels = features["labels"]
-    names = [name for name in features if name != "labels"]
-    figure = Figure(figsize=(4 * len(names), 4), layout="constrained")
-    for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
-        points = PCA(2, random_state=0).fit_transform(features[name])
-        axes.scatter(points[:, 0], points[:, 1], c=labels, cmap="tab10", s=6)
-        axes.set(title=name, xticks=[], yticks=[])
-    with replacing(path) as file:
-        figure.savefig(file, format="png", dpi=100)
+    figure = Figure(figsize=(4 * len(shown), 4), layout="constrained")
+    panels = figure.subplots(1, len(shown), squeeze=False)[0]
+    for panel, scores, (name, features, labels) in zip(panels, found, shown, strict=True):
+        points = PCA(n_components=2, random_state=0).fit_transform(features)
+        panel.scatter(points[:, 0], points[:, 1], c=labels, cmap="tab10", s=6)
+        panel.set(xticks=[], yticks=[], title=f"{short(name)}\nk-NN {scores.knn:.1%}, probe {scores.probe:.1%}")
+    buffer = BytesIO()
+    figure.savefig(buffer, format="png", dpi=100)
+    return buffer.getvalue()
+
+
+def short(name: str) -> str:
+    """The last two parts of a path."""
+    return "/".join(Path(name).parts[-2:])
+
+
+def table(found: list[Scores]) -> Table:
+    """The scores in per cent."""
+    shown = Table("checkpoint", "k-NN", "probe", *(["fine-tuned"] if found[0].finetune is not None else []))
+    for scores in found:
+        numbers = [scores.knn, scores.probe, *([] if scores.finetune is None else [scores.finetune])]
+        shown.add_row(short(scores.checkpoint), *(f"{number:.1%}" for number in numbers))
+    return shown
 
 
 @click.command(context_settings={"show_default": True, "max_content_width": 120})
 @click.argument("model")
-@click.argument("weights", nargs=-1, type=click.Path(exists=True, path_type=Path))
-@click.option("--data", default="digits", help="Folder that holds train and val, or digits (scikit-learn's).")
+@click.argument("checkpoints", nargs=-1, required=True)
+@click.option("--data", default="digits", help="A folder with one folder for each class, or digits (scikit-learn's).")
+@click.option("--test-data", type=FOLDER, help="Such a folder to test with.  [default: each fifth image of --data]")
+@click.option("--labels", type=POSITIVE, help="How many labels to learn from, equally of each class.  [default: all]")
+@click.option("--output", type=FOLDER, default="runs/evaluate", help="Where scores.json and features.png go.")
 @click.option(
     "-k", "--model-kwarg", multiple=True, callback=parse_kwargs, metavar="NAME=VALUE", help="Goes to the model."
 )
 @click.option("--image-size", callback=parse_size, metavar="[HxW]", help="Of the images.  [default: the model's own]")
-@click.option(
-    "--neighbours", type=click.IntRange(min=1), default=10, help="That vote, by the cosine of their features."
-)
-@click.option("--seed", type=click.IntRange(min=0), default=0, help="Of the random weights.")
-@click.option("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="Where to compute.")
-@click.option("--json", "json_path", type=click.Path(dir_okay=False, path_type=Path), help="Where results go, too.")
-@click.option("--figure", type=click.Path(dir_okay=False, path_type=Path), help="Picture of the features to draw.")
-def main(
-    model: str,
-    weights: tuple[Path, ...],
-    data: str,
-    model_kwarg: Kwargs,
-    image_size: Size | None,
-    neighbours: int,
-    seed: int,
-    device: str,
-    json_path: Path | None,
-    figure: Path | None,
-) -> None:
-    """Measure what MODEL has learned with each of WEIGHTS: files or folders that pretrain.py wrote."""
+@click.option("--pool", type=click.Choice(["model", "mean"]), default="model", help="How features become one.")
+@click.option("--neighbours", type=POSITIVE, default=10, help="That vote in k-NN.")
+@click.option("--finetune-epochs", type=click.IntRange(min=0), default=0, help="Fine-tune for so long, too.")
+@click.option("--finetune-lr", type=RATE, default=1e-3, help="Peak of its schedule.")
+@click.option("--batch-size", type=POSITIVE, default=64, help="For features and fine-tuning.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, help="Of random weights and of fine-tuning.")
+@click.option("--device", type=click.Choice(DEVICES), default=DEVICES[0], help="Where to compute.")
+def main(**options: Any) -> None:
+    """Measure CHECKPOINTS of MODEL: files or folders that pretrain.py wrote, or the word random.
+
+    k-NN is the vote of the nearest neighbours by cosine, the probe a logistic regression; both leave the backbone as it
+    is. Fine-tuning trains all of it.
+    """
     try:
-        results, features = evaluate(
-            model,
-            weights,
-            data=data,
-            kwargs=model_kwarg,
-            image_size=image_size,
-            neighbours=neighbours,
-            seed=seed,
-            device=device,
-        )
+        found = evaluate(Settings(**options))
+    except ImportError as error:
+        raise click.ClickException(f"This needs {error.name}: pip install -e '.[examples]'.") from error
     except InputError as error:
         raise click.ClickException(str(error)) from error
-    table = Table("weights", f"{neighbours}-NN %", "linear probe %")
-    for result in results:
-        table.add_row(result.weights, f"{result.knn:.1f}", f"{result.probe:.1f}")
-    Console().print(table)
-    if json_path is not None:
-        with replacing(json_path) as file:
-            file.write(json.dumps([asdict(result) for result in results], indent=2).encode())
-    if figure is not None:
-        draw(features, figure)
+    Console().print(table(found))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """What the loop knows of a method: its recipe, the views it wants, the masks it draws, and its loss.
 
 A new method is one new file in ``methods/`` with a class ``Method``. The loop calls, for each step: ``draw`` for the
-masks of a global batch, ``begin_step``, ``forward``, ``after_backward`` and ``end_step``.
+masks of a global batch, ``begin_step``, ``forward``, ``clip_gradients``, ``after_backward`` and ``end_step``.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from grid import FeatureGrid
 from timm.layers import build_sincos2d_pos_embed
 from timm.utils import ModelEmaV3
 from torch import Tensor, nn
+from torch.func import functional_call
 from views import OneView, Size
 
 from generated import SplitModel
@@ -114,11 +115,30 @@ class Method(nn.Module):
     def begin_step(self, done: float) -> None:
         """Called before each step with the part of the run that is done, from 0 to 1."""
 
+    def clip_gradients(self, norm: float) -> None:
+        """Bring gradients of a larger norm to this one, by default those of all parameters together."""
+        nn.utils.clip_grad_norm_(self.parameters(), norm)
+
     def after_backward(self, done: float) -> None:
-        """Called when the gradients are there and not yet used."""
+        """Called when the gradients are there, clipped, and not yet used."""
 
     def end_step(self, done: float) -> None:
         """Called after each step of the optimizer."""
+
+    @torch.no_grad()
+    def try_out(self, mean: Sequence[float], std: Sequence[float], *, channels: int) -> None:
+        """Run the method on two images, which shows whether the backbone takes them in all the sizes that it is given.
+
+        Raises:
+            Exception: Whatever the backbone raises.
+        """
+        views = self.views(mean, std)
+        black = torch.zeros(channels, *self.size)
+        batch = [torch.stack([view, view]) for view in views(black)]
+        buffers = {
+            name: buffer.clone() for name, buffer in self.named_buffers()
+        }  # means of a centring stay as they are
+        functional_call(self.eval(), buffers, (batch, self.draw(2, torch.Generator())))
 
     def picture(self, images: Tensor, mask: Tensor) -> list[Tensor]:
         """Images, (B, C, H, W), to show beside the normalised ``images``."""
@@ -162,8 +182,8 @@ def fix_sincos_positions(backbone: nn.Module, grid: Size) -> None:
 
 
 def trunc_normal(module: nn.Module) -> None:
-    """Initialise linear layers as BEiT and those after it: a normal distribution of deviation 0.02, cut off, and 0."""
-    if isinstance(module, nn.Linear):
+    """Initialise linear layers and convolutions: a normal distribution of deviation 0.02, cut off, and biases of 0."""
+    if isinstance(module, (nn.Linear, nn.Conv2d)):
         nn.init.trunc_normal_(module.weight, std=0.02)
         if module.bias is not None:
             nn.init.zeros_(module.bias)

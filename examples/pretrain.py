@@ -35,7 +35,7 @@ from options import Rate, parse_kwargs, parse_size
 from rich.progress import Progress
 from schedule import cosine, warmup_cosine
 from timm.optim import create_optimizer_v2
-from torch import Tensor, nn
+from torch import Tensor
 from torch.distributed.fsdp import fully_shard
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader, DistributedSampler
@@ -168,7 +168,7 @@ class Run:
         try:
             method = kind(backbone, images, **method_options(kind, settings))
             method.initialise(fresh=not loads_weights(settings.model_kwarg))
-            method.draw(2, torch.Generator())
+            method.try_out(self.mean.flatten().tolist(), self.std.flatten().tolist(), channels=images.shape[1])
         except InputError:
             raise
         except Exception as error:  # models refuse images in many ways, assertions among them
@@ -209,9 +209,9 @@ class Run:
             loss = self.forward(views, masks)
             self.optimizer.zero_grad()
             loss.backward()
-            self.method.after_backward(done)
             if self.plan.clip_grad:
-                nn.utils.clip_grad_norm_(self.method.parameters(), self.plan.clip_grad)
+                self.method.clip_gradients(self.plan.clip_grad)
+            self.method.after_backward(done)
             self.optimizer.step()
             self.method.end_step(done)
             yield step + 1, loss.detach()
@@ -356,9 +356,9 @@ def write_settings(settings: Settings) -> None:
     """Note the settings in the output folder, which shows that it can be written before there is anything to lose."""
     try:
         settings.output.mkdir(parents=True, exist_ok=True)
+        checkpoint.remove_leftovers(settings.output)
         with checkpoint.replacing(settings.output / "settings.txt") as file:
             file.write("".join(f"{name} = {value}\n" for name, value in asdict(settings).items()).encode())
-        checkpoint.tidy(settings.output)
     except OSError as error:
         raise InputError(f"{settings.output} cannot be written to ({error}). Choose another --output.") from error
 

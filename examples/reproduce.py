@@ -15,7 +15,7 @@ from pathlib import Path
 
 import click
 from checkpoint import replacing
-from evaluate import evaluate
+from evaluate import Settings, evaluate
 from options import read_kwargs
 from pretrain import METHODS
 from pretrain import main as pretrain_main
@@ -68,8 +68,12 @@ def measure(backbone: str, method: str, seed: int, epochs: int, output: Path) ->
     words += [word for option in [*OPTIONS[method].split(), *whole.split()] for word in ("-o", option)]
     pretrain_main([str(word) for word in words], standalone_mode=False)
     given = read_kwargs(tuple(kwargs))
-    (random, trained), _ = evaluate(name, (folder,), data="digits", kwargs=given, image_size=SIZE, seed=seed)
-    return Cell(backbone, method, seed, epochs, random.knn, trained.knn, random.probe, trained.probe)
+    settings = Settings(
+        name, ("random", str(folder)), folder, model_kwarg=given, image_size=SIZE, pool="mean", seed=seed
+    )
+    random, trained = evaluate(settings)
+    accuracies = (random.knn, trained.knn, random.probe, trained.probe)
+    return Cell(backbone, method, seed, epochs, *(round(100 * accuracy, 2) for accuracy in accuracies))
 
 
 def spread(numbers: list[float]) -> str:
@@ -81,11 +85,11 @@ def spread(numbers: list[float]) -> str:
 def report(cells: list[Cell]) -> str:
     """The results as a page of documentation."""
     rows = []
-    for key in dict.fromkeys((cell.backbone, cell.method) for cell in cells):
-        same = [cell for cell in cells if (cell.backbone, cell.method) == key]
+    for key in dict.fromkeys((cell.backbone, cell.method, cell.epochs) for cell in cells):
+        same = [cell for cell in cells if (cell.backbone, cell.method, cell.epochs) == key]
         columns = [spread([getattr(cell, name) for cell in same]) for name in ("random_knn", "knn")]
         columns += [spread([getattr(cell, name) for cell in same]) for name in ("random_probe", "probe")]
-        rows.append(f"| {' | '.join([*key, str(same[0].epochs), str(len(same)), *columns])} |")
+        rows.append(f"| {' | '.join([*map(str, key), str(len(same)), *columns])} |")
     return "\n".join([HEAD, *rows, TAIL])
 
 
@@ -124,7 +128,7 @@ def main(
     for seed in range(seeds):
         for backbone in backbones:
             for method in methods:
-                if any((cell.backbone, cell.method, cell.seed) == (backbone, method, seed) for cell in cells):
+                if (backbone, method, seed, epochs) in [(c.backbone, c.method, c.seed, c.epochs) for c in cells]:
                     continue
                 cells.append(measure(backbone, method, seed, epochs, output))
                 with replacing(file) as opened:

@@ -4,7 +4,7 @@
 |---------------------------|----------------------------------------------------------------|
 | learning rate             | 4e-3 for 1024 images by square root, 10 of 100 epochs of warm-up |
 | AdamW                     | betas 0.9 and 0.999, weight decay from 0.04 to 0.4              |
-| gradient                  | clipped at a norm of 3, none for the last layer in one epoch    |
+| gradient                  | clipped at a norm of 3 in backbone and head, none for the last layer in one epoch |
 | views                     | 2 crops of 0.32 to 1 of the area, 8 of 0.05 to 0.32             |
 | mask                      | blocks of 0.1 to 0.5 in exactly half of the large crops         |
 | teacher                   | a moving average, from 0.992 to 1 along a cosine                |
@@ -25,7 +25,7 @@ import torch
 from lightly.loss import KoLeoLoss
 from method import Recipe
 from methods import ibot
-from torch import Tensor
+from torch import Tensor, nn
 
 from generated import SplitModel
 from generated.masking import block_mask, mask_ratios
@@ -40,7 +40,7 @@ class Method(ibot.Method):
         warmup_epochs=10,
         base_lr=2e-3,
         lr_power=0.5,
-        min_lr=1e-6,
+        min_lr=1e-6 * (256 / 1024) ** 0.5,
         weight_decay=0.04,
         weight_decay_end=0.4,
         betas=(0.9, 0.999),
@@ -93,3 +93,8 @@ class Method(ibot.Method):
         classes, patches, features = self.compare(views, masks[0].transpose(0, 1).flatten(0, 1))
         apart: Tensor = sum(self.koleo_loss(crop.float()) for crop in features.chunk(2))
         return classes + patches + self.koleo * apart
+
+    def clip_gradients(self, norm: float) -> None:
+        """Clip those of the backbone and those of the head, each together."""
+        for part in (self.encoder, self.head):
+            nn.utils.clip_grad_norm_(part.parameters(), norm)

@@ -4,7 +4,7 @@
 |---------------------------|--------------------------------------------------------------|
 | learning rate             | 7.5e-4 for 256 images, 10 of 400 epochs of warm-up, to 2e-6   |
 | AdamW                     | betas 0.9 and 0.999, weight decay from 0.04 to 0.4            |
-| gradient                  | clipped at a norm of 0.3, none for the last layer at first    |
+| gradient                  | clipped at a norm of 0.3 for each parameter, at first none for the last layer |
 | views                     | 2 crops of 0.32 to 1 of the area, 10 of 0.05 to 0.32          |
 | mask                      | blocks of 0.1 to 0.5 in half of the large crops, replaced     |
 | teacher                   | a moving average, from 0.996 to 1 along a cosine              |
@@ -22,7 +22,6 @@ from typing import Any
 import method
 import schedule
 import torch
-from data import InputError
 from lightly.loss import DINOLoss, IBOTPatchLoss
 from lightly.models.modules import DINOProjectionHead
 from torch import Tensor, nn
@@ -41,7 +40,7 @@ class Method(method.Method):
         epochs=400,
         warmup_epochs=10,
         base_lr=7.5e-4,
-        min_lr=2e-6,
+        min_lr=2e-6 * 256 / 1024,
         weight_decay=0.04,
         weight_decay_end=0.4,
         betas=(0.9, 0.999),
@@ -123,8 +122,10 @@ class Method(method.Method):
         """Both losses, and the student's class features of the global crops, (2 B, C); ``mask`` is (2 B, N)."""
         large = torch.cat(list(views[:2]))
         hidden = self.grid.pool(mask)
-        if not hidden.any():
-            raise InputError("None of the crops of a process is masked. Choose a larger --batch-size.")
+        none = not hidden.any()
+        if none:  # each process has to take part in the mean that centres patches: one of them, whose loss is not used
+            hidden = hidden.clone()
+            hidden[0, 0] = True
         with torch.no_grad():
             wanted, wanted_patches = self._features(self.teacher.module, large, torch.zeros_like(mask))
             wanted_classes = self.teacher.module["head"](wanted).float().chunk(2)
@@ -141,12 +142,21 @@ class Method(method.Method):
         predicted = self.head(patches[hidden]).float()
         square = hidden.unflatten(1, (self.grid.rows, self.grid.columns))
         patch_loss = self.patch_loss(wanted_patches, predicted, square, teacher_temp=self.temperature)
-        return class_loss, patch_loss, global_features
+        return class_loss, patch_loss * (not none), global_features
 
     def _features(self, network: nn.ModuleDict, images: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """The features of whole images, (B, C), and of their positions, (B, L, C)."""
         features = network["encoder"](images, mask).features
         return self.grid.summary(features), self.grid.flatten(features)[:, self.grid.prefix :]
+
+    def no_weight_decay(self) -> set[str]:
+        """Nothing but vectors is exempt."""
+        return set()
+
+    def clip_gradients(self, norm: float) -> None:
+        """Clip that of each parameter by itself."""
+        for parameter in self.parameters():
+            nn.utils.clip_grad_norm_(parameter, norm)
 
     def after_backward(self, done: float) -> None:
         """No gradient for the last layer at first."""

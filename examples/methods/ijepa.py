@@ -83,6 +83,10 @@ class Method(method.Method):
         nn.init.trunc_normal_(self.predictor.decoder.mask_token, std=0.02)
         self.teacher.set(self.encoder)
 
+    def no_weight_decay(self) -> set[str]:
+        """Nothing but vectors is exempt."""
+        return set()
+
     def draw(self, batch: int, generator: torch.Generator) -> tuple[Tensor, ...]:
         """What is hidden from the context, (B, N), and the indices of context, (B, n), and targets, (B, 4, m)."""
         masks = target_masks(batch, self.tokens, self.targets, min_keep=self.min_keep, generator=generator)

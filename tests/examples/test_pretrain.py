@@ -108,30 +108,12 @@ def test_a_checkpoint_that_is_cut_short_leaves_the_one_before(tmp_path, monkeypa
     monkeypatch.setattr(checkpoint.dist, "all_gather_object", lambda states, state: None)
     monkeypatch.setattr(checkpoint.torch, "save", cut_short)
     model = torch.nn.Linear(1, 1)
-    with pytest.raises(InputError, match=r"No space left on device.*What it held before is still there"):
+    with pytest.raises(
+        InputError, match=r"cannot be written \(No space left on device\). What was there before is whole"
+    ):
         checkpoint.save(path, model, torch.optim.AdamW(model.parameters()))
     assert path.read_bytes() == b"good"
     assert list(tmp_path.iterdir()) == [path]
-
-
-def test_a_flipped_bit_in_a_checkpoint_is_found(whole, tmp_path):
-    data = bytearray((whole / "checkpoint.pt").read_bytes())
-    data[len(data) // 2] ^= 1  # in the middle of a tensor
-    (tmp_path / "flipped.pt").write_bytes(data)
-    with pytest.raises(InputError, match=r"flipped.pt cannot be read as a checkpoint \(the checksum of .* is wrong\)"):
-        checkpoint.load(tmp_path / "flipped.pt")
-
-
-def test_what_a_killed_run_left_is_removed_and_nothing_else(tmp_path):
-    for name in (".checkpoint.pt.123", ".epoch-0001.png.7", ".gitignore", ".config.yaml", "checkpoint.pt", "notes.1"):
-        (tmp_path / name).touch()
-    checkpoint.tidy(tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == [
-        ".config.yaml",
-        ".gitignore",
-        "checkpoint.pt",
-        "notes.1",
-    ]
 
 
 def test_a_batch_of_one_image(tmp_path):
