@@ -262,7 +262,8 @@ def _by_row(depends: torch.Tensor, form: Stream) -> list[int] | None:
     away = torch.maximum((found // columns - own // columns).abs(), (found % columns - own % columns).abs())
     near, exact = (float((away <= limit).float().mean()) for limit in (1, 0))
     if form.order != "NLC":  # a map has an order: what is to be shown is that it is one of the image
-        shown = near >= _NEAR and float(depends.diagonal().mean()) > _OWN * float(depends.mean())
+        more = _OWN if count > 1 else _EXACT  # a single place has no other to differ from
+        shown = near >= _NEAR and float(depends.diagonal().mean()) > more * float(depends.mean())
         return list(range(count)) if shown else None
     if near < _NEAR or exact < _EXACT or not _others_are_global(depends, own + first):
         return None

@@ -223,3 +223,9 @@ def test_nothing_is_tried_on_the_meta_device():
         model = generated.create_model("test_vit")
     with pytest.raises(ValueError, match="device meta"):
         feature_layout(model)
+
+
+def test_a_map_of_one_place_has_it():
+    layout = feature_layout(build("convnext_atto"), (32, 32))
+    assert layout.grid == (1, 1)
+    assert layout.stream.order == "NCHW"
