@@ -182,6 +182,8 @@ def test_a_split_class_adds_its_methods_and_nothing_else(path):
     added = {"embed", "forward_stages"} | (set() if path in DELEGATING else {"forward_features"})
     if path in HALVED:
         added |= {"embed_patches", "embed_positions"}
+    if "statement" in SPLIT[path]["split"].get("intermediates", {}):
+        added |= {"forward_stages_intermediates"}
     assert own == (set() if path in INHERITING else added)
     assert issubclass(split_class, timm_class)
     assert split_class.__init__ is timm_class.__init__
