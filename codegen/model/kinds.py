@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import builtins
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from codegen.model.decorators import are_as_they_read
@@ -61,9 +61,76 @@ def _find(facts: Facts, attribute: str) -> Iterator[Kind]:
             if isinstance(method, ast.FunctionDef):
                 stored = _remembered(facts, "stored", method, _stored)
                 if attribute in stored:
-                    made = _Making(facts, cls.module, _remembered(facts, "bound", method, _bindings), attribute)
+                    bound = _remembered(facts, "bound", method, _bindings)
+                    if method is cls.constructor:
+                        bound = {**bound, **_passed_by_children(facts, cls)}
+                    made = _Making(facts, cls.module, bound, attribute)
                     for value in stored[attribute]:
                         yield from made.of(value)
+
+
+def _passed_by_children(facts: Facts, cls: Class) -> dict[str, list[ast.expr]]:
+    """What the classes that derive from one pass to its constructor, as far as that says what modules are made.
+
+    ``super().__init__(embed_layer=ConvStem)``. What they hand on of their own arguments is what those are by default.
+    """
+    memory, key = facts.index.memory, ("passed", id(facts.cls), id(cls))
+    if key in memory:
+        known: dict[str, list[ast.expr]] = memory[key]
+        return known
+    found: dict[str, list[ast.expr]] = {}
+    place = facts.lineage.index(cls)
+    child = next((c for c in reversed(facts.lineage[:place]) if c.constructor is not None), None)
+    if child is not None and child.constructor is not None and cls.constructor is not None:
+        arguments = cls.constructor.args
+        names = [a.arg for a in (*arguments.posonlyargs, *arguments.args)][1:]
+        every = {*names, *(a.arg for a in arguments.kwonlyargs)}
+        for name, value in _passed(child.constructor, names):
+            if name in every:
+                found.setdefault(name, []).extend(_of_child(facts, child, value))
+    memory[key] = found = {name: values for name, values in found.items() if values}
+    return found
+
+
+def _passed(constructor: ast.FunctionDef, names: Sequence[str]) -> Iterator[tuple[str, ast.expr]]:
+    """What a constructor passes to that of its parent: by place, by name, or by way of a dictionary."""
+    for node in walk(constructor):
+        match node:
+            case ast.Call(func=ast.Attribute(value=owner, attr="__init__"), args=args, keywords=keywords):
+                given = args if isinstance(owner, ast.Call) else args[1:]
+                yield from zip(names, given, strict=False)
+                yield from ((k.arg, k.value) for k in keywords if k.arg is not None)
+            case ast.Call(func=ast.Name("dict") | ast.Attribute(attr="update"), keywords=keywords):
+                yield from ((k.arg, k.value) for k in keywords if k.arg is not None)
+            case ast.Call(func=ast.Attribute(attr="setdefault"), args=[ast.Constant(str(name)), value]):
+                yield name, value
+            case ast.Assign(targets=[ast.Subscript(slice=ast.Constant(str(name)))], value=value):
+                yield name, value
+            case ast.Dict(keys=keys, values=values):
+                for key, value in zip(keys, values, strict=True):
+                    if isinstance(key, ast.Constant) and isinstance(key.value, str):
+                        yield key.value, value
+
+
+def _of_child(facts: Facts, child: Class, value: ast.expr) -> list[ast.expr]:
+    """What a class passes to a constructor, if it may make modules; nothing for numbers."""
+    assert child.constructor is not None
+    match value:
+        case ast.Name(id=name) if name in child.constructor_parameters:
+            default = defaults_of(child.constructor.args).get(name)
+            passed = _passed_by_children(facts, child).get(name, [])
+            return passed or ([] if default is None else _of_child(facts, child, default))
+        case ast.Call(func=function, args=[made, *_]) if dotted(function) in _PARTIAL:
+            return _of_child(facts, child, made)
+        case ast.Lambda() | ast.IfExp():
+            return [_OPEN]
+    path = dotted(value)
+    head, _, rest = path.partition(".")
+    if not path or head in child.constructor_names or head not in child.module.bindings:
+        return []
+    if facts.index.resolve(child.module, path) is not None:
+        return [_Imported(child.module.name, path)]
+    return [] if child.module.origin(head, rest).partition(".")[0] in PURE_LIBRARIES else [_OPEN]
 
 
 def _hooked(facts: Facts) -> frozenset[str]:

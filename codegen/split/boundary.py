@@ -121,7 +121,12 @@ def _flat(
     reasons = [f"line {first.statement.place.line} runs the stem, {quoted(_stem(facts, [first]))}"]
     started = steps.index(first)
     positions = [
-        n for n, step in enumerate(steps) if n >= started and step.is_position and not returns(step.statement.tree)
+        n
+        for n, step in enumerate(steps)
+        if n >= started
+        and step.is_position
+        and not returns(step.statement.tree)
+        and _stays_on_path(step, (*steps[n + 1 :], entry))
     ]
     if positions:
         last = positions[-1]
@@ -156,6 +161,14 @@ def _flat(
         (statement.last.line,),
     )
     return Cut(statements[: last + 1], statements[last + 1 :], boundary, tokens, early)
+
+
+def _stays_on_path(step: Step, later: Iterable[Step]) -> bool:
+    """Whether what a step makes goes on to the blocks: a position that joins the tokens after a block does not."""
+    if not step.on_path or step.tokens.intersection(step.targets):
+        return True
+    names = (node for s in later for node in walk(s.statement.tree) if isinstance(node, ast.Name))
+    return bool({name.id for name in names if isinstance(name.ctx, ast.Load)}.intersection(step.targets))
 
 
 def _is_settled_return(facts: Facts, statement: Statement, statements: Sequence[Statement]) -> bool:

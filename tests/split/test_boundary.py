@@ -191,6 +191,17 @@ def test_a_position_that_is_made_from_the_tokens_counts_where_it_joins_them():
     """)
 
 
+def test_a_position_that_joins_the_tokens_after_a_block_belongs_to_the_stages():
+    check("""
+        x = self.patch_embed(x)
+        # boundary
+        pos_embed = add_pos_embed(x)
+        x = self.blocks(x)
+        x = x + pos_embed
+        return x
+    """)
+
+
 def test_what_follows_such_a_position_belongs_to_the_stages():
     check("""
         x = self.patch_embed(x)

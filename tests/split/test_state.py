@@ -1,7 +1,9 @@
 """What the embedding leaves on the model: refused where the stages read it, and nobody's concern where they do not."""
 
 import pytest
-from sources import refusal_of, split_of
+from sources import outcomes_of, refusal_of, split_of
+
+from codegen.types import Inherited
 
 MODEL = """
 import torch.nn as nn
@@ -118,4 +120,90 @@ def test_what_a_container_holds_is_what_its_methods_put_into_it(put):
     assert split_of(BRANCHES.format(kept="kept", put=PUT[put]))
     assert (
         "which the embedding leaves on the model" in refusal_of(BRANCHES.format(kept="self.kept", put=PUT[put])).reason
+    )
+
+
+PASSED = """
+import functools
+
+import torch
+import torch.nn as nn
+from elsewhere import Far
+
+
+class Stem(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.proj = nn.Conv2d(3, 8, 4)
+
+    def forward(self, x):
+        return self.proj(x)
+
+
+class Keeps(Stem):
+    def forward(self, x):
+        self.seen = x.mean()
+        return super().forward(x)
+
+
+def make():
+    return Keeps()
+
+
+class Base(nn.Module):
+    def __init__(self, dim=8, stem=Stem, **more):
+        super().__init__()
+        self.patch_embed = stem()
+        self.pos_embed = nn.Parameter()
+        self.blocks = nn.Sequential(*[])
+
+    def forward_features(self, x):
+        x = self.patch_embed(x)
+        x = x + self.pos_embed
+        x = self.blocks(x)
+        return x * getattr(self.patch_embed, "seen", 1.0)
+
+
+class Between(Base):
+    def __init__(self, inner=Stem):
+        super().__init__(stem=inner)
+
+
+class Tiny({base}):
+    def __init__(self{parameters}):
+        {call}
+"""
+
+
+@pytest.mark.parametrize(
+    ("base", "parameters", "call"),
+    [
+        ("Base", "", "super().__init__(8, Keeps)"),
+        ("Base", "", "super().__init__(stem=Keeps)"),
+        ("Base", "", "super(Tiny, self).__init__(8, Keeps)"),
+        ("Base", "", "Base.__init__(self, 8, Keeps)"),
+        ("Base", "", "super().__init__(stem=functools.partial(Keeps))"),
+        ("Base", "", "super().__init__(stem=lambda: Keeps())"),
+        ("Base", "", "super().__init__(stem=make)"),
+        ("Base", "", "super().__init__(stem=Far)"),
+        ("Base", "", "super().__init__(**dict(stem=Keeps))"),
+        ("Base", ", **kwargs", "super().__init__(**{**kwargs, 'stem': Keeps})"),
+        ("Base", ", **kwargs", "kwargs.setdefault('stem', Keeps)\n        super().__init__(**kwargs)"),
+        ("Base", ", **kwargs", "kwargs['stem'] = Keeps\n        super().__init__(**kwargs)"),
+        ("Base", ", stem=Keeps", "super().__init__(stem=stem)"),
+        ("Between", "", "super().__init__(Keeps)"),
+        ("Between", ", inner=Keeps", "super().__init__(inner=inner)"),
+    ],
+)
+def test_the_stem_is_what_a_child_passes_to_its_parents_constructor(base, parameters, call):
+    refusal = refusal_of(PASSED.format(base=base, parameters=parameters, call=call))
+    assert refusal.reason == "it reads `self.patch_embed.seen`, which the embedding leaves on the model"
+
+
+@pytest.mark.parametrize(
+    "call", ["super().__init__(16)", "super().__init__(stem=Stem)", "super().__init__(other=Keeps)"]
+)
+def test_a_child_that_passes_no_other_stem_has_that_of_its_parent(call):
+    assert outcomes_of(PASSED.format(base="Base", parameters="", call=call))["Tiny"].result == Inherited(
+        "timm.models.tiny.Base"
     )
