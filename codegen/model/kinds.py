@@ -56,6 +56,8 @@ def _find(facts: Facts, attribute: str) -> Iterator[Kind]:
         yield "?"
     if {attribute, "*"} & _hooked(facts):
         yield "hooked"
+    if {attribute, "*"} & _remade(facts):
+        yield "?"
     for cls in facts.lineage:
         for method in cls.members.values():
             if isinstance(method, ast.FunctionDef):
@@ -149,6 +151,53 @@ def _hooked(facts: Facts) -> frozenset[str]:
         memory[key] = frozenset(found)
     hooked: frozenset[str] = memory[key]
     return hooked
+
+
+def _remade(facts: Facts) -> frozenset[str]:
+    """Attributes that a constructor may set to what is not in sight; ``*`` for any.
+
+    By the dictionary of modules, under a name that is computed, in a function that it gives the model to, or by another
+    ``forward`` of what an attribute holds.
+    """
+    memory, key = facts.index.memory, ("remade", id(facts.cls))
+    if key not in memory:
+        found = {name for cls in facts.lineage for name in cls.stores.rebound}
+        made = [cls.constructor for cls in facts.lineage if cls.constructor is not None]
+        called = {name for function in made for name in facts.calls(function)}
+        made += [method[1] for name in called if (method := facts.method(name)) is not None]
+        for function in made:
+            found.update(name for node in walk(function) for name in _sets_unseen(node, "self"))
+        for function in _given_self(facts):
+            for parameter in function.args.args:
+                found.update(name for node in walk(function) for name in _sets_on(node, parameter.arg))
+        memory[key] = frozenset(found)
+    remade: frozenset[str] = memory[key]
+    return remade
+
+
+def _sets_unseen(node: ast.AST, model: str) -> Iterator[str]:
+    """The attributes of a model that a piece of code may set without naming them as attributes."""
+    match node:
+        case ast.Call(func=ast.Name("setattr"), args=[ast.Name(id=name), ast.Name(), _]) if name == model:
+            yield "*"
+        case ast.Call(func=ast.Attribute(attr="set_submodule" | "__setattr__"), args=[*_, _]):
+            yield "*"
+        case ast.Subscript(value=value, ctx=ast.Store()) | ast.Call(func=ast.Attribute(value=value, attr="update")):
+            inside = walk(value)
+            if any(isinstance(n, ast.Attribute) and n.attr in ("_modules", "__dict__") for n in inside) or any(
+                isinstance(n, ast.Call) and dotted(n.func) == "vars" for n in walk(value)
+            ):
+                yield "*"
+
+
+def _sets_on(node: ast.AST, model: str) -> Iterator[str]:
+    """The attributes of a parameter that a piece of code may set."""
+    yield from _sets_unseen(node, model)
+    match node:
+        case ast.Attribute(value=ast.Name(id=name), attr=attr, ctx=ast.Store()) if name == model:
+            yield attr
+        case ast.Call(func=ast.Name("setattr"), args=[ast.Name(id=name), key, _]) if name == model:
+            yield key.value if isinstance(key, ast.Constant) and isinstance(key.value, str) else "*"
 
 
 def _given_self(facts: Facts) -> list[ast.FunctionDef]:

@@ -33,6 +33,7 @@ class Stores:
         added: What is put into each attribute in another way, as far as it is made on the spot.
         replaced: Attributes some part of which is replaced by one that counts as added.
         altered: Attributes whose parts are changed in a way that is not in sight.
+        rebound: Attributes the ``forward`` of which is set to another.
         told: What is set of what attributes hold: ``flatten`` of ``self.stem.flatten = False``.
     """
 
@@ -41,6 +42,7 @@ class Stores:
     added: dict[str, tuple[ast.Call, ...]] = field(default_factory=dict)
     replaced: set[str] = field(default_factory=set)
     altered: set[str] = field(default_factory=set)
+    rebound: set[str] = field(default_factory=set)
     told: set[str] = field(default_factory=set)
 
     @staticmethod
@@ -95,6 +97,7 @@ class Stores:
                     yield attr, value
                 elif attr == "forward" and is_attribute_of_self(owner):
                     self.altered.add(owner.attr)
+                    self.rebound.add(owner.attr)
                 else:
                     self.told.add(attr)
             case ast.Subscript(value=owner) if is_attribute_of_self(owner):

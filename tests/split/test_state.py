@@ -207,3 +207,36 @@ def test_a_child_that_passes_no_other_stem_has_that_of_its_parent(call):
     assert outcomes_of(PASSED.format(base="Base", parameters="", call=call))["Tiny"].result == Inherited(
         "timm.models.tiny.Base"
     )
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "self.patch_embed = Keeps()",
+        "self.add_module('patch_embed', Keeps())",
+        "self.set_submodule('patch_embed', Keeps())",
+        "self._modules['patch_embed'] = Keeps()",
+        "self.__dict__['_modules'].update(patch_embed=Keeps())",
+        "vars(self)['_modules']['patch_embed'] = Keeps()",
+        "for name, _ in list(self.named_children()):\n            setattr(self, name, Keeps())",
+        "replace(self)",
+        "self.patch_embed.forward = self.keep",
+        "self.reset()",
+    ],
+)
+def test_a_stem_that_is_replaced_later_is_another(change):
+    more = """
+    def reset(self):
+        self.patch_embed = Keeps()
+
+    def keep(self, x):
+        self.patch_embed.seen = x.mean()
+        return x
+
+
+def replace(model):
+    model.patch_embed = Keeps()
+"""
+    call = f"super().__init__()\n        {change}\n{more}"
+    found = refusal_of(PASSED.format(base="Base", parameters="", call=call))
+    assert "which the embedding leaves on the model" in found.reason
