@@ -152,15 +152,28 @@ def find_features(model: SplitModel, layout: TokenLayout) -> FeatureLayout:
                 f"the stages of {type(model).__name__} take no images of {size[0]} x {size[1]}: name a size that they "
                 f"take with image_size=(height, width) ({error})"
             ) from error
-        for leaf, x in enumerate(leaves):
-            for form in _forms(x, layout.streams[0], getattr(model, "num_features", None)):
-                index = _confirmed(_Probe(run, layout, form, leaf))
-                if index is not None:
-                    return _layout(form, leaf, index, x, layout.streams[0].grid)
+        channels = getattr(model, "num_features", None)
+        found = [(leaf, x, form) for leaf, x in enumerate(leaves) for form in _forms(x, layout.streams[0], channels)]
+        for leaf, x, form in sorted(found, key=lambda each: each[2].grid == (1, 1)):  # what is pooled comes last
+            if form.order != "NLC" and form.grid == (1, 1) and not _grows(model, form, leaf):
+                continue
+            index = _confirmed(_Probe(run, layout, form, leaf))
+            if index is not None:
+                return _layout(form, leaf, index, x, layout.streams[0].grid)
     raise TypeError(
         f"the features of {type(model).__name__} are on no grid: it gives {told(leaves)}, of which none "
         "depends most on a patch of its own"
     )
+
+
+def _grows(model: SplitModel, form: Stream, leaf: int) -> bool:
+    """Whether a map of one place has more of larger images: else it is pooled."""
+    try:
+        images = black_images(model, model.embed, (2 * form.image_size[0], 2 * form.image_size[1]))
+        x = leaves_of(model.forward_stages(model.embed(images)))[leaf]
+    except (AssertionError, RuntimeError, ValueError):
+        return False
+    return bool(max(x.shape[2:] if form.order == "NCHW" else x.shape[1:3]) > 1)
 
 
 def _layout(form: Stream, leaf: int, index: list[int], x: torch.Tensor, tokens: Grid) -> FeatureLayout:

@@ -229,3 +229,12 @@ def test_a_map_of_one_place_has_it():
     layout = feature_layout(build("convnext_atto"), (32, 32))
     assert layout.grid == (1, 1)
     assert layout.stream.order == "NCHW"
+
+
+def test_a_map_that_is_pooled_to_one_place_is_no_grid():
+    class Pooled(type(generated.create_model("convnext_atto"))):
+        def forward_stages(self, x):
+            return super().forward_stages(x).mean((2, 3), keepdim=True)
+
+    with pytest.raises(TypeError, match="are on no grid"):
+        feature_layout(Pooled(depths=(1, 1, 1, 1), dims=(8, 8, 8, 8)), (64, 64))
