@@ -39,7 +39,7 @@ SPATIAL_MODULES = {
 SHAPE_KEEPING_FUNCTIONS = _names(
     """
     relu gelu silu mish elu leaky_relu hardswish hardsigmoid sigmoid tanh softmax log_softmax dropout normalize
-    layer_norm batch_norm group_norm rms_norm abs exp log sqrt clamp argsort
+    layer_norm batch_norm group_norm rms_norm abs exp log sqrt clamp
     """
 )
 SHAPE_KEEPING_METHODS = _names(

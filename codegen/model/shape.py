@@ -203,6 +203,18 @@ def _keeps_first(call: ast.Call) -> bool:
     return False
 
 
+def _within_rows(owner: Tensor, call: ast.Call) -> bool:
+    """Whether what sorts or picks does so along another dimension than the first: each row stays by itself."""
+    along = dimensions.argument_of(call, 0, "dim")
+    number = -1 if along is None else dimensions.number_of(along)
+    if number is None or not owner.dims:
+        return False
+    return number > 0 or (number < 0 and not owner.open and len(owner.dims) + number > 0)
+
+
+_AS_METHODS = ("flatten", "transpose", "permute", "reshape", "unsqueeze", "squeeze", "mean", "sum")
+
+
 class Shape(Domain[Value]):
     """The dimensions of values.
 
@@ -418,9 +430,12 @@ class Shape(Domain[Value]):
                 dim = numbers[0] if len(numbers) == 1 else None
                 return None if dim is None else dimensions.first_dims(owner, dim)
             case "gather":  # as large as the index, which is no larger than it was
-                return self._gathered(owner, scope.of(call.args[1]) if len(call.args) > 1 else None)
-            case "sort":
-                return Items((owner, owner))
+                within = _within_rows(owner, call)
+                return self._gathered(owner, scope.of(call.args[1]) if len(call.args) > 1 and within else None)
+            case "sort" | "argsort":
+                others = tuple(Dim("", dim.size) for dim in owner.dims[1:])
+                rows = Tensor((owner.dims[0], *others), owner.open) if _within_rows(owner, call) else None
+                return Items((rows, rows)) if name == "sort" and rows is not None else rows
             case "mean" | "sum" | "amax" | "amin":
                 return dimensions.reduced(
                     owner, dimensions.argument_of(call, 0, "dim"), dimensions.argument_of(call, 1, "keepdim")
@@ -479,7 +494,7 @@ class Shape(Domain[Value]):
                 return dimensions.padded(given, call)
             if name in ("interpolate", "upsample", "conv2d", "conv1d", "max_pool2d", "avg_pool2d"):
                 return dimensions.resized(given, int(name[-2]) if name.endswith("d") else 0, call, mixes="conv" in name)
-            if name in ("flatten", "transpose", "permute", "reshape", "unsqueeze", "squeeze", "mean", "sum"):
+            if name in (*_AS_METHODS, "argsort"):
                 rest = ast.copy_location(ast.Call(call.func, call.args[1:], call.keywords), call)
                 return self.method(given, name, rest, scope)
         return None

@@ -181,11 +181,6 @@ def test_dinov2_with_more_registers_than_patches_is_masked_where_its_patches_are
     [
         (lambda x: x.mean(1), r"its stages pool patches: they return features of shape \(2, 8\)"),
         (lambda x: x[:, ::2], r"its stages merge patches: of 7 they return features of shape \(2, 4, 8\)"),
-        (lambda x: (x, x), "its stages return a tuple, and where the patches are"),
-        (
-            lambda x: {"cls": x.mean(1), "tokens": x},
-            r"which entry of it holds the patches is not known \(cls, tokens\)",
-        ),
     ],
 )
 def test_features_that_cannot_be_located_are_named(features, why):

@@ -2,6 +2,7 @@
 
 import ast
 import functools
+import re
 from dataclasses import dataclass, replace
 from typing import Any
 from unittest.mock import patch
@@ -218,6 +219,7 @@ HIERA = "timm.models.hiera.Hiera"
 def test_a_wrong_split_is_found_out(path, right, wrong):
     program = original(path)
     outcome, text = split(program)
+    text = re.sub(r"(?ms)^    def forward_stages_intermediates.*?(?=^    def |^class |\Z)", "", text)
     assert text.count(right) == 1
     found = [runs(program, outcome, text.replace(right, wrong), seed, frozenset({"mask"})) for seed in range(8)]
     assert any(before != after for before, after in found)
