@@ -46,7 +46,6 @@ def test_a_picture_cannot_be_converted_to_ten_channels(tmp_path):
 
 
 def test_digits_to_train_with_are_not_those_to_test():
-    pytest.importorskip("sklearn")
     train, test = Digits(3), Digits(3, test=True)
     assert (len(train), len(test)) == (1437, 360)
     assert train[0].shape == (3, 8, 8)

@@ -9,13 +9,9 @@ import timm
 import torch
 from click.testing import CliRunner, Result
 from data import InputError
-from PIL import Image
-
-pytest.importorskip("sklearn")
-pytest.importorskip("matplotlib")
-
 from evaluate import knn, main, probe
 from labelled import evaluation_transform, few, open_labelled
+from PIL import Image
 
 VIT = "test_vit -k img_size=16 -k patch_size=4 -k depth=1 -k embed_dim=32 -k num_heads=2"
 

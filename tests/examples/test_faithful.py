@@ -5,14 +5,10 @@ import importlib
 import pytest
 import torch
 from pretrain import METHODS
+from test_methods import SMALL, draw, make
 from timm.optim import create_optimizer_v2
 
 import generated
-
-pytest.importorskip("lightly")
-pytest.importorskip("skimage")
-
-from test_methods import SMALL, draw, make
 
 
 @pytest.mark.parametrize(

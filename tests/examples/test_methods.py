@@ -15,9 +15,6 @@ from schedule import cosine, linear, warmup_cosine
 
 import generated
 
-pytest.importorskip("lightly")
-pytest.importorskip("skimage")
-
 VIT = "test_vit -k patch_size=8 -k depth=2 -k drop_path_rate=0.2"
 TINY = "--made-images 32 --image-size 32 --batch-size 16 --epochs 2 --workers 0 --log-every 1 --device cpu --lr 1e-3"
 SMALL = {

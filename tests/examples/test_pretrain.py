@@ -160,7 +160,6 @@ def test_a_run_goes_on_with_another_number_of_processes(whole, tmp_path):
 
 
 def test_two_processes_share_a_teacher_and_its_centre(tmp_path):
-    pytest.importorskip("lightly")
     options = "--method ibot -o local_crops=1 -o prototypes=32 -o hidden=32 -o bottleneck=16 -k drop_path_rate=0."
     alone, together = tmp_path / "alone", tmp_path / "together"
     assert run(VIT, TINY, options, "--output", alone).exit_code == 0

@@ -2,12 +2,11 @@
 
 import pytest
 import torch
+import transformers
 from methods import mae, simmim
 from torch import Tensor
 
 import generated
-
-transformers = pytest.importorskip("transformers")
 
 ENCODER = {
     "hidden_size": 64,

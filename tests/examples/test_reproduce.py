@@ -60,7 +60,6 @@ def test_every_method_has_options_of_test_size():
     "backbone", [pytest.param(name, marks=[pytest.mark.exhaustive] if name != "ViT" else []) for name in BACKBONES]
 )
 def test_a_cell_is_trained_and_measured(backbone, tmp_path, monkeypatch):
-    pytest.importorskip("sklearn")
     monkeypatch.setattr(reproduce, "TRAINING", reproduce.TRAINING.replace("--batch-size 64", "--batch-size 1437"))
     cell = reproduce.measure(backbone, "mae", 0, 1, tmp_path)
     assert (cell.backbone, cell.method, cell.epochs) == (backbone, "mae", 1)
