@@ -21,6 +21,7 @@ import libcst as cst
 from codegen.syntax.computed_names import NONE, ComputedNames
 from codegen.syntax.dataflow import Unsound
 from codegen.syntax.documentation import parameter_texts
+from codegen.syntax.lines import own_lines
 from codegen.syntax.parsing import parse
 from codegen.syntax.walking import children, walk
 from codegen.types import Parameter, Place
@@ -105,17 +106,14 @@ def read_method(text: str, node: ast.FunctionDef, file: str, names: ComputedName
     """
     if not _is_shallow(node):
         raise RecursionError
-    source = "\n".join(source_lines(text)[node.lineno - 1 : node.end_lineno])
-    odd = next((character for character in source if character in _SEPARATORS), "")
+    lines = source_lines(text)[node.lineno - 1 : node.end_lineno]
+    odd = next((character for line in lines for character in line if character in _SEPARATORS), "")
     if odd:
         raise Unsound(node, f"it holds the character {odd!a}, which ends a line for editors but not for Python")
-    try:
-        module = cst.parse_module(f"class _:\n{source}\n")  # in a class, lines keep the indentation that they have
-    except cst.ParserSyntaxError as error:
-        raise Unsound(node, f"libcst cannot parse it: {error.message}") from error
-    function = cst.ensure_type(cst.ensure_type(module.body[0], cst.ClassDef).body.body[0], cst.FunctionDef)
-    places = [Place(file, inner.lineno) for inner in node.body]
-    statements = _statements(module, _lines(function.body), places, names)
+    own = own_lines(lines, node)
+    module, function = _function(node, lines if own is None else [*own.head, f"{own.indentation}pass"])
+    written = own.texts if own is not None else _texts(module, _lines(function.body))
+    statements = _statements(written, [Place(file, inner.lineno) for inner in node.body], names)
     for statement in statements:
         _check_strings(statement)
     if ast.get_docstring(node) is not None:
@@ -126,6 +124,15 @@ def read_method(text: str, node: ast.FunctionDef, file: str, names: ComputedName
     described = tuple(replace(parameter, texts=texts.get(parameter.name, ())) for parameter in parameters)
     returns = module.code_for_node(function.returns.annotation) if function.returns else ""
     return Body(first.name, described, returns, statements, docstring)
+
+
+def _function(node: ast.FunctionDef, lines: Sequence[str]) -> tuple[cst.Module, cst.FunctionDef]:
+    """A method as libcst reads its lines, in a class, where they keep the indentation that they have."""
+    try:
+        module = cst.parse_module("\n".join(["class _:", *lines, ""]))
+    except cst.ParserSyntaxError as error:
+        raise Unsound(node, f"libcst cannot parse it: {error.message}") from error
+    return module, cst.ensure_type(cst.ensure_type(module.body[0], cst.ClassDef).body.body[0], cst.FunctionDef)
 
 
 def _is_shallow(node: ast.AST) -> bool:
@@ -198,11 +205,12 @@ def _alone(small: cst.BaseSmallStatement) -> cst.BaseSmallStatement:
     return small.with_changes(semicolon=cst.MaybeSentinel.DEFAULT)
 
 
-def _statements(
-    module: cst.Module, lines: Sequence[_Line], places: Sequence[Place], names: ComputedNames
-) -> tuple[Statement, ...]:
-    texts = [module.code_for_node(line).rstrip("\n") for line in lines]
-    texts[0] = texts[0].lstrip("\n")
+def _texts(module: cst.Module, lines: Sequence[_Line]) -> tuple[str, ...]:
+    first, *others = (module.code_for_node(line).rstrip("\n") for line in lines)
+    return (first.lstrip("\n"), *others)
+
+
+def _statements(texts: Sequence[str], places: Sequence[Place], names: ComputedNames) -> tuple[Statement, ...]:
     return tuple(Statement(text, place, names) for text, place in zip(texts, places, strict=True))
 
 
@@ -315,7 +323,7 @@ def _block(
     module: cst.Module, suite: cst.BaseSuite, nodes: Sequence[ast.stmt], statement: Statement
 ) -> tuple[Statement, ...]:
     places = [Place(statement.place.file, node.lineno) for node in nodes]
-    return _statements(module, _lines(suite), places, statement.names)
+    return _statements(_texts(module, _lines(suite)), places, statement.names)
 
 
 class _Substitute(cst.CSTTransformer):
