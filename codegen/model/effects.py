@@ -16,10 +16,12 @@ import builtins
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from codegen.model.effects_of_calls import TRAPS, CallEffects, Summary, is_property, is_pure, keeps_code
+from codegen.model.effects_of_calls import TORCHS, TRAPS, CallEffects, Summary, beneath, is_property, keeps_code
 from codegen.model.facts import Facts
 from codegen.model.kinds import CONTAINERS, Kind, children_of, kinds_of
-from codegen.model.places import ANY, EVERYTHING, FRESH, SELF, Place, Value, root_of
+from codegen.model.places import ANY, EVERYTHING, FRESH, SELF, STATISTICS, Place, Value, root_of
+from codegen.model.purity import is_library, is_pure
+from codegen.model.special import ARITHMETIC, COMPARISON, CONTEXT, ITEMS, TEXT, TRUTH
 from codegen.source.index import Class, Index, Module
 from codegen.syntax.dataflow import dotted
 from codegen.syntax.walking import walk
@@ -28,6 +30,7 @@ _INSIDES = frozenset(
     {"__defaults__", "__kwdefaults__", "__globals__", "__closure__", "__code__", "__self__", "__func__"}
 )
 """What functions are made of: by these, code gets at what others read and keep."""
+_SETS_LOGGERS = frozenset({"setLevel", "level", "addHandler", "handlers", "addFilter", "filters", "disabled"})
 _PLAIN = frozenset({"bool", "bytes", "dict", "float", "frozenset", "int", "list", "range", "set", "str", "tuple"})
 
 
@@ -116,6 +119,7 @@ class _Code(CallEffects):
             case ast.AugAssign(target=target, value=value):
                 given = self.of(value)
                 old = self.of(target)
+                self.operate(old, ARITHMETIC)
                 self.change(replace(old, places=frozenset(p for p in old.places if not self._is_number(p))))
                 self.bind(target, replace(old | given, places=old.places) if "box" in old.kinds else old)
             case ast.For(target=target, iter=iterable, body=body, orelse=orelse):
@@ -124,11 +128,12 @@ class _Code(CallEffects):
                 self.block([*body, *orelse])
             case ast.If(test=test, body=body, orelse=orelse) | ast.While(test=test, body=body, orelse=orelse):
                 self.repeats |= isinstance(node, ast.While)
-                self.of(test)
+                self.operate(self.of(test), TRUTH)
                 self.block([*body, *orelse])
             case ast.With(items=items, body=body):
                 for item in items:
                     given = self.of(item.context_expr)
+                    self.operate(given, CONTEXT)
                     if item.optional_vars is not None:
                         self.bind(item.optional_vars, given)
                 self.block(body)
@@ -143,7 +148,7 @@ class _Code(CallEffects):
                     if value is not None:
                         self.of(value)
             case ast.Assert(test=test):
-                self.of(test)
+                self.operate(self.of(test), TRUTH)
             case ast.FunctionDef(name=name, args=args, body=body, decorator_list=[]):
                 self.bind_name(name, self.inner(args, body))
             case ast.Delete(targets=targets):
@@ -160,6 +165,8 @@ class _Code(CallEffects):
             case ast.Name(id=name):
                 self.bind_name(name, value)
             case ast.Attribute(value=owner, attr=attr):
+                if self.path_of(owner):  # torch.backends.cudnn.benchmark = ...
+                    self.anything()
                 self.store(self.of(owner), attr)
             case ast.Subscript(value=owner, slice=index):
                 held = self.of(owner)
@@ -211,27 +218,37 @@ class _Code(CallEffects):
             case ast.Subscript(value=owner, slice=index):
                 self.of(index)
                 held = self.of(owner)
-                return self.unread(held) if self._is_special(held, "__getitem__") else self.inside(held)
+                self.look_up(held)
+                self.operate(held, ITEMS)
+                return self.inside(held)
             case ast.Call():
                 return self.call(node)
             case ast.BinOp(left=left, op=op, right=right):
                 both = self.of(left) | self.of(right)
+                self.operate(both, ARITHMETIC)
                 if any(isinstance(kind, Class) for kind in both.kinds):
                     return self.unread(both)
                 return both.boxed if "box" in both.kinds and isinstance(op, ast.Add | ast.Mult) else FRESH
             case ast.BoolOp(values=values) | ast.Tuple(elts=values) | ast.List(elts=values) | ast.Set(elts=values):
                 found = self.all_of(values)
+                if isinstance(node, ast.BoolOp):
+                    self.operate(found, TRUTH)
                 return found if isinstance(node, ast.BoolOp) else found.boxed
             case ast.Dict(keys=keys, values=values):
                 return self.all_of([*(key for key in keys if key is not None), *values]).boxed
             case ast.IfExp(test=test, body=body, orelse=orelse):
-                self.of(test)
+                self.operate(self.of(test), TRUTH)
                 return self.of(body) | self.of(orelse)
-            case ast.Compare(left=left, comparators=others):
-                self.all_of([left, *others])
+            case ast.Compare(left=left, ops=ops, comparators=others):
+                given = self.all_of([left, *others])
+                if not all(isinstance(op, ast.Is | ast.IsNot) for op in ops):
+                    self.operate(given, COMPARISON)
                 return FRESH
-            case ast.UnaryOp(operand=operand) | ast.FormattedValue(value=operand):
-                self.of(operand)
+            case ast.UnaryOp(operand=operand):
+                self.operate(self.of(operand), TRUTH | ARITHMETIC)
+                return FRESH
+            case ast.FormattedValue(value=operand):
+                self.operate(self.of(operand), TEXT)
                 return FRESH
             case ast.JoinedStr(values=values):
                 self.all_of(values)
@@ -265,14 +282,15 @@ class _Code(CallEffects):
     def comprehension(self, generators: Sequence[ast.comprehension], results: Sequence[ast.expr]) -> Value:
         for generator in generators:
             self.bind_elements(generator.target, generator.iter)
-            self.all_of(generator.ifs)
+            self.operate(self.all_of(generator.ifs), TRUTH)
         return self.all_of(results).boxed
 
     def elements(self, iterable: ast.expr) -> Value:
         """What a loop over an expression may give."""
         given = self.of(iterable)
         self.advance(given)
-        return self.unread(given) if self._is_special(given, "__iter__") else self.inside(given)
+        self.operate(given, ITEMS)
+        return self.inside(given)
 
     def inside(self, value: Value) -> Value:
         """What may be taken out of a value; of a module that derives from a container what that holds."""
@@ -284,11 +302,6 @@ class _Code(CallEffects):
             holds = facts is not None and facts.torch_parent in CONTAINERS
             kinds |= children_of(facts) if facts is not None and holds else {kind}
         return replace(value.inside, kinds=frozenset(kinds))
-
-    def _is_special(self, value: Value, method: str) -> bool:
-        """Whether a value may be of a class that gives an operation of Python a meaning of its own."""
-        classes = (kind for kind in value.kinds if isinstance(kind, Class))
-        return any(Facts.of(self.index, cls).has_member(method) for cls in classes)
 
     def inner(self, arguments: ast.arguments, body: Sequence[ast.stmt]) -> Value:
         """A function that is made here: it may be called at any time, with anything that there is."""
@@ -331,23 +344,24 @@ class _Code(CallEffects):
             return FRESH
         cls = self.index.resolve(self.module, name)
         if cls is not None or self.index.function(self.module, name) is not None:
-            return Value(frozenset({Place("global", self._full(name), cls)}))
+            return Value(frozenset({Place("global", self._full(name), cls)}), kinds=frozenset({"function"}))
         origin = self.module.origin(name)
-        if is_pure(origin) or (len(nodes) == 1 and self._is_constant(nodes[0])):
+        if is_library(origin) or (len(nodes) == 1 and self._is_constant(nodes[0])):
             return FRESH
         place = Place("global", origin or f"{self.module.name}.{name}")
         self.reads.add(place)
         return Value(frozenset({place}))
 
     def _is_constant(self, node: ast.stmt) -> bool:
-        """Whether the module binds a name to what nobody can change, or to a logger."""
+        """Whether the module binds a name to what nobody can change, or to a logger that it only writes to."""
         match node:
             case ast.Assign(targets=[ast.Name(name)], value=value) if self._is_settled(name):
                 match value:
                     case ast.Constant():
                         return True
                     case ast.Call(func=function):
-                        return self.path_of(function).startswith("logging.")
+                        is_logger = self.path_of(function).startswith("logging.")
+                        return is_logger and all(map(_only_logs, walk(self.module.tree)))
         return False
 
     def _is_settled(self, name: str) -> bool:
@@ -359,7 +373,7 @@ class _Code(CallEffects):
     def attribute(self, node: ast.Attribute, owner: ast.expr, attr: str) -> Value:
         if self.facts is not None and self.facts.prefix != "self" and dotted(node) == self.facts.prefix:
             return Value(frozenset({SELF}), kinds=frozenset({self.facts.cls}))
-        if dotted(node) and is_pure(self.path_of(node)):
+        if dotted(node) and is_library(self.path_of(node)):
             return FRESH
         if attr in _INSIDES:
             return self.anything()
@@ -372,10 +386,14 @@ class _Code(CallEffects):
             found |= self._attribute_of(held, kind, attr, places)
         return found
 
-    def _attribute_of(self, held: Value, kind: Class | str, attr: str, places: frozenset[Place]) -> Value:
+    def _attribute_of(self, held: Value, kind: Kind, attr: str, places: frozenset[Place]) -> Value:
         """What an attribute of an object of one class may be."""
         if not isinstance(kind, Class):
             self.reads |= places
+            if kind in TORCHS:  # self.norm.weight
+                self.reads |= set(beneath(held.places))
+            if kind == STATISTICS:  # self.bn.running_mean
+                self.reads |= {Place(kind, place.name) for place in held.places}
             return Value(places, held.held, frozenset({"?"}) if kind == "?" else frozenset())
         facts = Facts.of(self.index, kind)
         if any(facts.has_member(trap) for trap in TRAPS):
@@ -414,6 +432,10 @@ class _Code(CallEffects):
         self, module: Module, function: ast.FunctionDef, cls: Class | None, kinds: Mapping[str, frozenset[Kind]]
     ) -> Summary | None:
         return _summary(self.index, module, function, cls, kinds)
+
+
+def _only_logs(node: ast.AST) -> bool:
+    return not (isinstance(node, ast.Attribute) and node.attr in _SETS_LOGGERS)
 
 
 def _summary(

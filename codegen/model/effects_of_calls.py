@@ -5,11 +5,11 @@ from __future__ import annotations
 import ast
 import builtins
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from codegen.model.facts import Facts
-from codegen.model.kinds import Kind, children_of
+from codegen.model.kinds import Function, Kind, children_of
 from codegen.model.library import (
     ALLOCATING_FUNCTIONS,
     ALLOCATING_METHODS,
@@ -17,14 +17,14 @@ from codegen.model.library import (
     MODULE_METHODS,
     MUTATING_METHODS,
     PURE_BUILTINS,
-    PURE_LIBRARIES,
     PURE_METHODS,
     READING_MODULE_METHODS,
     TENSOR_METHODS,
-    TORCH_SETTERS,
 )
-from codegen.model.places import ANY, EVERYTHING, FRESH, MODE, SELF, Place, Value, root_of
+from codegen.model.places import ANY, EVERYTHING, FRESH, MODE, SELF, STATISTICS, Place, Value, root_of
+from codegen.model.purity import changed_arguments, is_pure, sets_mode
 from codegen.model.sharing import is_aliased
+from codegen.model.special import EVERY
 from codegen.source.imports import imports
 from codegen.source.index import Class, Index, Module
 from codegen.syntax.dataflow import dotted
@@ -35,6 +35,10 @@ CONSUMERS = frozenset(
     | {"tuple", "zip"}
 )
 """Functions of Python that loop over what they are given, at once or later."""
+_ASKING = frozenset({"callable", "id", "type", "isinstance", "issubclass"})
+"""Functions of Python that look at what they are given, and run nothing of it."""
+TORCHS = frozenset({"torch", "view", STATISTICS})
+"""The kinds of torch's modules."""
 TRAPS = ("__getattr__", "__getattribute__", "__setattr__", "__delattr__")
 """Methods that give access to attributes a meaning of its own."""
 
@@ -139,14 +143,31 @@ class CallEffects(ABC):
             return False
         return place.owner is None or is_aliased(Facts.of(self.index, place.owner), place.name)
 
+    def operate(self, value: Value, methods: frozenset[str]) -> None:
+        """An operation of Python is applied to a value, which the methods of its class may make anything of."""
+        made_here = "box" in value.kinds and not value.places  # a list of such objects
+        for kind in () if made_here else value.kinds:
+            facts = Facts.of(self.index, kind) if isinstance(kind, Class) else None
+            for name in methods:
+                if facts is not None and facts.has_member(name):
+                    self._special(facts, name, value)
+
+    def _special(self, facts: Facts, name: str, value: Value) -> None:
+        self.reads |= set(beneath(value.places))
+        found = facts.method(name)
+        if found is None or not all(keeps_code(found[0].module, d) for d in found[1].decorator_list):
+            self.anything()
+        else:
+            self.run(found[0].module, found[1], facts.cls, value, {}, [value])
+
     def unread(self, *given: Value) -> Value:
         """Code that cannot be read is given some values."""
         places = frozenset(
-            replace(place, whole=True, beneath=place.beneath or (bool(value.kinds) and not place.whole))
+            replace(place, whole=True, beneath=place.beneath or (bool(value.kinds - {"box"}) and not place.whole))
             for value in given
             for place in value.all
         )
-        if any(value.methods for value in given):
+        if any(value.methods or "function" in value.kinds for value in given):
             places |= {EVERYTHING}
         self.reads |= places
         self.writes |= places
@@ -154,11 +175,25 @@ class CallEffects(ABC):
 
     def advance(self, value: Value) -> None:
         """A loop goes over a value: an iterator that is kept is further on after it."""
+        self._use(value, _is_iterator)
+
+    def look_up(self, value: Value) -> None:
+        """Something is taken out of a value by its key, which a ``defaultdict`` puts there first."""
+        self._use(value, _is_defaultdict)
+
+    def _use(self, value: Value, changes: Callable[[ast.expr], bool]) -> None:
         for place in value.places:
-            if place.kind == "attribute" and place.owner is not None and not place.whole:
-                made = Facts.of(self.index, place.owner).values.get(place.name, ())
-                if any(_is_iterator(node) for node in made):
-                    self.change(replace(value, places=frozenset({place})))
+            if any(changes(node) for node in self._made(place)):
+                self.change(replace(value, places=frozenset({place})))
+
+    def _made(self, place: Place) -> Iterable[ast.expr]:
+        """What is kept in a place from the beginning."""
+        if place.kind == "attribute" and place.owner is not None and not place.whole:
+            return Facts.of(self.index, place.owner).values.get(place.name, ())
+        path, _, name = place.name.rpartition(".")
+        module = self.index.module(path) if place.kind == "global" else None
+        bound = module.bindings.get(name, ()) if module is not None else ()
+        return [node.value for node in bound if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None]
 
     def unread_module(self, module: Value, *given: Value) -> Value:
         """A module whose code cannot be read is given some values: it has those, and all that it holds."""
@@ -169,8 +204,9 @@ class CallEffects(ABC):
 
     def store(self, owner: Value, attr: str) -> None:
         """An attribute of an object is bound."""
-        for place in self.attributes(owner, attr):
-            self.writes.add(place)
+        self.writes |= set(self.attributes(owner, attr))
+        if owner.kinds & TORCHS:
+            self.writes |= set(beneath(owner.places))
         for cls in owner.kinds:
             if isinstance(cls, Class):
                 facts = Facts.of(self.index, cls)
@@ -190,7 +226,7 @@ class CallEffects(ABC):
                 yield Place("attribute", attr, cls, root)
             if "?" in owner.kinds:  # of what unread code gave, what it was given may hold
                 yield place if place.whole and place.beneath else Place("attribute", attr, None, root)
-            if not owner.kinds or owner.kinds & {"torch", "view"}:
+            if not owner.kinds or owner.kinds & TORCHS:
                 yield place  # of a tensor
 
     # Calls
@@ -201,6 +237,9 @@ class CallEffects(ABC):
         for argument in (*call.args, *(keyword.value for keyword in call.keywords)):
             self.given[argument] = self.of(argument)
             given |= self.given[argument]
+        for keyword in call.keywords:
+            if keyword.arg == "generator":  # of random numbers, which goes on to the next ones
+                self.change(self.given[keyword.value])
         if isinstance(function, ast.Name) and function.id not in self.names:
             return self.call_global(function.id, call, given)
         path = self.path_of(function)
@@ -213,6 +252,10 @@ class CallEffects(ABC):
                 path := self.path_of(library)
             ):
                 return self.library(f"{path}.{attr}", call, given)
+        static = self._static(function)
+        if static is not None:
+            module, node, cls = static
+            return self.run(module, node, cls, FRESH, self._by_name(node, call, 0), [given])
         if isinstance(function, ast.Attribute) and not self._is_inner_model(function):
             if isinstance(function.value, ast.Call) and dotted(function.value.func) == "super":
                 return self.of_parent(function.attr, call, given)
@@ -220,6 +263,17 @@ class CallEffects(ABC):
             if not owner.methods:
                 return self.method(owner, function, call, given)
         return self.run_value(self.of(function), call, given)
+
+    def _static(self, function: ast.expr) -> tuple[Module, ast.FunctionDef, Class] | None:
+        """The function that a class holds, ``Windows.partition``, and where it stands."""
+        if not isinstance(function, ast.Attribute) or not dotted(function.value):
+            return None
+        head = dotted(function.value).partition(".")[0]
+        cls = None if head in self.names else self.index.resolve(self.module, dotted(function.value))
+        found = None if cls is None else Facts.of(self.index, cls).method(function.attr)
+        if cls is None or found is None or [dotted(d) for d in found[1].decorator_list] != ["staticmethod"]:
+            return None
+        return found[0].module, found[1], cls
 
     def _is_inner_model(self, function: ast.expr) -> bool:
         return self.facts is not None and self.facts.prefix != "self" and dotted(function) == self.facts.prefix
@@ -234,7 +288,7 @@ class CallEffects(ABC):
 
     def call_global(self, name: str, call: ast.Call, given: Value) -> Value:
         """A function or class of the release is called, one of Python's, or one of a library."""
-        if _sets_mode(self.path_of(call.func)):
+        if sets_mode(self.path_of(call.func)):
             return self.anything()
         found = self.index.function(self.module, name)
         if found is not None:
@@ -255,7 +309,10 @@ class CallEffects(ABC):
             return FRESH if local in ALLOCATING_FUNCTIONS else Value(given.all, given.held)
         cls = self.index.resolve(self.module, name)
         if cls is not None:
-            constructor = Facts.of(self.index, cls).method("__init__")
+            facts = Facts.of(self.index, cls)
+            if facts.has_member("__del__"):
+                return self.anything()
+            constructor = facts.method("__init__")
             if constructor is not None:
                 self.run(
                     constructor[0].module, constructor[1], cls, FRESH, self._by_name(constructor[1], call, 1), [given]
@@ -284,7 +341,7 @@ class CallEffects(ABC):
         if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant):
             return True  # except ImportError: fused = None
         found = imports(node, module.path).get(name)
-        return found is not None and is_pure(found.module)
+        return found is not None and is_pure(f"{found.module}.{found.name}")
 
     def builtin(self, name: str, call: ast.Call, given: Value) -> Value:
         match name, call.args:
@@ -310,6 +367,10 @@ class CallEffects(ABC):
             for argument in call.args:
                 self.advance(self.of(argument))
         if name in PURE_BUILTINS:
+            if name not in _ASKING:
+                self.operate(given, EVERY)
+                if given.methods or "function" in given.kinds:
+                    return self.anything()  # map(self.note, ...)
             if name in ("len", "isinstance", "type", "callable", "id"):
                 return FRESH
             return given.boxed
@@ -325,13 +386,12 @@ class CallEffects(ABC):
         if path.endswith(("utils.checkpoint.checkpoint", "utils.checkpoint.checkpoint_sequential")) and call.args:
             return self.run_value(self.of(call.args[0]), call, given) | given
         name = path.rpartition(".")[2]
-        in_place = any(keyword.arg in ("out", "inplace") for keyword in call.keywords)
-        if _sets_mode(path):
+        if sets_mode(path):
             return self.anything()
         if is_pure(path):
-            if in_place or (name.endswith("_") and not name.endswith("__")):
-                self.change(given)
-            if given.methods:
+            for argument in changed_arguments(path, call):
+                self.change(self.given[argument])
+            if given.methods or "function" in given.kinds:
                 return self.unread(given)
             return FRESH if name in ALLOCATING_FUNCTIONS else Value(given.all, given.held)
         return self.unread(given, Value(frozenset({Place("global", path.partition(".")[0] or ANY)})))
@@ -420,6 +480,8 @@ class CallEffects(ABC):
         """A method of a tensor, a list, a module of torch, or of what is not known."""
         if name in ("forward", "__call__"):
             return self.run_value(owner, call, given)
+        if name == "backward":  # it adds to the gradients of whatever the tensor was made of
+            return self.anything()
         if name in ("train", "eval") and owner.kinds:
             return self._of_module(None, owner, name, given)
         if name in MUTATING_METHODS or (name.endswith("_") and not name.endswith("__")):
@@ -447,21 +509,34 @@ class CallEffects(ABC):
         for kind in value.kinds:
             if isinstance(kind, Class):
                 result |= self._run_module(value, kind, call, given)
-            elif kind in ("view", "torch"):
+            elif kind in TORCHS:
                 # it reads its own weights
-                self.reads |= {replace(p, whole=True, beneath=True) for p in value.places if p.kind == "attribute"}
+                self.reads |= set(beneath(value.places))
+                self.writes |= {Place(kind, place.name) for place in value.places if kind == STATISTICS}
                 result |= replace(given, kinds=frozenset()) if kind == "view" else FRESH
             elif kind == "box":
                 continue
-            elif kind == "hooked":
+            elif isinstance(kind, Function):
+                result |= self._run_function(value, kind, given)
+            elif kind in ("hooked", "function"):
                 result |= self.anything()
             elif kind == "inner":  # what it does was noted where it was made
                 result |= (value | given).inside
-            elif kind != "torch":
+            else:
                 result |= self.unread(value, given)
         if not value.kinds - {"box"} and not value.methods:
+            if any(place.kind == "global" for place in value.places):  # TABLE["name"](x)
+                return self.anything()
             result |= self.unread(value, given)
         return result
+
+    def _run_function(self, value: Value, kind: Function, given: Value) -> Value:
+        if not all(keeps_code(kind.module, decorator) for decorator in kind.node.decorator_list):
+            return self.anything()
+        holders = (SELF if p.root in ("", p.name) else replace(p, name=p.root) for p in value.places)
+        kinds: frozenset[Kind] = frozenset() if kind.owner is None else frozenset({kind.owner})
+        owner = FRESH if kind.owner is None else Value(frozenset(holders), kinds=kinds)
+        return self.run(kind.module, kind.node, kind.owner, owner, {}, [given])
 
     def _run_module(self, value: Value, cls: Class, call: ast.Call, given: Value) -> Value:
         facts = Facts.of(self.index, cls)
@@ -568,6 +643,11 @@ class CallEffects(ABC):
         return back
 
 
+def beneath(places: Iterable[Place]) -> Iterator[Place]:
+    """All that can be reached from where attributes are kept, without these."""
+    return (replace(place, whole=True, beneath=True) for place in places if place.kind == "attribute")
+
+
 _UNKNOWN: frozenset[Kind] = frozenset({"?"})
 
 
@@ -580,6 +660,10 @@ def _is_iterator(value: ast.expr) -> bool:
 
 
 _ITERATORS = frozenset({"iter", "map", "zip", "filter", "enumerate", "reversed", "open", "count", "cycle", "chain"})
+
+
+def _is_defaultdict(value: ast.expr) -> bool:
+    return isinstance(value, ast.Call) and dotted(value.func).rpartition(".")[2] == "defaultdict"
 
 
 def _kept_defaults(function: ast.FunctionDef) -> dict[str, Value]:
@@ -606,16 +690,6 @@ def _is_constant(value: ast.expr) -> bool:
         case ast.Call(func=ast.Name("int" | "float" | "bool" | "str" | "len")):
             return True
     return False
-
-
-def _sets_mode(path: str) -> bool:
-    """Whether a function of torch changes how others compute: ``torch.set_grad_enabled``."""
-    name = path.rpartition(".")[2].lstrip("_")
-    return path.startswith("torch.") and (name.startswith(TORCH_SETTERS) or path in TORCH_SETTERS)
-
-
-def is_pure(path: str) -> bool:
-    return path.partition(".")[0] in PURE_LIBRARIES
 
 
 def is_property(facts: Facts, attribute: str) -> bool:

@@ -10,17 +10,35 @@ from dataclasses import dataclass
 
 from codegen.model.decorators import are_as_they_read
 from codegen.model.facts import Facts
-from codegen.model.library import PURE_LIBRARIES, TORCH_HANDING_ON, TORCH_WRAPPERS
+from codegen.model.library import TORCH_HANDING_ON, TORCH_STATISTICS, TORCH_WRAPPERS
+from codegen.model.purity import is_library, is_pure
 from codegen.source.index import Class, Module
 from codegen.source.stores import stores_in
-from codegen.syntax.dataflow import dotted
+from codegen.syntax.dataflow import dotted, free_names
 from codegen.syntax.parameters import defaults_of
 from codegen.syntax.walking import walk
 
-Kind = Class | str
-"""A class of the release, or a word: ``torch`` for a module of torch that makes another tensor of what it is given,
-``view`` for one that may hand it on, ``hooked`` for what has hooks, ``inner`` for a function and ``box`` for a list or
-the like that are made in the method, ``?`` for what is not known."""
+
+@dataclass(frozen=True)
+class Function:
+    """A function that an attribute holds.
+
+    Attributes:
+        module: Where it stands.
+        node: It.
+        owner: The class whose method it is, if it is one of ``self``.
+    """
+
+    module: Module
+    node: ast.FunctionDef
+    owner: Class | None = None
+
+
+Kind = Class | Function | str
+"""A class or a function of the release, or a word: ``torch`` for a module of torch that makes another tensor of what
+it is given, ``view`` for one that may hand it on, ``statistics`` for one that keeps some of what it has seen,
+``hooked`` for what has hooks, ``function`` for code of the release of which no more is known, ``inner`` for a function
+and ``box`` for a list or the like that are made in the method, ``?`` for what is not known."""
 
 CONTAINERS = frozenset({"Sequential", "ModuleList", "ModuleDict"})
 _FUNCTIONS = 8  # that call each other to make a module
@@ -132,7 +150,7 @@ def _of_child(facts: Facts, child: Class, value: ast.expr) -> list[ast.expr]:
         return []
     if facts.index.resolve(child.module, path) is not None:
         return [_Imported(child.module.name, path)]
-    return [] if child.module.origin(head, rest).partition(".")[0] in PURE_LIBRARIES else [_OPEN]
+    return [] if is_library(child.module.origin(head, rest)) else [_OPEN]
 
 
 def _hooked(facts: Facts) -> frozenset[str]:
@@ -307,6 +325,9 @@ _PUTS = frozenset({"append", "insert", "extend", "add_module", "register_module"
 _OPEN = ast.Lambda(ast.arguments([], [], None, [], [], None, []), ast.Constant(None))  # stands for what is not known
 
 
+_FUNCTION = ast.Lambda(ast.arguments([], [], None, [], [], None, []), ast.Constant(None))  # stands for one made here
+
+
 def _bindings(function: ast.FunctionDef) -> Mapping[str, list[ast.expr]]:
     """What the variables of a function may be bound to, or what is put into what they hold."""
     found: dict[str, list[ast.expr]] = {}
@@ -337,10 +358,22 @@ def _bindings(function: ast.FunctionDef) -> Mapping[str, list[ast.expr]]:
                 found.setdefault(name, []).extend(values)
             case ast.NamedExpr(target=ast.Name(id=name), value=value):
                 found.setdefault(name, []).append(value)
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) if node is not function:
+                found.setdefault(name, []).append(_FUNCTION)
             case ast.ImportFrom(level=0, module=str(module), names=names):
                 for alias in names:
                     found.setdefault(alias.asname or alias.name, []).append(_Imported(module, alias.name))
     return found
+
+
+def _named(node: ast.Lambda) -> ast.FunctionDef:
+    """A ``lambda`` as a function, one and the same whenever it is asked for."""
+    known: ast.FunctionDef | None = getattr(node, "_codegen_function", None)
+    if known is None:
+        body: list[ast.stmt] = [ast.copy_location(ast.Return(node.body), node)]
+        known = ast.copy_location(ast.FunctionDef("<lambda>", node.args, body, []), node)
+        node._codegen_function = known  # type: ignore[attr-defined]
+    return known
 
 
 class _Imported(ast.expr):
@@ -372,11 +405,15 @@ class _Making:
     def of(self, node: ast.expr, seen: frozenset[str] = frozenset()) -> Iterator[Kind]:
         match node:
             case ast.Call(func=function, args=args, keywords=keywords):
+                if any(keyword.arg in ("max_norm", "track_running_stats") for keyword in keywords):
+                    yield "statistics"
                 yield from self.call(function, [*args, *(keyword.value for keyword in keywords)], seen)
-            case ast.Name(id=name) if name in self.values:
+            case ast.Name(id=name) if name in self.values and _FUNCTION not in self.values[name]:
                 if name not in seen:
                     for value in self.values[name]:
                         yield from self.of(value, seen | {name})
+            case ast.Name() | ast.Attribute() | ast.Lambda() if self._is_code(node):
+                yield self._function(node) or "function"
             case ast.Attribute() if dotted(node).startswith("self.") and dotted(node).count(".") == 1:
                 yield from kinds_of(self.facts, dotted(node).removeprefix("self."))
             case ast.IfExp(body=body, orelse=orelse):
@@ -397,7 +434,9 @@ class _Making:
                         yield from self.of(part, seen)
             case ast.Attribute() | ast.Name():
                 head, _, rest = dotted(node).partition(".")
-                if not (head and head not in self.values and self._is_pure(self.module.origin(head, rest))):
+                if head and self._assigned(head):
+                    yield from self._variable(head)
+                elif not (head and head not in self.values and is_library(self.module.origin(head, rest))):
                     yield "?"
             case ast.Constant() | ast.Compare() | ast.UnaryOp() | ast.JoinedStr():
                 return
@@ -413,6 +452,10 @@ class _Making:
         """What a call makes."""
         name = dotted(function)
         head, _, rest = name.partition(".")
+        if rest and self._assigned(head):
+            yield from self._variable(head)  # TABLE.get(name)
+        if any(self._is_code(argument) for argument in arguments) and not self._is_partial(name, arguments):
+            yield "function"  # which what is made may run
         for value in self.values.get(head, ()):
             if isinstance(value, _Imported):
                 source = self.facts.index.module(value.module)
@@ -441,12 +484,66 @@ class _Making:
                 for argument in arguments:
                     yield from self.of(argument, seen)
             elif origin.startswith("torch.nn.") and "." not in kind and kind not in TORCH_WRAPPERS:
-                yield "view" if kind in TORCH_HANDING_ON else "torch"
+                writes = kind.startswith(TORCH_STATISTICS)
+                yield "statistics" if writes else "view" if kind in TORCH_HANDING_ON else "torch"
+            elif origin in _PARTIAL and arguments and self._is_code(arguments[0]):
+                yield from self.of(arguments[0], seen)
             elif origin == "collections.OrderedDict" or origin in _HOLDERS:
                 for argument in arguments:
                     yield from self.of(argument, seen)
-            elif not (self._is_pure(origin) and not origin.startswith("torch.nn.")) and origin not in _NUMBERS:
+            elif is_library(origin) and not is_pure(origin):  # nn.utils.spectral_norm(...), torch.hub.load(...)
+                yield "?"
+            elif not (is_pure(origin) and not origin.startswith("torch.nn.")) and origin not in _NUMBERS:
                 yield from self._by_name(name)
+
+    def _is_code(self, node: ast.expr) -> bool:
+        """Whether an expression is a function: of the release, a method of ``self``, or made here."""
+        made_here = isinstance(node, ast.Lambda) and node is not _OPEN
+        return made_here or _FUNCTION in self.values.get(dotted(node), ()) or self._function(node) is not None
+
+    def _function(self, node: ast.expr) -> Function | None:
+        """The function that an expression is, if its code can be read where it is called."""
+        name = dotted(node)
+        if name.startswith("self."):
+            method = self.facts.method(name.removeprefix("self."))
+            return None if method is None else Function(method[0].module, method[1], self.facts.cls)
+        if isinstance(node, ast.Lambda) and node not in (_OPEN, _FUNCTION):
+            free = set(free_names(node))
+            closed = all(n not in self.values and n != "self" and self._is_bound(n) for n in free)
+            return Function(self.module, _named(node)) if closed else None
+        found = self.facts.index.function(self.module, name) if name and name not in self.values else None
+        return None if found is None else Function(*found)
+
+    def _is_partial(self, name: str, arguments: Sequence[ast.expr]) -> bool:
+        """Whether a call makes a function that is given numbers beforehand."""
+        return name in _PARTIAL and all(map(self._is_number, arguments[1:]))
+
+    def _is_number(self, node: ast.expr) -> bool:
+        """Whether an expression gives a number, as far as it tells: no list has a power or a difference."""
+        values = self.facts.values.get(dotted(node).removeprefix("self."), [node])
+        known = [v for value in values for v in (self.values.get(dotted(value), [value]))]
+        divided = (ast.Pow, ast.Sub, ast.Div, ast.FloorDiv, ast.Mod)
+        return all(
+            isinstance(value, ast.Constant) or (isinstance(value, ast.BinOp) and isinstance(value.op, divided))
+            for value in known
+        )
+
+    def _assigned(self, name: str) -> Sequence[ast.expr]:
+        """What is assigned to a global of the module."""
+        nodes = () if name in self.values else self.module.bindings.get(name, ())
+        assigned = (node.value for node in nodes if isinstance(node, ast.Assign | ast.AnnAssign | ast.AugAssign))
+        return [value for value in assigned if value is not None]
+
+    def _variable(self, name: str) -> Iterator[Kind]:
+        """What a global of the module may hold."""
+        outside = _Making(self.facts, self.module, {}, self.attribute, self.depth + 1)
+        for value in self._assigned(name):
+            if isinstance(value, ast.Call) or self.depth >= _FUNCTIONS:
+                yield "?"
+            elif not isinstance(value, ast.Constant):
+                yield from outside.of(value)
+                if not isinstance(value, ast.Name | ast.Attribute):
+                    yield "function"  # which is put there later
 
     def _is_bound(self, name: str) -> bool:
         """Whether a name means anything in the module, as far as can be known."""
@@ -458,7 +555,7 @@ class _Making:
         while isinstance(inner, ast.Call | ast.Attribute | ast.Subscript | ast.BinOp):
             path = dotted(inner.func) if isinstance(inner, ast.Call) else ""
             head, _, rest = path.partition(".")
-            if path and head not in self.values and self._is_pure(self.module.origin(head, rest)):
+            if path and head not in self.values and is_pure(self.module.origin(head, rest)):
                 return
             inner = (
                 inner.left
@@ -508,10 +605,6 @@ class _Making:
                 yield from (
                     "view" if k == "?" and CHOICES.search(name.rpartition(".")[2]) else k for k in inner.of(node.value)
                 )
-
-    @staticmethod
-    def _is_pure(origin: str) -> bool:
-        return origin.partition(".")[0] in PURE_LIBRARIES
 
 
 _HOLDERS = frozenset(

@@ -100,11 +100,6 @@ TENSOR_MODULES = (
 
 # Effects
 
-PURE_LIBRARIES = frozenset(
-    {"torch", "math", "einops", "numpy", "functools", "itertools", "operator", "typing", "collections", "logging"}
-    | {"warnings", "apex"}
-)
-"""Libraries whose functions leave alone what they are given, but for names with a ``_`` at their end."""
 ALLOCATING_FUNCTIONS = _names(
     """
     cat concat stack pack zeros ones empty full rand randn arange linspace tensor zeros_like ones_like empty_like
@@ -124,19 +119,8 @@ ALLOCATING_METHODS = _names(
     """
 )
 """Methods of tensors whose result is a tensor of its own, or a number."""
-TORCH_SETTERS = (
-    "set_",
-    "manual_seed",
-    "seed",
-    "use_deterministic",
-    "enable_",
-    "disable_",
-    "load",
-    "save",
-    "register_",
-    "compile",
-)
-"""Functions of torch, by how their names begin, that change how it works from then on, or have code of others run."""
+TORCH_STATISTICS = ("BatchNorm", "SyncBatchNorm", "Lazy")
+"""Modules of torch, by how their names begin, that write on themselves when they run."""
 TORCH_WRAPPERS = _names("DataParallel Module ModuleList ModuleDict Sequential ParameterList ParameterDict")
 """Modules of torch that run, or hold, what they are given."""
 TORCH_HANDING_ON = _names(

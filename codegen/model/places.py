@@ -40,6 +40,8 @@ class Place:
 
 SELF = Place("attribute", "self", whole=True)
 EVERYTHING = Place("attribute", ANY, root=ANY, whole=True)
+STATISTICS = "statistics"
+"""What a module of torch keeps of the batches that it has seen, ``running_mean``, is in a place of this kind."""
 MODE = Place("attribute", "training", root=ANY)
 
 
@@ -93,6 +95,8 @@ def root_of(place: Place) -> str:
 
 def may_meet(facts: Facts, read: Place, written: Place) -> bool:
     """Whether two places that code of a model gets to may be the same."""
+    if STATISTICS in (read.kind, written.kind):  # others than who names them have no use for them
+        return read.kind == written.kind and read.name == written.name
     if EVERYTHING in (read, written):
         return True
     if read.kind != written.kind:
@@ -100,7 +104,7 @@ def may_meet(facts: Facts, read: Place, written: Place) -> bool:
     if read.beneath or written.beneath:
         deep, place = (read, written) if read.beneath else (written, read)
         if place.kind == "attribute" and not place.whole and place.owner is not None and deep.root == place.root:
-            return False
+            return not _related(facts.index, deep.owner, place.owner)  # an attribute of who holds it is not beneath it
     same = ANY in (read.name, written.name) or read.name == written.name
     if read.kind != "attribute":
         return same

@@ -133,7 +133,9 @@ def _flat(
         reasons.append(f"line {steps[last].statement.place.line} gives the tokens their position")
         last = _through_dropout(steps, last, {Role.DROPOUT}, {Role.PARAMETER}, reasons)
     else:
-        last = max(n for n, step in enumerate(steps) if step.is_stem or step.is_prefix)
+        last = max((n for n, step in enumerate(steps) if step.is_stem or step.is_prefix), default=-1)
+        if last < 0:  # what has a position does not become the tokens
+            raise _no_stem(facts, entry.statement, early_return=early_return)
         if steps[last].is_prefix and not steps[last].is_stem:
             reasons.append(f"line {steps[last].statement.place.line} adds the prefix tokens")
         trailing = {Role.DROPOUT, Role.ACTIVATION} | (set() if facts.matcher else {Role.OTHER})

@@ -878,9 +878,10 @@ def test_a_body_that_runs_no_blocks_is_refused():
     assert refuse("raise NotImplementedError").reason == "no statement runs the blocks of the model"
 
 
-def test_blocks_before_any_stem_are_refused():
+@pytest.mark.parametrize("before", ["", "y = x + self.pos_embed\n"], ids=["nothing", "a position of what is not used"])
+def test_blocks_before_any_stem_are_refused(before):
     assert (
-        refuse("x = self.blocks(x)\nreturn x").reason
+        refuse(f"{before}x = self.blocks(x)\nreturn x").reason
         == "the blocks run before any patch embedding or stem has run: name the stem in a group_matcher"
     )
 

@@ -1,0 +1,120 @@
+"""Which functions of libraries leave alone what they are given, and which change it, or how others compute.
+
+torch's own functions give new tensors, or views, but for those with a name that ends in ``_`` and those named here.
+Elsewhere, what is not listed is not known.
+"""
+
+from __future__ import annotations
+
+import ast
+
+
+def _names(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_LIBRARIES = _names("torch math einops numpy functools itertools operator typing collections logging warnings apex")
+
+_NAMESPACES = _names(
+    """
+    torch torch.functional torch.nn torch.nn.functional torch.linalg torch.fft torch.special torch.sparse
+    torch.nn.init torch.compiler torch.onnx math einops einops.layers.torch itertools typing collections
+    apex.normalization.fused_layer_norm torch.nn.modules.utils
+    """
+)
+"""Those of which every function is known to be pure, but for the following."""
+_RUNNING = _names("torch.vmap torch.cond torch.while_loop")
+"""Functions that run code that they are given."""
+_SETTERS = (
+    "set_",
+    "manual_seed",
+    "seed",
+    "use_deterministic",
+    "enable_",
+    "disable_",
+    "load",
+    "save",
+    "register_",
+    "compile",
+)
+"""Functions of torch, by how their names begin, that change how it works from then on, or have code of others run."""
+_PRIVATE = _names("torch._assert torch._shape_as_tensor torch.nn.modules.utils._pair torch.nn.modules.utils._ntuple")
+_OTHERS = frozenset(
+    f"{namespace}.{name}"
+    for namespace, names in {
+        "functools": "partial wraps",
+        "logging": "getLogger debug info warning error exception critical log",
+        "warnings": "warn",
+        "operator": """
+            add sub mul truediv floordiv mod matmul neg pos abs eq ne lt le gt ge getitem attrgetter itemgetter
+            """,
+        "numpy": """
+            array asarray ascontiguousarray arange linspace zeros ones full empty zeros_like ones_like full_like eye
+            concatenate stack hstack vstack repeat tile meshgrid reshape transpose swapaxes expand_dims squeeze
+            broadcast_to where clip sqrt exp log log2 log10 power sin cos tan arctan2 abs absolute sign ceil floor round
+            prod sum mean std var min max amin amax argmin argmax argsort sort cumsum dot matmul einsum outer maximum
+            minimum all any isfinite isnan unique int32 int64 float16 float32 float64 bool_ uint8
+            """,
+        "torch.amp": "autocast is_autocast_available",
+        "torch.cuda.amp": "autocast",
+        "torch.cpu.amp": "autocast",
+        "torch.cuda": "is_available synchronize current_device device_count empty_cache",
+        "torch.backends.cuda": "sdp_kernel",
+        "torch.nn.attention": "sdpa_kernel",
+        "torch.nn.utils.rnn": "pad_sequence pack_padded_sequence pad_packed_sequence",
+        "torch.profiler": "record_function",
+        "torch.autograd.profiler": "record_function",
+        "torch.autograd": "grad Variable",
+        "torch.distributed": "is_available is_initialized get_rank get_world_size",
+        "torch.jit": "is_scripting is_tracing annotate isinstance",
+        "torch.nested": "nested_tensor to_padded_tensor",
+    }.items()
+    for name in names.split()
+)
+
+_STATISTICS = _names("batch_norm instance_norm native_batch_norm")
+"""Functions that keep running statistics in their second and third argument."""
+_IN_PLACE_AT = {
+    **dict.fromkeys(("relu", "relu6", "silu", "mish", "hardswish", "hardsigmoid", "selu"), 1),
+    **dict.fromkeys(("elu", "celu", "leaky_relu"), 2),
+    **dict.fromkeys(("hardtanh", "threshold", "dropout", "alpha_dropout", "feature_alpha_dropout"), 3),
+    **dict.fromkeys(("dropout1d", "dropout2d", "dropout3d"), 3),
+    "rrelu": 4,
+}
+"""Functions of ``torch.nn.functional`` that may be told to work in place, and by which argument."""
+
+
+def is_library(path: str) -> bool:
+    """Whether a name is of a library whose own state models do not change, as far as it is not told to."""
+    return path.partition(".")[0] in _LIBRARIES
+
+
+def is_pure(path: str) -> bool:
+    """Whether a function of a library, ``torch.nn.functional.pad``, is known to do nothing but to give a result.
+
+    It may change what it is given where :func:`changed_arguments` says so.
+    """
+    namespace, _, name = path.rpartition(".")
+    if path in _RUNNING or sets_mode(path) or (name.startswith("_") and path not in _PRIVATE):
+        return False
+    return path in _OTHERS or path in _PRIVATE or namespace in _NAMESPACES
+
+
+def sets_mode(path: str) -> bool:
+    """Whether a function of torch changes how others compute: ``torch.set_grad_enabled``."""
+    name = path.rpartition(".")[2].lstrip("_")
+    return path.startswith("torch.") and (name.startswith(_SETTERS) or path in _SETTERS)
+
+
+def changed_arguments(path: str, call: ast.Call) -> list[ast.expr]:
+    """The arguments that a pure function changes after all, where it is called so."""
+    name = path.rpartition(".")[2]
+    keywords = {keyword.arg: keyword.value for keyword in call.keywords if keyword.arg is not None}
+    every = [*call.args, *(keyword.value for keyword in call.keywords)]
+    if name.endswith("_") and not name.endswith("__"):
+        return every
+    if {"out", "inplace", "max_norm"} & keywords.keys() or len(call.args) > _IN_PLACE_AT.get(name, len(call.args)):
+        return every
+    if name in _STATISTICS:
+        return [*call.args[1:3], *(keywords[n] for n in ("running_mean", "running_var") if n in keywords)]
+    return []

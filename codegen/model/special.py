@@ -1,0 +1,22 @@
+"""The methods by which a class gives the operations of Python a meaning of its own, by what calls them."""
+
+from __future__ import annotations
+
+_BINARY = "add sub mul matmul truediv floordiv mod divmod pow lshift rshift and xor or"
+
+TRUTH = frozenset({"__bool__", "__len__"})
+ITEMS = frozenset({"__getitem__", "__missing__", "__iter__", "__next__", "__reversed__", "__length_hint__"})
+COMPARISON = frozenset({"__eq__", "__ne__", "__lt__", "__le__", "__gt__", "__ge__", "__contains__"}) | ITEMS
+ARITHMETIC = frozenset(f"__{kind}{name}__" for name in _BINARY.split() for kind in ("", "r", "i")) | {
+    "__neg__",
+    "__pos__",
+    "__invert__",
+    "__torch_function__",
+    "__array_ufunc__",
+}
+TEXT = frozenset({"__format__", "__str__", "__repr__"})
+CONTEXT = frozenset({"__enter__", "__exit__"})
+CONVERSION = frozenset(
+    {"__int__", "__float__", "__index__", "__complex__", "__hash__", "__abs__", "__round__", "__bytes__", "__array__"}
+)
+EVERY = TRUTH | ITEMS | COMPARISON | ARITHMETIC | TEXT | CONTEXT | CONVERSION
