@@ -93,7 +93,8 @@ def check_ops(name: str, model_class: str, split: Splitter, device: str = "meta"
     except Exception as error:
         if device == "meta":  # what needs values while it is built or run, as in timm's earlier releases
             return check_ops(name, model_class, split, "cpu")
-        return NameResult(name, model_class, tuple(Check(check, "not run", describe(error)) for check in CHECKS))
+        checks = tuple(Check(check, "not run", describe(error)) for check in CHECKS)
+        return NameResult(name, model_class, checks, unbuilt=_why_unbuilt(name))
     parameters = sum(parameter.numel() for parameter in native.parameters())
     timm_class = type(model)
     kind = f"{timm_class.__module__}.{timm_class.__qualname__}"
@@ -117,6 +118,17 @@ def check_ops(name: str, model_class: str, split: Splitter, device: str = "meta"
         _check_intermediates(bench, timm_class, split),
     )
     return NameResult(name, model_class, checks, parameters)
+
+
+def _why_unbuilt(name: str) -> str:
+    """The mistake in timm's code for which nobody can build a model; empty if there is none, or memory is short."""
+    try:
+        build_anywhere(name)
+    except (TypeError, AttributeError, NameError) as error:
+        return describe(error)
+    except Exception:
+        return ""
+    return ""
 
 
 def _on_cpu(name: str, model: nn.Module) -> _Bench:

@@ -63,6 +63,8 @@ def show(report: Report, out: Console) -> None:
             if check.verdict in ("fails", "not run"):
                 what = f"[{_STYLES[check.verdict]}]{check.verdict}[/]  {result.name}  {check.name}"
                 out.print(f"{what}: {escape(_short(check.detail))}", soft_wrap=True)
+    for name in report.unbuilt:
+        out.print(f"[dim]timm cannot build[/]  {name.name}: {escape(_short(name.reason))}", soft_wrap=True)
     out.print(escape(summary(report)), soft_wrap=True)
 
 
@@ -73,6 +75,8 @@ def summary(report: Report) -> str:
     skipped = sum(result.verdict == "not run" for result in report.names)
     if skipped:
         parts.append(f"{skipped} not run")
+    if report.unbuilt:
+        parts.append(f"{len(report.unbuilt)} that timm {report.timm_version} cannot build itself")
     if report.numbers:
         equal = sum(result.verdict == "holds" for result in report.numbers)
         parts.append(f"{equal} of {len(report.numbers)} classes are equal in numbers")

@@ -38,12 +38,14 @@ class NameResult:
         model_class: Full name of its class, ``timm.models.eva.Eva``.
         checks: What was asked.
         parameters: Elements of all its parameters; 0 where it could not be built.
+        unbuilt: Why timm itself cannot build it; empty if it can.
     """
 
     name: str
     model_class: str
     checks: tuple[Check, ...]
     parameters: int = 0
+    unbuilt: str = ""
 
     @property
     def verdict(self) -> Verdict:
@@ -56,7 +58,7 @@ class NameResult:
 
 @dataclass(frozen=True)
 class RefusedName:
-    """A registered name whose class the package does not split, and why."""
+    """A registered name that is not proved, and why: its class is not split, or timm cannot build it."""
 
     name: str
     model_class: str
@@ -72,12 +74,14 @@ class Report:
         names: What was asked of each name by its ops, in the order of timm's list.
         refused: Names that have no split.
         numbers: What was asked of one small model of each class by its numbers; empty if that was not wanted.
+        unbuilt: Names that this release of timm cannot build itself: there is nothing to compare with.
     """
 
     timm_version: str
     names: tuple[NameResult, ...]
     refused: tuple[RefusedName, ...] = ()
     numbers: tuple[NameResult, ...] = ()
+    unbuilt: tuple[RefusedName, ...] = ()
 
     @property
     def holds(self) -> bool:

@@ -83,7 +83,9 @@ def verify(package: GeneratedPackage, names: Sequence[str], jobs: int, numeric: 
     )
     order = {name: number for number, name in enumerate(names)}
     results = sorted([*known, *unknown], key=lambda result: order[result.name])
-    return Report(package.timm_version, tuple(results), tuple(refused), tuple(numbers))
+    unbuilt = tuple(RefusedName(r.name, r.model_class, r.unbuilt) for r in results if r.unbuilt)
+    proved = tuple(result for result in results if not result.unbuilt)
+    return Report(package.timm_version, proved, tuple(refused), tuple(numbers), unbuilt)
 
 
 def _smallest(results: Sequence[NameResult]) -> list[_Job]:

@@ -211,6 +211,15 @@ def test_what_timm_cannot_build_was_not_run():
     assert "no_such_model" in result.checks[0].detail
 
 
+def test_what_timm_itself_makes_a_mistake_in_building_is_told_apart(monkeypatch):
+    def mistaken(self, *args, **kwargs):
+        raise TypeError("unexpected keyword argument 'align'")
+
+    monkeypatch.setattr(VisionTransformer, "__init__", mistaken)
+    result = check_ops("test_vit", VIT, splitting(Right))
+    assert result.unbuilt == "TypeError: unexpected keyword argument 'align'"
+
+
 def test_a_large_model_that_asks_for_values_runs_on_the_cpu_shallow_and_on_small_images_and_says_so(monkeypatch):
     original = VisionTransformer._pos_embed
 
@@ -233,6 +242,7 @@ def test_what_timm_cannot_run_at_all_was_not_run(monkeypatch):
     monkeypatch.setattr(VisionTransformer, "_pos_embed", raises)
     result = check_ops("test_vit", VIT, splitting(Right))
     assert {(check.verdict, check.detail) for check in result.checks} == {("not run", "ValueError: no images")}
+    assert not result.unbuilt
 
 
 def test_training_that_timm_cannot_run_in_full_says_what_was_left_out():

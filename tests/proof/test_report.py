@@ -47,6 +47,13 @@ def test_the_summary_counts_names_and_classes():
     assert summary(report) == ("1 of 3 names hold; 1 not run; 1 of 1 classes are equal in numbers; 2 refused: Net (2)")
 
 
+def test_what_timm_cannot_build_itself_is_no_failure_and_is_named():
+    report = Report("1.0.20", (result("a", VIT, "holds"),), unbuilt=(RefusedName("b", VIT, "TypeError: no such"),))
+    assert report.holds
+    assert "timm cannot build  b: TypeError: no such" in printed(report)
+    assert summary(report) == "1 of 1 names hold; 1 that timm 1.0.20 cannot build itself"
+
+
 def test_the_table_has_a_row_for_each_class_with_the_worst_verdict():
     report = Report("1", (result("a", VIT, "holds"), result("b", VIT, "fails"), result("c", SWIN, "holds")))
     rows = {line.split()[0]: line.split()[1:] for line in printed(report).splitlines() if line}
