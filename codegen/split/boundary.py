@@ -111,6 +111,29 @@ def _require_no_position(facts: Facts, steps: Iterable[Step], statement: Stateme
             raise _undecided(facts, statement)
 
 
+def _require_no_first_round(facts: Facts, statement: Statement) -> None:
+    """Refuse a loop over blocks that gives the tokens their position in its first round, before the block of it."""
+    tree = statement.tree
+    if not isinstance(tree, ast.For):
+        return
+    for inner in tree.body:
+        called = {dotted(n.func) for n in walk(inner) if isinstance(n, ast.Call)}
+        if called & {*bound_names(tree.target)} or Role.BLOCK in map(facts.role, facts.runs(inner)):
+            return
+        match inner:
+            case (
+                ast.If(test=ast.Compare(left=ast.Name(id=index), ops=[ast.Eq()], comparators=[ast.Constant(0)]))
+                | ast.If(test=ast.UnaryOp(op=ast.Not(), operand=ast.Name(id=index)))
+            ):
+                counts = index in bound_names(tree.target)
+                read = (n for part in inner.body for n in walk(part) if isinstance(n, ast.Attribute))
+                if counts and any(facts.is_attribute(n) and facts.role(n.attr) is Role.POSITION for n in read):
+                    reason = (
+                        "the loop over blocks gives the tokens their position in its first round: do that before it"
+                    )
+                    raise Refused(Place(statement.place.file, inner.lineno), reason)
+
+
 def _flat(
     facts: Facts, statements: tuple[Statement, ...], steps: Sequence[Step], entry: Step, *, early_return: bool
 ) -> Cut:
@@ -136,6 +159,7 @@ def _flat(
         last = max((n for n, step in enumerate(steps) if step.is_stem or step.is_prefix), default=-1)
         if last < 0:  # what has a position does not become the tokens
             raise _no_stem(facts, entry.statement, early_return=early_return)
+        _require_no_first_round(facts, entry.statement)
         if steps[last].is_prefix and not steps[last].is_stem:
             reasons.append(f"line {steps[last].statement.place.line} adds the prefix tokens")
         trailing = {Role.DROPOUT, Role.ACTIVATION} | (set() if facts.matcher else {Role.OTHER})

@@ -886,6 +886,36 @@ def test_blocks_before_any_stem_are_refused(before):
     )
 
 
+IN_THE_LOOP = """
+x = self.patch_embed(x)
+for i, block in enumerate(self.blocks):
+    {before}
+    x = block(x)
+    {after}
+return x
+"""
+
+
+@pytest.mark.parametrize("first", ["i == 0", "not i"])
+def test_a_loop_over_blocks_that_gives_a_position_before_its_first_block_is_refused(first):
+    reason = "the loop over blocks gives the tokens their position in its first round: do that before it"
+    position = f"if {first}: x = x + self.pos_embed"
+    assert refuse(IN_THE_LOOP.format(before=position, after="pass")).reason == reason
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"before": "pass", "after": "if i == 0: x = x + self.pos_embed"},
+        {"before": "if i == 1: x = x + self.pos_embed", "after": "pass"},
+    ],
+    ids=["after the first block", "before the second"],
+)
+def test_a_position_further_inside_is_of_the_stages(parts):
+    split = split_of(source(IN_THE_LOOP.format(**parts), VIT, VIT_MATCHER))
+    assert split.boundary.statement == "x = self.patch_embed(x)"
+
+
 # timm's own hard cases, as the design lists them
 
 # the class and its embedding, and below it the last line of the embedding
