@@ -94,6 +94,7 @@ def _cut(
         if blocks or returns(statement.tree):
             if UNKNOWN in step.runs:
                 _require_no_position(facts, path, statement)
+                _require_no_hidden_position(facts, steps, statement)
             elif whole and not blocks and started and _is_settled_return(facts, statement, statements):
                 steps.append(step)
                 continue
@@ -108,6 +109,18 @@ def _require_no_position(facts: Facts, steps: Iterable[Step], statement: Stateme
         if Role.BLOCK in step.roles and UNKNOWN not in step.runs:
             return
         if step.is_position and step.on_path:
+            raise _undecided(facts, statement)
+
+
+def _require_no_hidden_position(facts: Facts, before: Sequence[Step], statement: Statement) -> None:
+    """Refuse what may run any method, if one of them gives the position that the tokens do not have yet."""
+    if any(step.is_position and step.on_path for step in before):
+        return
+    for name in facts.methods - {facts.index.method}:
+        found = facts.method(name)
+        read = (n for n in walk(found[1]) if isinstance(n, ast.Attribute)) if found is not None else ()
+        takes = found is not None and len(found[1].args.args) > 1 and found[1] is not found[0].constructor
+        if takes and any(facts.is_attribute(n) and facts.role(n.attr) is Role.POSITION for n in read):
             raise _undecided(facts, statement)
 
 
@@ -241,6 +254,10 @@ def _undecided(facts: Facts, statement: Statement) -> Refused:
                 key, ast.Constant
             ):
                 reason = f"`{ast.unparse(node)}` computes the name of what runs here: use an nn.ModuleList"
+                return Refused(Place(statement.place.file, node.lineno), reason)
+            case ast.Call(func=ast.Name("setattr" | "delattr" | "hasattr") | ast.Attribute(attr="__setattr__")):
+                text = ast.unparse(node)
+                reason = f"`{text}` computes the name of an attribute, which may be any: write `self.name` out"
                 return Refused(Place(statement.place.file, node.lineno), reason)
             case ast.Call(args=arguments) if any(dotted(argument) == facts.prefix for argument in arguments):
                 reason = f"`{ast.unparse(node.func)}` takes self whole, and may run any module: make it a method"

@@ -91,7 +91,7 @@ def body_of_call(facts: Facts, name: str, call: ast.Call, statement: Statement) 
     owner, node = found
     if owner.module is not facts.cls.module:
         raise Refused(statement.place, f"`{name}` of `{facts.prefix}` stands in another module than its class")
-    return written_out(facts, owner, check_method(node), call, statement)
+    return written_out(facts, owner, check_method(owner.module, node), call, statement)
 
 
 def written_out(

@@ -105,7 +105,7 @@ def cut_intermediates(facts: Facts, embedding: Embedding) -> IntermediatesCut | 
     owner = next((ancestor for ancestor in facts.lineage if INTERMEDIATES in ancestor.members), None)
     if owner is None:
         return None
-    function = check_method(owner.members[INTERMEDIATES])
+    function = check_method(owner.module, owner.members[INTERMEDIATES])
     body = read_method(owner.module.text, function, owner.module.path, facts.index.computed_names(owner.module.path))
     place = Place(owner.module.path, function.lineno)
     if not body.statements or not body.parameters or body.parameters[0].kind not in ("positional", "positional-only"):

@@ -55,7 +55,7 @@ def write_out_parents(facts: Facts, owner: Class, statements: Sequence[Statement
         if parent is None:
             raise Refused(statement.place, _why_no_parent(owner, method))
         check_class(facts.index, facts.cls, parent)
-        function = check_method(parent.members[method], method)
+        function = check_method(parent.module, parent.members[method], method)
         inner = written_out(facts, parent, function, call, statement, defaults=True)
         whole = flow([s.tree for s in inner], _given(call))
         check_scope(parent.module, parent.node, function, whole)

@@ -19,6 +19,7 @@ from codegen.syntax.dataflow import (
     returns,
     signature_names,
 )
+from codegen.syntax.parameters import defaults_of
 from codegen.syntax.walking import walk
 from codegen.types import METHOD
 
@@ -46,10 +47,11 @@ def parents_call(node: ast.stmt, method: str) -> ast.Call | None:
     return None
 
 
-def check_method(function: ast.stmt, parents: str = "") -> ast.FunctionDef:
+def check_method(module: Module, function: ast.stmt, parents: str = "") -> ast.FunctionDef:
     """Refuse a method whose statements mean something else in a subclass, or that is not a plain method.
 
     Args:
+        module: Where it stands.
         function: The method.
         parents: The name of a method that its statements may call of the parent, for it will be written out.
 
@@ -77,6 +79,8 @@ def check_method(function: ast.stmt, parents: str = "") -> ast.FunctionDef:
             case ast.Name("super"):
                 form = f"`x = super().{parents or METHOD}(x)`, a statement of the method itself"
                 raise Unsound(node, f"`super()` sees the class that it stands in, and is written out only in {form}")
+            case ast.Call(func=ast.Name("vars"), args=[ast.Name("self")]):
+                raise Unsound(node, "`vars(self)` gives access to every attribute: write `self.name` out")
             case ast.Name(id=name) if name in _FRAME:
                 raise Unsound(node, f"`{name}` sees the frame or the class that it stands in")
             case ast.Name(id=name) if name.startswith("__") and name.endswith("__") and name != "__debug__":
@@ -102,7 +106,27 @@ def check_method(function: ast.stmt, parents: str = "") -> ast.FunctionDef:
                 raise Unsound(
                     node, f"a default value is a {kind}: each of the two methods would have a {kind} of its own"
                 )
+    _check_defaults(module, function)
     return function
+
+
+def _check_defaults(module: Module, function: ast.FunctionDef) -> None:
+    """Refuse default values that are other ones by the time that another module reads what they are made of.
+
+    Raises:
+        Unsound: With the name that is assigned to again.
+    """
+    last = max(node.lineno for node in walk(function) if isinstance(node, ast.stmt))
+    read = [n for d in defaults_of(function.args).values() for n in walk(d) if isinstance(n, ast.Name | ast.Attribute)]
+    for node in read:
+        head, _, attributes = dotted(node).partition(".")
+        again = any(statement.lineno > last for statement in module.bindings.get(head, ()))
+        stored = attributes and any(
+            isinstance(n, ast.Attribute) and isinstance(n.ctx, ast.Store) and dotted(n) == dotted(node)
+            for n in walk(module.tree)
+        )
+        if head and (again or stored):
+            raise Unsound(node, f"a default value is `{dotted(node)}`, which is assigned to again")
 
 
 def _is_private(name: str) -> bool:

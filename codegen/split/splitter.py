@@ -208,7 +208,7 @@ def split_class(facts: Facts, cls: Class, method: ast.stmt) -> Split:
         Refused: If it has no boundary.
         Unsound: If it cannot be cut there.
     """
-    function = check_method(method, facts.index.method)
+    function = check_method(cls.module, method, facts.index.method)
     body = _read_body(facts, cls, function)
     images = body.parameters[0]
     guards, rest = without_guard(cls.module, body.statements, images.name)

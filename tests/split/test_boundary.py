@@ -896,6 +896,22 @@ return x
 """
 
 
+def test_a_computed_name_that_may_be_of_a_method_which_gives_the_position_is_refused():
+    body = "x = self.patch_embed(x)\nfor i in range(2):\n    x = getattr(self, f'step{i}')(x)\nreturn x"
+    first, second = "def step0(self, x): return x + self.pos_embed\n", "def step1(self, x): return self.blocks(x)\n"
+    reason = "`getattr(self, f'step{i}')` computes the name of what runs here: use an nn.ModuleList"
+    assert refuse(body, methods=first + second).reason == reason
+    assert split_of(source(body, VIT, VIT_MATCHER, first.replace("pos_embed", "bias") + second))
+
+
+@pytest.mark.parametrize(
+    "statement", ["setattr(self, f's{x.ndim}', 1)", "delattr(self, name)", "object.__setattr__(self, name, 1)"]
+)
+def test_a_computed_name_of_an_attribute_says_so(statement):
+    reason = f"`{statement}` computes the name of an attribute, which may be any: write `self.name` out"
+    assert refuse(f"name = 'a'\n{statement}\nx = self.patch_embed(x)\nx = self.blocks(x)\nreturn x").reason == reason
+
+
 @pytest.mark.parametrize("first", ["i == 0", "not i"])
 def test_a_loop_over_blocks_that_gives_a_position_before_its_first_block_is_refused(first):
     reason = "the loop over blocks gives the tokens their position in its first round: do that before it"

@@ -81,6 +81,16 @@ def test_a_default_value_is_imported_from_its_module():
     same(tiny(BODY.replace("return x", "return x, size"), "x, size=SIZE", header="SIZE = 5"))
 
 
+@pytest.mark.parametrize(
+    ("default", "below"),
+    [("SIZE", "SIZE = 7"), ("SIZE", "SIZE += 1"), ("SIZE", "for SIZE in range(3): pass"), ("CFG.size", "CFG.size = 7")],
+)
+def test_a_default_value_that_is_assigned_to_below_the_class_is_refused(default, below):
+    header = "class CFG: size = 5\nSIZE = 5"
+    source = tiny(BODY.replace("return x", "return x, size"), f"x, size={default}", header=header) + f"\n\n{below}\n"
+    assert reason(source) == f"a default value is `{default}`, which is assigned to again"
+
+
 def test_a_default_value_from_the_body_of_the_class_is_refused():
     source = tiny(BODY, "x, size=SIZE", header="SIZE = 5", methods="SIZE = 6\n")
     assert reason(source) == "its signature takes `SIZE` from the body of the class"
