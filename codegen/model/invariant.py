@@ -29,6 +29,8 @@ def depends_on_self_alone(facts: Facts, node: ast.AST) -> bool:
             return all(depends_on_self_alone(facts, operand) for operand in (left, *comparators))
         case ast.Tuple(elts=elements):
             return all(depends_on_self_alone(facts, element) for element in elements)
+        case ast.JoinedStr(values=parts):  # of a computed name
+            return all(isinstance(p, ast.Constant) or _is_plain(facts, children(p)[0]) for p in parts)
         case ast.IfExp(test=test, body=body, orelse=orelse):
             return _is_plain(facts, test) and all(depends_on_self_alone(facts, arm) for arm in (body, orelse))
         case ast.UnaryOp() | ast.BinOp() | ast.BoolOp() | ast.Compare():

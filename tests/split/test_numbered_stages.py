@@ -4,7 +4,7 @@ import pytest
 
 from codegen.generate import analyse
 from codegen.source.release import find_release
-from codegen.types import Refusal, Split
+from codegen.types import Field, Refusal, Split
 
 MODEL = """
 import torch.nn as nn
@@ -86,3 +86,15 @@ REFUSED = {
 @pytest.mark.parametrize("case", REFUSED)
 def test_what_may_be_another_in_the_stages_is_refused(tmp_path, case):
     assert isinstance(result(tmp_path, **REFUSED[case]), Refusal)
+
+
+def test_modules_are_looked_up_again_by_their_number_and_are_no_part_of_the_patches(tmp_path):
+    head = 'pos_embed = getattr(self, f"pos_embed{i + 1}")'
+    more = 'for i in range(2): setattr(self, f"pos_embed{i + 1}", nn.Parameter(torch.zeros(1, 4, 8)))'
+    (tmp_path / "m.py").write_text(
+        MODEL.format(kept="mean", more=more, head=head, last="x").replace(
+            "            for layer", "            x = x + pos_embed\n            for layer"
+        )
+    )
+    (outcome,) = (o for o in analyse(find_release(None, tmp_path / "m.py", announce=str)) if o.name == "M")
+    assert outcome.result.patches.fields == (Field("x", "torch.Tensor"),)
