@@ -23,8 +23,8 @@ class Given:
 _NOTHING = Given()
 
 
-def divide(arguments: Mapping[str, Any], model: nn.Module) -> Given:
-    """Divide arguments among ``embed``, its two parts, and ``forward_stages``.
+def divide(arguments: Mapping[str, Any], model: nn.Module, stages: str = "forward_stages") -> Given:
+    """Divide arguments among ``embed``, its two parts, and the method that runs the stages.
 
     Raises:
         TypeError: The model takes no such argument.
@@ -32,12 +32,11 @@ def divide(arguments: Mapping[str, Any], model: nn.Module) -> Given:
     if not arguments:
         return _NOTHING
     parts = [
-        _taken(arguments, getattr(model, name, None))
-        for name in ("embed", "embed_patches", "embed_positions", "forward_stages")
+        _taken(arguments, getattr(model, name, None)) for name in ("embed", "embed_patches", "embed_positions", stages)
     ]
     for name in arguments:
         if not any(name in part for part in parts):
-            raise TypeError(f"neither embed() nor forward_stages() of {type(model).__name__} takes `{name}`")
+            raise TypeError(f"neither embed() nor {stages}() of {type(model).__name__} takes `{name}`")
     return Given(*parts)
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from ._drop import visible_first
+from ._intermediates import METHOD, keywords_of, why_no_intermediates
 from ._layout import _quietly, black_images, token_layout
 from ._leaves import leaves_of, told
 from ._masks import Grid
@@ -25,6 +26,9 @@ _AT_ONCE = 8  # images in a batch
 _NEAR = 0.9  # of the features must depend most on their own place or one beside it,
 _EXACT = 0.5  # and of a sequence on their own, where stages blur the grid;
 _OWN = 1.1  # of a map, whose convolutions may be centred between places, more on their own than on others
+
+
+Stages = Callable[[Any], Any]
 
 
 @dataclass(frozen=True)
@@ -114,7 +118,9 @@ class FeatureLayout:
         return leaf
 
 
-def feature_layout(model: nn.Module, image_size: tuple[int, int] | None = None) -> FeatureLayout:
+def feature_layout(
+    model: nn.Module, image_size: tuple[int, int] | None = None, *, intermediate: int | None = None
+) -> FeatureLayout:
     """Find where the features of a split model are on the grid, what ``forward_stages`` gives.
 
     Nothing is read off a length: patches are redrawn, those of one place or of half of the places at a time, and the
@@ -124,18 +130,22 @@ def feature_layout(model: nn.Module, image_size: tuple[int, int] | None = None) 
     Args:
         model: A split model.
         image_size: Height and width of images that it takes; what it was made for by default.
+        intermediate: Of the intermediate feature of this index instead, in the format that
+            ``forward_stages_intermediates`` gives by default, (B, C, height, width) mostly.
 
     Raises:
-        TypeError: It is not split, or what it gives has no features on a grid: they are pooled, or no tensors.
+        TypeError: It is not split, or what it gives has no features on a grid: they are pooled, or no tensors; or it
+            has no intermediate features, and why.
         ValueError: It does not take images of that size, or has no values that could be tried, on the device ``meta``.
     """
     layout = token_layout(model, image_size)  # it is split, or this says so
-    return find_features(cast(SplitModel, model), layout)
+    return find_features(cast(SplitModel, model), layout, intermediate)
 
 
-def find_features(model: SplitModel, layout: TokenLayout) -> FeatureLayout:
+def find_features(model: SplitModel, layout: TokenLayout, intermediate: int | None = None) -> FeatureLayout:
     """What :func:`feature_layout` does, of a model whose tokens are known."""
     size = layout.streams[0].image_size
+    stages = model.forward_stages if intermediate is None else _intermediate(model, intermediate, size)
     with _quietly(model):
         like = black_images(model, model.embed, size)
         if like.device.type == "meta":
@@ -143,7 +153,7 @@ def find_features(model: SplitModel, layout: TokenLayout) -> FeatureLayout:
         image = torch.randn(like.shape, generator=torch.Generator().manual_seed(0)).to(like)
 
         def run(change: Callable[[Any], Any], batch: int) -> list[Any]:
-            return leaves_of(model.forward_stages(change(model.embed(image.expand(batch, -1, -1, -1)))))
+            return leaves_of(stages(change(model.embed(image.expand(batch, -1, -1, -1)))))
 
         try:
             leaves = run(lambda embedding: embedding, 1)
@@ -152,10 +162,10 @@ def find_features(model: SplitModel, layout: TokenLayout) -> FeatureLayout:
                 f"the stages of {type(model).__name__} take no images of {size[0]} x {size[1]}: name a size that they "
                 f"take with image_size=(height, width) ({error})"
             ) from error
-        channels = getattr(model, "num_features", None)
+        channels = getattr(model, "num_features", None) if intermediate is None else None
         found = [(leaf, x, form) for leaf, x in enumerate(leaves) for form in _forms(x, layout.streams[0], channels)]
         for leaf, x, form in sorted(found, key=lambda each: each[2].grid == (1, 1)):  # what is pooled comes last
-            if form.order != "NLC" and form.grid == (1, 1) and not _grows(model, form, leaf):
+            if form.order != "NLC" and form.grid == (1, 1) and not _grows(model, form, leaf, intermediate):
                 continue
             index = _confirmed(_Probe(run, layout, form, leaf))
             if index is not None:
@@ -166,11 +176,22 @@ def find_features(model: SplitModel, layout: TokenLayout) -> FeatureLayout:
     )
 
 
-def _grows(model: SplitModel, form: Stream, leaf: int) -> bool:
+def _intermediate(model: SplitModel, index: int, size: tuple[int, int]) -> Stages:
+    """What gives one intermediate feature of images of some height and width."""
+    why = why_no_intermediates(model)
+    if why:
+        raise TypeError(f"{type(model).__name__} gives no intermediate features: {why}")
+    method: Stages = getattr(model, METHOD)
+    keywords = keywords_of(model, [index], size, {}, dropped=False)
+    return lambda embedding: method(embedding, **keywords)[1]
+
+
+def _grows(model: SplitModel, form: Stream, leaf: int, intermediate: int | None) -> bool:
     """Whether a map of one place has more of larger images: else it is pooled."""
+    size = (2 * form.image_size[0], 2 * form.image_size[1])
+    stages = model.forward_stages if intermediate is None else _intermediate(model, intermediate, size)
     try:
-        images = black_images(model, model.embed, (2 * form.image_size[0], 2 * form.image_size[1]))
-        x = leaves_of(model.forward_stages(model.embed(images)))[leaf]
+        x = leaves_of(stages(model.embed(black_images(model, model.embed, size))))[leaf]
     except (AssertionError, RuntimeError, ValueError):
         return False
     return bool(max(x.shape[2:] if form.order == "NCHW" else x.shape[1:3]) > 1)

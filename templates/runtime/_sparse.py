@@ -197,8 +197,8 @@ def _is_spoilt(out: Any, holes: _Holes) -> bool:
     """Whether a module gave no numbers at visible places, or at all of them where it is no map that it gave."""
     if not isinstance(out, torch.Tensor) or not out.is_floating_point():
         return False
-    full = holes.pixels.shape[-2:]
-    for x in (out, out.movedim(-1, 1)) if out.ndim == 4 else ():
+    batch, full = len(holes.pixels), holes.pixels.shape[-2:]
+    for x in (out, out.movedim(-1, 1)) if out.ndim == 4 and len(out) == batch else ():  # not windows of images
         height, width = x.shape[2:]
         if height > 1 and width > 1 and not (full[0] % height or full[1] % width):
             return bool(x.isnan().any(dim=1, keepdim=True)[~holes.at(height, width)].any())

@@ -8,9 +8,10 @@ In all of it a mask is boolean, (B, N) over the patches in row-major order, and 
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
-from collections.abc import Callable, Mapping
-from typing import Any, Literal, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, NamedTuple, overload
 
 import torch
 from torch import nn
@@ -24,6 +25,7 @@ from ._features import FeatureLayout, feature_layout, find_features
 from ._final_norm import find_final_norm
 from ._given import Given, divide
 from ._hide import Fill, hide
+from ._intermediates import METHOD, differ, keywords_of, why_no_intermediates
 from ._layout import _quietly, black_images, grid_of_images, patch_layout, token_layout, why_no_patches
 from ._masks import (
     cell_mask,
@@ -43,6 +45,7 @@ __all__ = [
     "Dropped",
     "FeatureLayout",
     "MaskedImageModel",
+    "MaskedIntermediates",
     "MaskedOutput",
     "Stream",
     "TargetMasks",
@@ -200,8 +203,27 @@ class MaskedOutput(NamedTuple):
     restore: torch.Tensor | None
 
 
+class MaskedIntermediates(NamedTuple):
+    """What a :class:`MaskedImageModel` gives when it is asked for intermediate features: these too.
+
+    Attributes:
+        features: As in :class:`MaskedOutput`.
+        mask: As in :class:`MaskedOutput`.
+        restore: As in :class:`MaskedOutput`; it holds for the intermediate features as well.
+        intermediates: A list of what timm's ``forward_intermediates`` gives, in the order of the stages: (B, C, height,
+            width) by default, where masked patches were replaced or are sparse; (B, n, C) of the visible patches,
+            without prefix tokens, where masked ones were dropped.
+    """
+
+    features: Any
+    mask: torch.Tensor
+    restore: torch.Tensor | None
+    intermediates: list[Any]
+
+
 # torch.export can then save what it has made of a masked model
 _register_namedtuple(MaskedOutput, serialized_type_name=f"{__name__}.MaskedOutput")
+_register_namedtuple(MaskedIntermediates, serialized_type_name=f"{__name__}.MaskedIntermediates")
 
 
 class MaskedImageModel(nn.Module):
@@ -317,6 +339,7 @@ class MaskedImageModel(nn.Module):
                     features = self.backbone.forward_stages(self.backbone.embed(images))
                     self.final_norm = find_final_norm(self.backbone, features, images)
                 self.unused = tuple(without_gradient(self, lambda: self(images, mask).features))
+                self._no_intermediates = self._why_no_intermediates(images, mask)
             except (AssertionError, RuntimeError) as error:
                 raise ValueError(
                     f"{type(self.backbone).__name__} does not run on images of shape {tuple(images.shape)}: {error}. "
@@ -339,31 +362,66 @@ class MaskedImageModel(nn.Module):
             )
         return grid
 
+    @overload
     def forward(
         self,
         images: torch.Tensor,
         mask: torch.Tensor | None = None,
         *,
+        intermediates: None = None,
         count: int | None = None,
         ratio: float | torch.Tensor | None = None,
         generator: torch.Generator | None = None,
         **kwargs: Any,
-    ) -> MaskedOutput:
+    ) -> MaskedOutput: ...
+
+    @overload
+    def forward(
+        self,
+        images: torch.Tensor,
+        mask: torch.Tensor | None = None,
+        *,
+        intermediates: int | Sequence[int],
+        count: int | None = None,
+        ratio: float | torch.Tensor | None = None,
+        generator: torch.Generator | None = None,
+        **kwargs: Any,
+    ) -> MaskedIntermediates: ...
+
+    def forward(
+        self,
+        images: torch.Tensor,
+        mask: torch.Tensor | None = None,
+        *,
+        intermediates: int | Sequence[int] | None = None,
+        count: int | None = None,
+        ratio: float | torch.Tensor | None = None,
+        generator: torch.Generator | None = None,
+        **kwargs: Any,
+    ) -> MaskedOutput | MaskedIntermediates:
         """Mask images and run the backbone on them.
 
         Args:
             images: (B, C, H, W).
             mask: (B, N), bool, True where masked; drawn by the sampler by default.
+            intermediates: Indices of intermediate features to give as well, or how many of the last, as timm's
+                ``forward_intermediates`` takes them.
             count: Patches that each row of ``mask`` masks, if you know it: to drop them it is counted otherwise, which
                 waits for the device, and which torch.compile cannot have in its graph.
             ratio: Of this mask, instead of ``mask_ratio``: a schedule, which torch.compile follows without compiling
                 again. Where patches are replaced it may be (B,), one for each image.
             generator: Where a mask that is drawn comes from.
             kwargs: What ``forward_features`` takes besides images, for ``embed``, ``forward_stages`` or both:
-                ``return_intermediates=True`` of Hiera.
+                ``return_intermediates=True`` of Hiera. With ``intermediates``, for ``forward_stages_intermediates``:
+                ``norm``, ``output_fmt``, ``return_prefix_tokens``.
+
+        Returns:
+            Features, mask and restore; with ``intermediates``, :class:`MaskedIntermediates`, whose features are those
+            of the plain call.
 
         Raises:
-            TypeError: The mask is not boolean, or the backbone takes no such argument.
+            TypeError: The mask is not boolean, the backbone takes no such argument, or it gives no intermediate
+                features, or other features with them, and why.
             ValueError: The images or the mask are of a shape that does not fit; the model drops patches itself; or
                 ``count`` is not what the mask masks, found on the device without waiting for it, where that is no CPU.
         """
@@ -371,18 +429,19 @@ class MaskedImageModel(nn.Module):
             raise ValueError(f"images are (B, C, H, W), not of shape {tuple(images.shape)}")
         if self.training:
             check_drops_none(self.backbone)
-        given = divide(kwargs, self.backbone)
+        if intermediates is None:
+            given = divide(kwargs, self.backbone)
+        else:
+            given = self._with_intermediates(intermediates, images, kwargs)
         if self.strategy == "sparse":
-            return self._sparse(images, mask, ratio, generator, given)
+            return self._sparse(images, mask, ratio, generator, given, intermediates is not None)
         embedding, mask, restore = (
             self._drop(images, mask, count, ratio, generator, given)
             if self.strategy == "drop"
             else self._replace(images, mask, ratio, generator, given)
         )
-        features = self.backbone.forward_stages(embedding, **given.stages)
-        if self.final_norm is not None:
-            features = self.final_norm(self.backbone, features)
-        return MaskedOutput(features, mask, restore)
+        features, taken = self._stages(embedding, given, intermediates is not None)
+        return _output(features, mask, restore, taken)
 
     def release(self) -> SplitModel:
         """The backbone, for fine-tuning: its classifier, and whatever had no part in the features, is trained again."""
@@ -481,7 +540,8 @@ class MaskedImageModel(nn.Module):
         ratio: float | torch.Tensor | None,
         generator: torch.Generator | None,
         given: Given,
-    ) -> MaskedOutput:
+        intermediates: bool,
+    ) -> MaskedOutput | MaskedIntermediates:
         size = images.shape[2], images.shape[3]
         if any(getattr(m, "grad_checkpointing", False) is True for m in self.backbone.modules()):
             raise ValueError(
@@ -494,15 +554,51 @@ class MaskedImageModel(nn.Module):
         assert self._features is not None
         self._units(mask, grid, grid[0] // self._features.stream.at(size)[0])
         with sparsely(self.backbone, self.layout.streams[0].pixels(mask, size)) as holes:
-            features = self.backbone.forward_stages(
-                self._embed(self.backbone.embed, images, given.embed), **given.stages
-            )
-        if self.final_norm is not None:
-            features = self.final_norm(self.backbone, features)
+            embedding = self._embed(self.backbone.embed, images, given.embed)
+            features, taken = self._stages(embedding, given, intermediates)
         last = self._features.stream.order == "NHWC"
         leaves, form = pytree.tree_flatten(features)
         leaves[self._features.leaf] = holes.fill(leaves[self._features.leaf], channels_last=last)
-        return MaskedOutput(pytree.tree_unflatten(leaves, form), mask, None)
+        if taken is not None:
+            maps_last = given.stages.get("output_fmt", "NCHW") == "NHWC"
+            taken = [holes.fill(x, channels_last=maps_last) for x in taken]
+        return _output(pytree.tree_unflatten(leaves, form), mask, None, taken)
+
+    def _stages(self, embedding: Any, given: Given, intermediates: bool) -> tuple[Any, list[Any] | None]:
+        """Features behind the final norm, and intermediate ones if they are asked for."""
+        if intermediates:
+            features, taken = getattr(self.backbone, METHOD)(embedding, **given.stages)
+        else:
+            features, taken = self.backbone.forward_stages(embedding, **given.stages), None
+        return features if self.final_norm is None else self.final_norm(self.backbone, features), taken
+
+    def _with_intermediates(
+        self, indices: int | Sequence[int], images: torch.Tensor, arguments: Mapping[str, Any]
+    ) -> Given:
+        """Arguments by method, where that of the stages gives intermediate features too."""
+        if self._no_intermediates:
+            raise TypeError(f"{type(self.backbone).__name__} gives no intermediate features: {self._no_intermediates}")
+        size, dropped = (images.shape[2], images.shape[3]), self.strategy == "drop"
+        given = divide(arguments, self.backbone, METHOD)
+        return dataclasses.replace(
+            given, stages=keywords_of(self.backbone, indices, size, given.stages, dropped=dropped)
+        )
+
+    def _why_no_intermediates(self, images: torch.Tensor, mask: torch.Tensor) -> str:
+        """Why intermediate features cannot be had; empty if they can, and the features with them are the plain ones."""
+        self._no_intermediates = why_no_intermediates(self.backbone)
+        if self._no_intermediates:
+            return self._no_intermediates
+        images = torch.randn(images.shape, generator=torch.Generator().manual_seed(0)).to(images)
+        generators = [torch.Generator().manual_seed(0) for _ in range(2)]  # of what hides pixels
+        plain = self(images, mask, generator=generators[0])
+        try:
+            other = self(images, mask, intermediates=1, generator=generators[1])
+        except Exception as error:  # whatever its own code raises
+            return f"its {METHOD} fails ({type(error).__name__}: {error})"
+        if differ(plain.features, other.features):
+            return f"{METHOD} ends with other features than forward_stages"
+        return ""
 
     def _hides(self, layout: TokenLayout) -> bool:
         return layout.leaks and self.leak == "hide"
@@ -545,6 +641,14 @@ class MaskedImageModel(nn.Module):
     def extra_repr(self) -> str:
         """How it masks."""
         return f"mask_ratio={self.mask_ratio}, strategy={self.strategy}, unit={self.unit}"
+
+
+def _output(
+    features: Any, mask: torch.Tensor, restore: torch.Tensor | None, taken: list[Any] | None
+) -> MaskedOutput | MaskedIntermediates:
+    if taken is None:
+        return MaskedOutput(features, mask, restore)
+    return MaskedIntermediates(features, mask, restore, taken)
 
 
 def _create(name: str) -> nn.Module:

@@ -191,6 +191,7 @@ def test_where_nothing_is_masked_it_is_the_backbone():
         ("coatnet_nano_rw_224", "mixes places"),
         ("swin_tiny_patch4_window7_224", "mixes places"),
         ("poolformer_s12", "mixes places"),
+        ("test_maxvit", "se.*mixes places"),  # and its attention is over windows, which are no images
     ],
 )
 def test_what_mixes_places_in_other_ways_is_refused(name, message):

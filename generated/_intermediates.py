@@ -1,0 +1,87 @@
+"""Intermediate features under a mask, by ``forward_stages_intermediates`` of a split class."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import torch
+from torch import nn
+from torch.utils import _pytree as pytree
+
+from . import _manifest
+
+METHOD = "forward_stages_intermediates"
+_OWNED = {
+    "indices": "it is what `intermediates` says",
+    "stop_early": "the features would be missing",
+    "intermediates_only": "the features would be missing",
+    "output_dict": "they come as a tuple",
+}
+
+
+def why_no_intermediates(model: nn.Module) -> str:
+    """Why a split model has no ``forward_stages_intermediates``; empty if it has it."""
+    if callable(getattr(model, METHOD, None)):
+        return ""
+    entry = _manifest.entry_of(type(model)) or {}
+    split = entry.get("split", {})
+    reason = split.get("intermediates", {}).get("reason")
+    if reason is None:
+        return (
+            "the class has its own forward_intermediates"
+            if callable(getattr(model, "forward_intermediates", None))
+            else "the class has no forward_intermediates"
+        )
+    return f"{reason} ({split['intermediates']['file']}:{split['intermediates']['line']})"
+
+
+def keywords_of(
+    model: nn.Module,
+    indices: int | Sequence[int],
+    image_size: tuple[int, int],
+    given: Mapping[str, Any],
+    *,
+    dropped: bool,
+) -> dict[str, Any]:
+    """Keyword arguments of ``forward_stages_intermediates`` for images of some height and width.
+
+    Raises:
+        ValueError: One is given that cannot be: patches that were dropped leave no map.
+    """
+    for name, why in _OWNED.items():
+        if name in given:
+            raise ValueError(f"{name} is not taken with intermediates: {why}")
+    keywords = {**given, "indices": indices if isinstance(indices, int) else list(indices)}
+    taken = inspect.signature(getattr(model, METHOD)).parameters
+    if "image_size" in taken:
+        keywords["image_size"] = image_size
+    if dropped:
+        form: Literal["NLC"] | Any = given.get("output_fmt", "NLC")
+        if form != "NLC":
+            raise ValueError(
+                f"output_fmt is {form!r}, and where patches were dropped those that are visible are no map: "
+                "output_fmt='NLC' gives (B, n, C), which restore puts in the order of the grid"
+            )
+        keywords["output_fmt"] = form
+    return keywords
+
+
+def differ(plain: Any, other: Any) -> bool:
+    """Whether features are others than those of the plain call, by more than rounding."""
+    pairs = zip(pytree.tree_leaves(plain), pytree.tree_leaves(other))  # noqa: B905 - compared next
+    if pytree.tree_structure(plain) != pytree.tree_structure(other):
+        return True
+    return any(_is_other(a, b) for a, b in pairs)
+
+
+def _is_other(a: Any, b: Any) -> bool:
+    if not isinstance(a, torch.Tensor) or not isinstance(b, torch.Tensor):
+        return not isinstance(a, type(b))
+    if a.shape != b.shape or a.dtype != b.dtype:
+        return True
+    if a.device.type == "meta" or not a.is_floating_point():
+        return False
+    limit = 1e-4 if a.dtype in (torch.float32, torch.float64) else 1e-1
+    return not bool((a.float() - b.float()).abs().max() <= limit * a.float().std().clamp(min=1e-12))
