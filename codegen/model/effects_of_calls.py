@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from codegen.model.facts import Facts
-from codegen.model.kinds import Function, Kind, children_of
+from codegen.model.kinds import Function, Kind, children_of, kinds_of
 from codegen.model.library import (
     ALLOCATING_FUNCTIONS,
     ALLOCATING_METHODS,
@@ -541,6 +541,11 @@ class CallEffects(ABC):
     def _run_module(self, value: Value, cls: Class, call: ast.Call, given: Value) -> Value:
         facts = Facts.of(self.index, cls)
         found = facts.method("__call__") or facts.method("forward")
+        for kind in kinds_of(facts, "forward") if "forward" in facts.values else ():  # self.forward = self.forward_fast
+            if isinstance(kind, Function):
+                self.run(kind.module, kind.node, kind.owner, value if kind.owner else FRESH, {}, [given])
+            else:
+                self.anything()
         if "forward" in facts.values or found is None or found[1].decorator_list:
             if found is None and facts.torch_parent and not facts.has_member("forward"):
                 if facts.torch_parent != "Sequential":

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from codegen.model.facts import Facts, Role, names_position
-from codegen.model.tokens import token_targets
+from codegen.model.tokens import reads, token_targets
 from codegen.syntax.bindings import bound_names
 from codegen.syntax.dataflow import dotted
 from codegen.syntax.statements import Statement
@@ -21,6 +21,7 @@ _RESHAPES = frozenset(
 )
 
 
+_JOINS = frozenset({"cat", "concat", "concatenate", "hstack", "vstack", "stack", "add"})
 _MEASURES = frozenset({"dtype", "device", "shape", "size", "ndim"})
 _OF_STEM = frozenset({Role.OTHER, Role.ACTIVATION})
 
@@ -183,6 +184,25 @@ def _adds_parameter(facts: Facts, node: ast.AST) -> bool:
 def holds_position(facts: Facts, step: Step) -> bool:
     """Whether a module of the stem gives the tokens their position as well, out of sight."""
     return step.is_stem and any(facts.holds_position(attribute) for attribute in step.runs)
+
+
+def joins(step: Step, streams: Iterable[str]) -> bool:
+    """Whether a statement adds or concatenates several of the variables that hold tokens."""
+    each = [frozenset({name}) for name in streams]
+
+    def several(*parts: ast.expr) -> bool:
+        return sum(any(reads(part, name) for part in parts) for name in each) > 1
+
+    for node in walk(step.statement.tree) if step.on_path else ():
+        match node:
+            case ast.BinOp(left=left, op=ast.Add() | ast.Sub(), right=right) if several(left, right):
+                return True
+            case ast.AugAssign(target=target, op=ast.Add() | ast.Sub(), value=value):
+                if several(ast.Name(dotted(target), ast.Load()), value):
+                    return True
+            case ast.Call(func=function, args=args) if dotted(function).rpartition(".")[2] in _JOINS and several(*args):
+                return True
+    return False
 
 
 def through_views(steps: Sequence[Step], last: int, tokens: str, reasons: list[str]) -> tuple[int, str]:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 from codegen.model.facts import UNKNOWN, Facts, Role
 from codegen.model.invariant import depends_on_self_alone, is_invariant
-from codegen.model.steps import Step, alias, holds_position, quoted, through_views, walk_steps
+from codegen.model.steps import Step, alias, holds_position, joins, quoted, through_views, walk_steps
 from codegen.split.crossing import sink
 from codegen.syntax.bindings import bound_names
 from codegen.syntax.dataflow import dotted, flow, returns
@@ -182,6 +182,9 @@ def _flat(
             reasons.append("no positional encoding comes before the blocks")
         else:
             reasons.append(f"line {hidden.statement.place.line} gives the tokens their position, inside the stem")
+    joined = _through_joins(steps, started, last, reasons)
+    if joined > last:
+        last = _through_dropout(steps, joined, {Role.DROPOUT}, {Role.PARAMETER}, reasons)
     tokens = [step.target for step in steps[: last + 1] if step.on_path][-1]
     last, tokens = through_views(steps, last, tokens, reasons)
     early = tuple(s for s in statements[: last + 1] if returns(s.tree))
@@ -311,6 +314,20 @@ def _through_dropout(
     if end > last:
         what = "is the dropout on them" if Role.DROPOUT in steps[end].roles else "completes the stem"
         reasons.append(f"line {steps[end].statement.place.line} {what}")
+    return end
+
+
+def _through_joins(steps: Sequence[Step], started: int, last: int, reasons: list[str]) -> int:
+    """Go on to where streams of tokens that are both made by then become one: a mask has to reach all of them."""
+    streams = {name for step in steps[started : last + 1] for name in step.targets}
+    end = last
+    for number in range(last + 1, len(steps)):
+        step = steps[number]
+        if joins(step, streams):
+            end = number
+        streams |= set(step.targets)
+    if end > last:
+        reasons.append(f"line {steps[end].statement.place.line} joins the streams of tokens")
     return end
 
 

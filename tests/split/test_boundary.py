@@ -886,6 +886,59 @@ def test_blocks_before_any_stem_are_refused(before):
     )
 
 
+TWO = {**VIT, "patch_embed2": "PatchEmbed()", "local": "Block()", "pos_embed2": "nn.Parameter(torch.zeros(1, 4, 8))"}
+
+
+def test_the_embedding_ends_where_two_streams_of_tokens_are_joined():
+    split = check(
+        """
+        a = self.patch_embed(x)
+        b = self.patch_embed2(x)
+        a = a + self.pos_embed
+        b = b + self.pos_embed2
+        x = torch.cat([a, b], dim=1)
+        x = self.pos_drop(x)
+        # boundary
+        x = self.blocks(x)
+        return x
+        """,
+        TWO,
+        "",
+    )
+    assert isinstance(split.patches, Absence)
+    assert (
+        re.sub(r"\d+", "n", split.patches.reason) == "streams of patches get their positions before line n joins them"
+    )
+    assert "joins the streams of tokens" in said(split)
+
+
+@pytest.mark.parametrize(
+    "drops",
+    ["x = x[keep]", "x = torch.gather(x, 1, keep)", "x = x * keep", "x = x[:, keep]"],
+)
+def test_patches_that_are_chosen_by_what_the_tokens_are_are_dropped_in_the_stages(drops):
+    body = f"x = self.patch_embed(x)\nx = x + self.pos_embed\n# boundary\nkeep = torch.rand_like(x) > 0.5\n{drops}\n"
+    check(body + "x = self.blocks(x)\nreturn x\n")
+
+
+def test_what_is_made_of_the_tokens_and_joins_them_is_of_the_embedding():
+    split = check(
+        """
+        x = self.patch_embed(x)
+        local = self.local(x)
+        x = x.flatten(2)
+        local = local.flatten(2)
+        x = x + local
+        # boundary
+        x = self.blocks(x)
+        return x
+        """,
+        TWO,
+        "",
+    )
+    assert [field.name for field in split.fields] == ["x"]
+
+
 IN_THE_LOOP = """
 x = self.patch_embed(x)
 for i, block in enumerate(self.blocks):

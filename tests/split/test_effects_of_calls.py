@@ -176,6 +176,28 @@ def test_a_function_that_an_attribute_holds_is_read_or_may_do_anything(init):
     assert isinstance(result_of("x = self.function(x)", "x * len(SEEN) * len(self.seen)", init), Refusal)
 
 
+def test_a_part_runs_what_its_constructor_makes_its_forward():
+    init = "self.function = Chosen()"
+    chosen = """
+
+class Chosen(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.batch = 0
+        self.forward = self.forward_fast
+
+    def forward(self, x):
+        return x
+
+    def forward_fast(self, x):
+        {}
+        return x
+"""
+    for body, kind in (("self.batch = x.shape[0]", Refusal), ("self.other = x.shape[0]", Split)):
+        source = SOURCE.format(first="x = self.function(x)", last="x * self.function.batch", init=init)
+        assert isinstance(outcomes_of(source + chosen.format(body))["Tiny"].result, kind)
+
+
 @pytest.mark.parametrize(
     "init", ["self.function = halve", "self.function = lambda x: x * 2", "self.function = functools.partial(halve)"]
 )
