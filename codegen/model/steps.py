@@ -193,7 +193,8 @@ def joins(step: Step, streams: Iterable[str]) -> bool:
     def several(*parts: ast.expr) -> bool:
         return sum(any(reads(part, name) for part in parts) for name in each) > 1
 
-    for node in walk(step.statement.tree) if step.on_path else ():
+    loops = isinstance(step.statement.tree, ast.For | ast.While)  # what it joins may be what it made
+    for node in walk(step.statement.tree) if step.on_path and not loops else ():
         match node:
             case ast.BinOp(left=left, op=ast.Add() | ast.Sub(), right=right) if several(left, right):
                 return True

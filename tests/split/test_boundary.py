@@ -897,7 +897,6 @@ def test_the_embedding_ends_where_two_streams_of_tokens_are_joined():
         a = a + self.pos_embed
         b = b + self.pos_embed2
         x = torch.cat([a, b], dim=1)
-        x = self.pos_drop(x)
         # boundary
         x = self.blocks(x)
         return x
