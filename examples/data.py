@@ -161,7 +161,8 @@ class Views(Dataset[Batch]):
 
     def __getitem__(self, index: int) -> Batch:
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed_of(self.seed, self.epoch, index))
+            # not torch.manual_seed, which for each image also writes down a stack trace for GPUs that do not draw here
+            torch.default_generator.manual_seed(seed_of(self.seed, self.epoch, index))
             return self.transform(self.images[index])
 
     def __getitems__(self, indices: Sequence[int]) -> list[Batch] | InputError:

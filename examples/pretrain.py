@@ -244,8 +244,12 @@ class Run:
         state = checkpoint.save(
             folder / "checkpoint.pt", self.method, self.optimizer, epoch=self.epoch, settings=self.identity()
         )
+        self.export(folder, state["model"])
+
+    def export(self, folder: Path, state: dict[str, Tensor]) -> None:
+        """Write the backbone's weights, out of those of the method, as timm reads them."""
         prefix = f"{self.method.exported}."
-        weights = {k.removeprefix(prefix): v.clone() for k, v in state["model"].items() if k.startswith(prefix)}
+        weights = {k.removeprefix(prefix): v.clone() for k, v in state.items() if k.startswith(prefix)}
         if self.rank == 0:
             with checkpoint.replacing(folder / "backbone.safetensors") as file:
                 file.write(safetensors.torch.save(weights))
@@ -320,7 +324,9 @@ def pretrain(settings: Settings) -> None:
     run = Run(settings)
     if run.rank == 0:
         write_settings(settings)
-    last = min(run.plan.epochs, settings.stop_after or run.plan.epochs)
+    last = run.plan.epochs if settings.stop_after is None else min(run.plan.epochs, settings.stop_after)
+    if last == 0:
+        run.export(settings.output, checkpoint.weights_of(run.method))
     terminal = sys.stdout.isatty()
     with Progress(disable=run.rank > 0 or not terminal) as progress:
         bar = progress.add_task("", total=last * len(run.loader))
@@ -395,7 +401,11 @@ PAPER = "that of the method's paper"
 @click.option("--image-size", callback=parse_size, metavar="[HxW]", help="Of the images.  [default: the model's own]")
 @click.option("--made-images", type=POSITIVE, default=2048, help="How many images to make.")
 @click.option("--epochs", type=POSITIVE, help=f"Length of the schedule.  [default: {PAPER}]")
-@click.option("--stop-after", type=POSITIVE, help="Stop after this epoch, and leave the others to --resume.")
+@click.option(
+    "--stop-after",
+    type=click.IntRange(min=0),
+    help="Stop after this epoch, and leave the others to --resume. 0 writes the weights that training begins with.",
+)
 @click.option("--warmup-epochs", type=RATE, help="Part of --epochs.  [default: the same part as in the paper]")
 @click.option("--batch-size", type=POSITIVE, default=256, help="Of all processes together.")
 @click.option("--base-lr", type=RATE, help=f"Peak of the schedule for a batch of 256.  [default: {PAPER}]")

@@ -18,6 +18,7 @@ from grid import FeatureGrid
 from methods import mae, simmim
 from PIL import Image
 from pretrain import main
+from timm.layers import build_sincos2d_pos_embed
 
 import generated
 from generated.masking import FeatureLayout, Stream
@@ -72,6 +73,13 @@ def test_resuming_gives_the_run_that_was_not_stopped(tmp_path):
     for name in ("model", "optimizer"):
         torch.testing.assert_close(flat(one[name]), flat(other[name]), rtol=0, atol=0)
     assert torch.equal(one["random"][0]["torch"], other["random"][0]["torch"])
+
+
+def test_the_weights_that_training_begins_with_can_be_had(tmp_path):
+    assert run(VIT, TINY, DECODER, "--stop-after 0 --output", tmp_path).exit_code == 0
+    position = safetensors.torch.load_file(tmp_path / "backbone.safetensors")["pos_embed"]
+    assert torch.equal(position[:, 1:], build_sincos2d_pos_embed([4, 4], 64)[None])  # MAE's, not timm's
+    assert not (tmp_path / "checkpoint.pt").exists()  # there is nothing to go on from
 
 
 def flat(state: dict) -> list[torch.Tensor]:
