@@ -227,6 +227,17 @@ def test_heads_learn_from_the_features_how_they_lie(model, method, strategy, pre
         assert model.picture(images, mask.flatten(1))[-1].shape == images.shape
 
 
+def test_images_that_are_skipped_are_counted(tmp_path):
+    for number in range(4):
+        Image.effect_noise((40, 40), 50).save(tmp_path / f"{number}.png")
+    (tmp_path / "1.png").write_bytes((tmp_path / "1.png").read_bytes()[:300])
+    options = f"--data {tmp_path} --on-bad-image skip --batch-size 4 --workers 1 --stop-after 1"
+    result = run(VIT, TINY, DECODER, options, "--output", tmp_path / "run")
+    assert result.exit_code == 0, result.output
+    assert "Skipped 1 images so far. The first: " in result.output
+    assert "1.png cannot be decoded (OSError: image file is truncated)" in result.output
+
+
 def test_mae_masks_the_units_of_a_model_that_drops_them_by_default(tmp_path):
     result = run(UNORDERED, "--method mae", TINY, DECODER, "--output", tmp_path)
     assert result.exit_code == 0, result.output
