@@ -16,7 +16,12 @@ import torch
 import torch.distributed as dist
 from data import InputError
 from torch import nn
-from torch.distributed.checkpoint.state_dict import StateDictOptions, get_state_dict, set_state_dict
+from torch.distributed.checkpoint.state_dict import (
+    StateDictOptions,
+    get_model_state_dict,
+    get_state_dict,
+    set_state_dict,
+)
 
 
 @contextmanager
@@ -67,6 +72,11 @@ def save(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, **state
             torch.save(state, file)
     dist.barrier()  # nobody runs ahead, or exits, while the first process writes
     return state
+
+
+def weights_of(model: nn.Module) -> dict[str, Any]:
+    """All weights by their names in the bare model, on the CPU; in the first process only. Each has to call it."""
+    return get_model_state_dict(model, options=StateDictOptions(full_state_dict=True, cpu_offload=True))
 
 
 def load(path: Path) -> dict[str, Any]:

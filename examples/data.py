@@ -1,22 +1,27 @@
-"""Images to pre-train on: those of a folder, scikit-learn's digits, or made ones, so that the example runs anywhere."""
+"""Images to pre-train on: of a folder, of tars, of Hugging Face, scikit-learn's digits, or made ones, to try it."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import IO, Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from PIL import Image, ImageOps
+from timm.data.readers import create_reader
+from timm.data.readers.reader_image_in_tar import ReaderImageInTar
 from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 from torchvision.datasets.folder import IMG_EXTENSIONS
 from views import Size
 
-Batch = tuple[Tensor, ...]
+View = tuple[Tensor, ...]
 
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+_BITS = 258  # TIFF's tag, for each channel
 _EXTENSIONS = (*IMG_EXTENSIONS, ".npy")
 
 
@@ -50,32 +55,70 @@ class FolderImages(Dataset[Tensor]):
             raise InputError(f"{path} cannot be decoded ({reason}). Repair it or take it away.") from error
 
 
-def read_image(path: Path, channels: int) -> Tensor:
+class ReaderImages(Dataset[Tensor]):
+    """Images of one of timm's readers: of a tar or a folder of tars (WebDataset's shards among them), or ``hfds/NAME``.
+
+    Args:
+        reader: Gives an open file, and a label that is not used.
+        name: Of the whole.
+        channels: Which a picture is converted to.
+    """
+
+    def __init__(self, reader: Any, name: str, channels: int = 3) -> None:
+        self.reader, self.name, self.channels = reader, name, channels
+
+    def __len__(self) -> int:
+        return len(self.reader)
+
+    def __getitem__(self, index: int) -> Tensor:
+        try:
+            with self.reader[index][0] as file:
+                return read_image(file, self.channels)
+        except Exception as error:  # decoders raise whatever they like
+            where = f"{self.name}: {self.reader.filename(index)}"
+            raise InputError(
+                f"{where} cannot be decoded ({type(error).__name__}: {error}). Repair it or take it away."
+            ) from error
+
+
+def read_image(source: Path | IO[bytes], channels: int) -> Tensor:
     """An image, (C, H, W), uint8 or, of more than 8 bits, float32 from 0 to 1; upright as its EXIF data says.
 
     Raises:
-        ValueError: It does not have that many channels, and cannot be converted to them.
+        ValueError: It does not have that many channels, and cannot be converted to them; or its numbers do not say what
+            is white.
     """
-    if path.suffix.lower() == ".npy":
-        array = np.load(path)
-    else:
-        with Image.open(path) as opened:
-            image = ImageOps.exif_transpose(opened)
-            deep = image.mode.startswith(("I", "F"))  # 16 bits and more, which a conversion would clip
-            if not deep and channels not in _MODES:
-                raise ValueError(f"a picture has 1, 3 or 4 channels, not {channels}")
-            array = np.asarray(image if deep else image.convert(_MODES[channels]))
-            if array.dtype == np.int32:  # what pillow makes of 16 bits in some files
-                array = array.astype(np.uint16)
+    array = (
+        np.load(source) if isinstance(source, Path) and source.suffix.lower() == ".npy" else _pixels(source, channels)
+    )
     array = array[..., None] if array.ndim == 2 else array
     if array.ndim == 3 and array.shape[-1] == 1:
         array = np.repeat(array, channels, axis=-1)
     if array.ndim != 3 or array.shape[-1] != channels:
         raise ValueError(f"it is of shape {array.shape}, and the model has {channels} channels")
-    if array.dtype != np.uint8:
-        scale = np.iinfo(array.dtype).max if np.issubdtype(array.dtype, np.integer) else 1
-        array = (array / scale).astype(np.float32)
+    if array.dtype in (np.uint8, np.uint16):
+        array = array if array.dtype == np.uint8 else (array / 65535).astype(np.float32)
+    elif np.issubdtype(array.dtype, np.floating) or array.dtype == np.bool_:
+        array = array.astype(np.float32)
+        if not np.isfinite(array).all():
+            raise ValueError("not all of its numbers are finite")
+    else:
+        raise ValueError(f"{array.dtype} does not say what is white: store uint8, uint16, or floats from 0 to 1")
     return torch.from_numpy(array.copy()).movedim(-1, 0)
+
+
+def _pixels(source: Path | IO[bytes], channels: int) -> npt.NDArray[Any]:
+    """A picture, (H, W) or (H, W, C), of as many channels if it has 8 bits."""
+    with Image.open(source) as opened:
+        image = ImageOps.exif_transpose(opened)
+        if not image.mode.startswith(("I", "F")):  # those have 16 bits and more, which a conversion would clip
+            if channels not in _MODES:
+                raise ValueError(f"a picture has 1, 3 or 4 channels, not {channels}")
+            return np.asarray(image.convert(_MODES[channels]))
+        array = np.asarray(image)
+        bits = max(getattr(opened, "tag_v2", {}).get(_BITS, (16,)))
+        # pillow makes 32 bits of 16 in some files; of 32 they are 32, and negative where they are large
+        return array.astype(np.uint16) if array.dtype == np.int32 and bits <= 16 else array
 
 
 class Digits(Dataset[Tensor]):
@@ -103,18 +146,42 @@ class Digits(Dataset[Tensor]):
 
 
 def open_images(name: str, size: Size, channels: int, *, made: int) -> Dataset[Tensor]:
-    """The images to train with that a name stands for: ``made``, ``digits``, or a folder.
+    """The images to train with that a name stands for.
+
+    Args:
+        name: ``made``, ``digits``, a folder of images, a tar or a folder of tars, or ``hfds/NAME`` of Hugging Face.
+        size: Height and width of made images.
+        channels: That images are converted to.
+        made: How many are made.
 
     Raises:
-        InputError: There is no such folder, or nothing in it.
+        InputError: There is no such thing, or nothing in it.
     """
     if name == "made":
         return MadeImages(made, size, channels)
     if name == "digits":
         return Digits(channels)
-    if not Path(name).is_dir():
-        raise InputError(f"--data {name} does not exist: name a folder, or one of digits and made.")
-    return FolderImages(Path(name), channels)
+    if name.startswith("hfds/"):
+        return _opened(lambda: create_reader(name), name, channels)
+    path = Path(name)
+    if not path.exists():
+        raise InputError(f"--data {name} does not exist: name a folder, a tar, hfds/NAME, or one of digits and made.")
+    if path.suffix == ".tar" or (path.is_dir() and any(path.glob("*.tar"))):
+        # a tar that stays open has one place to read from, which processes that load images would share
+        return _opened(lambda: ReaderImageInTar(name, cache_tarfiles=False, cache_tarinfo=False), name, channels)
+    if not path.is_dir():
+        raise InputError(f"--data {name} is neither a folder nor a tar.")
+    return FolderImages(path, channels)
+
+
+def _opened(reader: Callable[[], Any], name: str, channels: int) -> ReaderImages:
+    try:
+        images = ReaderImages(reader(), name, channels)
+    except Exception as error:  # a library that is missing, a name that is unknown, a tar without an image
+        raise InputError(f"--data {name} cannot be read ({type(error).__name__}: {error}).") from error
+    if not len(images):
+        raise InputError(f"{name} holds no images.")
+    return images
 
 
 class MadeImages(Dataset[Tensor]):
@@ -147,34 +214,79 @@ class MadeImages(Dataset[Tensor]):
         return image.clamp(0, 1)
 
 
-class Views(Dataset[Batch]):
+class Loaded(NamedTuple):
+    """A batch.
+
+    Attributes:
+        views: Each of B rows.
+        skipped: What was wrong with the images that others stand in for.
+    """
+
+    views: View
+    skipped: tuple[str, ...]
+
+
+class Views(Dataset[View]):
     """Random views of images. An image's views depend on seed, epoch and index alone.
 
     So they are the same in whatever process or worker they are made, and after resuming.
+
+    Args:
+        images: Raise ``InputError`` where one cannot be decoded.
+        transform: Makes the views of one.
+        seed: Of the run.
+        skip: Whether the next image stands in for one that cannot be decoded, so that batches stay as large.
     """
 
-    def __init__(self, images: Dataset[Tensor], transform: Callable[[Tensor], Batch], seed: int) -> None:
-        self.images, self.transform, self.seed, self.epoch = images, transform, seed, 0
+    def __init__(
+        self, images: Dataset[Tensor], transform: Callable[[Tensor], View], seed: int, *, skip: bool = False
+    ) -> None:
+        self.images, self.transform, self.seed, self.skip, self.epoch = images, transform, seed, skip, 0
 
     def __len__(self) -> int:
         return len(self.images)  # type: ignore[arg-type]
 
-    def __getitem__(self, index: int) -> Batch:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed_of(self.seed, self.epoch, index))
-            return self.transform(self.images[index])
+    def __getitem__(self, index: int) -> View:
+        return self.load(index)[0]
 
-    def __getitems__(self, indices: Sequence[int]) -> list[Batch] | InputError:
+    def __getitems__(self, indices: Sequence[int]) -> list[tuple[View, list[str]]] | InputError:
         """The views of a batch, or what is wrong with one: of an error that it raises a worker keeps the text alone."""
         try:
-            return [self[index] for index in indices]
+            return [self.load(index) for index in indices]
         except InputError as error:
             return error
 
+    def load(self, index: int) -> tuple[View, list[str]]:
+        """The views of an image, and what was wrong with those that it stands in for.
 
-def collate(views: list[Batch] | InputError) -> Batch | InputError:
-    """The views of a batch, one tensor of B rows for each, or what is wrong with it."""
-    return views if isinstance(views, InputError) else tuple(default_collate(views))
+        Raises:
+            InputError: It cannot be decoded, and is not skipped; or no image can be.
+        """
+        image, wrong = self._decode(index)
+        with torch.random.fork_rng(devices=[]):
+            # not torch.manual_seed, which for each image also writes down a stack trace for GPUs that do not draw here
+            torch.default_generator.manual_seed(seed_of(self.seed, self.epoch, index))
+            return self.transform(image), wrong
+
+    def _decode(self, index: int) -> tuple[Tensor, list[str]]:
+        wrong: list[str] = []
+        for step in range(len(self)):
+            try:
+                return self.images[(index + step) % len(self)], wrong
+            except InputError as error:
+                if not self.skip:
+                    raise
+                wrong.append(str(error))
+        raise InputError(f"None of the {len(self)} images can be decoded. {wrong[0]}")
+
+
+def collate(loaded: list[tuple[View, list[str]]] | InputError) -> Loaded | InputError:
+    """One tensor of B rows for each view, or what is wrong with the batch."""
+    if isinstance(loaded, InputError):
+        return loaded
+    return Loaded(
+        tuple(default_collate([views for views, _ in loaded])), tuple(w for _, wrong in loaded for w in wrong)
+    )
 
 
 def seed_of(*numbers: int) -> int:

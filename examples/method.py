@@ -67,7 +67,7 @@ class Method(nn.Module):
     Args:
         backbone: A split model. It keeps its parameters and their names.
         images: Images of the size to train with, (B, C, H, W), of any content. They show how the features lie.
-        strategy: ``drop`` or ``replace`` the tokens under the mask.
+        strategy: ``drop`` or ``replace`` the tokens under the mask, or keep CNNs ``sparse`` there.
         mask_ratio: The part of each image that is masked.
         mask_unit: Side of what is masked as one, in tokens; by default that of a feature.
 
@@ -88,7 +88,7 @@ class Method(nn.Module):
         backbone: SplitModel,
         images: Tensor,
         *,
-        strategy: Literal["drop", "replace"] = "replace",
+        strategy: Literal["drop", "replace", "sparse"] = "replace",
         mask_ratio: float = 0.5,
         mask_unit: int | None = None,
     ) -> None:

@@ -48,6 +48,12 @@ from generated.masking import WholeGridError
 METHODS = sorted(path.stem for path in (Path(__file__).parent / "methods").glob("*.py"))
 
 
+ELSEWHERE = frozenset(
+    ("data", "on_bad_image", "output", "stop_after", "resume", "device", "parallel", "compile", "workers", "log_every")
+)
+"""Options that the result does not depend on."""
+
+
 @dataclass(frozen=True)
 class Settings:
     """The options of the command; ``--help`` explains them."""
@@ -60,6 +66,7 @@ class Settings:
     model_kwarg: tuple[tuple[str, Any], ...]
     image_size: Size | None
     made_images: int
+    on_bad_image: str
     epochs: int | None
     stop_after: int | None
     warmup_epochs: float | None
@@ -80,8 +87,7 @@ class Settings:
 
     def affecting_the_result(self) -> dict[str, Any]:
         """The options that the result depends on."""
-        elsewhere = ("data", "output", "stop_after", "resume", "device", "parallel", "compile", "workers", "log_every")
-        return {name: value for name, value in asdict(self).items() if name not in elsewhere}
+        return {name: value for name, value in asdict(self).items() if name not in ELSEWHERE}
 
 
 class Plan:
@@ -132,7 +138,9 @@ class Run:
         self.mean, self.std = (torch.tensor(numbers).view(-1, 1, 1) for numbers in (mean, std))
         images = open_images(settings.data, size, channels, made=settings.made_images)
         self.method = self.create_method(kind, backbone, torch.zeros(2, channels, *size))
-        self.views = Views(images, self.method.views(mean, std), settings.seed)
+        skip = settings.on_bad_image == "skip"
+        self.views = Views(images, self.method.views(mean, std), settings.seed, skip=skip)
+        self.skipped: set[str] = set()
         self.loader = self.create_loader()
         self.steps = self.plan.epochs * len(self.loader)
 
@@ -145,7 +153,7 @@ class Run:
         if settings.resume:
             self.resume(settings.resume)
 
-    def create_loader(self) -> DataLoader[tuple[Tensor, ...]]:
+    def create_loader(self) -> DataLoader[Any]:
         """Each process gets every n-th image of each global batch."""
         settings = self.settings
         if len(self.views) < settings.batch_size:
@@ -199,9 +207,11 @@ class Run:
         self.views.epoch = self.epoch
         self.loader.sampler.set_epoch(self.epoch)  # type: ignore[attr-defined]
         self.method.train()
-        for step, views in enumerate(self.loader, start=self.epoch * len(self.loader)):
-            if isinstance(views, InputError):
-                raise views
+        for step, loaded in enumerate(self.loader, start=self.epoch * len(self.loader)):
+            if isinstance(loaded, InputError):
+                raise loaded
+            views, skipped = loaded
+            self.skipped.update(skipped)
             masks = [mask[self.rank :: self.processes] for mask in self.masks(seed_of(self.settings.seed, step))]
             done = step / self.steps
             self.plan.apply(self.optimizer, done)
@@ -244,8 +254,12 @@ class Run:
         state = checkpoint.save(
             folder / "checkpoint.pt", self.method, self.optimizer, epoch=self.epoch, settings=self.identity()
         )
+        self.export(folder, state["model"])
+
+    def export(self, folder: Path, state: dict[str, Tensor]) -> None:
+        """Write the backbone's weights, out of those of the method, as timm reads them."""
         prefix = f"{self.method.exported}."
-        weights = {k.removeprefix(prefix): v.clone() for k, v in state["model"].items() if k.startswith(prefix)}
+        weights = {k.removeprefix(prefix): v.clone() for k, v in state.items() if k.startswith(prefix)}
         if self.rank == 0:
             with checkpoint.replacing(folder / "backbone.safetensors") as file:
                 file.write(safetensors.torch.save(weights))
@@ -320,7 +334,9 @@ def pretrain(settings: Settings) -> None:
     run = Run(settings)
     if run.rank == 0:
         write_settings(settings)
-    last = min(run.plan.epochs, settings.stop_after or run.plan.epochs)
+    last = run.plan.epochs if settings.stop_after is None else min(run.plan.epochs, settings.stop_after)
+    if last == 0:
+        run.export(settings.output, checkpoint.weights_of(run.method))
     terminal = sys.stdout.isatty()
     with Progress(disable=run.rank > 0 or not terminal) as progress:
         bar = progress.add_task("", total=last * len(run.loader))
@@ -341,8 +357,18 @@ def pretrain(settings: Settings) -> None:
                     log(settings.output / "log.csv", step, mean, run.optimizer.param_groups[0]["lr"])
                     if not terminal:
                         click.echo(line)
+            warn_of(run.skipped)
             run.draw(settings.output / f"epoch-{run.epoch:04}.png")
             run.save(settings.output)
+
+
+def warn_of(skipped: set[str]) -> None:
+    """Say how many images were skipped so far by all processes, and what is wrong with one. Each has to call it."""
+    everywhere: list[set[str]] = [set()] * dist.get_world_size()
+    dist.all_gather_object(everywhere, skipped)
+    wrong = sorted(set().union(*everywhere))
+    if wrong and dist.get_rank() == 0:
+        click.echo(f"Skipped {len(wrong)} images so far. The first: {wrong[0]}", err=True)
 
 
 def global_mean(losses: list[Tensor]) -> float:
@@ -378,12 +404,15 @@ RATE = Rate(min=0)
 WORKERS = min(4, os.cpu_count() or 1)
 FOLDER = click.Path(file_okay=False, path_type=Path)
 DEVICES = ["cuda", "cpu"] if torch.cuda.is_available() else ["cpu"]
+DATA = (
+    "Folder of images, tar or folder of tars, hfds/NAME (Hugging Face), digits (scikit-learn's), or made (on the fly)."
+)
 PAPER = "that of the method's paper"
 
 
 @click.command(context_settings={"show_default": True, "max_content_width": 120})
 @click.argument("model")
-@click.option("--data", default="made", help="Folder of images, or digits (scikit-learn's), or made (on the fly).")
+@click.option("--data", default="made", help=DATA)
 @click.option("--output", type=FOLDER, default="runs/pretrain", help="Where log, pictures, checkpoint and weights go.")
 @click.option("--method", type=click.Choice(METHODS), default="mae", help="A file in methods/.")
 @click.option(
@@ -394,8 +423,18 @@ PAPER = "that of the method's paper"
 )
 @click.option("--image-size", callback=parse_size, metavar="[HxW]", help="Of the images.  [default: the model's own]")
 @click.option("--made-images", type=POSITIVE, default=2048, help="How many images to make.")
+@click.option(
+    "--on-bad-image",
+    type=click.Choice(["stop", "skip"]),
+    default="stop",
+    help="What to do where one cannot be decoded; the next image stands in for one that is skipped.",
+)
 @click.option("--epochs", type=POSITIVE, help=f"Length of the schedule.  [default: {PAPER}]")
-@click.option("--stop-after", type=POSITIVE, help="Stop after this epoch, and leave the others to --resume.")
+@click.option(
+    "--stop-after",
+    type=click.IntRange(min=0),
+    help="Stop after this epoch, and leave the others to --resume. 0 writes the weights that training begins with.",
+)
 @click.option("--warmup-epochs", type=RATE, help="Part of --epochs.  [default: the same part as in the paper]")
 @click.option("--batch-size", type=POSITIVE, default=256, help="Of all processes together.")
 @click.option("--base-lr", type=RATE, help=f"Peak of the schedule for a batch of 256.  [default: {PAPER}]")

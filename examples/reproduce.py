@@ -8,12 +8,16 @@ output folder, and a run that was stopped goes on with the cells that are missin
 
 from __future__ import annotations
 
+import csv
 import json
 import statistics
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from io import BytesIO
 from pathlib import Path
 
 import click
+import torch
 from checkpoint import replacing
 from evaluate import Settings, evaluate
 from options import read_kwargs
@@ -29,6 +33,7 @@ BACKBONES = {
     "Hiera": "hiera_tiny_224 in_chans=1 embed_dim=48 stages=(1,3) q_pool=1 mask_unit_size=(2,2) "
     "mask_unit_attn=(True,False)",
     "Swin": "swin_tiny_patch4_window7_224 in_chans=1 embed_dim=48 depths=(1,3) num_heads=(3,6) window_size=4",
+    "ConvNeXt V2": "convnextv2_atto in_chans=1 patch_size=1 depths=(1,1,3,1) dims=(16,32,64,96)",
 }
 """Models of test size: their names, and what they are given."""
 
@@ -43,97 +48,221 @@ OPTIONS = {
 }
 """What makes each method small enough; all else is its paper's recipe, but for the learning rate."""
 
+STRATEGIES = {("Swin", "mae"): "replace", ("ConvNeXt V2", "mae"): "sparse"}
+"""Where patches cannot be dropped: stages that need the whole grid, and convolutions that close its holes."""
+
+CELLS = [("ViT", method) for method in OPTIONS] + [
+    (backbone, method) for backbone in BACKBONES if backbone != "ViT" for method in ("mae", "simmim")
+]
+"""Every method on a ViT, and the two that take any backbone on all others."""
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """What part of the test is told right, in per cent."""
+
+    knn: float
+    probe: float
+
 
 @dataclass(frozen=True)
 class Cell:
-    """Accuracies, in per cent, of a backbone with random weights and after training."""
+    """What a method made of a backbone.
+
+    Attributes:
+        random: With timm's random weights.
+        start: With the random weights that training began with: papers have initialisations of their own, some of
+            which tell much more apart.
+        trained: After training.
+        losses: The mean of each epoch.
+    """
 
     backbone: str
     method: str
     seed: int
     epochs: int
-    random_knn: float
-    knn: float
-    random_probe: float
-    probe: float
+    random: Accuracy
+    start: Accuracy
+    trained: Accuracy
+    losses: tuple[float, ...]
+
+    @property
+    def key(self) -> tuple[str, str, int, int]:
+        """What was asked for."""
+        return self.backbone, self.method, self.seed, self.epochs
 
 
 def measure(backbone: str, method: str, seed: int, epochs: int, output: Path) -> Cell:
     """Train and evaluate."""
     name, *kwargs = BACKBONES[backbone].split()
-    folder = output / f"{backbone}-{method}-{seed}"
-    whole = "strategy=replace" if (backbone, method) == ("Swin", "mae") else ""
-    words = [name, *TRAINING.split(), "--method", method, "--seed", seed, "--epochs", epochs, "--output", folder]
+    folder = output / f"{backbone.replace(' ', '-')}-{method}-{seed}"
+    (folder / "log.csv").unlink(missing_ok=True)  # of a run that was stopped
+    words = [name, *TRAINING.split(), "--method", method, "--seed", seed, "--epochs", epochs]
     words += [word for kwarg in kwargs for word in ("-k", kwarg)]
-    words += [word for option in [*OPTIONS[method].split(), *whole.split()] for word in ("-o", option)]
-    pretrain_main([str(word) for word in words], standalone_mode=False)
-    given = read_kwargs(tuple(kwargs))
+    strategy = STRATEGIES.get((backbone, method))
+    options = OPTIONS[method].split() + ([f"strategy={strategy}"] if strategy else [])
+    words += [word for option in options for word in ("-o", option)]
+    for run in (["--output", folder / "start", "--stop-after", 0], ["--output", folder]):
+        pretrain_main([str(word) for word in [*words, *run]], standalone_mode=False)
     settings = Settings(
-        name, ("random", str(folder)), folder, model_kwarg=given, image_size=SIZE, pool="mean", seed=seed
+        name,
+        ("random", str(folder / "start"), str(folder)),
+        folder,
+        model_kwarg=read_kwargs(tuple(kwargs)),
+        image_size=SIZE,
+        pool="mean",
+        seed=seed,
     )
-    random, trained = evaluate(settings)
-    accuracies = (random.knn, trained.knn, random.probe, trained.probe)
-    return Cell(backbone, method, seed, epochs, *(round(100 * accuracy, 2) for accuracy in accuracies))
+    found = [Accuracy(round(100 * one.knn, 2), round(100 * one.probe, 2)) for one in evaluate(settings)]
+    with (folder / "log.csv").open(newline="") as file:
+        losses = tuple(round(float(row["loss"]), 4) for row in csv.DictReader(file))
+    return Cell(backbone, method, seed, epochs, found[0], found[1], found[2], losses)
 
 
-def spread(numbers: list[float]) -> str:
+def read(file: Path) -> list[Cell]:
+    """The cells of a file that ``write`` wrote; none if there is no file."""
+    cells = json.loads(file.read_text()) if file.exists() else []
+    for cell in cells:
+        cell |= {name: Accuracy(**cell[name]) for name in ("random", "start", "trained")}
+        cell["losses"] = tuple(cell["losses"])
+    return [Cell(**cell) for cell in cells]
+
+
+def write(file: Path, cells: Sequence[Cell]) -> None:
+    """Keep the cells."""
+    with replacing(file) as opened:
+        opened.write(json.dumps([asdict(cell) for cell in cells], indent=2).encode())
+
+
+def spread(numbers: Sequence[float]) -> str:
     """The mean, and how far the numbers are from each other if there are several."""
     mean = f"{statistics.mean(numbers):.1f}"
     return f"{mean} ± {statistics.stdev(numbers):.1f}" if len(numbers) > 1 else mean
 
 
-def report(cells: list[Cell]) -> str:
-    """The results as a page of documentation."""
-    rows = []
-    for key in dict.fromkeys((cell.backbone, cell.method, cell.epochs) for cell in cells):
-        same = [cell for cell in cells if (cell.backbone, cell.method, cell.epochs) == key]
-        columns = [spread([getattr(cell, name) for cell in same]) for name in ("random_knn", "knn")]
-        columns += [spread([getattr(cell, name) for cell in same]) for name in ("random_probe", "probe")]
-        rows.append(f"| {' | '.join([*map(str, key), str(len(same)), *columns])} |")
-    return "\n".join([HEAD, *rows, TAIL])
+def rows(cells: Sequence[Cell]) -> list[list[Cell]]:
+    """The cells that differ in their seed alone."""
+    keys = dict.fromkeys((cell.backbone, cell.method, cell.epochs) for cell in cells)
+    return [[cell for cell in cells if (cell.backbone, cell.method, cell.epochs) == key] for key in keys]
+
+
+def report(cells: Sequence[Cell], pictures: Sequence[Path] = ()) -> str:
+    """The results as a page of documentation, which shows some pictures of a folder beside it."""
+    lines = []
+    for same in rows(cells):
+        columns = [same[0].backbone, same[0].method, str(same[0].epochs), str(len(same))]
+        for measured in ("knn", "probe"):
+            columns += [
+                spread([getattr(getattr(cell, when), measured) for cell in same])
+                for when in ("random", "start", "trained")
+            ]
+        lines.append(f"| {' | '.join(columns)} |")
+    shown = [f"### {file.stem}\n\n![{file.stem}]({file.parent.name}/{file.name})\n" for file in pictures]
+    return "\n".join([HEAD, *lines, TAIL, *([PICTURES, *shown] if shown else [])])
 
 
 HEAD = """# What pre-training gives
 
 Small backbones, trained on 1437 of scikit-learn's digits (8 x 8 pixels, cropped and enlarged to 32 x 32), without
 labels. Their frozen features, averaged over the positions, are then measured on the other 360: by the vote of 10
-nearest neighbours and by a linear probe, against the same backbone with random weights. Accuracies are in per
-cent; ± is the standard deviation over seeds, where there is more than one. Nothing that was measured is left out.
+nearest neighbours and by a linear probe. Accuracies are in per cent; ± is the standard deviation over seeds, where
+there is more than one. Nothing that was measured is left out.
 
-| backbone | method | epochs | seeds | 10-NN, random | 10-NN, trained | probe, random | probe, trained |
-|---|---|---|---|---|---|---|---|"""
+`random` is the backbone with timm's random weights, `start` with the random weights that training begins with. The two
+differ where a paper initialises in its own way. MAE's Xavier weights and fixed positions alone tell many more digits
+apart than timm's do: what training itself gives is the step from `start` to `trained`.
+
+| backbone | method | epochs | seeds | 10-NN, random | start | trained | probe, random | start | trained |
+|---|---|---|---|---|---|---|---|---|---|"""
 
 TAIL = """
 Made by `python examples/reproduce.py --report docs/results.md`. Recipes are the papers' but for the learning rate
 (2e-3 for 64 images) and for what `examples/reproduce.py` says of each method.
 """
 
+PICTURES = """## Pictures
+
+The loss of each epoch, by its first. Then, for each backbone and method, images of the last epoch: as they are, what is
+visible, and the reconstruction.
+"""
+
+
+def curves(cells: Sequence[Cell]) -> bytes:
+    """An SVG: the loss over the epochs, divided by that of the first; a line for each seed."""
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    backbones = list(dict.fromkeys(cell.backbone for cell in cells))
+    figure = Figure(figsize=(3 * len(backbones), 3), layout="constrained")
+    panels = figure.subplots(1, len(backbones), squeeze=False, sharey=True)[0]
+    for panel, backbone in zip(panels, backbones, strict=True):
+        for cell in cells:
+            if cell.backbone == backbone:
+                first = cell.seed == min(other.seed for other in cells if other.key[:2] == cell.key[:2])
+                colour = f"C{list(OPTIONS).index(cell.method)}"
+                values = [loss / cell.losses[0] for loss in cell.losses]
+                panel.plot(range(1, len(values) + 1), values, colour, lw=0.8, label=cell.method if first else None)
+        panel.set(title=backbone, xlabel="epoch", yscale="log")
+        panel.legend(fontsize="x-small")
+    panels[0].set_ylabel("loss / loss of the first epoch")
+    buffer = BytesIO()
+    with rc_context({"svg.hashsalt": "timm-split"}):  # the same file for the same numbers
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
+    return buffer.getvalue()
+
+
+def draw(cells: Sequence[Cell], output: Path, folder: Path) -> list[Path]:
+    """Write the curves, and the last reconstructions of the first seed of each row."""
+    folder.mkdir(parents=True, exist_ok=True)
+    found = {"loss.svg": curves(cells)}
+    for same in rows(cells):
+        cell = same[0]
+        run = output / f"{cell.backbone.replace(' ', '-')}-{cell.method}-{cell.seed}"
+        last = run / f"epoch-{cell.epochs:04}.png"
+        if last.exists():
+            found[f"{run.name.rpartition('-')[0]}.png"] = last.read_bytes()
+    for name, content in found.items():
+        (folder / name).write_bytes(content)
+    return [folder / name for name in found]
+
 
 @click.command(context_settings={"show_default": True, "max_content_width": 120})
 @click.option(
     "--output", type=click.Path(file_okay=False, path_type=Path), default="runs/reproduce", help="Of all runs."
 )
-@click.option("--report", "page", type=click.Path(dir_okay=False, path_type=Path), help="Page to write.")
+@click.option(
+    "--report",
+    "page",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Page to write; its pictures go to a folder of the same name.",
+)
 @click.option("--backbone", "backbones", multiple=True, type=click.Choice(list(BACKBONES)), default=list(BACKBONES))
-@click.option("--method", "methods", multiple=True, type=click.Choice(METHODS), default=["mae", "simmim"])
+@click.option("--method", "methods", multiple=True, type=click.Choice(METHODS), default=METHODS)
 @click.option("--seeds", type=click.IntRange(min=1), default=3, help="How many.")
 @click.option("--epochs", type=click.IntRange(min=1), default=40, help="Of each run.")
+@click.option("--measure/--no-measure", "measuring", default=True, help="Whether to run the cells that are missing.")
 def main(
-    output: Path, page: Path | None, backbones: tuple[str, ...], methods: tuple[str, ...], seeds: int, epochs: int
+    output: Path,
+    page: Path | None,
+    backbones: tuple[str, ...],
+    methods: tuple[str, ...],
+    seeds: int,
+    epochs: int,
+    measuring: bool,
 ) -> None:
     """Measure the cells that are missing, and write all that are there."""
+    torch.set_num_threads(1)  # tiny models gain nothing by more
     output.mkdir(parents=True, exist_ok=True)
     file = output / "results.json"
-    cells = [Cell(**cell) for cell in json.loads(file.read_text())] if file.exists() else []
-    for seed in range(seeds):
-        for backbone in backbones:
-            for method in methods:
-                if (backbone, method, seed, epochs) in [(c.backbone, c.method, c.seed, c.epochs) for c in cells]:
-                    continue
-                cells.append(measure(backbone, method, seed, epochs, output))
-                with replacing(file) as opened:
-                    opened.write(json.dumps([asdict(cell) for cell in cells], indent=2).encode())
-    text = report(cells)
+    cells = read(file)
+    wanted = [(backbone, method) for backbone, method in CELLS if backbone in backbones and method in methods]
+    for backbone, method, seed in [(*pair, seed) for seed in range(seeds) for pair in wanted]:
+        if measuring and (backbone, method, seed, epochs) not in [cell.key for cell in cells]:
+            cells.append(measure(backbone, method, seed, epochs, output))
+            write(file, cells)
+    cells.sort(key=lambda cell: (CELLS.index((cell.backbone, cell.method)), cell.epochs, cell.seed))
+    pictures = draw(cells, output, page.with_suffix("")) if page and cells else []
+    text = report(cells, pictures)
     click.echo(text)
     if page is not None:
         page.write_text(text)

@@ -29,7 +29,10 @@ from generated import SplitModel
 
 
 class Method(method.Method):
-    """MAE, of any backbone whose stages can do without the whole grid; with ``strategy="replace"`` of others."""
+    """MAE, of any backbone whose stages can do without the whole grid.
+
+    Of others with ``strategy="replace"``, and of CNNs with ``strategy="sparse"``, as SparK and FCMAE mask them.
+    """
 
     recipe = method.Recipe("arXiv 2111.06377, table 8", epochs=800, warmup_epochs=40, base_lr=1.5e-4)
 
@@ -40,7 +43,7 @@ class Method(method.Method):
         *,
         mask_ratio: float = 0.75,
         mask_unit: int | None = None,
-        strategy: Literal["drop", "replace"] = "drop",
+        strategy: Literal["drop", "replace", "sparse"] = "drop",
         norm_pix: bool = True,
         decoder_dim: int = 512,
         decoder_depth: int = 8,

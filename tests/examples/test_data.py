@@ -1,10 +1,15 @@
 """Images as people have them: grey, deep, turned by a camera, or arrays."""
 
+import io
+import tarfile
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
-from data import Digits, FolderImages, InputError, MadeImages, read_image
+from data import Digits, FolderImages, InputError, MadeImages, Views, collate, open_images, read_image
 from PIL import Image
+from torch.utils.data import DataLoader
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4])
@@ -57,3 +62,110 @@ def test_made_images_have_the_shape_that_is_asked_for():
     images = MadeImages(2, (16, 24), channels=5)
     assert images[1].shape == (5, 16, 24)
     assert not torch.equal(images[0], images[1])
+
+
+@pytest.mark.parametrize("kind", [np.int32, np.uint32])
+def test_integers_of_32_bits_do_not_say_what_is_white(tmp_path, kind):
+    """Read as 16 bits they wrap: 65,536 was as black as 0."""
+    Image.fromarray(np.array([[0, 65536, 2**31 - 1]], dtype=kind)).save(tmp_path / "deep.tif")
+    with pytest.raises(InputError, match=r"deep.tif cannot be decoded .*int32 does not say what is white: store uint8"):
+        FolderImages(tmp_path)[0]
+
+
+@pytest.mark.parametrize("kind", [np.int8, np.int16, np.int32, np.uint32, np.int64])
+def test_arrays_of_other_integers_do_not_say_what_is_white(tmp_path, kind):
+    np.save(tmp_path / "bands.npy", np.full((4, 6, 3), 100, dtype=kind))  # almost black, as a part of what fits in
+    with pytest.raises(InputError, match="does not say what is white"):
+        FolderImages(tmp_path)[0]
+
+
+@pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64, np.bool_])
+def test_fractions_stay_as_they_are(tmp_path, kind):
+    np.save(tmp_path / "bands.npy", np.ones((4, 6, 3), dtype=kind))
+    assert FolderImages(tmp_path)[0].unique().tolist() == [1.0]
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf])
+def test_numbers_that_are_none_are_refused(tmp_path, number):
+    Image.fromarray(np.array([[0.5, number]], dtype=np.float32)).save(tmp_path / "float.tif")
+    with pytest.raises(InputError, match="not all of its numbers are finite"):
+        FolderImages(tmp_path)[0]
+
+
+def test_tiffs_of_16_bits_are_read_whole(tmp_path):
+    Image.fromarray(np.array([[0, 13107, 65535]], dtype=np.uint16)).save(tmp_path / "deep.tif")
+    torch.testing.assert_close(FolderImages(tmp_path)[0][0, 0], torch.tensor([0.0, 0.2, 1.0]))
+
+
+def shard(path: Path, shades: dict[str, int]) -> None:
+    """A tar of grey images by their names, as WebDataset's shards are, with a label beside each."""
+    with tarfile.open(path, "w") as tar:
+        for name, shade in shades.items():
+            content = io.BytesIO()
+            Image.new("L", (6, 4), shade).save(content, "png")
+            for extension, data in (("png", content.getvalue()), ("cls", b"0")):
+                info = tarfile.TarInfo(f"{name}.{extension}")
+                info.size = len(data)
+                tar.addfile(info, io.BytesIO(data))
+
+
+def test_a_tar_and_a_folder_of_tars_are_images(tmp_path):
+    shard(tmp_path / "000.tar", {"a": 10, "b": 20})
+    shard(tmp_path / "001.tar", {"c": 30})
+    one = open_images(str(tmp_path / "000.tar"), (8, 8), 1, made=0)
+    assert [int(image.max()) for image in (one[0], one[1])] == [10, 20]
+    several = open_images(str(tmp_path), (8, 8), 3, made=0)
+    assert [int(several[index].max()) for index in range(len(several))] == [10, 20, 30]
+    assert several[2].shape == (3, 4, 6)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["000.tar", "001.tar"]  # nothing is left beside them
+
+
+def test_workers_read_a_tar_at_places_of_their_own(tmp_path):
+    shard(tmp_path / "images.tar", {f"{number:03}": number for number in range(64)})
+    images = open_images(str(tmp_path / "images.tar"), (8, 8), 1, made=0)
+    assert int(images[0].max()) == 0  # opened before there are workers
+    loader = DataLoader(images, batch_size=4, num_workers=2)
+    assert torch.cat(list(loader)).amax(dim=(1, 2, 3)).tolist() == list(range(64))
+
+
+def test_data_that_cannot_be_read_gets_one_line(tmp_path):
+    (tmp_path / "empty.tar").write_bytes(b"")
+    (tmp_path / "notes.txt").write_text("none")
+    shard(tmp_path / "none.tar", {})
+    for name, message in (
+        ("empty.tar", "empty.tar cannot be read"),
+        ("none.tar", "none.tar cannot be read"),
+        ("notes.txt", "is neither a folder nor a tar"),
+        ("nowhere", "does not exist: name a folder, a tar"),
+    ):
+        with pytest.raises(InputError, match=message):
+            open_images(str(tmp_path / name), (8, 8), 1, made=0)
+
+
+def views_of(folder: Path, *, skip: bool) -> Views:
+    """Of images 0.png, 1.png, ... whose shade is their number, but for 1.png, which is cut short."""
+    for number in range(4):
+        Image.new("L", (6, 4), number).save(folder / f"{number}.png")
+    (folder / "1.png").write_bytes((folder / "1.png").read_bytes()[:40])
+    return Views(FolderImages(folder, 1), lambda image: (image,), seed=0, skip=skip)
+
+
+def test_the_next_image_stands_in_for_one_that_is_skipped(tmp_path):
+    views = views_of(tmp_path, skip=True)
+    (images,), skipped = collate(views.__getitems__([0, 1, 2, 3]))
+    assert images.amax(dim=(1, 2, 3)).tolist() == [0, 2, 2, 3]
+    assert len(skipped) == 1
+    assert "1.png cannot be decoded" in skipped[0]
+
+
+def test_one_bad_image_stops_a_run_that_skips_none(tmp_path):
+    loaded = collate(views_of(tmp_path, skip=False).__getitems__([0, 1]))
+    assert isinstance(loaded, InputError)
+    assert "1.png cannot be decoded" in str(loaded)
+
+
+def test_images_that_are_all_bad_stop_any_run(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"no picture")
+    views = Views(FolderImages(tmp_path, 1), lambda image: (image,), seed=0, skip=True)
+    with pytest.raises(InputError, match=r"None of the 1 images can be decoded. .*a.png"):
+        views[0]

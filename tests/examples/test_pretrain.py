@@ -18,6 +18,7 @@ from grid import FeatureGrid
 from methods import mae, simmim
 from PIL import Image
 from pretrain import main
+from timm.layers import build_sincos2d_pos_embed
 
 import generated
 from generated.masking import FeatureLayout, Stream
@@ -72,6 +73,13 @@ def test_resuming_gives_the_run_that_was_not_stopped(tmp_path):
     for name in ("model", "optimizer"):
         torch.testing.assert_close(flat(one[name]), flat(other[name]), rtol=0, atol=0)
     assert torch.equal(one["random"][0]["torch"], other["random"][0]["torch"])
+
+
+def test_the_weights_that_training_begins_with_can_be_had(tmp_path):
+    assert run(VIT, TINY, DECODER, "--stop-after 0 --output", tmp_path).exit_code == 0
+    position = safetensors.torch.load_file(tmp_path / "backbone.safetensors")["pos_embed"]
+    assert torch.equal(position[:, 1:], build_sincos2d_pos_embed([4, 4], 64)[None])  # MAE's, not timm's
+    assert not (tmp_path / "checkpoint.pt").exists()  # there is nothing to go on from
 
 
 def flat(state: dict) -> list[torch.Tensor]:
@@ -217,6 +225,17 @@ def test_heads_learn_from_the_features_how_they_lie(model, method, strategy, pre
         loss.backward()
         assert next(p for p in model.encoder.backbone.parameters() if p.requires_grad).grad is not None
         assert model.picture(images, mask.flatten(1))[-1].shape == images.shape
+
+
+def test_images_that_are_skipped_are_counted(tmp_path):
+    for number in range(4):
+        Image.effect_noise((40, 40), 50).save(tmp_path / f"{number}.png")
+    (tmp_path / "1.png").write_bytes((tmp_path / "1.png").read_bytes()[:300])
+    options = f"--data {tmp_path} --on-bad-image skip --batch-size 4 --workers 1 --stop-after 1"
+    result = run(VIT, TINY, DECODER, options, "--output", tmp_path / "run")
+    assert result.exit_code == 0, result.output
+    assert "Skipped 1 images so far. The first: " in result.output
+    assert "1.png cannot be decoded (OSError: image file is truncated)" in result.output
 
 
 def test_mae_masks_the_units_of_a_model_that_drops_them_by_default(tmp_path):
