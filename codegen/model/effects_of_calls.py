@@ -147,9 +147,9 @@ class CallEffects(ABC):
         """An operation of Python is applied to a value, which the methods of its class may make anything of."""
         made_here = "box" in value.kinds and not value.places  # a list of such objects
         for kind in () if made_here else value.kinds:
-            facts = Facts.of(self.index, kind) if isinstance(kind, Class) else None
-            for name in methods:
-                if facts is not None and facts.has_member(name):
+            if isinstance(kind, Class):
+                facts = Facts.of(self.index, kind)
+                for name in facts.special & methods:
                     self._special(facts, name, value)
 
     def _special(self, facts: Facts, name: str, value: Value) -> None:

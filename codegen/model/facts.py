@@ -18,6 +18,7 @@ from functools import cached_property
 
 import regex
 
+from codegen.model.special import EVERY
 from codegen.source.index import Class, Index
 from codegen.syntax.computed_names import MARK
 from codegen.syntax.dataflow import Unsound, dotted
@@ -148,6 +149,11 @@ class Facts:
     def has_member(self, name: str) -> bool:
         """Whether the class or one that it derives from binds a name, to a method or to anything else."""
         return any(name in owner.members for owner in self.lineage)
+
+    @cached_property
+    def special(self) -> frozenset[str]:
+        """The methods that give an operation of Python a meaning of its own."""
+        return EVERY.intersection(name for owner in self.lineage for name in owner.members)
 
     @cached_property
     def told(self) -> frozenset[str]:

@@ -12,7 +12,8 @@ from collections.abc import Collection, Iterator, Sequence
 from codegen.model.effects import Effects, effects
 from codegen.model.facts import Facts
 from codegen.model.kinds import kinds_of
-from codegen.model.places import EVERYTHING, MODE, Place, may_meet
+from codegen.model.places import EVERYTHING, MODE, STATISTICS, Place, may_meet
+from codegen.source.index import Class
 from codegen.split.crossing import Crossing
 from codegen.syntax.computed_names import ComputedNames
 from codegen.syntax.dataflow import Unsound
@@ -39,7 +40,7 @@ def check_state(facts: Facts, crossing: Crossing, parameters: Collection[str], e
     passed_on, fields = crossing.stages_parameters, crossing.fields
     before = effects(facts, first, parameters)
     written = [place for place in before.writes if place.kind != "argument" or place.name in {*passed_on, "*"}]
-    if not written:
+    if not written or (_are_statistics(written) and not any(map(_mentions_statistics, facts.lineage))):
         return
     changed = [place for place in before.changes if place.kind != "argument" and not place.whole]
     if any(place.name == "training" for place in written):
@@ -58,6 +59,16 @@ def check_state(facts: Facts, crossing: Crossing, parameters: Collection[str], e
         read, wrote = min(met, key=lambda pair: (pair[0].name != pair[1].name, *map(_plainly, pair)))
         node = _reader(facts, second, passed_on, before, read)
         raise Unsound(node, _reason(facts, read, wrote, _culprit(facts, first, parameters, wrote)))
+
+
+def _are_statistics(written: Sequence[Place]) -> bool:
+    """Whether nothing is written but what norms keep of the batches that they have seen."""
+    return all(place.kind == STATISTICS for place in written)
+
+
+def _mentions_statistics(cls: Class) -> bool:
+    """Whether the file of a class names what such modules keep: most do not, and need not be followed for it."""
+    return any(name in cls.module.text for name in ("running_mean", "running_var", "num_batches_tracked", "max_norm"))
 
 
 def _read(text: str, names: ComputedNames) -> list[ast.stmt]:
