@@ -339,6 +339,7 @@ class MaskedImageModel(nn.Module):
                     features = self.backbone.forward_stages(self.backbone.embed(images))
                     self.final_norm = find_final_norm(self.backbone, features, images)
                 self.unused = tuple(without_gradient(self, lambda: self(images, mask).features))
+                self._no_intermediates, self._ends_with_last = "", False
                 self._no_intermediates = self._why_no_intermediates(images, mask)
             except (AssertionError, RuntimeError) as error:
                 raise ValueError(
@@ -422,8 +423,9 @@ class MaskedImageModel(nn.Module):
         Raises:
             TypeError: The mask is not boolean, the backbone takes no such argument, or it gives no intermediate
                 features, or other features with them, and why.
-            ValueError: The images or the mask are of a shape that does not fit; the model drops patches itself; or
-                ``count`` is not what the mask masks, found on the device without waiting for it, where that is no CPU.
+            ValueError: The images or the mask are of a shape that does not fit; the model drops patches itself; its
+                last intermediate features are not asked for, and it would end before them; or ``count`` is not what the
+                mask masks, found on the device without waiting for it, where that is no CPU.
         """
         if images.ndim != 4:
             raise ValueError(f"images are (B, C, H, W), not of shape {tuple(images.shape)}")
@@ -578,6 +580,11 @@ class MaskedImageModel(nn.Module):
         """Arguments by method, where that of the stages gives intermediate features too."""
         if self._no_intermediates:
             raise TypeError(f"{type(self.backbone).__name__} gives no intermediate features: {self._no_intermediates}")
+        if self._ends_with_last and not isinstance(indices, int) and -1 not in indices:
+            raise ValueError(
+                f"forward_intermediates of {type(self.backbone).__name__} stops at the last one that is asked for, and "
+                f"the features would be others: ask for the last as well, intermediates={[*indices, -1]}"
+            )
         size, dropped = (images.shape[2], images.shape[3]), self.strategy == "drop"
         given = divide(arguments, self.backbone, METHOD)
         return dataclasses.replace(
@@ -586,19 +593,24 @@ class MaskedImageModel(nn.Module):
 
     def _why_no_intermediates(self, images: torch.Tensor, mask: torch.Tensor) -> str:
         """Why intermediate features cannot be had; empty if they can, and the features with them are the plain ones."""
-        self._no_intermediates = why_no_intermediates(self.backbone)
-        if self._no_intermediates:
-            return self._no_intermediates
+        why = why_no_intermediates(self.backbone)
+        if why:
+            return why
         images = torch.randn(images.shape, generator=torch.Generator().manual_seed(0)).to(images)
-        generators = [torch.Generator().manual_seed(0) for _ in range(2)]  # of what hides pixels
-        plain = self(images, mask, generator=generators[0])
+        plain = self(images, mask, generator=torch.Generator().manual_seed(0)).features
+        for indices in ([0], [-1]):
+            why = self._why_other_features(images, mask, indices, plain)
+            if not why:
+                self._ends_with_last = indices == [-1]
+                break
+        return why
+
+    def _why_other_features(self, images: torch.Tensor, mask: torch.Tensor, indices: list[int], plain: Any) -> str:
         try:
-            other = self(images, mask, intermediates=1, generator=generators[1])
+            other = self(images, mask, intermediates=indices, generator=torch.Generator().manual_seed(0))
         except Exception as error:  # whatever its own code raises
             return f"its {METHOD} fails ({type(error).__name__}: {error})"
-        if differ(plain.features, other.features):
-            return f"{METHOD} ends with other features than forward_stages"
-        return ""
+        return f"its {METHOD} ends with other features than forward_stages" if differ(plain, other.features) else ""
 
     def _hides(self, layout: TokenLayout) -> bool:
         return layout.leaks and self.leak == "hide"

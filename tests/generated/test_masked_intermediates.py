@@ -4,7 +4,7 @@ import functools
 
 import pytest
 import torch
-from names import NAMES, PACKAGE, TAPPED, class_of
+from names import DROPPING, NAMES, PACKAGE, TAPPED, class_of
 from test_features import hiera
 from test_leak import size_for
 from test_tokens import build
@@ -16,7 +16,10 @@ from torch.utils import _pytree as pytree
 import generated
 from generated.masking import MaskedImageModel, MaskedIntermediates, MaskedOutput, WholeGridError, feature_layout
 
-QUICK = {"VisionTransformer", "Eva", "ConvNeXt", "MaxxVit"}
+QUICK = {"VisionTransformer", "Eva", "ConvNeXt"}
+# timm's method runs no block behind the last one that is asked for
+STOPPING = {"HieraDet"}
+SPARSE = {"convnext_atto"}
 IMAGES = torch.randn(2, 3, 160, 160, generator=torch.Generator().manual_seed(0))
 
 
@@ -35,16 +38,11 @@ def equal(one: object, other: object) -> bool:
     return all(a is b is None or torch.equal(a, b) for a, b in pairs)
 
 
-def strategies(model: nn.Module, size: tuple[int, int]) -> list[MaskedImageModel]:
-    """A masked model of each strategy that a model has."""
+def strategies(name: str, model: nn.Module, size: tuple[int, int]) -> list[MaskedImageModel]:
+    """A masked model of each strategy that a model has; how CNNs are sparse is tested on one of them."""
     position = "before" if hasattr(model, "embed_patches") else "after"
-    found = []
-    for strategy in ("replace", "drop", "sparse"):
-        try:
-            found.append(MaskedImageModel(model, strategy=strategy, image_size=size, position=position))
-        except (TypeError, ValueError):
-            assert strategy != "replace"
-    return found
+    named = ["replace", *(["drop"] if class_of(name) in DROPPING else []), *(["sparse"] if name in SPARSE else [])]
+    return [MaskedImageModel(model, strategy=each, image_size=size, position=position) for each in named]
 
 
 @pytest.mark.parametrize(
@@ -56,7 +54,7 @@ def test_features_are_those_of_the_plain_call(name):
     model = build(name)
     size = size_for(model)
     images = torch.randn(2, getattr(model, "in_chans", 3), *size, generator=seeded())
-    for encoder in strategies(model, size):
+    for encoder in strategies(name, model, size):
         if PACKAGE.classes[name] not in TAPPED:
             with pytest.raises(TypeError, match="gives no intermediate features: "):
                 encoder(images, intermediates=1)
@@ -70,12 +68,11 @@ def test_features_are_those_of_the_plain_call(name):
             state = {key: value.clone() for key, value in encoder.state_dict().items()}
             torch.manual_seed(0)
             plain = encoder(images, mask)
-            for indices in (1, [0]):
+            for indices in (1, [0, -1] if class_of(name) in STOPPING else [0]):
                 encoder.load_state_dict(state)  # running statistics
                 torch.manual_seed(0)
                 result = encoder(images, mask, intermediates=indices)
                 assert equal(plain.features, result.features)
-                assert len(result.intermediates) == 1
 
 
 @torch.no_grad()
@@ -150,6 +147,17 @@ def test_a_map_of_visible_patches_is_refused():
 def test_arguments_that_would_leave_no_features_are_refused(name):
     with pytest.raises(ValueError, match=f"{name} is not taken with intermediates"):
         masked()(IMAGES, intermediates=1, **{name: True})
+
+
+def test_a_class_that_stops_early_must_be_asked_for_the_last():
+    encoder = MaskedImageModel(build("hieradet_small"), image_size=(64, 64)).eval()
+    images = IMAGES[..., :64, :64]
+    with pytest.raises(ValueError, match=r"ask for the last as well, intermediates=\[0, -1\]"):
+        encoder(images, intermediates=[0])
+    mask = encoder(images).mask
+    _, _, _, intermediates = result = encoder(images, mask, intermediates=[0, -1])
+    assert len(intermediates) == 2
+    assert torch.equal(result.features, encoder(images, mask).features)
 
 
 def test_a_class_without_them_says_which_line_is_in_the_way():
