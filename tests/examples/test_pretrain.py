@@ -2,6 +2,7 @@
 
 import csv
 import os
+import re
 import subprocess
 import sys
 from ast import literal_eval
@@ -271,6 +272,8 @@ def test_the_decoder_puts_visible_positions_back_to_their_places():
         (f"{VIT} --lr -1", "-1.0 is not in the range"),
         (f"{VIT} --image-size 32x", "'32x' is not of the form SIDE or HEIGHTxWIDTH"),
         (f"{VIT} -k img_size=(32,64)", "--image-size 32x32 and img_size=(32, 64) contradict each other"),
+        (f"{VIT} --accumulate 3", "--batch-size 16 does not divide by 1 processes and --accumulate 3"),
+        ("vgg11_bn --grad-checkpointing", "vgg11_bn cannot be created"),
         (f"{VIT} --image-size 30", "cannot be trained by mae on 30x30 images"),
         (
             "levit_128s --image-size 224 --method simmim",
@@ -329,3 +332,48 @@ def test_the_loss_falls_by_half_in_200_steps(model, method, tmp_path):
     assert result.exit_code == 0, result.output
     first, *_, last = losses(tmp_path)
     assert last <= first / 2
+
+
+@pytest.mark.parametrize("options", ["--accumulate 4", "--grad-checkpointing", "--accumulate 2 --grad-checkpointing"])
+def test_what_saves_memory_changes_no_loss(whole, tmp_path, options):
+    result = run(VIT, TINY, DECODER, options, "--output", tmp_path)
+    assert result.exit_code == 0, result.output
+    assert losses(tmp_path) == pytest.approx(losses(whole), abs=1e-5, rel=0)
+
+
+@pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
+def test_processes_add_up_gradients_as_one_does(whole, tmp_path, parallel):
+    done = in_two_processes(f"{VIT} {TINY} {DECODER} --parallel {parallel} --accumulate 2 --output {tmp_path}")
+    assert done.returncode == 0 or (parallel == "fsdp" and "without an active exception" in done.stderr), done.stderr
+    assert losses(tmp_path) == pytest.approx(losses(whole), abs=1e-5, rel=0)
+
+
+def test_fewer_images_than_processes_get_one_clear_error(tmp_path):
+    Image.effect_noise((40, 40), 50).save(tmp_path / "a.png")
+    done = in_two_processes(f"{VIT} {TINY} {DECODER} --data {tmp_path} --batch-size 2 --output {tmp_path / 'run'}")
+    assert done.returncode != 0
+    assert "Error: 1 images are fewer than --batch-size 2" in done.stderr
+
+
+def test_the_log_says_how_fast_it_goes(tmp_path):
+    result = run(VIT, TINY, DECODER, "--stop-after 1 --output", tmp_path)
+    assert re.search(r"^epoch 1/2  step 3  loss \d\.\d{4}  \d+ images/s$", result.output, re.MULTILINE)
+
+
+def test_tensorboard_gets_what_the_log_has(tmp_path):
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    result = run(VIT, TINY, DECODER, "--tensorboard --output", tmp_path)
+    assert result.exit_code == 0, result.output
+    events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    assert [event.step for event in events.Scalars("loss")] == [1, 2, 3, 4, 5, 6]
+    assert [event.value for event in events.Scalars("loss")] == pytest.approx(losses(tmp_path))
+
+
+def test_tensorboard_that_is_not_there_gets_one_clear_error(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    monkeypatch.delitem(sys.modules, "torch.utils.tensorboard", raising=False)
+    result = run(VIT, TINY, DECODER, "--tensorboard --output", tmp_path)
+    assert "Error: --tensorboard needs tensorboard: pip install tensorboard." in result.output
+    assert "Traceback" not in result.output
