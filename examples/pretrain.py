@@ -190,10 +190,11 @@ class Run:
         except InputError:
             raise
         except Exception as error:  # models refuse images in many ways, assertions among them
-            hint = ". Choose --method simmim, or -o strategy=replace" if isinstance(error, WholeGridError) else ""
-            raise InputError(
-                f"{settings.model} cannot be trained by {settings.method} on {size} images: {first_line(error)}{hint}."
-            ) from error
+            refusal = f"{settings.model} cannot be trained by {settings.method} on {size} images: {first_line(error)}."
+            if isinstance(error, WholeGridError):
+                other = ", or -o strategy=replace" if "strategy" in known_options(kind) else ""
+                refusal += f" Choose a method that replaces patches instead of dropping them{other}."
+            raise InputError(refusal) from error
         return method.to(self.device)
 
     def parallelize(self) -> Callable[..., Tensor]:
@@ -321,18 +322,22 @@ def load_method(name: str) -> type[Method]:
 
 def method_options(kind: type[Method], settings: Settings) -> dict[str, Any]:
     """The options of a method that were given, all of which it has."""
-    options = dict(settings.method_option)
-    known = {
+    options, known = dict(settings.method_option), known_options(kind)
+    for name in options:
+        if name not in known:
+            raise InputError(f"{settings.method} has no option {name}. Its options: {', '.join(sorted(known))}.")
+    return options
+
+
+def known_options(kind: type[Method]) -> set[str]:
+    """The names of the options that a method has, its own and those of the method that it is made from."""
+    return {
         name
         for cls in kind.__mro__
         if cls is not Method and issubclass(cls, Method)
         for name, parameter in inspect.signature(cls).parameters.items()
         if parameter.kind is inspect.Parameter.KEYWORD_ONLY
     }
-    for name in options:
-        if name not in known:
-            raise InputError(f"{settings.method} has no option {name}. Its options: {', '.join(sorted(known))}.")
-    return options
 
 
 def seed_everything(seed: int) -> None:

@@ -1,11 +1,11 @@
 """The pre-training example: what it learns, that it resumes and spreads over processes exactly, and its refusals."""
 
+import ast
 import csv
 import os
 import re
 import subprocess
 import sys
-from ast import literal_eval
 from pathlib import Path
 
 import checkpoint
@@ -18,7 +18,7 @@ from data import InputError
 from grid import FeatureGrid
 from methods import mae, simmim
 from PIL import Image
-from pretrain import main
+from pretrain import METHODS, main
 from timm.layers import build_sincos2d_pos_embed
 
 import generated
@@ -203,7 +203,7 @@ def in_two_processes(arguments: str) -> subprocess.CompletedProcess[str]:
 )
 def test_heads_learn_from_the_features_how_they_lie(model, method, strategy, prefix, unit, positions):
     name, *arguments = model.replace(" -k", "").split()
-    kwargs = {key: literal_eval(value) for key, value in (argument.split("=") for argument in arguments)}
+    kwargs = {key: ast.literal_eval(value) for key, value in (argument.split("=") for argument in arguments)}
     if name != "convnext_atto":
         kwargs["img_size"] = 32
     images = torch.rand(2, 3, 32, 32)
@@ -239,6 +239,13 @@ def test_images_that_are_skipped_are_counted(tmp_path):
     assert "1.png cannot be decoded (OSError: image file is truncated)" in result.output
 
 
+def test_the_loop_acts_by_no_name_of_a_method():
+    """It may say one as an example, and one is the default."""
+    loop = ast.parse((ROOT / "examples/pretrain.py").read_text())
+    texts = [node.value for node in ast.walk(loop) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+    assert [text for text in texts if text in METHODS] == ["mae"]  # the default of --method
+
+
 def test_mae_masks_the_units_of_a_model_that_drops_them_by_default(tmp_path):
     result = run(UNORDERED, "--method mae", TINY, DECODER, "--output", tmp_path)
     assert result.exit_code == 0, result.output
@@ -265,7 +272,8 @@ def test_the_decoder_puts_visible_positions_back_to_their_places():
         (f"{VIT} --data {{folder}}/nowhere", "does not exist"),
         ("vit_bse_patch16_224", "Unknown model (vit_bse_patch16_224). Close names: vit_base_patch16_224"),
         ("vgg11", "VGG has no split: the stem is not a statement of its own"),
-        (SWIN, "stages need the whole grid"),
+        (SWIN, "Choose a method that replaces patches instead of dropping them, or -o strategy=replace."),
+        (f"{SWIN} --method data2vec2", "Choose a method that replaces patches instead of dropping them."),
         (f"{VIT} -o mask_ratio=1", "the mask ratio is 1: it must lie between 0 and 1"),
         (f"{VIT} -o mask_rate=0.5", "mae has no option mask_rate. Its options: decoder_depth, decoder_dim"),
         (f"{VIT} --lr nan", "nan is not a number to compute with"),
@@ -300,7 +308,7 @@ def test_bad_input_gets_one_clear_error(whole, tmp_path, arguments, message):
 
     arguments = arguments.format(folder=tmp_path, whole=whole)
     defaults = TINY.replace("--batch-size 16", "--batch-size 2") if "broken" in arguments else TINY
-    decoder = "" if "simmim" in arguments else DECODER
+    decoder = "" if "--method" in arguments else DECODER
     result = run(defaults, decoder, "--output", tmp_path / "output", arguments)
     assert result.exit_code != 0
     assert isinstance(result.exception, SystemExit)
