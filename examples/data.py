@@ -109,14 +109,15 @@ def read_image(source: Path | IO[bytes], channels: int) -> Tensor:
 
 def _pixels(source: Path | IO[bytes], channels: int) -> npt.NDArray[Any]:
     """A picture, (H, W) or (H, W, C), of as many channels if it has 8 bits."""
-    with Image.open(source) as opened:
-        image = ImageOps.exif_transpose(opened)
+    with Image.open(source) as image:
+        bits = max(getattr(image, "tag_v2", {}).get(_BITS, (16,)))
+        ImageOps.exif_transpose(image, in_place=True)
         if not image.mode.startswith(("I", "F")):  # those have 16 bits and more, which a conversion would clip
             if channels not in _MODES:
                 raise ValueError(f"a picture has 1, 3 or 4 channels, not {channels}")
-            return np.asarray(image.convert(_MODES[channels]))
+            mode = _MODES[channels]
+            return np.asarray(image if image.mode == mode else image.convert(mode))  # which copies
         array = np.asarray(image)
-        bits = max(getattr(opened, "tag_v2", {}).get(_BITS, (16,)))
         # pillow makes 32 bits of 16 in some files; of 32 they are 32, and negative where they are large
         return array.astype(np.uint16) if array.dtype == np.int32 and bits <= 16 else array
 

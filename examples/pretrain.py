@@ -16,8 +16,9 @@ import math
 import os
 import random
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -32,11 +33,11 @@ from backbone import create_backbone, first_line, loads_weights, statistics_of
 from data import InputError, Views, collate, open_images, seed_of
 from method import Method
 from options import Rate, parse_kwargs, parse_size
-from rich.progress import Progress
+from rich.progress import Progress, TextColumn
 from schedule import cosine, warmup_cosine
 from timm.optim import create_optimizer_v2
 from torch import Tensor
-from torch.distributed.fsdp import fully_shard
+from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader, DistributedSampler
 from torchvision.utils import save_image
@@ -48,8 +49,9 @@ from generated.masking import WholeGridError
 METHODS = sorted(path.stem for path in (Path(__file__).parent / "methods").glob("*.py"))
 
 
-ELSEWHERE = frozenset(
-    ("data", "on_bad_image", "output", "stop_after", "resume", "device", "parallel", "compile", "workers", "log_every")
+ELSEWHERE = (
+    *("data", "on_bad_image", "output", "stop_after", "resume", "device", "parallel", "compile", "workers"),
+    *("grad_checkpointing", "log_every", "tensorboard"),
 )
 """Options that the result does not depend on."""
 
@@ -82,6 +84,9 @@ class Settings:
     parallel: str
     bf16: bool
     compile: bool
+    accumulate: int
+    grad_checkpointing: bool
+    tensorboard: bool
     workers: int
     log_every: int
 
@@ -123,8 +128,11 @@ class Run:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.rank, self.processes = dist.get_rank(), dist.get_world_size()
-        if settings.batch_size % self.processes:
-            raise InputError(f"--batch-size {settings.batch_size} does not divide by {self.processes} processes.")
+        if settings.batch_size % (self.processes * settings.accumulate):
+            raise InputError(
+                f"--batch-size {settings.batch_size} does not divide by {self.processes} processes"
+                f" and --accumulate {settings.accumulate}."
+            )
         self.device = torch.device(settings.device)
         kind = load_method(settings.method)
         self.plan = Plan(settings, kind)
@@ -174,16 +182,19 @@ class Run:
         settings = self.settings
         size = "x".join(map(str, images.shape[-2:]))
         try:
+            if settings.grad_checkpointing:
+                backbone.set_grad_checkpointing()  # type: ignore[operator]  # timm's
             method = kind(backbone, images, **method_options(kind, settings))
             method.initialise(fresh=not loads_weights(settings.model_kwarg))
             method.try_out(self.mean.flatten().tolist(), self.std.flatten().tolist(), channels=images.shape[1])
         except InputError:
             raise
         except Exception as error:  # models refuse images in many ways, assertions among them
-            hint = ". Choose --method simmim, or -o strategy=replace" if isinstance(error, WholeGridError) else ""
-            raise InputError(
-                f"{settings.model} cannot be trained by {settings.method} on {size} images: {first_line(error)}{hint}."
-            ) from error
+            refusal = f"{settings.model} cannot be trained by {settings.method} on {size} images: {first_line(error)}."
+            if isinstance(error, WholeGridError):
+                other = ", or -o strategy=replace" if "strategy" in known_options(kind) else ""
+                refusal += f" Choose a method that replaces patches instead of dropping them{other}."
+            raise InputError(refusal) from error
         return method.to(self.device)
 
     def parallelize(self) -> Callable[..., Tensor]:
@@ -216,16 +227,35 @@ class Run:
             done = step / self.steps
             self.plan.apply(self.optimizer, done)
             self.method.begin_step(done)
-            loss = self.forward(views, masks)
             self.optimizer.zero_grad()
-            loss.backward()
+            loss = self.backward(views, masks)
             if self.plan.clip_grad:
                 self.method.clip_gradients(self.plan.clip_grad)
             self.method.after_backward(done)
             self.optimizer.step()
             self.method.end_step(done)
-            yield step + 1, loss.detach()
+            yield step + 1, loss
         self.epoch += 1
+
+    def backward(self, views: Sequence[Tensor], masks: Sequence[Tensor]) -> Tensor:
+        """Add up the gradients of a batch, a part of it at a time; the mean of the losses."""
+        parts = self.settings.accumulate
+        losses = []
+        chunks = [list(zip(*(tensor.chunk(parts) for tensor in tensors), strict=True)) for tensors in (views, masks)]
+        for part, (some, hidden) in enumerate(zip(*chunks, strict=True), start=1):
+            with self.gradients_stay_here(part < parts):
+                loss = self.forward(some, hidden)
+                (loss / parts).backward()
+            losses.append(loss.detach())
+        return torch.stack(losses).mean()
+
+    @contextmanager
+    def gradients_stay_here(self, here: bool) -> Iterator[None]:
+        """Whether processes keep their gradients to themselves: all but the last of those that are added up."""
+        if isinstance(self.parallel, FSDPModule):
+            self.parallel.set_requires_gradient_sync(not here)
+        with self.parallel.no_sync() if here and isinstance(self.parallel, DistributedDataParallel) else nullcontext():
+            yield
 
     def forward(self, views: Sequence[Tensor], masks: Sequence[Tensor]) -> Tensor:
         """The loss of a batch on the CPU, of the method as it is spread over the processes."""
@@ -292,18 +322,22 @@ def load_method(name: str) -> type[Method]:
 
 def method_options(kind: type[Method], settings: Settings) -> dict[str, Any]:
     """The options of a method that were given, all of which it has."""
-    options = dict(settings.method_option)
-    known = {
+    options, known = dict(settings.method_option), known_options(kind)
+    for name in options:
+        if name not in known:
+            raise InputError(f"{settings.method} has no option {name}. Its options: {', '.join(sorted(known))}.")
+    return options
+
+
+def known_options(kind: type[Method]) -> set[str]:
+    """The names of the options that a method has, its own and those of the method that it is made from."""
+    return {
         name
         for cls in kind.__mro__
         if cls is not Method and issubclass(cls, Method)
         for name, parameter in inspect.signature(cls).parameters.items()
         if parameter.kind is inspect.Parameter.KEYWORD_ONLY
     }
-    for name in options:
-        if name not in known:
-            raise InputError(f"{settings.method} has no option {name}. Its options: {', '.join(sorted(known))}.")
-    return options
 
 
 def seed_everything(seed: int) -> None:
@@ -338,28 +372,53 @@ def pretrain(settings: Settings) -> None:
     if last == 0:
         run.export(settings.output, checkpoint.weights_of(run.method))
     terminal = sys.stdout.isatty()
-    with Progress(disable=run.rank > 0 or not terminal) as progress:
-        bar = progress.add_task("", total=last * len(run.loader))
+    columns = (*Progress.get_default_columns(), TextColumn("{task.fields[speed]}"))
+    with Progress(*columns, disable=run.rank > 0 or not terminal) as progress, curves(run) as writer:
+        bar = progress.add_task("", total=last * len(run.loader), speed="")
         while run.epoch < last:
             losses: list[Tensor] = []
+            began = time.perf_counter()
             for step, loss in run.train_epoch():
                 progress.update(bar, completed=step)
                 losses.append(loss)
                 if len(losses) < settings.log_every and step % len(run.loader):
                     continue
-                mean = global_mean(losses)
+                mean, seconds = (
+                    global_mean(losses),
+                    time.perf_counter() - began,
+                )  # the mean waits for all that is computed
+                speed = f"{len(losses) * settings.batch_size / seconds:.0f} images/s"
+                began = time.perf_counter()
                 losses.clear()
                 if not math.isfinite(mean):
                     raise InputError(f"The loss is {mean} at step {step}. Choose a lower --lr, or --clip-grad.")
+                lr = run.optimizer.param_groups[0]["lr"]
                 line = f"epoch {run.epoch + 1}/{run.plan.epochs}  step {step}  loss {mean:.4f}"
-                progress.update(bar, description=line)
+                progress.update(bar, description=f"{line}  lr {lr:.1e}", speed=speed)
                 if run.rank == 0:
-                    log(settings.output / "log.csv", step, mean, run.optimizer.param_groups[0]["lr"])
+                    log(settings.output / "log.csv", step, mean, lr)
+                    if writer is not None:
+                        writer.add_scalar("loss", mean, step)
+                        writer.add_scalar("lr", lr, step)
                     if not terminal:
-                        click.echo(line)
+                        click.echo(f"{line}  {speed}")
             warn_of(run.skipped)
             run.draw(settings.output / f"epoch-{run.epoch:04}.png")
             run.save(settings.output)
+
+
+@contextmanager
+def curves(run: Run) -> Iterator[Any]:
+    """What writes for TensorBoard, if that is asked for; in the first process only."""
+    if not (run.settings.tensorboard and run.rank == 0):
+        yield None
+        return
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise InputError(f"--tensorboard needs {error.name}: pip install tensorboard.") from error
+    with SummaryWriter(str(run.settings.output / "tensorboard")) as writer:
+        yield writer
 
 
 def warn_of(skipped: set[str]) -> None:
@@ -448,10 +507,13 @@ PAPER = "that of the method's paper"
 @click.option("--parallel", type=click.Choice(["ddp", "fsdp"]), default="ddp", help="What torchrun's processes share.")
 @click.option("--bf16", is_flag=True, help="Compute in bfloat16 where autocast says so.")
 @click.option("--compile", is_flag=True, help="Compile the model.")
+@click.option("--accumulate", type=POSITIVE, default=1, help="Parts of a process's batch, computed one after another.")
+@click.option("--grad-checkpointing", is_flag=True, help="Compute activations again instead of keeping them.")
 @click.option(
     "--workers", type=click.IntRange(min=0), default=WORKERS, help="Processes that load images, for each process."
 )
 @click.option("--log-every", type=POSITIVE, default=20, help="Steps that a line of the log is the mean of.")
+@click.option("--tensorboard", is_flag=True, help="Write what log.csv has for TensorBoard, too.")
 def main(**options: Any) -> None:
     """Pre-train MODEL, any name that timm-split can split.
 

@@ -40,7 +40,7 @@ BACKBONES = {
 OPTIONS = {
     "mae": "decoder_dim=64 decoder_depth=2 decoder_heads=4",
     "simmim": "",
-    "maskfeat": "",
+    "maskfeat": "cell=4",
     "data2vec2": "masks=4 layers=4 decoder_dim=64 decoder_depth=2 momentum=(0.99,0.999)",
     "ijepa": "predictor_dim=48 predictor_depth=2 predictor_heads=4 min_keep=4 momentum=0.99",
     "ibot": "local_crops=2 prototypes=256 hidden=128 bottleneck=64 momentum=0.99",

@@ -1,10 +1,11 @@
 """The pre-training example: what it learns, that it resumes and spreads over processes exactly, and its refusals."""
 
+import ast
 import csv
 import os
+import re
 import subprocess
 import sys
-from ast import literal_eval
 from pathlib import Path
 
 import checkpoint
@@ -17,7 +18,7 @@ from data import InputError
 from grid import FeatureGrid
 from methods import mae, simmim
 from PIL import Image
-from pretrain import main
+from pretrain import METHODS, main
 from timm.layers import build_sincos2d_pos_embed
 
 import generated
@@ -202,7 +203,7 @@ def in_two_processes(arguments: str) -> subprocess.CompletedProcess[str]:
 )
 def test_heads_learn_from_the_features_how_they_lie(model, method, strategy, prefix, unit, positions):
     name, *arguments = model.replace(" -k", "").split()
-    kwargs = {key: literal_eval(value) for key, value in (argument.split("=") for argument in arguments)}
+    kwargs = {key: ast.literal_eval(value) for key, value in (argument.split("=") for argument in arguments)}
     if name != "convnext_atto":
         kwargs["img_size"] = 32
     images = torch.rand(2, 3, 32, 32)
@@ -238,6 +239,13 @@ def test_images_that_are_skipped_are_counted(tmp_path):
     assert "1.png cannot be decoded (OSError: image file is truncated)" in result.output
 
 
+def test_the_loop_acts_by_no_name_of_a_method():
+    """It may say one as an example, and one is the default."""
+    loop = ast.parse((ROOT / "examples/pretrain.py").read_text())
+    texts = [node.value for node in ast.walk(loop) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+    assert [text for text in texts if text in METHODS] == ["mae"]  # the default of --method
+
+
 def test_mae_masks_the_units_of_a_model_that_drops_them_by_default(tmp_path):
     result = run(UNORDERED, "--method mae", TINY, DECODER, "--output", tmp_path)
     assert result.exit_code == 0, result.output
@@ -264,13 +272,16 @@ def test_the_decoder_puts_visible_positions_back_to_their_places():
         (f"{VIT} --data {{folder}}/nowhere", "does not exist"),
         ("vit_bse_patch16_224", "Unknown model (vit_bse_patch16_224). Close names: vit_base_patch16_224"),
         ("vgg11", "VGG has no split: the stem is not a statement of its own"),
-        (SWIN, "stages need the whole grid"),
+        (SWIN, "Choose a method that replaces patches instead of dropping them, or -o strategy=replace."),
+        (f"{SWIN} --method data2vec2", "Choose a method that replaces patches instead of dropping them."),
         (f"{VIT} -o mask_ratio=1", "the mask ratio is 1: it must lie between 0 and 1"),
         (f"{VIT} -o mask_rate=0.5", "mae has no option mask_rate. Its options: decoder_depth, decoder_dim"),
         (f"{VIT} --lr nan", "nan is not a number to compute with"),
         (f"{VIT} --lr -1", "-1.0 is not in the range"),
         (f"{VIT} --image-size 32x", "'32x' is not of the form SIDE or HEIGHTxWIDTH"),
         (f"{VIT} -k img_size=(32,64)", "--image-size 32x32 and img_size=(32, 64) contradict each other"),
+        (f"{VIT} --accumulate 3", "--batch-size 16 does not divide by 1 processes and --accumulate 3"),
+        ("vgg11_bn --grad-checkpointing", "vgg11_bn cannot be created"),
         (f"{VIT} --image-size 30", "cannot be trained by mae on 30x30 images"),
         (
             "levit_128s --image-size 224 --method simmim",
@@ -297,7 +308,7 @@ def test_bad_input_gets_one_clear_error(whole, tmp_path, arguments, message):
 
     arguments = arguments.format(folder=tmp_path, whole=whole)
     defaults = TINY.replace("--batch-size 16", "--batch-size 2") if "broken" in arguments else TINY
-    decoder = "" if "simmim" in arguments else DECODER
+    decoder = "" if "--method" in arguments else DECODER
     result = run(defaults, decoder, "--output", tmp_path / "output", arguments)
     assert result.exit_code != 0
     assert isinstance(result.exception, SystemExit)
@@ -329,3 +340,48 @@ def test_the_loss_falls_by_half_in_200_steps(model, method, tmp_path):
     assert result.exit_code == 0, result.output
     first, *_, last = losses(tmp_path)
     assert last <= first / 2
+
+
+@pytest.mark.parametrize("options", ["--accumulate 4", "--grad-checkpointing", "--accumulate 2 --grad-checkpointing"])
+def test_what_saves_memory_changes_no_loss(whole, tmp_path, options):
+    result = run(VIT, TINY, DECODER, options, "--output", tmp_path)
+    assert result.exit_code == 0, result.output
+    assert losses(tmp_path) == pytest.approx(losses(whole), abs=1e-5, rel=0)
+
+
+@pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
+def test_processes_add_up_gradients_as_one_does(whole, tmp_path, parallel):
+    done = in_two_processes(f"{VIT} {TINY} {DECODER} --parallel {parallel} --accumulate 2 --output {tmp_path}")
+    assert done.returncode == 0 or (parallel == "fsdp" and "without an active exception" in done.stderr), done.stderr
+    assert losses(tmp_path) == pytest.approx(losses(whole), abs=1e-5, rel=0)
+
+
+def test_fewer_images_than_processes_get_one_clear_error(tmp_path):
+    Image.effect_noise((40, 40), 50).save(tmp_path / "a.png")
+    done = in_two_processes(f"{VIT} {TINY} {DECODER} --data {tmp_path} --batch-size 2 --output {tmp_path / 'run'}")
+    assert done.returncode != 0
+    assert "Error: 1 images are fewer than --batch-size 2" in done.stderr
+
+
+def test_the_log_says_how_fast_it_goes(tmp_path):
+    result = run(VIT, TINY, DECODER, "--stop-after 1 --output", tmp_path)
+    assert re.search(r"^epoch 1/2  step 3  loss \d\.\d{4}  \d+ images/s$", result.output, re.MULTILINE)
+
+
+def test_tensorboard_gets_what_the_log_has(tmp_path):
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    result = run(VIT, TINY, DECODER, "--tensorboard --output", tmp_path)
+    assert result.exit_code == 0, result.output
+    events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    assert [event.step for event in events.Scalars("loss")] == [1, 2, 3, 4, 5, 6]
+    assert [event.value for event in events.Scalars("loss")] == pytest.approx(losses(tmp_path))
+
+
+def test_tensorboard_that_is_not_there_gets_one_clear_error(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    monkeypatch.delitem(sys.modules, "torch.utils.tensorboard", raising=False)
+    result = run(VIT, TINY, DECODER, "--tensorboard --output", tmp_path)
+    assert "Error: --tensorboard needs tensorboard: pip install tensorboard." in result.output
+    assert "Traceback" not in result.output
