@@ -326,6 +326,7 @@ _OPEN = ast.Lambda(ast.arguments([], [], None, [], [], None, []), ast.Constant(N
 
 
 _FUNCTION = ast.Lambda(ast.arguments([], [], None, [], [], None, []), ast.Constant(None))  # stands for one made here
+_CLASS = ast.Lambda(_FUNCTION.args, ast.Constant(None))  # likewise, for a class
 
 
 def _bindings(function: ast.FunctionDef) -> Mapping[str, list[ast.expr]]:
@@ -360,6 +361,8 @@ def _bindings(function: ast.FunctionDef) -> Mapping[str, list[ast.expr]]:
                 found.setdefault(name, []).append(value)
             case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) if node is not function:
                 found.setdefault(name, []).append(_FUNCTION)
+            case ast.ClassDef(name=name):
+                found.setdefault(name, []).append(_CLASS)
             case ast.ImportFrom(level=0, module=str(module), names=names):
                 for alias in names:
                     found.setdefault(alias.asname or alias.name, []).append(_Imported(module, alias.name))
@@ -468,6 +471,8 @@ class _Making:
             yield from (
                 self._by_name(name) if not isinstance(function, ast.Attribute) or name else self.of_method(function)
             )
+        elif _CLASS in self.values.get(head, ()):
+            yield "function"  # its methods see the variables of the function that it stands in
         elif head in self.values:
             yield from self.chosen(head, rest, seen) if not rest else ("?",)
         elif (cls := self.facts.index.resolve(self.module, name)) is not None:
@@ -507,7 +512,7 @@ class _Making:
         if name.startswith("self."):
             method = self.facts.method(name.removeprefix("self."))
             return None if method is None else Function(method[0].module, method[1], self.facts.cls)
-        if isinstance(node, ast.Lambda) and node not in (_OPEN, _FUNCTION):
+        if isinstance(node, ast.Lambda) and node not in (_OPEN, _FUNCTION, _CLASS):
             free = set(free_names(node))
             closed = all(n not in self.values and n != "self" and self._is_bound(n) for n in free)
             return Function(self.module, _named(node)) if closed else None

@@ -166,6 +166,14 @@ HELD = {
     "a partial of a method": "self.function = functools.partial(self.note, 1)",
     "of a table": 'self.function = TABLE["note"]',
     "got from a table": 'self.function = TABLE.get("note")',
+    "a class made here": """
+seen = self.seen
+class Local(nn.Module):
+    def forward(self, x):
+        seen.append(1)
+        return x
+self.function = Local()
+""",
     "given to a module": "self.function = Apply(note)",
     "a method given to a module": "self.function = Apply(self.note)",
 }
