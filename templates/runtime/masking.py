@@ -339,6 +339,8 @@ class MaskedImageModel(nn.Module):
                     features = self.backbone.forward_stages(self.backbone.embed(images))
                     self.final_norm = find_final_norm(self.backbone, features, images)
                 self.unused = tuple(without_gradient(self, lambda: self(images, mask).features))
+                self._no_empty_batch = ""
+                self._no_empty_batch = self._why_no_empty_batch(images[:0], mask[:0])
                 self._no_intermediates, self._ends_with_last = "", False
                 self._no_intermediates = self._why_no_intermediates(images, mask)
             except (AssertionError, RuntimeError) as error:
@@ -429,6 +431,8 @@ class MaskedImageModel(nn.Module):
         """
         if images.ndim != 4:
             raise ValueError(f"images are (B, C, H, W), not of shape {tuple(images.shape)}")
+        if images.shape[0] == 0 and self._no_empty_batch:
+            raise ValueError(f"{type(self.backbone).__name__} takes no batch of 0 images: {self._no_empty_batch}")
         if self.training:
             check_drops_none(self.backbone)
         if intermediates is None:
@@ -590,6 +594,14 @@ class MaskedImageModel(nn.Module):
         return dataclasses.replace(
             given, stages=keywords_of(self.backbone, indices, size, given.stages, dropped=dropped)
         )
+
+    def _why_no_empty_batch(self, images: torch.Tensor, mask: torch.Tensor) -> str:
+        """What the code of the backbone says to no image at all, as many a view does; empty if it takes that."""
+        try:
+            self(images, mask)
+        except Exception as error:  # whatever it raises
+            return f"its code raises {type(error).__name__}: {error}"
+        return ""
 
     def _why_no_intermediates(self, images: torch.Tensor, mask: torch.Tensor) -> str:
         """Why intermediate features cannot be had; empty if they can, and the features with them are the plain ones."""

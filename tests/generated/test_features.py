@@ -68,6 +68,18 @@ def test_the_features_of_a_hiera_are_in_the_order_of_its_units(q_pool, indexed, 
     assert own_share(model, layout, size) >= 0.99
 
 
+@pytest.mark.parametrize("size", [(64, 64), (32, 96)])
+@pytest.mark.parametrize("q_pool", [0, 3])
+def test_each_feature_of_a_hiera_of_four_stages_is_strictly_in_its_place(q_pool, size):
+    """Units of 8 x 8 patches, which are not pooled at all, or to one feature each."""
+    torch.manual_seed(0)
+    options = HIERA | {"stages": (1,) * 4, "mask_unit_size": (8, 8), "mask_unit_attn": (True,) * 4, "q_pool": q_pool}
+    model = generated.create_model("hiera_tiny_224", **options, img_size=size, num_classes=0).eval()
+    layout = feature_layout(model, size)
+    assert layout.grid == (size[0] // 4 // 2**q_pool, size[1] // 4 // 2**q_pool)
+    assert own_share(model, layout, size, draws=12) >= 0.99
+
+
 @pytest.mark.parametrize("q_pool", [0, 1, 2])
 def test_an_image_of_features_is_what_timm_rerolls(q_pool):
     model = hiera(q_pool)

@@ -568,3 +568,30 @@ def test_images_of_a_size_that_the_model_does_not_take_are_refused(strategy):
         masked(torch.rand(2, 3, 48, 48))
     with pytest.raises(ValueError, match=r"images are \(B, C, H, W\)"):
         masked(torch.rand(3, 64, 64))
+
+
+BATCHES = [
+    ("test_convnext", {"strategy": "sparse"}, True),
+    ("test_convnext", {"strategy": "replace", "unit": 8}, True),
+    ("test_vit", {"strategy": "replace"}, False),
+    ("test_vit", {"strategy": "replace", "mask_ratio": (0.1, 0.5), "masked_images": 0.5}, False),
+    ("test_vit", {"strategy": "drop"}, False),
+    ("pvt_v2_b0", {"fill": "mean"}, False),
+    ("pvt_v2_b0", {"fill": "noise"}, False),
+]
+
+
+@pytest.mark.parametrize(("name", "options", "empty"), BATCHES)
+@torch.no_grad()
+def test_a_batch_of_one_or_none(name, options, empty):
+    """timm's views of `-1` do not take a batch of none: that is said in one line."""
+    masked = MaskedImageModel(name, image_size=(160, 160), **options)
+    for training in (True, False):
+        masked.train(training)
+        features, mask, _ = masked(torch.randn(1, 3, 160, 160))
+        assert len(features) == len(mask) == 1
+        if empty:
+            assert [len(x) for x in masked(torch.randn(0, 3, 160, 160))[:2]] == [0, 0]
+        else:
+            with pytest.raises(ValueError, match="takes no batch of 0 images: its code raises RuntimeError"):
+                masked(torch.randn(0, 3, 160, 160))
