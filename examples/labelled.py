@@ -96,7 +96,8 @@ class _Middle:
 
 def _folder_of_classes(root: Path, channels: int) -> Labelled:
     if not root.is_dir():
-        raise InputError(f"{root} does not exist: name a folder that holds one folder for each class, or digits.")
+        what = "is not a folder" if root.exists() else "does not exist"
+        raise InputError(f"{root} {what}: name a folder that holds one folder for each class, or digits.")
     images = FolderImages(root, channels)
     names = [path.relative_to(root).parts[0] if path.parent != root else "" for path in images.paths]
     loose = names.count("")

@@ -92,10 +92,15 @@ class Cell:
         return self.backbone, self.method, self.seed, self.epochs
 
 
+def folder_of(output: Path, backbone: str, method: str, seed: int, epochs: int) -> Path:
+    """Where a cell is trained."""
+    return output / f"{backbone.replace(' ', '-')}-{method}-{epochs}-{seed}"
+
+
 def measure(backbone: str, method: str, seed: int, epochs: int, output: Path) -> Cell:
     """Train and evaluate."""
     name, *kwargs = BACKBONES[backbone].split()
-    folder = output / f"{backbone.replace(' ', '-')}-{method}-{seed}"
+    folder = folder_of(output, backbone, method, seed, epochs)
     (folder / "log.csv").unlink(missing_ok=True)  # of a run that was stopped
     words = [name, *TRAINING.split(), "--method", method, "--seed", seed, "--epochs", epochs]
     words += [word for kwarg in kwargs for word in ("-k", kwarg)]
@@ -166,7 +171,7 @@ HEAD = """# What pre-training gives
 Small backbones, trained on 1437 of scikit-learn's digits (8 x 8 pixels, cropped and enlarged to 32 x 32), without
 labels. Their frozen features, averaged over the positions, are then measured on the other 360: by the vote of 10
 nearest neighbours and by a linear probe. Accuracies are in per cent; ± is the standard deviation over seeds, where
-there is more than one. Nothing that was measured is left out.
+there is more than one. What does not help stays in the table. Cells that are not in it were not measured to the end.
 
 `random` is the backbone with timm's random weights, `start` with the random weights that training begins with. The two
 differ where a paper initialises in its own way. MAE's Xavier weights and fixed positions alone tell many more digits
@@ -178,6 +183,10 @@ apart than timm's do: what training itself gives is the step from `start` to `tr
 TAIL = """
 Made by `python examples/reproduce.py --report docs/results.md`. Recipes are the papers' but for the learning rate
 (2e-3 for 64 images) and for what `examples/reproduce.py` says of each method.
+
+Trials of 6 to 14 epochs with one seed, of iBOT (six settings of learning rate, warm-up, crops, temperature, momentum,
+and initialisation) and of DINOv2 (as in `examples/reproduce.py`), moved 10-NN by -9 to +2 points. Losses stayed near that
+of an even spread over all prototypes; with a temperature of 0.02 they fell to one prototype first.
 """
 
 PICTURES = """## Pictures
@@ -217,10 +226,9 @@ def draw(cells: Sequence[Cell], output: Path, folder: Path) -> list[Path]:
     found = {"loss.svg": curves(cells)}
     for same in rows(cells):
         cell = same[0]
-        run = output / f"{cell.backbone.replace(' ', '-')}-{cell.method}-{cell.seed}"
-        last = run / f"epoch-{cell.epochs:04}.png"
+        last = folder_of(output, *cell.key) / f"epoch-{cell.epochs:04}.png"
         if last.exists():
-            found[f"{run.name.rpartition('-')[0]}.png"] = last.read_bytes()
+            found[f"{cell.backbone.replace(' ', '-')}-{cell.method}-{cell.epochs}.png"] = last.read_bytes()
     for name, content in found.items():
         (folder / name).write_bytes(content)
     return [folder / name for name in found]

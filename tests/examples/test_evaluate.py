@@ -117,6 +117,7 @@ def test_backbones_of_other_forms_are_measured(classes, tmp_path, model, pool):
         (f"{VIT} -k patch_size=8 {{folder}}/whole.safetensors", "cannot be loaded into the model"),
         (f"{VIT} {{folder}}/nan.safetensors", "gives features that are not finite"),
         (f"{VIT} random --data {{folder}}/nowhere", "nowhere does not exist"),
+        (f"{VIT} random --data {__file__}", "test_evaluate.py is not a folder: name a folder that holds one"),
         (f"{VIT} random --data {{folder}}/loose", "2 images of {folder}/loose have no label"),
         (f"{VIT} random --data {{folder}}/one", "holds one class alone"),
         (f"{VIT} random --data {{folder}}/images --test-data {{folder}}/other", "hold different classes: green, red"),
