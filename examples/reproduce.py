@@ -185,8 +185,8 @@ Made by `python examples/reproduce.py --report docs/results.md`. Recipes are the
 (2e-3 for 64 images) and for what `examples/reproduce.py` says of each method.
 
 Trials of 6 to 14 epochs with one seed, of iBOT (six settings of learning rate, warm-up, crops, temperature, momentum,
-and initialisation) and of DINOv2 (as in `examples/reproduce.py`), moved 10-NN by -9 to +2 points. Losses stayed near that
-of an even spread over all prototypes; with a temperature of 0.02 they fell to one prototype first.
+and initialisation) and of DINOv2 (as in `examples/reproduce.py`), moved 10-NN by -9 to +2 points. Losses stayed near
+that of an even spread over all prototypes; with a temperature of 0.02 they fell to one prototype first.
 """
 
 PICTURES = """## Pictures
