@@ -369,7 +369,6 @@ def test_the_log_says_how_fast_it_goes(tmp_path):
 
 
 def test_tensorboard_gets_what_the_log_has(tmp_path):
-    pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     result = run(VIT, TINY, DECODER, "--tensorboard --output", tmp_path)
