@@ -67,7 +67,7 @@ SOURCES = {
         TOO_DEEP,
     ),
     "lambdas": (model(f"{STEM}f = {'lambda: ' * 500}1\n"), TOO_DEEP),
-    "generators": (model(f"{STEM}y = [i for i in x {' '.join(f'for i{j} in x' for j in range(500))}]\n"), TOO_DEEP),
+    "generators": (model(f"{STEM}y = [i for i in x {' '.join(f'for i{j} in x' for j in range(500))}]\n"), SPLIT),
     "brackets": (model(f"{STEM}y = {'[' * 150}{']' * 150}\n"), SPLIT),
     "brackets beyond Python": (model(f"{STEM}y = {'[' * 5000}{']' * 5000}\n"), "does not parse"),
     "negations": (model(f"{STEM}x = {'-' * 20_000}x\n"), TOO_DEEP),

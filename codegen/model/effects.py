@@ -361,7 +361,7 @@ class _Code(CallEffects):
                         return True
                     case ast.Call(func=function):
                         is_logger = self.path_of(function).startswith("logging.")
-                        return is_logger and all(map(_only_logs, walk(self.module.tree)))
+                        return is_logger and not any(_sets(node, name) for node in walk(self.module.tree))
         return False
 
     def _is_settled(self, name: str) -> bool:
@@ -434,8 +434,9 @@ class _Code(CallEffects):
         return _summary(self.index, module, function, cls, kinds)
 
 
-def _only_logs(node: ast.AST) -> bool:
-    return not (isinstance(node, ast.Attribute) and node.attr in _SETS_LOGGERS)
+def _sets(node: ast.AST, logger: str) -> bool:
+    """Whether code sets or asks how a logger of the module is set."""
+    return isinstance(node, ast.Attribute) and dotted(node.value) == logger and node.attr in _SETS_LOGGERS
 
 
 def _summary(

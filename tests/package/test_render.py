@@ -113,6 +113,7 @@ def test_the_files_of_a_package_are_listed_in_its_manifest():
         "_final_norm.py",
         "_given.py",
         "_hide.py",
+        "_intermediates.py",
         "_layout.py",
         "_leaves.py",
         "_locate.py",
