@@ -197,7 +197,7 @@ class CallEffects(ABC):
 
     def unread_module(self, module: Value, *given: Value) -> Value:
         """A module whose code cannot be read is given some values: it has those, and all that it holds."""
-        inside = frozenset(replace(p, whole=True, beneath=True) for p in module.all if not p.whole)
+        inside = frozenset(p if p.whole else replace(p, whole=True, beneath=True) for p in module.all)
         self.reads |= inside
         self.writes |= inside
         return self.unread(*given) | Value(inside)

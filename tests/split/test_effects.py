@@ -157,6 +157,8 @@ WRITES = {
     "self.blocks.train()": "x",
     "nn.Module.train(self)": "x",
     "unheard(self)": "x * self.size",
+    "[m.note(x) for m in self.modules() if hasattr(m, 'note')]": "x * self.size",
+    "for m in self.modules(): m.note(x)": "x * self.patch_embed.grid_size[0]",
 }
 
 
