@@ -228,6 +228,8 @@ class _Objects:
                 for inner in (n for child in ast.iter_child_nodes(value) for n in walk(child)):
                     if isinstance(inner, ast.Call):
                         yield from self.of(inner)
+            case ast.Subscript(value=ast.Attribute() as inner):  # self.alias = self.blocks[0]
+                yield from self.of(inner)
             case ast.BinOp() | ast.Compare() | ast.Constant() | ast.Subscript():
                 return
             case _:

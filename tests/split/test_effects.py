@@ -229,6 +229,11 @@ def test_a_stem_that_a_block_holds_is_seen_by_it(init, block):
     assert isinstance(result_of(init=init, block=block), Refusal)
 
 
+def test_a_part_that_goes_by_another_name_is_seen_by_it():
+    init = "self.patch_embed = nn.ModuleList([PatchEmbed()])\n        self.other = self.patch_embed[0]"
+    assert isinstance(result_of("self.other.mean = 1", "x * self.patch_embed[0].mean", init), Refusal)
+
+
 def test_blocks_with_a_stem_of_their_own_see_nothing_of_it():
     assert isinstance(result_of(init="self.patch_embed = PatchEmbed()", block="Block(8, PatchEmbed())"), Split)
 
