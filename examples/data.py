@@ -51,8 +51,7 @@ class FolderImages(Dataset[Tensor]):
         try:
             return read_image(path, self.channels)
         except Exception as error:  # decoders raise whatever they like
-            reason = f"{type(error).__name__}: {error}".replace(str(path), "the file")
-            raise InputError(f"{path} cannot be decoded ({reason}). Repair it or take it away.") from error
+            raise _undecodable(str(path), error) from error
 
 
 class ReaderImages(Dataset[Tensor]):
@@ -75,10 +74,12 @@ class ReaderImages(Dataset[Tensor]):
             with self.reader[index][0] as file:
                 return read_image(file, self.channels)
         except Exception as error:  # decoders raise whatever they like
-            where = f"{self.name}: {self.reader.filename(index)}"
-            raise InputError(
-                f"{where} cannot be decoded ({type(error).__name__}: {error}). Repair it or take it away."
-            ) from error
+            raise _undecodable(f"{self.name}: {self.reader.filename(index)}", error) from error
+
+
+def _undecodable(image: str, error: Exception) -> InputError:
+    reason = f"{type(error).__name__}: {error}".replace(image, "the file")
+    return InputError(f"{image} cannot be decoded ({reason}). Repair it or take it away.")
 
 
 def read_image(source: Path | IO[bytes], channels: int) -> Tensor:

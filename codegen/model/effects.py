@@ -16,10 +16,10 @@ import builtins
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from codegen.model.effects_of_calls import TORCHS, TRAPS, CallEffects, Summary, beneath, is_property, keeps_code
+from codegen.model.effects_of_calls import TRAPS, CallEffects, Summary, beneath, is_property, runs_as_written
 from codegen.model.facts import Facts
-from codegen.model.kinds import CONTAINERS, Kind, children_of, kinds_of
-from codegen.model.places import ANY, EVERYTHING, FRESH, SELF, STATISTICS, Place, Value, root_of
+from codegen.model.kinds import CONTAINERS, STATISTICS, TORCHS, Kind, children_of, kinds_of
+from codegen.model.places import ANY, EVERYTHING, FRESH, SELF, Place, Value, root_of
 from codegen.model.purity import is_library, is_pure
 from codegen.model.special import ARITHMETIC, COMPARISON, CONTEXT, ITEMS, TEXT, TRUTH
 from codegen.source.index import Class, Index, Module
@@ -30,7 +30,8 @@ _INSIDES = frozenset(
     {"__defaults__", "__kwdefaults__", "__globals__", "__closure__", "__code__", "__self__", "__func__"}
 )
 """What functions are made of: by these, code gets at what others read and keep."""
-_SETS_LOGGERS = frozenset({"setLevel", "level", "addHandler", "handlers", "addFilter", "filters", "disabled"})
+_LOGS = frozenset({"debug", "info", "warning", "warn", "error", "exception", "critical", "log", "isEnabledFor", "name"})
+"""What one may ask of a logger and leave it as it is."""
 _PLAIN = frozenset({"bool", "bytes", "dict", "float", "frozenset", "int", "list", "range", "set", "str", "tuple"})
 
 
@@ -361,7 +362,7 @@ class _Code(CallEffects):
                         return True
                     case ast.Call(func=function):
                         is_logger = self.path_of(function).startswith("logging.")
-                        return is_logger and not any(_sets(node, name) for node in walk(self.module.tree))
+                        return is_logger and all(_only_logs(node, name) for node in walk(self.module.tree))
         return False
 
     def _is_settled(self, name: str) -> bool:
@@ -402,7 +403,7 @@ class _Code(CallEffects):
         if found is not None and attr not in facts.values:
             if found[1].decorator_list and is_property(facts, attr):
                 return self.run(found[0].module, found[1], kind, held, {}, [])
-            if not all(keeps_code(found[0].module, decorator) for decorator in found[1].decorator_list):
+            if not runs_as_written(found[0].module, found[1]):
                 return self.anything()
             roots = {root_of(place) for place in held.places}
             methods = frozenset((facts, found[1], found[0].module, root) for root in roots)
@@ -434,9 +435,9 @@ class _Code(CallEffects):
         return _summary(self.index, module, function, cls, kinds)
 
 
-def _sets(node: ast.AST, logger: str) -> bool:
-    """Whether code sets or asks how a logger of the module is set."""
-    return isinstance(node, ast.Attribute) and dotted(node.value) == logger and node.attr in _SETS_LOGGERS
+def _only_logs(node: ast.AST, logger: str) -> bool:
+    """Whether a node asks no more of a logger of the module than to log."""
+    return not isinstance(node, ast.Attribute) or dotted(node.value) != logger or node.attr in _LOGS
 
 
 def _summary(

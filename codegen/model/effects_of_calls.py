@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from codegen.model.facts import Facts
-from codegen.model.kinds import Function, Kind, children_of, kinds_of
+from codegen.model.kinds import STATISTICS, TORCHS, Function, Kind, children_of, kinds_of
 from codegen.model.library import (
     ALLOCATING_FUNCTIONS,
     ALLOCATING_METHODS,
@@ -21,7 +21,7 @@ from codegen.model.library import (
     READING_MODULE_METHODS,
     TENSOR_METHODS,
 )
-from codegen.model.places import ANY, EVERYTHING, FRESH, MODE, SELF, STATISTICS, Place, Value, root_of
+from codegen.model.places import ANY, EVERYTHING, FRESH, MODE, SELF, Place, Value, root_of
 from codegen.model.purity import changed_arguments, is_pure, sets_mode
 from codegen.model.sharing import is_aliased
 from codegen.model.special import EVERY
@@ -37,8 +37,6 @@ CONSUMERS = frozenset(
 """Functions of Python that loop over what they are given, at once or later."""
 _ASKING = frozenset({"callable", "id", "type", "isinstance", "issubclass"})
 """Functions of Python that look at what they are given, and run nothing of it."""
-TORCHS = frozenset({"torch", "view", STATISTICS})
-"""The kinds of torch's modules."""
 TRAPS = ("__getattr__", "__getattribute__", "__setattr__", "__delattr__")
 """Methods that give access to attributes a meaning of its own."""
 
@@ -155,7 +153,7 @@ class CallEffects(ABC):
     def _special(self, facts: Facts, name: str, value: Value) -> None:
         self.reads |= set(beneath(value.places))
         found = facts.method(name)
-        if found is None or not all(keeps_code(found[0].module, d) for d in found[1].decorator_list):
+        if found is None or not runs_as_written(found[0].module, found[1]):
             self.anything()
         else:
             self.run(found[0].module, found[1], facts.cls, value, {}, [value])
@@ -252,24 +250,22 @@ class CallEffects(ABC):
                 path := self.path_of(library)
             ):
                 return self.library(f"{path}.{attr}", call, given)
-        static = self._static(function)
-        if static is not None:
-            module, node, cls = static
-            return self.run(module, node, cls, FRESH, self._by_name(node, call, 0), [given])
         if isinstance(function, ast.Attribute) and not self._is_inner_model(function):
             if isinstance(function.value, ast.Call) and dotted(function.value.func) == "super":
                 return self.of_parent(function.attr, call, given)
             owner = self.of(function.value)
+            static = self._static(function) if "function" in owner.kinds else None
+            if static is not None:
+                module, node, cls = static
+                return self.run(module, node, cls, FRESH, self._by_name(node, call, 0), [given])
             if not owner.methods:
                 return self.method(owner, function, call, given)
         return self.run_value(self.of(function), call, given)
 
-    def _static(self, function: ast.expr) -> tuple[Module, ast.FunctionDef, Class] | None:
+    def _static(self, function: ast.Attribute) -> tuple[Module, ast.FunctionDef, Class] | None:
         """The function that a class holds, ``Windows.partition``, and where it stands."""
-        if not isinstance(function, ast.Attribute) or not dotted(function.value):
-            return None
-        head = dotted(function.value).partition(".")[0]
-        cls = None if head in self.names else self.index.resolve(self.module, dotted(function.value))
+        name = dotted(function.value)
+        cls = None if name.partition(".")[0] in self.names else self.index.resolve(self.module, name)
         found = None if cls is None else Facts.of(self.index, cls).method(function.attr)
         if cls is None or found is None or [dotted(d) for d in found[1].decorator_list] != ["staticmethod"]:
             return None
@@ -294,7 +290,7 @@ class CallEffects(ABC):
         if found is not None:
             module, function = found
             place = Value(frozenset({Place("global", f"{module.name}.{function.name}")}))
-            if all(keeps_code(module, decorator) for decorator in function.decorator_list):
+            if runs_as_written(module, function):
                 remembers = any("cache" in ast.unparse(decorator) for decorator in function.decorator_list)
                 memo = place if remembers else FRESH  # what it returned before, it returns again
                 self.reads |= memo.places
@@ -426,7 +422,7 @@ class CallEffects(ABC):
                 return self.anything()
             found = facts.method(name)
             if found is not None and name not in facts.values:
-                if not all(keeps_code(found[0].module, decorator) for decorator in found[1].decorator_list):
+                if not runs_as_written(found[0].module, found[1]):
                     result |= self.unread(owner, given)
                     continue
                 static = any(dotted(decorator) == "staticmethod" for decorator in found[1].decorator_list)
@@ -517,7 +513,8 @@ class CallEffects(ABC):
             elif kind == "box":
                 continue
             elif isinstance(kind, Function):
-                result |= self._run_function(value, kind, given)
+                holders = (SELF if p.root in ("", p.name) else replace(p, name=p.root) for p in value.places)
+                result |= self._run_function(kind, Value(frozenset(holders)), given)
             elif kind in ("hooked", "function"):
                 result |= self.anything()
             elif kind == "inner":  # what it does was noted where it was made
@@ -530,20 +527,19 @@ class CallEffects(ABC):
             result |= self.unread(value, given)
         return result
 
-    def _run_function(self, value: Value, kind: Function, given: Value) -> Value:
-        if not all(keeps_code(kind.module, decorator) for decorator in kind.node.decorator_list):
+    def _run_function(self, function: Function, holder: Value, given: Value) -> Value:
+        """A function runs that an attribute of an object holds."""
+        if not runs_as_written(function.module, function.node):
             return self.anything()
-        holders = (SELF if p.root in ("", p.name) else replace(p, name=p.root) for p in value.places)
-        kinds: frozenset[Kind] = frozenset() if kind.owner is None else frozenset({kind.owner})
-        owner = FRESH if kind.owner is None else Value(frozenset(holders), kinds=kinds)
-        return self.run(kind.module, kind.node, kind.owner, owner, {}, [given])
+        owner = FRESH if function.owner is None else replace(holder, kinds=frozenset({function.owner}))
+        return self.run(function.module, function.node, function.owner, owner, {}, [given])
 
     def _run_module(self, value: Value, cls: Class, call: ast.Call, given: Value) -> Value:
         facts = Facts.of(self.index, cls)
         found = facts.method("__call__") or facts.method("forward")
         for kind in kinds_of(facts, "forward") if "forward" in facts.values else ():  # self.forward = self.forward_fast
             if isinstance(kind, Function):
-                self.run(kind.module, kind.node, kind.owner, value if kind.owner else FRESH, {}, [given])
+                self._run_function(kind, value, given)
             else:
                 self.anything()
         if "forward" in facts.values or found is None or found[1].decorator_list:
@@ -551,7 +547,7 @@ class CallEffects(ABC):
                 if facts.torch_parent != "Sequential":
                     return replace(given, kinds=frozenset())
                 return self.run_value(replace(value, kinds=children_of(facts) | {"view"}), call, given)
-            if found is None or not all(keeps_code(found[0].module, d) for d in found[1].decorator_list):
+            if found is None or not runs_as_written(found[0].module, found[1]):
                 return self.unread(value, given)
         assert found is not None
         return self.run(found[0].module, found[1], cls, value, self._by_name(found[1], call, 1), [given])
@@ -707,7 +703,12 @@ def is_property(facts: Facts, attribute: str) -> bool:
     )
 
 
-def keeps_code(module: Module, decorator: ast.expr) -> bool:
+def runs_as_written(module: Module, function: ast.FunctionDef) -> bool:
+    """Whether the decorators of a function leave what it does as it is."""
+    return all(_keeps_code(module, decorator) for decorator in function.decorator_list)
+
+
+def _keeps_code(module: Module, decorator: ast.expr) -> bool:
     """Whether a decorator leaves what a function does as it is, or only remembers what it returned."""
     name = dotted(decorator.func if isinstance(decorator, ast.Call) else decorator)
     head, _, rest = name.partition(".")

@@ -39,6 +39,9 @@ Kind = Class | Function | str
 it is given, ``view`` for one that may hand it on, ``statistics`` for one that keeps some of what it has seen,
 ``hooked`` for what has hooks, ``function`` for code of the release of which no more is known, ``inner`` for a function
 and ``box`` for a list or the like that are made in the method, ``?`` for what is not known."""
+STATISTICS = "statistics"
+TORCHS = frozenset({"torch", "view", STATISTICS})
+"""The kinds of torch's modules."""
 
 CONTAINERS = frozenset({"Sequential", "ModuleList", "ModuleDict"})
 _FUNCTIONS = 8  # that call each other to make a module
@@ -322,11 +325,9 @@ _HOOKS = frozenset(
     | {"register_module_forward_pre_hook", "register_parametrization"}
 )
 _PUTS = frozenset({"append", "insert", "extend", "add_module", "register_module", "update"})
-_OPEN = ast.Lambda(ast.arguments([], [], None, [], [], None, []), ast.Constant(None))  # stands for what is not known
-
-
-_FUNCTION = ast.Lambda(ast.arguments([], [], None, [], [], None, []), ast.Constant(None))  # stands for one made here
-_CLASS = ast.Lambda(_FUNCTION.args, ast.Constant(None))  # likewise, for a class
+_NO_ARGUMENTS = ast.arguments([], [], None, [], [], None, [])
+# These stand for what is not known, and for a function and a class that are made here.
+_OPEN, _FUNCTION, _CLASS = (ast.Lambda(_NO_ARGUMENTS, ast.Constant(None)) for _ in range(3))
 
 
 def _bindings(function: ast.FunctionDef) -> Mapping[str, list[ast.expr]]:
@@ -409,7 +410,7 @@ class _Making:
         match node:
             case ast.Call(func=function, args=args, keywords=keywords):
                 if any(keyword.arg in ("max_norm", "track_running_stats") for keyword in keywords):
-                    yield "statistics"
+                    yield STATISTICS
                 yield from self.call(function, [*args, *(keyword.value for keyword in keywords)], seen)
             case ast.Name(id=name) if name in self.values and _FUNCTION not in self.values[name]:
                 if name not in seen:
@@ -490,7 +491,7 @@ class _Making:
                     yield from self.of(argument, seen)
             elif origin.startswith("torch.nn.") and "." not in kind and kind not in TORCH_WRAPPERS:
                 writes = kind.startswith(TORCH_STATISTICS)
-                yield "statistics" if writes else "view" if kind in TORCH_HANDING_ON else "torch"
+                yield STATISTICS if writes else "view" if kind in TORCH_HANDING_ON else "torch"
             elif origin in _PARTIAL and arguments and self._is_code(arguments[0]):
                 yield from self.of(arguments[0], seen)
             elif origin == "collections.OrderedDict" or origin in _HOLDERS:

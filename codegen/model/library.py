@@ -6,13 +6,13 @@ What is not listed is not known.
 from __future__ import annotations
 
 
-def _names(text: str) -> frozenset[str]:
+def names(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
 # Shapes
 
-SHAPE_KEEPING_MODULES = _names(
+SHAPE_KEEPING_MODULES = names(
     """
     Identity Dropout Dropout1d Dropout2d Dropout3d AlphaDropout FeatureAlphaDropout
     BatchNorm1d BatchNorm2d BatchNorm3d SyncBatchNorm GroupNorm InstanceNorm1d InstanceNorm2d InstanceNorm3d LayerNorm
@@ -36,33 +36,33 @@ SPATIAL_MODULES = {
     for rank in (1, 2, 3)
 } | {"UpsamplingBilinear2d": 2, "UpsamplingNearest2d": 2, "PixelShuffle": 2, "PixelUnshuffle": 2}
 """Modules that make other channels and another grid of an image or a sequence, and how many axes the grid has."""
-SHAPE_KEEPING_FUNCTIONS = _names(
+SHAPE_KEEPING_FUNCTIONS = names(
     """
     relu gelu silu mish elu leaky_relu hardswish hardsigmoid sigmoid tanh softmax log_softmax dropout normalize
     layer_norm batch_norm group_norm rms_norm abs exp log sqrt clamp
     """
 )
-SHAPE_KEEPING_METHODS = _names(
+SHAPE_KEEPING_METHODS = names(
     """
     contiguous to float half bfloat16 double int long bool cpu cuda clone detach requires_grad_ abs neg exp log
     sqrt sigmoid tanh relu softmax log_softmax clamp masked_fill cumsum
     """
 )
-BROADCASTING = _names("masked_fill clamp")
+BROADCASTING = names("masked_fill clamp")
 """Functions and methods of a tensor that broadcast it with what else they are given."""
-IN_PLACE_METHODS = _names(
+IN_PLACE_METHODS = names(
     """
     add_ sub_ mul_ div_ pow_ neg_ abs_ exp_ sqrt_ clamp_ copy_ zero_ fill_ masked_fill_ relu_ sigmoid_ tanh_ normal_
     uniform_ trunc_normal_ requires_grad_ bernoulli_ addcmul_ lerp_ scatter_ index_fill_ index_add_ index_copy_
     """
 )
 """Methods that change a tensor in place, but for its shape."""
-FILLED = _names("torch.zeros torch.ones torch.empty torch.randn torch.rand")
+FILLED = names("torch.zeros torch.ones torch.empty torch.randn torch.rand")
 """Functions that make a tensor of the sizes that they are given."""
 
 # Types
 
-TENSOR_METHODS = SHAPE_KEEPING_METHODS | _names(
+TENSOR_METHODS = SHAPE_KEEPING_METHODS | names(
     """
     flatten unflatten transpose permute reshape view type_as expand expand_as repeat repeat_interleave mean sum prod
     unsqueeze squeeze rsqrt pow add sub mul div matmul bmm gather index_select scatter flip roll norm amax amin argmax
@@ -70,7 +70,7 @@ TENSOR_METHODS = SHAPE_KEEPING_METHODS | _names(
     narrow select triu tril std var floor ceil round
     """
 )
-TENSOR_FUNCTIONS = SHAPE_KEEPING_FUNCTIONS | _names(
+TENSOR_FUNCTIONS = SHAPE_KEEPING_FUNCTIONS | names(
     """
     cat concat stack zeros ones empty full rand randn arange linspace tensor as_tensor zeros_like ones_like empty_like
     full_like rand_like randn_like where matmul bmm einsum sum mean flatten reshape transpose permute unsqueeze squeeze
@@ -78,7 +78,7 @@ TENSOR_FUNCTIONS = SHAPE_KEEPING_FUNCTIONS | _names(
     """
 )
 """Functions of ``torch`` that give a tensor."""
-FUNCTIONAL = SHAPE_KEEPING_FUNCTIONS | _names(
+FUNCTIONAL = SHAPE_KEEPING_FUNCTIONS | names(
     """
     interpolate pad conv1d conv2d conv3d linear unfold fold max_pool1d max_pool2d avg_pool1d avg_pool2d
     adaptive_avg_pool1d adaptive_avg_pool2d one_hot embedding pixel_shuffle pixel_unshuffle grid_sample
@@ -89,7 +89,7 @@ FUNCTIONAL = SHAPE_KEEPING_FUNCTIONS | _names(
 TENSOR_MODULES = (
     SHAPE_KEEPING_MODULES
     | SPATIAL_MODULES.keys()
-    | _names(
+    | names(
         """
         Linear Bilinear LazyLinear Flatten Unflatten Fold Unfold Embedding EmbeddingBag Upsample ChannelShuffle
         ReflectionPad1d ReflectionPad2d ReplicationPad1d ReplicationPad2d ConstantPad1d ConstantPad2d CircularPad2d
@@ -100,7 +100,7 @@ TENSOR_MODULES = (
 
 # Effects
 
-ALLOCATING_FUNCTIONS = _names(
+ALLOCATING_FUNCTIONS = names(
     """
     cat concat stack pack zeros ones empty full rand randn arange linspace tensor zeros_like ones_like empty_like
     full_like rand_like randn_like where matmul bmm einsum sum mean cumsum gather outer randperm bernoulli interpolate
@@ -110,7 +110,7 @@ ALLOCATING_FUNCTIONS = _names(
     """
 )
 """Functions of torch and its kin whose result is a tensor of its own."""
-ALLOCATING_METHODS = _names(
+ALLOCATING_METHODS = names(
     """
     clone mean sum prod matmul bmm new_zeros new_ones new_full new_empty size dim numel stride item norm amax amin
     argmax argmin softmax log_softmax sigmoid cumsum repeat repeat_interleave index_select eq ne lt le gt ge
@@ -121,30 +121,30 @@ ALLOCATING_METHODS = _names(
 """Methods of tensors whose result is a tensor of its own, or a number."""
 TORCH_STATISTICS = ("BatchNorm", "SyncBatchNorm", "Lazy")
 """Modules of torch, by how their names begin, that write on themselves when they run."""
-TORCH_WRAPPERS = _names("DataParallel Module ModuleList ModuleDict Sequential ParameterList ParameterDict")
+TORCH_WRAPPERS = names("DataParallel Module ModuleList ModuleDict Sequential ParameterList ParameterDict")
 """Modules of torch that run, or hold, what they are given."""
-TORCH_HANDING_ON = _names(
+TORCH_HANDING_ON = names(
     """
     Identity Dropout Dropout1d Dropout2d Dropout3d AlphaDropout FeatureAlphaDropout Flatten Unflatten ReLU ReLU6
     Hardtanh Hardswish Hardsigmoid SiLU Mish ELU SELU CELU LeakyReLU RReLU Threshold
     """
 )
 """Modules of torch that may give back the tensor that they are given, or another view of it."""
-PURE_BUILTINS = _names(
+PURE_BUILTINS = names(
     """
     abs all any bool bytes dict divmod enumerate filter float format frozenset id int isinstance issubclass len list map
     max min pow range repr reversed round set slice sorted str sum tuple type zip callable complex hash ord chr iter
     """
 )
 """Functions of Python that leave alone what they are given."""
-MUTATING_METHODS = _names(
+MUTATING_METHODS = names(
     """
     append extend insert pop remove clear update setdefault add discard sort reverse popitem appendleft popleft
     extendleft rotate __setitem__ __delitem__ send throw close write
     """
 )
 """Methods of Python's containers that change them."""
-PURE_METHODS = _names(
+PURE_METHODS = names(
     """
     get items keys values copy index count split rsplit join format startswith endswith strip lower upper replace
     size dim numel ndimension stride type item tolist numpy unbind chunk tensor_split unfold
@@ -156,14 +156,14 @@ PURE_METHODS = _names(
     """
 )
 """Methods of tensors, texts and containers that leave them as they are."""
-READING_MODULE_METHODS = _names(
+READING_MODULE_METHODS = names(
     """
     parameters named_parameters buffers named_buffers modules named_modules children named_children state_dict
     get_submodule get_parameter get_buffer extra_repr values items keys
     """
 )
 """Methods of ``nn.Module`` that look at it and hand on what it holds."""
-MODULE_METHODS = _names(
+MODULE_METHODS = names(
     """
     add_module register_module register_parameter register_buffer apply cuda ipu xpu mtia cpu type float double half
     bfloat16 to to_empty requires_grad_ zero_grad share_memory load_state_dict set_submodule set_extra_state

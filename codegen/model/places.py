@@ -10,7 +10,7 @@ import ast
 from dataclasses import dataclass, replace
 
 from codegen.model.facts import Facts
-from codegen.model.kinds import Kind
+from codegen.model.kinds import STATISTICS, Kind
 from codegen.model.sharing import is_made_with, may_share
 from codegen.source.index import Class, Index, Module
 
@@ -22,7 +22,8 @@ class Place:
     """Where code finds what outlives it.
 
     Attributes:
-        kind: ``attribute``, ``argument`` or ``global``.
+        kind: ``attribute``, ``argument`` or ``global``; ``statistics`` for what a module of torch keeps of the batches
+            that it has seen, ``running_mean``.
         name: Of the attribute, parameter or global; ``*`` for any.
         owner: The class whose attribute it is, empty for any.
         root: The attribute of the model by way of which code gets there, empty for the model itself; ``*`` for any.
@@ -40,8 +41,6 @@ class Place:
 
 SELF = Place("attribute", "self", whole=True)
 EVERYTHING = Place("attribute", ANY, root=ANY, whole=True)
-STATISTICS = "statistics"
-"""What a module of torch keeps of the batches that it has seen, ``running_mean``, is in a place of this kind."""
 MODE = Place("attribute", "training", root=ANY)
 
 

@@ -8,14 +8,11 @@ from __future__ import annotations
 
 import ast
 
+from codegen.model.library import names
 
-def _names(text: str) -> frozenset[str]:
-    return frozenset(text.split())
+_LIBRARIES = names("torch math einops numpy functools itertools operator typing collections logging warnings apex")
 
-
-_LIBRARIES = _names("torch math einops numpy functools itertools operator typing collections logging warnings apex")
-
-_NAMESPACES = _names(
+_NAMESPACES = names(
     """
     torch torch.functional torch.nn torch.nn.functional torch.linalg torch.fft torch.special torch.sparse
     torch.nn.init torch.compiler torch.onnx math einops einops.layers.torch itertools typing collections
@@ -23,7 +20,7 @@ _NAMESPACES = _names(
     """
 )
 """Those of which every function is known to be pure, but for the following."""
-_RUNNING = _names("torch.vmap torch.cond torch.while_loop")
+_RUNNING = names("torch.vmap torch.cond torch.while_loop")
 """Functions that run code that they are given."""
 _SETTERS = (
     "set_",
@@ -38,10 +35,10 @@ _SETTERS = (
     "compile",
 )
 """Functions of torch, by how their names begin, that change how it works from then on, or have code of others run."""
-_PRIVATE = _names("torch._assert torch._shape_as_tensor torch.nn.modules.utils._pair torch.nn.modules.utils._ntuple")
+_PRIVATE = names("torch._assert torch._shape_as_tensor torch.nn.modules.utils._pair torch.nn.modules.utils._ntuple")
 _OTHERS = frozenset(
     f"{namespace}.{name}"
-    for namespace, names in {
+    for namespace, listed in {
         "functools": "partial wraps",
         "logging": "getLogger debug info warning error exception critical log",
         "warnings": "warn",
@@ -69,10 +66,10 @@ _OTHERS = frozenset(
         "torch.jit": "is_scripting is_tracing annotate isinstance",
         "torch.nested": "nested_tensor to_padded_tensor",
     }.items()
-    for name in names.split()
+    for name in listed.split()
 )
 
-_STATISTICS = _names("batch_norm instance_norm native_batch_norm")
+_STATISTICS = names("batch_norm instance_norm native_batch_norm")
 """Functions that keep running statistics in their second and third argument."""
 _IN_PLACE_AT = {
     **dict.fromkeys(("relu", "relu6", "silu", "mish", "hardswish", "hardsigmoid", "selu"), 1),
@@ -103,7 +100,7 @@ def is_pure(path: str) -> bool:
 def sets_mode(path: str) -> bool:
     """Whether a function of torch changes how others compute: ``torch.set_grad_enabled``."""
     name = path.rpartition(".")[2].lstrip("_")
-    return path.startswith("torch.") and (name.startswith(_SETTERS) or path in _SETTERS)
+    return path.startswith("torch.") and (name.startswith(_SETTERS))
 
 
 def changed_arguments(path: str, call: ast.Call) -> list[ast.expr]:

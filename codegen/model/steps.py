@@ -186,7 +186,22 @@ def holds_position(facts: Facts, step: Step) -> bool:
     return step.is_stem and any(facts.holds_position(attribute) for attribute in step.runs)
 
 
-def joins(step: Step, streams: Iterable[str]) -> bool:
+def joins_after(steps: Sequence[Step], started: int, last: int) -> Iterator[int]:
+    """Numbers of the steps after one that make one stream of tokens of several.
+
+    Args:
+        steps: Those of a block.
+        started: The first that makes tokens.
+        last: The one after which to look.
+    """
+    streams = {name for step in steps[started : last + 1] for name in step.targets}
+    for number in range(last + 1, len(steps)):
+        if _joins(steps[number], streams):
+            yield number
+        streams |= set(steps[number].targets)
+
+
+def _joins(step: Step, streams: Iterable[str]) -> bool:
     """Whether a statement adds or concatenates several of the variables that hold tokens."""
     each = [frozenset({name}) for name in streams]
 

@@ -126,8 +126,8 @@ def _why_unbuilt(name: str) -> str:
         build_anywhere(name)
     except (TypeError, AttributeError, NameError) as error:
         return describe(error)
-    except Exception:
-        return ""
+    except Exception:  # not of its code
+        pass
     return ""
 
 

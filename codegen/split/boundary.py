@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 from codegen.model.facts import UNKNOWN, Facts, Role
 from codegen.model.invariant import depends_on_self_alone, is_invariant
-from codegen.model.steps import Step, alias, holds_position, joins, quoted, through_views, walk_steps
+from codegen.model.steps import Step, alias, holds_position, joins_after, quoted, through_views, walk_steps
 from codegen.split.crossing import sink
 from codegen.syntax.bindings import bound_names
 from codegen.syntax.dataflow import dotted, flow, returns
@@ -118,10 +118,16 @@ def _require_no_hidden_position(facts: Facts, before: Sequence[Step], statement:
         return
     for name in facts.methods - {facts.index.method}:
         found = facts.method(name)
-        read = (n for n in walk(found[1]) if isinstance(n, ast.Attribute)) if found is not None else ()
-        takes = found is not None and len(found[1].args.args) > 1 and found[1] is not found[0].constructor
-        if takes and any(facts.is_attribute(n) and facts.role(n.attr) is Role.POSITION for n in read):
+        if found is None or len(found[1].args.args) < 2 or found[1] is found[0].constructor:
+            continue  # it takes no tokens
+        if _mentions_position(facts, found[1]):
             raise _undecided(facts, statement)
+
+
+def _mentions_position(facts: Facts, *code: ast.AST) -> bool:
+    """Whether code names an attribute of ``self`` that is a position."""
+    named = (n for part in code for n in walk(part) if isinstance(n, ast.Attribute) and facts.is_attribute(n))
+    return any(facts.role(n.attr) is Role.POSITION for n in named)
 
 
 def _require_no_first_round(facts: Facts, statement: Statement) -> None:
@@ -138,9 +144,7 @@ def _require_no_first_round(facts: Facts, statement: Statement) -> None:
                 ast.If(test=ast.Compare(left=ast.Name(id=index), ops=[ast.Eq()], comparators=[ast.Constant(0)]))
                 | ast.If(test=ast.UnaryOp(op=ast.Not(), operand=ast.Name(id=index)))
             ):
-                counts = index in bound_names(tree.target)
-                read = (n for part in inner.body for n in walk(part) if isinstance(n, ast.Attribute))
-                if counts and any(facts.is_attribute(n) and facts.role(n.attr) is Role.POSITION for n in read):
+                if index in bound_names(tree.target) and _mentions_position(facts, *inner.body):
                     reason = (
                         "the loop over blocks gives the tokens their position in its first round: do that before it"
                     )
@@ -182,8 +186,9 @@ def _flat(
             reasons.append("no positional encoding comes before the blocks")
         else:
             reasons.append(f"line {hidden.statement.place.line} gives the tokens their position, inside the stem")
-    joined = _through_joins(steps, started, last, reasons)
-    if joined > last:
+    joined = max(joins_after(steps, started, last), default=last)
+    if joined > last:  # a mask has to reach all of them
+        reasons.append(f"line {steps[joined].statement.place.line} joins the streams of tokens")
         last = _through_dropout(steps, joined, {Role.DROPOUT}, {Role.PARAMETER}, reasons)
     tokens = [step.target for step in steps[: last + 1] if step.on_path][-1]
     last, tokens = through_views(steps, last, tokens, reasons)
@@ -246,6 +251,7 @@ def _is_own(facts: Facts, asked: ast.Attribute) -> bool:
     return facts.is_attribute(asked) and asked.attr in facts.values and not facts.has_member(asked.attr)
 
 
+_BY_NAME = frozenset({"setattr", "delattr", "hasattr", "object.__setattr__", "object.__delattr__"})
 _UNDECIDED = "a computed name, or code that takes self whole, decides which modules run here"
 
 
@@ -258,12 +264,12 @@ def _undecided(facts: Facts, statement: Statement) -> Refused:
             ):
                 reason = f"`{ast.unparse(node)}` computes the name of what runs here: use an nn.ModuleList"
                 return Refused(Place(statement.place.file, node.lineno), reason)
-            case ast.Call(func=ast.Name("setattr" | "delattr" | "hasattr") | ast.Attribute(attr="__setattr__")):
-                text = ast.unparse(node)
-                reason = f"`{text}` computes the name of an attribute, which may be any: write `self.name` out"
-                return Refused(Place(statement.place.file, node.lineno), reason)
             case ast.Call(args=arguments) if any(dotted(argument) == facts.prefix for argument in arguments):
-                reason = f"`{ast.unparse(node.func)}` takes self whole, and may run any module: make it a method"
+                if dotted(node.func) in _BY_NAME:
+                    text = ast.unparse(node)
+                    reason = f"`{text}` computes the name of an attribute, which may be any: write `self.name` out"
+                else:
+                    reason = f"`{ast.unparse(node.func)}` takes self whole, and may run any module: make it a method"
                 return Refused(Place(statement.place.file, node.lineno), reason)
     return Refused(statement.place, _UNDECIDED)
 
@@ -314,20 +320,6 @@ def _through_dropout(
     if end > last:
         what = "is the dropout on them" if Role.DROPOUT in steps[end].roles else "completes the stem"
         reasons.append(f"line {steps[end].statement.place.line} {what}")
-    return end
-
-
-def _through_joins(steps: Sequence[Step], started: int, last: int, reasons: list[str]) -> int:
-    """Go on to where streams of tokens that are both made by then become one: a mask has to reach all of them."""
-    streams = {name for step in steps[started : last + 1] for name in step.targets}
-    end = last
-    for number in range(last + 1, len(steps)):
-        step = steps[number]
-        if joins(step, streams):
-            end = number
-        streams |= set(step.targets)
-    if end > last:
-        reasons.append(f"line {steps[end].statement.place.line} joins the streams of tokens")
     return end
 
 

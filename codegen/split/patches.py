@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from codegen.model.annotations import annotate
 from codegen.model.facts import Facts, Role
 from codegen.model.shape import token_order
-from codegen.model.steps import Step, holds_position, joins, quoted, through_views, walk_steps
+from codegen.model.steps import Step, holds_position, joins_after, quoted, through_views, walk_steps
 from codegen.split.boundary import Refused
 from codegen.split.crossing import Crossing, cross
 from codegen.split.state import check_state
@@ -130,12 +130,9 @@ def _find_cut(facts: Facts, statements: Sequence[Statement], images: str) -> _Pa
             last, tokens = number, steps[number].target
             reasons.append(f"line {steps[number].statement.place.line} joins them")
     last, tokens = through_views(steps[:first], last, tokens, reasons)
-    streams = {name for step in steps[min(stems, default=0) : last + 1] for name in step.targets}
-    for step in steps[last + 1 :]:
-        if joins(step, streams):
-            line = step.statement.place.line
-            raise Refused(step.statement.place, f"streams of patches get their positions before line {line} joins them")
-        streams |= set(step.targets)
+    for number in joins_after(steps, min(stems, default=0), last):
+        place = steps[number].statement.place
+        raise Refused(place, f"streams of patches get their positions before line {place.line} joins them")
     if not steps[first].is_position:
         reasons.append(f"line {steps[first].statement.place.line} adds the prefix tokens")
     position = next((step for step in steps if step.is_position), None)

@@ -11,8 +11,8 @@ from collections.abc import Collection, Iterator, Sequence
 
 from codegen.model.effects import Effects, effects
 from codegen.model.facts import Facts
-from codegen.model.kinds import kinds_of
-from codegen.model.places import EVERYTHING, MODE, STATISTICS, Place, may_meet
+from codegen.model.kinds import STATISTICS, kinds_of
+from codegen.model.places import EVERYTHING, MODE, Place, may_meet
 from codegen.source.index import Class
 from codegen.split.crossing import Crossing
 from codegen.syntax.computed_names import ComputedNames

@@ -10,6 +10,7 @@ import ast
 import io
 import itertools
 import operator
+import re
 import textwrap
 import tokenize
 from collections.abc import Mapping, Sequence
@@ -27,7 +28,7 @@ from codegen.syntax.walking import children, walk
 from codegen.types import Parameter, Place
 
 # What str.splitlines takes for the end of a line, beyond what Python does.
-_SEPARATORS = "\v\f\x1c\x1d\x1e\x85\u2028\u2029"
+_SEPARATORS = re.compile("[\v\f\x1c\x1d\x1e\x85\u2028\u2029]")
 
 # Levels of a syntax tree; timm's deepest method has 20.
 _DEEPEST = 300
@@ -107,9 +108,9 @@ def read_method(text: str, node: ast.FunctionDef, file: str, names: ComputedName
     if not _is_shallow(node):
         raise RecursionError
     lines = source_lines(text)[node.lineno - 1 : node.end_lineno]
-    odd = next((character for line in lines for character in line if character in _SEPARATORS), "")
-    if odd:
-        raise Unsound(node, f"it holds the character {odd!a}, which ends a line for editors but not for Python")
+    odd = _SEPARATORS.search("\n".join(lines))
+    if odd is not None:
+        raise Unsound(node, f"it holds the character {odd.group()!a}, which ends a line for editors but not for Python")
     own = own_lines(lines, node)
     module, function = _function(node, lines if own is None else [*own.head, f"{own.indentation}pass"])
     written = own.texts if own is not None else _texts(module, _lines(function.body))
