@@ -22,7 +22,7 @@ from codegen.model.library import (
     TENSOR_METHODS,
 )
 from codegen.model.places import ANY, EVERYTHING, FRESH, MODE, SELF, Place, Value, root_of
-from codegen.model.purity import changed_arguments, is_pure, sets_mode
+from codegen.model.purity import changed_arguments, is_library, is_pure, sets_mode
 from codegen.model.sharing import is_aliased
 from codegen.model.special import EVERY
 from codegen.source.imports import imports
@@ -295,7 +295,7 @@ class CallEffects(ABC):
                 memo = place if remembers else FRESH  # what it returned before, it returns again
                 self.reads |= memo.places
                 return self.run(module, function, None, FRESH, self._by_name(function, call, 0), [given]) | memo
-            return self.unread(given, place)
+            return self._decorated(module, function, None, place, given)
         home, local = self._home(name)
         several = home.bindings.get(local, ())
         match several:
@@ -306,9 +306,11 @@ class CallEffects(ABC):
         cls = self.index.resolve(self.module, name)
         if cls is not None:
             facts = Facts.of(self.index, cls)
-            if facts.has_member("__del__"):
+            if not _is_made_by_its_constructor(facts):
                 return self.anything()
             constructor = facts.method("__init__")
+            if constructor is not None and not runs_as_written(constructor[0].module, constructor[1]):
+                return self.anything()
             if constructor is not None:
                 self.run(
                     constructor[0].module, constructor[1], cls, FRESH, self._by_name(constructor[1], call, 1), [given]
@@ -423,7 +425,7 @@ class CallEffects(ABC):
             found = facts.method(name)
             if found is not None and name not in facts.values:
                 if not runs_as_written(found[0].module, found[1]):
-                    result |= self.unread(owner, given)
+                    result |= self._decorated(found[0].module, found[1], cls, owner, given)
                     continue
                 static = any(dotted(decorator) == "staticmethod" for decorator in found[1].decorator_list)
                 arguments = self._by_name(found[1], call, 0 if static else 1)
@@ -534,6 +536,21 @@ class CallEffects(ABC):
         owner = FRESH if function.owner is None else replace(holder, kinds=frozenset({function.owner}))
         return self.run(function.module, function.node, function.owner, owner, {}, [given])
 
+    def _decorated(
+        self, module: Module, function: ast.FunctionDef, cls: Class | None, owner: Value, given: Value
+    ) -> Value:
+        """A function runs under decorators that may do more than it says.
+
+        One that stands elsewhere has the function and what is passed to it alone, one of the release may do anything.
+        """
+        for decorator in function.decorator_list:
+            head, _, rest = dotted(decorator.func if isinstance(decorator, ast.Call) else decorator).partition(".")
+            origin = module.import_of(head)
+            foreign = origin is not None and self.index.module(origin.module) is None
+            if not _keeps_code(module, decorator) and not (foreign and not is_library(module.origin(head, rest))):
+                return self.anything()
+        return self.run(module, function, cls, owner, {}, [given]) | self.unread(owner, given)
+
     def _run_module(self, value: Value, cls: Class, call: ast.Call, given: Value) -> Value:
         facts = Facts.of(self.index, cls)
         found = facts.method("__call__") or facts.method("forward")
@@ -547,8 +564,10 @@ class CallEffects(ABC):
                 if facts.torch_parent != "Sequential":
                     return replace(given, kinds=frozenset())
                 return self.run_value(replace(value, kinds=children_of(facts) | {"view"}), call, given)
-            if found is None or not runs_as_written(found[0].module, found[1]):
+            if found is None:
                 return self.unread(value, given)
+            if not runs_as_written(found[0].module, found[1]):
+                return self._decorated(found[0].module, found[1], cls, value, given)
         assert found is not None
         return self.run(found[0].module, found[1], cls, value, self._by_name(found[1], call, 1), [given])
 
@@ -701,6 +720,13 @@ def is_property(facts: Facts, attribute: str) -> bool:
         dotted(decorator).rpartition(".")[2] in ("property", "setter", "cached_property")
         for decorator in found[1].decorator_list
     )
+
+
+def _is_made_by_its_constructor(facts: Facts) -> bool:
+    """Whether to make an object of a class runs its ``__init__`` alone, and nothing runs when it dies."""
+    metaclasses = [k.value for cls in facts.lineage for k in cls.node.keywords if k.arg == "metaclass"]
+    plain = all(dotted(metaclass).rpartition(".")[2] == "ABCMeta" for metaclass in metaclasses)
+    return plain and not any(facts.has_member(name) for name in ("__new__", "__post_init__", "__del__"))
 
 
 def runs_as_written(module: Module, function: ast.FunctionDef) -> bool:

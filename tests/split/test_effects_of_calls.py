@@ -12,6 +12,7 @@ from codegen.types import Refusal, Split
 
 SOURCE = """
 import collections
+import dataclasses
 import functools
 import logging
 import operator
@@ -19,6 +20,7 @@ import operator
 import numpy as np
 import torch
 import torch.nn.functional as F
+from another import elsewhere
 from torch import nn
 
 SEEN = []
@@ -91,6 +93,50 @@ class Memo(dict):
 class Dying:
     def __del__(self):
         SEEN.append(1)
+
+
+class New:
+    def __new__(cls):
+        SEEN.append(1)
+        return object.__new__(cls)
+
+
+@dataclasses.dataclass
+class Post:
+    def __post_init__(self):
+        SEEN.append(1)
+
+
+class Meta(type):
+    def __call__(cls):
+        SEEN.append(1)
+        return super().__call__()
+
+
+class OfMeta(metaclass=Meta):
+    pass
+
+
+class Plain:
+    def __init__(self):
+        self.size = 1
+
+
+@functools.singledispatch
+def dispatched(x):
+    SEEN.append(1)
+    return x
+
+
+@elsewhere
+def wrapped(x):
+    SEEN.append(1)
+    return x
+
+
+@elsewhere
+def harmless(x):
+    return x
 
 
 class Tiny(nn.Module):
@@ -254,8 +300,16 @@ def test_a_scope_that_counts_is_not_entered_for_nothing():
     assert isinstance(result_of(first, "x", init), Split)
 
 
-def test_what_an_object_does_when_it_dies_may_be_anything():
-    assert isinstance(result_of("y = Dying()\ny = None", "x * len(SEEN)"), Refusal)
+@pytest.mark.parametrize("made", ["Dying", "New", "Post", "OfMeta"])
+def test_what_else_an_object_does_when_it_is_made_or_dies_may_be_anything(made):
+    assert isinstance(result_of(f"y = {made}()\ny = None", "x * len(SEEN)"), Refusal)
+    assert isinstance(result_of("y = Plain()", "x * len(SEEN)"), Split)
+
+
+@pytest.mark.parametrize("name", ["dispatched", "wrapped"])
+def test_a_function_under_a_decorator_does_what_it_says_and_perhaps_more(name):
+    assert isinstance(result_of(f"x = {name}(x)", "x * len(SEEN)"), Refusal)
+    assert isinstance(result_of("x = harmless(x)", "x * len(SEEN)"), Split)
 
 
 HARMLESS = {
