@@ -355,7 +355,14 @@ class Calls(Scope[Value]):
         inner = made.returned()
         if inner is not None:  # def conv(...): return nn.Sequential(...)
             return self._built(inner, arguments)
-        if not made.purpose:
+        choices = made.choices() if made.purpose and made.is_local and not made.is_timms else ()
+        if choices:  # what norm_layer is by default
+            self.depth += 1
+            try:
+                return self.session.agreed([self._built(choice, arguments) for choice in choices])
+            finally:
+                self.depth -= 1
+        if not made.purpose or (made.is_local and not made.is_timms):
             self._alters = True
             return domain.unknown
         return domain.module(made.purpose, made.call, arguments.first(domain))

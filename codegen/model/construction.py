@@ -95,13 +95,33 @@ class Construction:
     def purpose(self) -> str:
         """What it does by its name, as a kind of module: ``norm_layer(...)``, ``timm.layers.create_conv2d(...)``.
 
-        Believed are the names of what a constructor is given, and of functions of timm and torch that choose a class.
+        Believed are the names of functions of timm and torch that choose a class, and of what a constructor of timm is
+        given; in a user's class, such a name says that what is given is like what it is by default.
         """
-        chosen = self.is_local or self.name.startswith("self.") or self.origin.startswith(("timm.", "torch.nn.utils."))
-        if not chosen:
+        named = self.is_local or (self.is_timms and self.name.startswith("self."))
+        if not (named or self.origin.startswith(("timm.", "torch.nn.utils."))):
             return ""
         words = [word.lower() for word in _WORDS.findall(self.name.rpartition(".")[2])]
         return next((_PURPOSES[word] for word in reversed(words) if word in _PURPOSES), "")
+
+    @property
+    def is_timms(self) -> bool:
+        """Whether it stands in timm's own code."""
+        return self.home.module.name.startswith("timm.")
+
+    def choices(self) -> Sequence[Construction]:
+        """What a variable of the constructor may make, ``norm_layer or nn.LayerNorm``; empty if not in sight."""
+        leaves = _choices(self.home, self.name, frozenset()) or []
+        made = []
+        for leaf in leaves:
+            match leaf:
+                case ast.Call(func=function, args=[cls], keywords=keywords) if _is_partial(function, self.home):
+                    made.append(ast.Call(cls, self.call.args, [*keywords, *self.call.keywords]))
+                case ast.Name() | ast.Attribute():
+                    made.append(ast.Call(leaf, self.call.args, self.call.keywords))
+                case _:
+                    return ()
+        return [Construction(self.facts, call, self.home, frozenset()) for call in made]
 
     def parts(self) -> Iterator[tuple[Construction | None, bool]]:
         """The parts of a container by the arguments of its call, and whether there may be any number of such."""
@@ -141,7 +161,8 @@ class Construction:
             *(name for statement in function.body for name in bound_names(statement)),
         }
         called = {dotted(call.func) for call in walk(last.value) if isinstance(call, ast.Call)}
-        if any(name.partition(".")[0] in local and not name.endswith(("norm_layer", "act_layer")) for name in called):
+        believed = ("norm_layer", "act_layer") if self.is_timms else ()
+        if any(name.partition(".")[0] in local and not name.endswith(believed) for name in called):
             return None
         made = last.value
         return Construction(self.facts, made, self.home, frozenset()) if isinstance(made, ast.Call) else None
@@ -325,16 +346,73 @@ def _is_ordered(function: ast.expr, home: Class) -> bool:
     return head not in home.constructor_names and home.module.origin(head, rest) == "collections.OrderedDict"
 
 
+def _choices(home: Class, name: str, seen: frozenset[str]) -> list[ast.expr] | None:
+    """What a variable of a constructor may be bound to, ``None`` aside; ``None`` if some of it is not in sight."""
+    function = home.constructor
+    if function is None or name in seen:
+        return [] if name in seen else None
+    values = []
+    if name in home.constructor_parameters:
+        default = defaults_of(function.args).get(name)
+        if default is None:
+            return None
+        values.append(default)
+    bound = 0
+    for node in walk(function):
+        match node:
+            case (
+                ast.Assign(targets=[ast.Name(id=target)], value=ast.expr() as value)
+                | ast.AnnAssign(target=ast.Name(id=target), value=ast.expr() as value)
+            ) if target == name:
+                values.append(value)
+                bound += 1
+    if bound != sum(name in home.module.bound_names(node) for node in walk(function) if _binds_here(node)):
+        return None
+    return _leaves(home, values, seen | {name})
+
+
+def _binds_here(node: ast.AST) -> bool:
+    """Whether a node of a function is one that binds names by itself, and not the statement around it."""
+    if isinstance(node, ast.Name):
+        return not isinstance(node.ctx, ast.Load)
+    return isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Import | ast.ImportFrom)
+
+
+def _leaves(home: Class, values: Sequence[ast.expr], seen: frozenset[str]) -> list[ast.expr] | None:
+    found: list[ast.expr] = []
+    for value in (leaf for given in values for leaf in alternatives(given)):
+        inner: list[ast.expr] | None
+        match value:
+            case ast.BoolOp(op=ast.Or(), values=parts):
+                inner = _leaves(home, parts, seen)
+            case ast.Name(id=other) if other in home.constructor_names:
+                inner = _choices(home, other, seen)
+            case ast.Attribute() if dotted(value).partition(".")[0] in home.constructor_names:
+                inner = None
+            case _:
+                inner = [value]
+        if inner is None:
+            return None
+        found += inner
+    return found
+
+
+def _is_partial(function: ast.expr, home: Class) -> bool:
+    head, _, rest = dotted(function).partition(".")
+    return head not in home.constructor_names and home.module.origin(head, rest) == "functools.partial"
+
+
 def _default(home: Class, call: ast.Call) -> ast.Call | None:
     """A call of an argument of the constructor, ``embed_layer(...)``, with what the argument is by default."""
-    if home.constructor is None or not isinstance(call.func, ast.Name):
+    if home.constructor is None or not isinstance(call.func, ast.Name) or call.func.id in home.constructor_bound:
         return None
     names = [argument.arg for argument in home.constructor.args.args]
     defaults = dict(zip(reversed(names), reversed(home.constructor.args.defaults), strict=False))
+    is_timms, believed = home.module.name.startswith("timm."), call.func.id.endswith(("act_layer", "norm_layer"))
     match defaults.get(call.func.id):
-        case ast.Call(func=ast.Name("partial"), args=[made], keywords=keywords):
+        case ast.Call(func=ast.Name("partial"), args=[made], keywords=keywords) if is_timms or not believed:
             return ast.Call(made, call.args, [*keywords, *call.keywords])
-        case ast.Name() as made if not call.func.id.endswith(("act_layer", "norm_layer")):
+        case ast.Name() as made if not believed:
             return ast.Call(made, call.args, call.keywords)
     return None
 

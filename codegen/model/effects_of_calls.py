@@ -423,7 +423,9 @@ class CallEffects(ABC):
             if any(facts.has_member(trap) for trap in TRAPS):
                 return self.anything()
             found = facts.method(name)
-            if found is not None and name not in facts.values:
+            if is_property(facts, name):
+                result |= self.run_value(self.attribute(function, function.value, name), call, given)
+            elif found is not None and name not in facts.values:
                 if not runs_as_written(found[0].module, found[1]):
                     result |= self._decorated(found[0].module, found[1], cls, owner, given)
                     continue

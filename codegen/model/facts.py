@@ -422,9 +422,9 @@ class Facts:
             found = self.method(name)
             assert found is not None
             inner = Facts(self.index, self.cls, "self") if self.prefix != "self" else self
-            self._runs[name] = frozenset(
-                attribute for statement in found[1].body for attribute in inner._scan(statement, visited | {name})
-            )
+            scanned = (a for statement in found[1].body for a in inner._scan(statement, visited | {name}))
+            # a property that looks its module up under a computed name is named for what it gives
+            self._runs[name] = frozenset({name} if _looks_one_up(found[1]) else scanned)
         yield from self._runs[name]
 
     def is_module(self, attribute: str, node: ast.AST) -> bool:
@@ -434,6 +434,8 @@ class Facts:
             return False
         if head not in self.values or any(self.constructors(head)):
             return True
+        if MARK in head and all(isinstance(value, ast.Name) for value in self.values[head]):
+            return True  # self.add_module(self.norm_name, norm)
         return any(isinstance(call, ast.Call) and dotted(call.func) == f"{self.prefix}.{head}" for call in walk(node))
 
     def calls(self, node: ast.AST) -> Iterator[str]:
@@ -443,6 +445,16 @@ class Facts:
                 head, _, name = dotted(call.func).rpartition(".")
                 if head == self.prefix and name in self.methods:
                     yield name
+
+
+def _looks_one_up(function: ast.FunctionDef) -> bool:
+    """Whether a method is ``@property def norm1(self): return getattr(self, self.norm1_name)``."""
+    if [dotted(decorator) for decorator in function.decorator_list] != ["property"]:
+        return False
+    match function.body[-1]:
+        case ast.Return(value=ast.Call(func=ast.Name("getattr"), args=[ast.Name(), key])):
+            return len(function.body) <= 2 and not isinstance(key, ast.Constant)
+    return False
 
 
 def alternatives(value: ast.expr) -> Iterator[ast.expr]:

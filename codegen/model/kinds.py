@@ -45,11 +45,15 @@ TORCHS = frozenset({"torch", "view", STATISTICS})
 
 CONTAINERS = frozenset({"Sequential", "ModuleList", "ModuleDict"})
 _FUNCTIONS = 8  # that call each other to make a module
-# Believed are the names of what a constructor is given to choose from: they make modules that compute and no more.
-CHOICES = re.compile(
+_CHOICES = re.compile(
     r"(^|_)(norm|act|drop|dropout|conv|pool|aa|bn|ln)(\d?d?|_layer|_cls|_fn)*$|(^|_)(norm|act|activation)_"
 )
 _NUMBERS = frozenset({"int", "float", "bool", "str", "len", "max", "min", "sum", "range", "round", "isinstance"})
+
+
+def is_believed(module: Module, name: str) -> bool:
+    """Whether a name says what is made: in timm, ``norm_layer`` and the like make modules that compute and no more."""
+    return module.name.startswith("timm.") and _CHOICES.search(name) is not None
 
 
 def kinds_of(facts: Facts, attribute: str) -> frozenset[Kind]:
@@ -575,7 +579,10 @@ class _Making:
     def chosen(self, name: str, rest: str, seen: frozenset[str]) -> Iterator[Kind]:
         """What a variable makes that stands for a class: ``embed_layer(...)``."""
         classes = []
-        for value in self.values[name] if name not in seen else ():
+        alternatives = list(self._alternatives(name, seen))
+        if all(isinstance(value, ast.Constant) for value in alternatives):  # layer = layer or None
+            alternatives = [value for value in self.values[name] if name not in seen]
+        for value in alternatives:
             target = (
                 value.args[0]
                 if isinstance(value, ast.Call) and dotted(value.func) in _PARTIAL and value.args
@@ -594,23 +601,41 @@ class _Making:
         if not self.values[name]:
             yield "?"
 
+    def _alternatives(self, name: str, seen: frozenset[str]) -> Iterator[ast.expr]:
+        """What a variable may be bound to, each of ``norm_layer or nn.LayerNorm`` by itself."""
+        pending = list(self.values[name]) if name not in seen else []
+        looked_at = {name, *seen}
+        while pending:
+            value = pending.pop(0)
+            match value:
+                case ast.BoolOp(values=parts):
+                    pending += parts
+                case ast.IfExp(body=body, orelse=orelse):
+                    pending += [body, orelse]
+                case ast.Name(id=other) if other in self.values:
+                    if not self.values[other]:
+                        yield value
+                    pending += self.values[other] if other not in looked_at else ()
+                    looked_at.add(other)
+                case _:
+                    yield value
+
     def _by_name(self, name: str) -> Iterator[Kind]:
-        last = name.rpartition(".")[2]
-        yield "view" if CHOICES.search(last) else "?"
+        yield "view" if is_believed(self.module, name.rpartition(".")[2]) else "?"
 
     def returned(self, module: Module, function: ast.FunctionDef, name: str) -> Iterator[Kind]:
         """What a function of the release may return that makes a module."""
-        chooses = module.name.startswith("timm.") and CHOICES.search(name.rpartition(".")[2]) is not None
-        if chooses or self.depth >= _FUNCTIONS or function.decorator_list:
-            yield from self._by_name(name)
+        if is_believed(module, name.rpartition(".")[2]):
+            yield "view"
+            return
+        if self.depth >= _FUNCTIONS or function.decorator_list:
+            yield "?"
             return
         bound = _remembered(self.facts, "bound", function, _bindings)
         inner = _Making(self.facts, module, bound, self.attribute, self.depth + 1)
         for node in walk(function):
             if isinstance(node, ast.Return) and node.value is not None:
-                yield from (
-                    "view" if k == "?" and CHOICES.search(name.rpartition(".")[2]) else k for k in inner.of(node.value)
-                )
+                yield from inner.of(node.value)
 
 
 _HOLDERS = frozenset(

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from codegen.model.facts import Facts
-from codegen.model.kinds import CHOICES, kinds_of
+from codegen.model.kinds import is_believed, kinds_of
 from codegen.source.index import Class
 from codegen.syntax.dataflow import dotted
 from codegen.syntax.parameters import defaults_of
@@ -200,7 +200,7 @@ class _Objects:
             case ast.Name(id=name):
                 if name.startswith("line "):
                     yield name
-                if name not in self.home.constructor_names or CHOICES.search(name):
+                if name not in self.home.constructor_names or is_believed(self.home.module, name):
                     return
                 if _bound_to(self.home, name, self.facts) == "plain":
                     return

@@ -22,7 +22,7 @@ from codegen.source.imports import Import, imports
 from codegen.source.stars import Exports, spell_out
 from codegen.source.stores import Stores
 from codegen.syntax.bindings import bound_names
-from codegen.syntax.computed_names import NONE, ComputedNames, find_computed_names, may_compute_names
+from codegen.syntax.computed_names import NONE, ComputedNames, find_computed_names, find_held_names, may_compute_names
 from codegen.syntax.parsing import parse
 from codegen.syntax.walking import walk
 from codegen.types import Place, Release
@@ -324,7 +324,7 @@ class Index:
             plain = self._plain
             kin = {other for family in plain.families for other in family if path in family} - {path}
             others = [plain.parse(other).tree for other in sorted(kin)]
-            self._computed_names[path] = find_computed_names(plain.parse(path).tree, others)
+            self._computed_names[path] = find_computed_names(plain.parse(path).tree, others, plain.held_names(path))
         return self._computed_names[path]
 
     @cached_property
@@ -334,6 +334,27 @@ class Index:
     def _is_users(self, path: str) -> bool:
         """Whether a file is the user's, rather than timm's."""
         return bool(self.release.user_files) and not path.startswith("timm/")
+
+    @cached_property
+    def relatives(self) -> Mapping[str, frozenset[str]]:
+        """For each file of the user's, those whose classes are related to its classes, over others too."""
+        found: dict[str, frozenset[str]] = {}
+        for family in self.families:
+            joined = family.union(*(found.get(path, frozenset()) for path in family))
+            found |= dict.fromkeys(joined, joined)
+        return found
+
+    @cached_property
+    def _held_names(self) -> dict[frozenset[str], frozenset[str]]:
+        return {}
+
+    def held_names(self, path: str) -> frozenset[str]:
+        """Attributes of the classes of a user's file, and of related ones, that hold the name of one module each."""
+        files = self.relatives.get(path, frozenset({path}))
+        if files not in self._held_names:
+            named = any(may_compute_names(self.release.files[file]) for file in files)
+            self._held_names[files] = find_held_names([self.parse(f).tree for f in sorted(files)] if named else ())
+        return self._held_names[files]
 
     @cached_property
     def families(self) -> frozenset[frozenset[str]]:

@@ -18,7 +18,7 @@ _BY_NAME = frozenset({"getattr", "setattr", "hasattr", "delattr"})
 _REGISTERING = frozenset({"add_module", "register_module", "register_parameter", "register_buffer"})
 # By these, attributes are set under names that are not looked at.
 _BACK_DOORS = frozenset({"__dict__", "_modules", "_parameters", "_buffers", "__setattr__", "__delattr__"})
-_HINT = re.compile(r"getattr\(\s*self\s*,\s*(?!['\"])")
+_HINT = re.compile(r"getattr\(\s*self\s*,\s*(?!['\"])|\.(?:add|register)_module\(\s*self\.")
 # What every module has; with a `_` at its end, several that begin so.
 _OF_MODULES = frozenset(
     {"T_destination", "add_module", "apply", "buffers", "call_super_init", "children", "compile", "dump_patches"}
@@ -48,10 +48,12 @@ class ComputedNames:
     Attributes:
         affixes: How the names of each group begin and end.
         lists: Attributes that list names of one group, ``self.res_layers``, with the name that stands for these.
+        held: Attributes that hold one name, ``self.norm1_name``.
     """
 
     affixes: Mapping[Affixes, re.Pattern[str]] = field(default_factory=dict)
     lists: Mapping[str, str] = field(default_factory=dict)
+    held: frozenset[str] = frozenset()
 
     def name(self, attribute: str) -> str:
         """The name that an attribute goes by."""
@@ -65,7 +67,7 @@ class ComputedNames:
 
         ``getattr(self, f"norm{i}")`` becomes ``getattr(self, "norm·", f"norm{i}")``: what it reads remains in sight.
         """
-        if not self.affixes:
+        if not self.affixes and not self.held:
             return
         # not by our walk, which remembers what it saw
         functions: list[ast.AST] = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
@@ -75,10 +77,10 @@ class ComputedNames:
                     given = call.args[place]
                     affixes = _affixes(given, scope)
                     computed = affixes is not None and affixes in self.affixes
-                    known = MARK.join(affixes) if affixes and computed else self._listed(given, scope)
+                    known = MARK.join(affixes) if affixes and computed else self._kept(given, scope)
                     if known:
                         call.args[place] = ast.copy_location(ast.Constant(known), given)
-                        call.args += [given] if _reads(call) else []
+                        call.args += [given] if _reads(call) and not isinstance(given, ast.Attribute) else []
         for node in ast.walk(tree):
             match node:
                 case ast.Attribute(attr=attr):
@@ -87,6 +89,12 @@ class ComputedNames:
                     given = args[place]
                     if isinstance(given, ast.Constant) and isinstance(given.value, str):
                         args[place] = ast.copy_location(ast.Constant(self.name(given.value)), given)
+
+    def _kept(self, name: ast.expr, scope: ast.AST) -> str:
+        """What a name stands for that an attribute of ``self`` holds or lists; empty for any other."""
+        if isinstance(name, ast.Attribute) and _is_own(name) and name.attr in self.held:
+            return f"{name.attr}{MARK}"
+        return self._listed(name, scope)
 
     def _listed(self, name: ast.expr, scope: ast.AST) -> str:
         """What a variable stands for that a loop takes from a list of names; empty for any other."""
@@ -111,12 +119,47 @@ def may_compute_names(text: str) -> bool:
     return _HINT.search(text) is not None
 
 
-def find_computed_names(tree: ast.Module, kin: Sequence[ast.Module] = ()) -> ComputedNames:
+def find_held_names(files: Sequence[ast.Module]) -> frozenset[str]:
+    """Attributes that hold the name of one module each, as OpenMMLab's norms have it, whatever that name is.
+
+    ``self.norm1_name, norm1 = build_norm_layer(...)``, then ``self.add_module(self.norm1_name, norm1)`` and
+    ``getattr(self, self.norm1_name)``: all of the files together do nothing else with such an attribute.
+    """
+    looked_up: set[str] = set()
+    idiom: set[int] = set()
+    mentions: list[tuple[str, ast.AST]] = []
+    for node in (node for file in files for node in walk(file)):
+        match node:
+            case ast.Call(func=ast.Name("getattr"), args=[ast.Name("self"), ast.Attribute(attr=attr) as name]) if (
+                _is_own(name)
+            ):
+                looked_up.add(attr)
+                idiom.add(id(name))
+            case ast.Call(
+                func=ast.Attribute(ast.Name("self"), "add_module" | "register_module"),
+                args=[ast.Attribute() as name, _],
+            ):
+                idiom.add(id(name))
+            case ast.Assign(targets=[ast.Tuple(elts=[ast.Attribute() as name, ast.Name()])], value=ast.Call()):
+                idiom.add(id(name))
+            case ast.Attribute(attr=attr):
+                mentions.append((attr, node))
+            case ast.Constant(value=str(text)):
+                mentions.append((text, node))
+    others = {name for name, node in mentions if id(node) not in idiom or not _is_own(node)}
+    members = {name for file in files for name in _members(file)}
+    return frozenset(looked_up - others - members)
+
+
+def find_computed_names(
+    tree: ast.Module, kin: Sequence[ast.Module] = (), held: frozenset[str] = frozenset()
+) -> ComputedNames:
     """The computed names of a file, as far as nothing else goes by such a name.
 
     Args:
         tree: The file.
         kin: Files with classes that those of this one derive from, or that derive from them.
+        held: Attributes that hold one name each, wherever they stand.
     """
     if any(map(_has_back_door, (tree, *kin))):
         return NONE
@@ -147,7 +190,7 @@ def find_computed_names(tree: ast.Module, kin: Sequence[ast.Module] = ()) -> Com
         free = not any(map(pattern.fullmatch, others if number else others | loose))
         if alone and free and not _is_of_modules(key[0]):
             groups[key] = pattern
-    return ComputedNames(groups, {attr: MARK.join(key) for attr, key in listed.items() if key in groups})
+    return ComputedNames(groups, {attr: MARK.join(key) for attr, key in listed.items() if key in groups}, held)
 
 
 def _has_back_door(tree: ast.AST) -> bool:
@@ -270,7 +313,7 @@ def _counts_rounds(node: ast.AST, name: str) -> bool:
     return False
 
 
-def _is_own(node: ast.expr) -> bool:
+def _is_own(node: ast.AST) -> bool:
     return isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "self"
 
 

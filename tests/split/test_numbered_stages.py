@@ -98,3 +98,53 @@ def test_modules_are_looked_up_again_by_their_number_and_are_no_part_of_the_patc
     )
     (outcome,) = (o for o in analyse(find_release(None, tmp_path / "m.py", announce=str)) if o.name == "M")
     assert outcome.result.patches.fields == (Field("x", "torch.Tensor"),)
+
+
+NAMED = """
+import torch.nn as nn
+from elsewhere import build_norm
+
+
+class M(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.patch_embed = nn.Conv2d(3, 8, 4, 4)
+        self.norm1_name, norm1 = build_norm(8)
+        self.add_module(self.norm1_name, norm1)
+        self.blocks = nn.ModuleList([nn.Linear(8, 8)])
+
+    @property
+    def norm1(self):
+        return getattr(self, self.{held})
+
+    def forward_features(self, x):
+        x = self.patch_embed(x).flatten(2).transpose(1, 2)
+        {before}
+        for block in self.blocks:
+            x = block(x)
+        return {last}
+"""
+
+
+def named(tmp_path, before="pass", last="x", held="norm1_name"):
+    (tmp_path / "m.py").write_text(NAMED.format(before=before, last=last, held=held))
+    outcomes = analyse(find_release(None, tmp_path / "m.py", announce=lambda message: None))
+    return next(outcome.result for outcome in outcomes if outcome.name == "M")
+
+
+def test_a_norm_under_a_name_that_an_attribute_holds_belongs_to_the_stem(tmp_path):
+    split = named(tmp_path, before="x = self.norm1(x)")
+    assert isinstance(split, Split)
+    assert split.embed.body[-1] == "x = self.norm1(x)"
+    assert isinstance(named(tmp_path, last="self.norm1(x)"), Split)
+
+
+def test_what_it_keeps_is_not_read_by_the_stages(tmp_path):
+    assert isinstance(named(tmp_path, before="x = self.norm1(x)", last="self.norm1(x)"), Refusal)
+    assert isinstance(named(tmp_path, before="x = self.norm1(x)", last="x * self.norm1.kept"), Refusal)
+
+
+def test_one_under_any_name_may_be_any_module(tmp_path):
+    refusal = named(tmp_path, before="x = self.norm1(x)", held="other_name")
+    assert isinstance(refusal, Refusal)
+    assert refusal.reason == "it reads `self.blocks`, which the embedding leaves on the model"

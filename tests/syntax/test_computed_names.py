@@ -6,7 +6,7 @@ import ast
 
 import pytest
 
-from codegen.syntax.computed_names import find_computed_names
+from codegen.syntax.computed_names import find_computed_names, find_held_names
 
 STAGES = """
 class A(nn.Module):
@@ -137,3 +137,39 @@ def test_a_name_of_a_parent_or_child_stays_unknown():
     assert "·" not in read(STAGES, "class B(A):\n    def g(self): return self.stage1\n")
     assert "·" not in read(STAGES, "class B(A):\n    def g(self, i): return getattr(self, f'stage{i}')\n")
     assert "·" in read(STAGES, "class B(A):\n    def g(self): return self.stages\n")
+
+
+HELD = """
+class A(nn.Module):
+    def __init__(self):
+        self.norm_name, norm = build_norm(8)
+        self.add_module(self.norm_name, norm)
+
+    @property
+    def norm(self):
+        return getattr(self, self.norm_name)
+"""
+
+
+def test_a_module_under_a_name_that_an_attribute_holds_goes_by_that_of_the_attribute():
+    tree = ast.parse(HELD)
+    find_computed_names(tree, held=find_held_names([tree])).rewrite(tree)
+    read_as = ast.unparse(tree)
+    assert "self.add_module('norm_name·', norm)" in read_as
+    assert "getattr(self, 'norm_name·')" in read_as
+
+
+OTHERWISE = [
+    "class B(A):\n    def f(self):\n        self.norm_name = 'other'",
+    "class B(A):\n    def f(self):\n        return self.norm_name",
+    "class B(A):\n    def f(self):\n        return getattr(self, 'norm_name')",
+    "class B(A):\n    norm_name = 'blocks'",
+    "def f(a):\n    a.norm_name, norm = build_norm(8)",
+    "class B(A):\n    def f(self):\n        del self.norm_name",
+    "class B(A):\n    def f(self):\n        return getattr(self.parent, self.norm_name)",
+]
+
+
+@pytest.mark.parametrize("more", OTHERWISE)
+def test_a_name_of_which_anything_else_is_made_is_not_known(more):
+    assert find_held_names([ast.parse(HELD), ast.parse(more)]) == frozenset()
