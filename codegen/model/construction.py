@@ -107,7 +107,7 @@ class Construction:
     @property
     def is_timms(self) -> bool:
         """Whether it stands in timm's own code."""
-        return self.home.module.name.startswith("timm.")
+        return self.home.module.is_timms
 
     def choices(self) -> Sequence[Construction]:
         """What a variable of the constructor may make, ``norm_layer or nn.LayerNorm``; empty if not in sight."""
@@ -408,7 +408,7 @@ def _default(home: Class, call: ast.Call) -> ast.Call | None:
         return None
     names = [argument.arg for argument in home.constructor.args.args]
     defaults = dict(zip(reversed(names), reversed(home.constructor.args.defaults), strict=False))
-    is_timms, believed = home.module.name.startswith("timm."), call.func.id.endswith(("act_layer", "norm_layer"))
+    is_timms, believed = home.module.is_timms, call.func.id.endswith(("act_layer", "norm_layer"))
     match defaults.get(call.func.id):
         case ast.Call(func=ast.Name("partial"), args=[made], keywords=keywords) if is_timms or not believed:
             return ast.Call(made, call.args, [*keywords, *call.keywords])

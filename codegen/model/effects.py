@@ -351,7 +351,25 @@ class _Code(CallEffects):
             return FRESH
         place = Place("global", origin or f"{self.module.name}.{name}")
         self.reads.add(place)
-        return Value(frozenset({place}))
+        known = self.module.is_timms or all(map(self._is_data, nodes))
+        return Value(frozenset({place}), kinds=frozenset() if known else frozenset({"?", "function"}))
+
+    def _is_data(self, node: ast.stmt) -> bool:
+        """Whether the module binds a name to a tensor, or to a container that Python has."""
+        match node:
+            case ast.Assign(value=ast.expr() as value) | ast.AnnAssign(value=ast.expr() as value):
+                pass
+            case _:
+                return False
+        match value:
+            case ast.Call(func=function):
+                path = self.path_of(function)
+                return path in _PLAIN or is_pure(path) or path.startswith("collections.")
+            case ast.Constant() | ast.Dict() | ast.List() | ast.Tuple() | ast.Set() | ast.UnaryOp() | ast.BinOp():
+                return True
+            case ast.ListComp() | ast.DictComp() | ast.SetComp() | ast.JoinedStr():
+                return True
+        return False
 
     def _is_constant(self, node: ast.stmt) -> bool:
         """Whether the module binds a name to what nobody can change, or to a logger that it only writes to."""
@@ -379,6 +397,8 @@ class _Code(CallEffects):
         if attr in _INSIDES:
             return self.anything()
         held = self.of(owner)
+        if attr == "__dict__" and SELF not in held.places:  # of a module, perhaps, which holds all that it binds
+            return self.anything()
         if not held.places:
             return Value(held=held.held)
         places = frozenset(self.attributes(held, attr))

@@ -9,17 +9,20 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from codegen.model.facts import Facts
-from codegen.model.kinds import STATISTICS, TORCHS, Function, Kind, children_of, kinds_of
+from codegen.model.kinds import IN_PLACE, STATISTICS, TORCHS, Function, Kind, children_of, kinds_of
 from codegen.model.library import (
     ALLOCATING_FUNCTIONS,
     ALLOCATING_METHODS,
     IN_PLACE_METHODS,
+    IN_PLACE_MODULES,
     MODULE_METHODS,
     MUTATING_METHODS,
     PURE_BUILTINS,
     PURE_METHODS,
     READING_MODULE_METHODS,
+    TAKING_BUILTINS,
     TENSOR_METHODS,
+    TORCH_STATISTICS,
 )
 from codegen.model.places import ANY, EVERYTHING, FRESH, MODE, SELF, Place, Value, root_of
 from codegen.model.purity import changed_arguments, is_library, is_pure, sets_mode
@@ -360,7 +363,7 @@ class CallEffects(ABC):
                 return self.name(self.receiver) if self.receiver else self.anything()
         if name == "next":  # of an iterator that may be kept
             self.change(given)
-            return given
+            return given.inside
         if name in CONSUMERS:
             for argument in call.args:
                 self.advance(self.of(argument))
@@ -371,7 +374,7 @@ class CallEffects(ABC):
                     return self.anything()  # map(self.note, ...)
             if name in ("len", "isinstance", "type", "callable", "id"):
                 return FRESH
-            return given.boxed
+            return given.inside if name in TAKING_BUILTINS else given.boxed
         if name in ("print", "vars", "dir"):
             self.reads |= {replace(place, whole=True) for place in given.all}
             return given if name == "vars" else FRESH
@@ -388,7 +391,7 @@ class CallEffects(ABC):
             return self.anything()
         if is_pure(path):
             for argument in changed_arguments(path, call):
-                self.change(self.given[argument])
+                self.change(self.given[argument].inside)
             if given.methods or "function" in given.kinds:
                 return self.unread(given)
             return FRESH if name in ALLOCATING_FUNCTIONS else Value(given.all, given.held)
@@ -403,7 +406,7 @@ class CallEffects(ABC):
         found = next(((c.module, c.members[name]) for c in after if name in c.members), None)
         if found is None and name in ("forward", "__call__") and self.facts.torch_parent:
             if self.facts.torch_parent != "Sequential":
-                return replace(given, kinds=frozenset())
+                return self._run_torch(self.name("self"), self.facts.torch_parent, given)
             holder = replace(self.name("self"), kinds=children_of(self.facts) | {"view"})
             return self.run_value(holder, call, given)
         if found is None:
@@ -484,6 +487,10 @@ class CallEffects(ABC):
             return self.anything()
         if name in ("train", "eval") and owner.kinds:
             return self._of_module(None, owner, name, given)
+        if "function" in owner.kinds:  # code of the release
+            return self.anything()
+        if "?" in owner.kinds and not self.module.is_timms:  # what a method of an object is called says nothing of it
+            return self.unread_module(owner, given)
         if name in MUTATING_METHODS or (name.endswith("_") and not name.endswith("__")):
             self.change(owner)
             if name in MUTATING_METHODS:
@@ -513,7 +520,9 @@ class CallEffects(ABC):
                 # it reads its own weights
                 self.reads |= set(beneath(value.places))
                 self.writes |= {Place(kind, place.name) for place in value.places if kind == STATISTICS}
-                result |= replace(given, kinds=frozenset()) if kind == "view" else FRESH
+                if kind == IN_PLACE:
+                    self.change(given)
+                result |= replace(given, kinds=frozenset()) if kind in ("view", IN_PLACE) else FRESH
             elif kind == "box":
                 continue
             elif isinstance(kind, Function):
@@ -530,6 +539,14 @@ class CallEffects(ABC):
                 return self.anything()
             result |= self.unread(value, given)
         return result
+
+    def _run_torch(self, module: Value, kind: str, given: Value) -> Value:
+        """The ``forward`` runs that a class has of torch's ``kind``, which may work in place if it is told to."""
+        if kind.startswith((*TORCH_STATISTICS, "InstanceNorm")):
+            self.writes |= {Place(STATISTICS, place.name) for place in module.places}
+        if kind in IN_PLACE_MODULES:
+            self.change(given)
+        return replace(given, kinds=frozenset())
 
     def _run_function(self, function: Function, holder: Value, given: Value) -> Value:
         """A function runs that an attribute of an object holds."""
@@ -564,7 +581,7 @@ class CallEffects(ABC):
         if "forward" in facts.values or found is None or found[1].decorator_list:
             if found is None and facts.torch_parent and not facts.has_member("forward"):
                 if facts.torch_parent != "Sequential":
-                    return replace(given, kinds=frozenset())
+                    return self._run_torch(value, facts.torch_parent, given)
                 return self.run_value(replace(value, kinds=children_of(facts) | {"view"}), call, given)
             if found is None:
                 return self.unread(value, given)

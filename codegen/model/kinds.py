@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from codegen.model.decorators import are_as_they_read
 from codegen.model.facts import Facts
-from codegen.model.library import TORCH_HANDING_ON, TORCH_STATISTICS, TORCH_WRAPPERS
+from codegen.model.library import IN_PLACE_MODULES, TORCH_HANDING_ON, TORCH_STATISTICS, TORCH_WRAPPERS
 from codegen.model.purity import is_library, is_pure
 from codegen.source.index import Class, Module
 from codegen.source.stores import stores_in
@@ -36,11 +36,13 @@ class Function:
 
 Kind = Class | Function | str
 """A class or a function of the release, or a word: ``torch`` for a module of torch that makes another tensor of what
-it is given, ``view`` for one that may hand it on, ``statistics`` for one that keeps some of what it has seen,
+it is given, ``view`` for one that may hand it on, ``in place`` for one that changes it, ``statistics`` for one that
+keeps some of what it has seen,
 ``hooked`` for what has hooks, ``function`` for code of the release of which no more is known, ``inner`` for a function
 and ``box`` for a list or the like that are made in the method, ``?`` for what is not known."""
 STATISTICS = "statistics"
-TORCHS = frozenset({"torch", "view", STATISTICS})
+IN_PLACE = "in place"
+TORCHS = frozenset({"torch", "view", STATISTICS, IN_PLACE})
 """The kinds of torch's modules."""
 
 CONTAINERS = frozenset({"Sequential", "ModuleList", "ModuleDict"})
@@ -53,7 +55,7 @@ _NUMBERS = frozenset({"int", "float", "bool", "str", "len", "max", "min", "sum",
 
 def is_believed(module: Module, name: str) -> bool:
     """Whether a name says what is made: in timm, ``norm_layer`` and the like make modules that compute and no more."""
-    return module.name.startswith("timm.") and _CHOICES.search(name) is not None
+    return module.is_timms and _CHOICES.search(name) is not None
 
 
 def kinds_of(facts: Facts, attribute: str) -> frozenset[Kind]:
@@ -415,7 +417,8 @@ class _Making:
             case ast.Call(func=function, args=args, keywords=keywords):
                 if any(keyword.arg in ("max_norm", "track_running_stats") for keyword in keywords):
                     yield STATISTICS
-                yield from self.call(function, [*args, *(keyword.value for keyword in keywords)], seen)
+                for kind in self.call(function, [*args, *(keyword.value for keyword in keywords)], seen):
+                    yield IN_PLACE if kind == "view" and self._works_in_place(function, args, keywords) else kind
             case ast.Name(id=name) if name in self.values and _FUNCTION not in self.values[name]:
                 if name not in seen:
                     for value in self.values[name]:
@@ -445,11 +448,39 @@ class _Making:
                 if head and self._assigned(head):
                     yield from self._variable(head)
                 elif not (head and head not in self.values and is_library(self.module.origin(head, rest))):
-                    yield "?"
+                    yield self._unread(node)
             case ast.Constant() | ast.Compare() | ast.UnaryOp() | ast.JoinedStr():
                 return
             case _:
-                yield "?"
+                yield self._unread(node)
+
+    def _unread(self, node: ast.expr, seen: frozenset[str] = frozenset()) -> Kind:
+        """Code that cannot be read: ``function`` for that of a user's own files, if these keep anything in globals."""
+        if self.module.is_timms or not self.facts.index.shares_state:
+            return "?"
+        for part in walk(node):
+            if not isinstance(part, ast.Name) or part.id in seen:
+                continue
+            if part.id in self.values:
+                values = self.values[part.id]
+                if any(self._unread(value, seen | {part.id}) == "function" for value in values):
+                    return "function"
+            elif part.id in self.module.bindings:
+                origin = self.module.import_of(part.id)
+                if origin is None or self.facts.index.module(origin.module) is not None:
+                    return "function"
+        return "?"
+
+    def _works_in_place(self, function: ast.expr, args: Sequence[ast.expr], keywords: Sequence[ast.keyword]) -> bool:
+        """Whether a call makes a module that may change the tensor that it is given: ``nn.ReLU(inplace=True)``."""
+        told = [keyword.value for keyword in keywords if keyword.arg == "inplace"]
+        head, _, rest = dotted(function).partition(".")
+        kind = self.module.origin(head, rest).removeprefix("torch.nn.") if head and head not in self.values else ""
+        told += args[IN_PLACE_MODULES[kind] :][:1] if kind in IN_PLACE_MODULES else []
+        spread = any(keyword.arg is None for keyword in keywords) or any(isinstance(a, ast.Starred) for a in args)
+        return any(not (isinstance(node, ast.Constant) and not node.value) for node in told) or (
+            spread and kind in IN_PLACE_MODULES
+        )
 
     def _as_read(self, cls: Class) -> Kind:
         """A class, unless a decorator may make it another one than it reads."""
@@ -472,10 +503,12 @@ class _Making:
                 return
         if head == "self" and (method := self.facts.method(rest)) is not None:
             yield from self.returned(method[0].module, method[1], rest)
-        elif not name or head == "self":
-            yield from (
-                self._by_name(name) if not isinstance(function, ast.Attribute) or name else self.of_method(function)
-            )
+        elif not name and isinstance(function, ast.Attribute):
+            yield from self.of_method(function)
+        elif not name:
+            yield self._unread(function)  # ACTIVATIONS[name]()
+        elif head == "self":
+            yield from self._by_name(name)
         elif _CLASS in self.values.get(head, ()):
             yield "function"  # its methods see the variables of the function that it stands in
         elif head in self.values:
@@ -594,9 +627,10 @@ class _Making:
             if found is not None:
                 classes.append(self._as_read(found))
             elif origin.startswith("torch.nn.") and origin.removeprefix("torch.nn.") not in TORCH_WRAPPERS:
-                yield "view"
+                told = isinstance(value, ast.Call) and self._works_in_place(target, value.args[1:], value.keywords)
+                yield IN_PLACE if told else "view"
             elif not isinstance(value, ast.Constant):
-                yield from self._by_name(name)
+                yield "view" if is_believed(self.module, name) else self._unread(value)
         yield from classes
         if not self.values[name]:
             yield "?"
@@ -621,7 +655,8 @@ class _Making:
                     yield value
 
     def _by_name(self, name: str) -> Iterator[Kind]:
-        yield "view" if is_believed(self.module, name.rpartition(".")[2]) else "?"
+        believed = is_believed(self.module, name.rpartition(".")[2])
+        yield "view" if believed else self._unread(ast.Name(name.partition(".")[0], ast.Load()))
 
     def returned(self, module: Module, function: ast.FunctionDef, name: str) -> Iterator[Kind]:
         """What a function of the release may return that makes a module."""
@@ -629,7 +664,7 @@ class _Making:
             yield "view"
             return
         if self.depth >= _FUNCTIONS or function.decorator_list:
-            yield "?"
+            yield "?" if module.is_timms or not self.facts.index.shares_state else "function"
             return
         bound = _remembered(self.facts, "bound", function, _bindings)
         inner = _Making(self.facts, module, bound, self.attribute, self.depth + 1)

@@ -103,7 +103,7 @@ TENSOR_MODULES = (
 ALLOCATING_FUNCTIONS = names(
     """
     cat concat stack pack zeros ones empty full rand randn arange linspace tensor zeros_like ones_like empty_like
-    full_like rand_like randn_like where matmul bmm einsum sum mean cumsum gather outer randperm bernoulli interpolate
+    full_like rand_like randn_like where matmul bmm sum mean cumsum gather outer randperm bernoulli interpolate
     pad conv1d conv2d conv3d linear layer_norm batch_norm group_norm rms_norm scaled_dot_product_attention unfold fold
     grid_sample embedding one_hot max_pool1d max_pool2d avg_pool1d avg_pool2d adaptive_avg_pool1d adaptive_avg_pool2d
     gelu softmax log_softmax normalize fused_layer_norm_affine fused_rms_norm_affine fused_rms_norm
@@ -121,6 +121,13 @@ ALLOCATING_METHODS = names(
 """Methods of tensors whose result is a tensor of its own, or a number."""
 TORCH_STATISTICS = ("BatchNorm", "SyncBatchNorm", "Lazy")
 """Modules of torch, by how their names begin, that write on themselves when they run."""
+IN_PLACE_MODULES = {
+    **dict.fromkeys(names("ReLU ReLU6 SiLU Mish Hardswish Hardsigmoid SELU"), 0),
+    **dict.fromkeys(names("ELU CELU LeakyReLU AlphaDropout FeatureAlphaDropout"), 1),
+    **dict.fromkeys(names("Dropout Dropout1d Dropout2d Dropout3d"), 1),
+    **dict.fromkeys(names("Threshold RReLU Hardtanh"), 2),
+}
+"""Modules of torch that may be told to work in place, and by which argument."""
 TORCH_WRAPPERS = names("DataParallel Module ModuleList ModuleDict Sequential ParameterList ParameterDict")
 """Modules of torch that run, or hold, what they are given."""
 TORCH_HANDING_ON = names(
@@ -137,6 +144,8 @@ PURE_BUILTINS = names(
     """
 )
 """Functions of Python that leave alone what they are given."""
+TAKING_BUILTINS = names("max min sum next")
+"""Functions of Python that may give one of the things that they are given in a container."""
 MUTATING_METHODS = names(
     """
     append extend insert pop remove clear update setdefault add discard sort reverse popitem appendleft popleft

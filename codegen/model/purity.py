@@ -69,13 +69,22 @@ _OTHERS = frozenset(
     for name in listed.split()
 )
 
-_STATISTICS = names("batch_norm instance_norm native_batch_norm")
-"""Functions that keep running statistics in their second and third argument."""
+_STATISTICS = {
+    "torch.nn.functional.batch_norm": 1,
+    "torch.nn.functional.instance_norm": 1,
+    "torch.batch_norm": 3,
+    "torch.instance_norm": 3,
+    "torch.native_batch_norm": 3,
+}
+"""Functions that keep running statistics in two of their arguments, and which is the first."""
+_KEEPING = ("batch_norm", "instance_norm", "fake_quant", "renorm")
+"""What is in the names of others that keep something, or change what they are given."""
 _IN_PLACE_AT = {
     **dict.fromkeys(("relu", "relu6", "silu", "mish", "hardswish", "hardsigmoid", "selu"), 1),
     **dict.fromkeys(("elu", "celu", "leaky_relu"), 2),
     **dict.fromkeys(("hardtanh", "threshold", "dropout", "alpha_dropout", "feature_alpha_dropout"), 3),
     **dict.fromkeys(("dropout1d", "dropout2d", "dropout3d"), 3),
+    **dict.fromkeys(("embedding", "embedding_bag"), 3),  # max_norm
     "rrelu": 4,
 }
 """Functions of ``torch.nn.functional`` that may be told to work in place, and by which argument."""
@@ -94,6 +103,8 @@ def is_pure(path: str) -> bool:
     namespace, _, name = path.rpartition(".")
     if path in _RUNNING or sets_mode(path) or (name.startswith("_") and path not in _PRIVATE):
         return False
+    if path.startswith("torch.") and path not in _STATISTICS and any(word in name for word in _KEEPING):
+        return False
     return path in _OTHERS or path in _PRIVATE or namespace in _NAMESPACES
 
 
@@ -110,8 +121,14 @@ def changed_arguments(path: str, call: ast.Call) -> list[ast.expr]:
     every = [*call.args, *(keyword.value for keyword in call.keywords)]
     if name.endswith("_") and not name.endswith("__"):
         return every
-    if {"out", "inplace", "max_norm"} & keywords.keys() or len(call.args) > _IN_PLACE_AT.get(name, len(call.args)):
+    hidden = len(keywords) < len(call.keywords)  # **options
+    if (
+        hidden
+        or {"out", "inplace", "max_norm"} & keywords.keys()
+        or len(call.args) > _IN_PLACE_AT.get(name, len(call.args))
+    ):
         return every
-    if name in _STATISTICS:
-        return [*call.args[1:3], *(keywords[n] for n in ("running_mean", "running_var") if n in keywords)]
+    if path in _STATISTICS:
+        first = _STATISTICS[path]
+        return [*call.args[first : first + 2], *(keywords[n] for n in ("running_mean", "running_var") if n in keywords)]
     return []

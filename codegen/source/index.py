@@ -19,6 +19,7 @@ from typing import Any
 
 from codegen.errors import TimmSplitError
 from codegen.source.imports import Import, imports
+from codegen.source.shared_state import shares_state
 from codegen.source.stars import Exports, spell_out
 from codegen.source.stores import Stores
 from codegen.syntax.bindings import bound_names
@@ -190,6 +191,11 @@ class Module:
             return Place(self.path, nodes[-1].lineno)
         return None
 
+    @property
+    def is_timms(self) -> bool:
+        """Whether it is timm's own, which is proved by running it, too."""
+        return self.name.startswith("timm.")
+
     def import_of(self, name: str) -> Import | None:
         """The unconditional import that binds a name, ``None`` where it is bound in another way or in several."""
         if name not in self._imported:
@@ -334,6 +340,12 @@ class Index:
     def _is_users(self, path: str) -> bool:
         """Whether a file is the user's, rather than timm's."""
         return bool(self.release.user_files) and not path.startswith("timm/")
+
+    @cached_property
+    def shares_state(self) -> bool:
+        """Whether functions of the user's files may keep anything outside of the objects that they work on."""
+        paths = dict.fromkeys([*self.release.user_files, *(path for path in self._parsed if self._is_users(path))])
+        return shares_state((self.parse(path).tree for path in paths), self.method)
 
     @cached_property
     def relatives(self) -> Mapping[str, frozenset[str]]:

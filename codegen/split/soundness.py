@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator, Sequence
 
 from codegen.model.decorators import name_of, objection
 from codegen.source.index import Class, Index, Module
+from codegen.split.libraries import check_libraries
 from codegen.syntax.bindings import bound_names
 from codegen.syntax.dataflow import (
     BUILTINS,
@@ -176,6 +177,7 @@ def check_class(index: Index, cls: Class, owner: Class) -> None:
     users = [index.parse(path) for path in index.release.user_files]
     own = [ancestor.module for ancestor in lineage if users and not ancestor.module.name.startswith("timm.")]
     for module in dict.fromkeys([*users, *own]):
+        check_libraries(index, module)
         _check_top_level(index, module, lineage)
     for cls in lineage[: lineage.index(owner) + 1]:
         node = cls.node

@@ -13,6 +13,7 @@ from codegen.model.effects import Effects, effects
 from codegen.model.facts import Facts
 from codegen.model.kinds import STATISTICS, kinds_of
 from codegen.model.places import EVERYTHING, MODE, Place, may_meet
+from codegen.model.statistics import reader_of_statistics
 from codegen.source.index import Class
 from codegen.split.crossing import Crossing
 from codegen.syntax.computed_names import ComputedNames
@@ -40,6 +41,10 @@ def check_state(facts: Facts, crossing: Crossing, parameters: Collection[str], e
     passed_on, fields = crossing.stages_parameters, crossing.fields
     before = effects(facts, first, parameters)
     written = [place for place in before.writes if place.kind != "argument" or place.name in {*passed_on, "*"}]
+    if any(place.kind == STATISTICS for place in written) and (found := reader_of_statistics(facts.index)):
+        module, node = found
+        reason = "it asks for the statistics of a norm, or for any buffers: the embedding may change them in training"
+        raise Unsound(node, reason, module.path)
     if not written or (_are_statistics(written) and not any(map(_mentions_statistics, facts.lineage))):
         return
     changed = [place for place in before.changes if place.kind != "argument" and not place.whole]

@@ -1,0 +1,60 @@
+"""Whether a user's file changes a library that models rest on: ``torch.relu = mine``, ``nn.Linear.forward = fast``."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from codegen.model.purity import is_library
+from codegen.source.index import Index, Module
+from codegen.syntax.dataflow import Unsound, dotted
+from codegen.syntax.walking import walk
+
+# What is set there changes how torch works, and not what it computes.
+_SETTINGS = ("torch.backends.", "torch._dynamo.config.", "torch._inductor.config.", "torch._functorch.config.")
+_SETTING = frozenset({"setattr", "delattr"})
+
+
+def check_libraries(index: Index, module: Module) -> None:
+    """Refuse the classes of files one of which changes a library.
+
+    Raises:
+        Unsound: With the place and the name.
+    """
+    key = ("library changed by", module.path)
+    if key not in index.memory:
+        index.memory[key] = next(_changes(module), None)
+    found: tuple[ast.AST, str] | None = index.memory[key]
+    if found is not None:
+        node, name = found
+        raise Unsound(node, f"its module sets `{name}`, and every model may compute something else by it", module.path)
+
+
+def _changes(module: Module) -> Iterator[tuple[ast.AST, str]]:
+    for node in walk(module.tree):
+        match node:
+            case ast.Attribute(ctx=ast.Store() | ast.Del()):
+                path = _path(module, node)
+            case ast.Call(func=ast.Name(id=function), args=[owner, *_]) if function in _SETTING:
+                path = _path(module, owner)
+            case ast.Subscript(value=ast.Attribute(value=owner, attr="__dict__"), ctx=ast.Store() | ast.Del()):
+                path = _path(module, owner)
+            case ast.Subscript(value=ast.Call(func=ast.Name("vars"), args=[owner]), ctx=ast.Store() | ast.Del()):
+                path = _path(module, owner)
+            case _:
+                continue
+        if path and (is_library(path) or path.startswith("timm.")) and not path.startswith(_SETTINGS):
+            yield node, path
+
+
+def _path(module: Module, node: ast.expr) -> str:
+    """The full name of what an expression stands for, if that is imported, under another name perhaps."""
+    head, _, rest = dotted(node).partition(".")
+    for _ in range(8):
+        match module.bindings.get(head):
+            case [ast.Assign(targets=[ast.Name()], value=value)] if dotted(value):
+                head, _, before = dotted(value).partition(".")
+                rest = ".".join(filter(None, [before, rest]))
+            case _:
+                break
+    return module.origin(head, rest) if head and module.import_of(head) is not None else ""
