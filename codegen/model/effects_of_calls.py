@@ -528,7 +528,7 @@ class CallEffects(ABC):
             elif isinstance(kind, Function):
                 holders = (SELF if p.root in ("", p.name) else replace(p, name=p.root) for p in value.places)
                 result |= self._run_function(kind, Value(frozenset(holders)), given)
-            elif kind in ("hooked", "function"):
+            elif kind in ("hooked", "function") or self._may_be_anyones(kind):
                 result |= self.anything()
             elif kind == "inner":  # what it does was noted where it was made
                 result |= (value | given).inside
@@ -547,6 +547,10 @@ class CallEffects(ABC):
         if kind in IN_PLACE_MODULES:
             self.change(given)
         return replace(given, kinds=frozenset())
+
+    def _may_be_anyones(self, kind: Kind) -> bool:
+        """Whether a module may be one of a user's classes, of which some keep what others read."""
+        return kind == "?" and self.index.shares_state
 
     def _run_function(self, function: Function, holder: Value, given: Value) -> Value:
         """A function runs that an attribute of an object holds."""

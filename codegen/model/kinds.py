@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from codegen.model.decorators import are_as_they_read
 from codegen.model.facts import Facts
 from codegen.model.library import IN_PLACE_MODULES, TORCH_HANDING_ON, TORCH_STATISTICS, TORCH_WRAPPERS
+from codegen.model.outside import Elsewhere, Outside
 from codegen.model.purity import is_library, is_pure
 from codegen.source.index import Class, Module
 from codegen.source.stores import stores_in
@@ -83,7 +84,8 @@ def _find(facts: Facts, attribute: str) -> Iterator[Kind]:
         yield "?"
     if {attribute, "*"} & _hooked(facts):
         yield "hooked"
-    if {attribute, "*"} & _remade(facts):
+    outside = Outside.of(facts.index)
+    if {attribute, "*"} & _remade(facts) or attribute in outside.stored:
         yield "?"
     for cls in facts.lineage:
         for method in cls.members.values():
@@ -93,6 +95,8 @@ def _find(facts: Facts, attribute: str) -> Iterator[Kind]:
                     bound = _remembered(facts, "bound", method, _bindings)
                     if method is cls.constructor:
                         bound = {**bound, **_passed_by_children(facts, cls)}
+                        given = {name: outside.passed(cls, name) for name in cls.constructor_parameters}
+                        bound |= {name: [*bound.get(name, ()), *values] for name, values in given.items() if values}
                     made = _Making(facts, cls.module, bound, attribute)
                     for value in stored[attribute]:
                         yield from made.of(value)
@@ -268,6 +272,8 @@ def children_of(facts: Facts) -> frozenset[Kind]:
                 if isinstance(method, ast.FunctionDef):
                     made = _Making(facts, cls.module, _remembered(facts, "bound", method, _bindings), "")
                     found.update(kind for value in _registered(method) for kind in made.of(value))
+        if facts.method("__init__") is None:
+            found.add("?")  # its parts are arguments of the call that makes it
         memory[key] = frozenset(found)
     kinds: frozenset[Kind] = memory[key]
     return kinds
@@ -414,6 +420,8 @@ class _Making:
 
     def of(self, node: ast.expr, seen: frozenset[str] = frozenset()) -> Iterator[Kind]:
         match node:
+            case Elsewhere(value=value):
+                yield from self._there(node).of(value) if self.depth < _FUNCTIONS else "?"
             case ast.Call(func=function, args=args, keywords=keywords):
                 if any(keyword.arg in ("max_norm", "track_running_stats") for keyword in keywords):
                     yield STATISTICS
@@ -448,28 +456,11 @@ class _Making:
                 if head and self._assigned(head):
                     yield from self._variable(head)
                 elif not (head and head not in self.values and is_library(self.module.origin(head, rest))):
-                    yield self._unread(node)
+                    yield "?"
             case ast.Constant() | ast.Compare() | ast.UnaryOp() | ast.JoinedStr():
                 return
             case _:
-                yield self._unread(node)
-
-    def _unread(self, node: ast.expr, seen: frozenset[str] = frozenset()) -> Kind:
-        """Code that cannot be read: ``function`` for that of a user's own files, if these keep anything in globals."""
-        if self.module.is_timms or not self.facts.index.shares_state:
-            return "?"
-        for part in walk(node):
-            if not isinstance(part, ast.Name) or part.id in seen:
-                continue
-            if part.id in self.values:
-                values = self.values[part.id]
-                if any(self._unread(value, seen | {part.id}) == "function" for value in values):
-                    return "function"
-            elif part.id in self.module.bindings:
-                origin = self.module.import_of(part.id)
-                if origin is None or self.facts.index.module(origin.module) is not None:
-                    return "function"
-        return "?"
+                yield "?"
 
     def _works_in_place(self, function: ast.expr, args: Sequence[ast.expr], keywords: Sequence[ast.keyword]) -> bool:
         """Whether a call makes a module that may change the tensor that it is given: ``nn.ReLU(inplace=True)``."""
@@ -481,6 +472,11 @@ class _Making:
         return any(not (isinstance(node, ast.Constant) and not node.value) for node in told) or (
             spread and kind in IN_PLACE_MODULES
         )
+
+    def _there(self, node: Elsewhere) -> _Making:
+        """Where an expression stands that is passed from elsewhere."""
+        bound = {} if node.function is None else _remembered(self.facts, "bound", node.function, _bindings)
+        return _Making(self.facts, node.module, bound, self.attribute, self.depth + 1)
 
     def _as_read(self, cls: Class) -> Kind:
         """A class, unless a decorator may make it another one than it reads."""
@@ -501,12 +497,16 @@ class _Making:
                 found_class = self.facts.index.resolve(source, value.name) if source is not None and not rest else None
                 yield "?" if found_class is None else self._as_read(found_class)
                 return
+        for argument in () if self.module.is_timms else arguments:  # create_act_layer(Mine)
+            given = self.facts.index.resolve(self.module, dotted(argument)) if dotted(argument) else None
+            if given is not None and dotted(argument).partition(".")[0] not in self.values:
+                yield self._as_read(given)
         if head == "self" and (method := self.facts.method(rest)) is not None:
             yield from self.returned(method[0].module, method[1], rest)
         elif not name and isinstance(function, ast.Attribute):
             yield from self.of_method(function)
         elif not name:
-            yield self._unread(function)  # ACTIVATIONS[name]()
+            yield "?"  # ACTIVATIONS[name]()
         elif head == "self":
             yield from self._by_name(name)
         elif _CLASS in self.values.get(head, ()):
@@ -616,6 +616,9 @@ class _Making:
         if all(isinstance(value, ast.Constant) for value in alternatives):  # layer = layer or None
             alternatives = [value for value in self.values[name] if name not in seen]
         for value in alternatives:
+            if isinstance(value, Elsewhere):
+                yield from self._there(value).made_by(value.value) if self.depth < _FUNCTIONS else "?"
+                continue
             target = (
                 value.args[0]
                 if isinstance(value, ast.Call) and dotted(value.func) in _PARTIAL and value.args
@@ -630,10 +633,27 @@ class _Making:
                 told = isinstance(value, ast.Call) and self._works_in_place(target, value.args[1:], value.keywords)
                 yield IN_PLACE if told else "view"
             elif not isinstance(value, ast.Constant):
-                yield "view" if is_believed(self.module, name) else self._unread(value)
+                yield "view" if is_believed(self.module, name) else "?"
         yield from classes
         if not self.values[name]:
             yield "?"
+
+    def made_by(self, callee: ast.expr) -> Iterator[Kind]:
+        """What a call makes of what an expression gives: a class, or a module that is there already."""
+        match callee:
+            case ast.Call(func=function, args=[made, *_]) if dotted(function) in _PARTIAL:
+                yield from self.made_by(made)
+            case ast.IfExp(body=body, orelse=orelse):
+                yield from (*self.made_by(body), *self.made_by(orelse))
+            case ast.BoolOp(values=parts):
+                for part in parts:
+                    yield from self.made_by(part)
+            case ast.Constant():
+                return
+            case ast.Name(id=name) if name in self.values:
+                yield from self.chosen(name, "", frozenset())
+            case _:
+                yield from self.call(callee, [], frozenset()) if dotted(callee) else "?"
 
     def _alternatives(self, name: str, seen: frozenset[str]) -> Iterator[ast.expr]:
         """What a variable may be bound to, each of ``norm_layer or nn.LayerNorm`` by itself."""
@@ -655,8 +675,7 @@ class _Making:
                     yield value
 
     def _by_name(self, name: str) -> Iterator[Kind]:
-        believed = is_believed(self.module, name.rpartition(".")[2])
-        yield "view" if believed else self._unread(ast.Name(name.partition(".")[0], ast.Load()))
+        yield "view" if is_believed(self.module, name.rpartition(".")[2]) else "?"
 
     def returned(self, module: Module, function: ast.FunctionDef, name: str) -> Iterator[Kind]:
         """What a function of the release may return that makes a module."""
@@ -664,7 +683,7 @@ class _Making:
             yield "view"
             return
         if self.depth >= _FUNCTIONS or function.decorator_list:
-            yield "?" if module.is_timms or not self.facts.index.shares_state else "function"
+            yield "?"
             return
         bound = _remembered(self.facts, "bound", function, _bindings)
         inner = _Making(self.facts, module, bound, self.attribute, self.depth + 1)

@@ -20,9 +20,9 @@ def reader_of_statistics(index: Index) -> tuple[Module, ast.AST] | None:
     Methods that nothing there calls, as those which fold a norm into a convolution, do not count.
 
     Args:
-        index: The release, of which all files that matter have been parsed.
+        index: The release.
     """
-    modules = [module for module in index.parsed() if module.path in index.release.user_files]
+    modules = index.user_modules
     asking = [(module, function, node) for module in modules for function, node in _asking(module)]
     if not asking:
         return None

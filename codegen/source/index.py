@@ -344,8 +344,25 @@ class Index:
     @cached_property
     def shares_state(self) -> bool:
         """Whether functions of the user's files may keep anything outside of the objects that they work on."""
-        paths = dict.fromkeys([*self.release.user_files, *(path for path in self._parsed if self._is_users(path))])
-        return shares_state((self.parse(path).tree for path in paths), self.method)
+        return shares_state((module.tree for module in self.user_modules), self.method)
+
+    @cached_property
+    def user_modules(self) -> tuple[Module, ...]:
+        """The files that the user names; of a file that is named alone, also those beside it that it imports."""
+        paths = list(self.release.user_files)
+        if len(paths) == 1:
+            paths += [path for path in self._imported_by(self.parse(paths[0])) if self._is_users(path)]
+        return tuple(map(self.parse, dict.fromkeys(paths)))
+
+    def _imported_by(self, module: Module) -> Iterator[str]:
+        """The files that a file imports, as far as the release has them."""
+        for nodes in module.bindings.values():
+            for node in nodes:
+                for origin in imports(node, module.path).values():
+                    for name in (".".join(filter(None, [origin.module, origin.name])), origin.module):
+                        path = self._file(name)
+                        if path is not None:
+                            yield path
 
     @cached_property
     def relatives(self) -> Mapping[str, frozenset[str]]:

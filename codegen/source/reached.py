@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 
 from codegen.syntax.walking import walk
 
@@ -14,19 +14,16 @@ def reached(files: Iterable[ast.Module], roots: Collection[str]) -> list[Functio
     """The functions of some files that may run when functions with some names do.
 
     A function may run if its name is mentioned by one that may, be it of another class; so may what Python calls by
-    itself, ``__getitem__``, and all of a class that is mentioned, ``__init__`` too.
+    itself, ``__getitem__``. Constructors are not looked at, unless ``__init__`` is one of the names.
 
     Args:
         files: The files.
         roots: The names.
     """
     functions: dict[str, list[Function]] = {}
-    classes: dict[str, list[Function]] = {}
     for node in (node for file in files for node in walk(file)):
         if isinstance(node, Function):
             functions.setdefault(node.name, []).append(node)
-        elif isinstance(node, ast.ClassDef):
-            classes.setdefault(node.name, []).extend(inner for inner in node.body if isinstance(inner, Function))
     special = {name for name in functions if name.startswith("__") and name != "__init__"}
     found: dict[int, Function] = {}
     pending = [function for name in {*roots, *special} for function in functions.get(name, ())]
@@ -34,7 +31,7 @@ def reached(files: Iterable[ast.Module], roots: Collection[str]) -> list[Functio
         function = pending.pop()
         if id(function) not in found:
             found[id(function)] = function
-            pending += [each for name in _mentioned(function) for each in _called(name, functions, classes)]
+            pending += [each for name in _mentioned(function) - {"__init__"} for each in functions.get(name, ())]
     return list(found.values())
 
 
@@ -44,10 +41,3 @@ def _mentioned(function: Function) -> set[str]:
         for n in walk(function)
         if isinstance(n, ast.Attribute | ast.Name)
     }
-
-
-def _called(
-    name: str, functions: Mapping[str, list[Function]], classes: Mapping[str, list[Function]]
-) -> list[Function]:
-    constructors = [function for function in classes.get(name, ()) if function.name.startswith("__")]
-    return [*functions.get(name, ()), *constructors]

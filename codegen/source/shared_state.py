@@ -41,7 +41,7 @@ def shares_state(files: Iterable[ast.Module], method: str) -> bool:
     """
     trees = list(files)
     objects = frozenset(name for tree in trees for name in _objects(tree.body))
-    run = {id(f) for f in reached(trees, {"forward", method}) if f.name != "__init__"}
+    run = set(map(id, reached(trees, {"forward", method})))
     attributes = frozenset(name for tree in trees for name in _class_attributes(tree))
     for tree in trees:
         nodes = list(walk(tree))

@@ -1,0 +1,113 @@
+"""What a user's code does to objects of other classes: what it passes to their constructors, and sets on them.
+
+A class that reads ``act=nn.Identity`` may be made with another ``act``, and may be given one later:
+``self.stem.act = Other()``.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from codegen.source.index import Class, Index, Module
+from codegen.syntax.dataflow import dotted
+from codegen.syntax.walking import walk
+
+_NUMBERS = ast.Constant | ast.Compare | ast.UnaryOp | ast.BinOp | ast.JoinedStr
+
+
+class Elsewhere(ast.expr):
+    """An expression that stands in another function than what is being read."""
+
+    def __init__(self, value: ast.expr, module: Module, function: ast.FunctionDef | None) -> None:
+        super().__init__()
+        self.value, self.module, self.function = value, module, function
+
+
+@dataclass(frozen=True)
+class Outside:
+    """What all of a user's code does.
+
+    Attributes:
+        named: What calls pass under a name, whatever they call, or put into a dictionary under it.
+        placed: What calls of a class pass to a parameter by its place: by the full name of the class.
+        stored: Attributes that are set on anything but ``self``.
+    """
+
+    named: Mapping[str, tuple[Elsewhere, ...]]
+    placed: Mapping[tuple[str, str], tuple[Elsewhere, ...]]
+    stored: frozenset[str]
+
+    @staticmethod
+    def of(index: Index) -> Outside:
+        """What the code of a release's user does."""
+        if "outside" not in index.memory:
+            index.memory["outside"] = _read(index)
+        found: Outside = index.memory["outside"]
+        return found
+
+    def passed(self, cls: Class, parameter: str) -> tuple[Elsewhere, ...]:
+        """What a parameter of the constructor of a class may be given."""
+        return (*self.named.get(parameter, ()), *self.placed.get((cls.path, parameter), ()))
+
+
+def _read(index: Index) -> Outside:
+    named: dict[str, list[Elsewhere]] = {}
+    placed: dict[tuple[str, str], list[Elsewhere]] = {}
+    stored: set[str] = set()
+    for module in index.user_modules:
+        for node, function in _nodes(module):
+            for name, value in _named(node):
+                if not isinstance(value, _NUMBERS):
+                    named.setdefault(name, []).append(Elsewhere(value, module, function))
+            if isinstance(node, ast.Call):
+                made = index.resolve(module, dotted(node.func)) if dotted(node.func) else None
+                if made is not None:
+                    for name, value in zip(_parameters(index, made), node.args, strict=False):
+                        if not isinstance(value, _NUMBERS | ast.Starred):
+                            placed.setdefault((made.path, name), []).append(Elsewhere(value, module, function))
+            stored.update(_stored(node))
+    return Outside(
+        {name: tuple(values) for name, values in named.items()},
+        {key: tuple(values) for key, values in placed.items()},
+        frozenset(stored),
+    )
+
+
+def _nodes(module: Module) -> Iterator[tuple[ast.AST, ast.FunctionDef | None]]:
+    """What stands in a file, each with the method or function that it stands in."""
+    inside: set[int] = set()
+    for function in (node for node in walk(module.tree) if isinstance(node, ast.FunctionDef)):
+        for node in walk(function) if id(function) not in inside else ():
+            inside.add(id(node))
+            yield node, function
+    yield from ((node, None) for node in walk(module.tree) if id(node) not in inside)
+
+
+def _named(node: ast.AST) -> Iterator[tuple[str, ast.expr]]:
+    match node:
+        case ast.Call(keywords=keywords):
+            yield from ((keyword.arg, keyword.value) for keyword in keywords if keyword.arg is not None)
+        case ast.Dict(keys=keys, values=values):
+            for key, value in zip(keys, values, strict=True):
+                if isinstance(key, ast.Constant) and isinstance(key.value, str):
+                    yield key.value, value
+        case ast.Assign(targets=[ast.Subscript(slice=ast.Constant(str(name)))], value=value):
+            yield name, value
+
+
+def _parameters(index: Index, cls: Class) -> list[str]:
+    constructor = next((c.constructor for c in index.lineage(cls) if c.constructor is not None), None)
+    arguments = constructor.args if constructor is not None else None
+    return [] if arguments is None else [a.arg for a in (*arguments.posonlyargs, *arguments.args)][1:]
+
+
+def _stored(node: ast.AST) -> Iterator[str]:
+    match node:
+        case ast.Attribute(value=owner, attr=attr, ctx=ast.Store()):
+            if not (isinstance(owner, ast.Name) and owner.id == "self"):
+                yield attr
+        case ast.Call(func=ast.Name("setattr"), args=[owner, ast.Constant(str(attr)), _]):
+            if not (isinstance(owner, ast.Name) and owner.id == "self"):
+                yield attr
