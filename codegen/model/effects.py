@@ -422,7 +422,12 @@ class _Code(CallEffects):
         found = facts.method(attr)
         if found is not None and attr not in facts.values:
             if found[1].decorator_list and is_property(facts, attr):
-                return self.run(found[0].module, found[1], kind, held, {}, [])
+                value = self.run(found[0].module, found[1], kind, held, {}, [])
+                if any("cached" in dotted(decorator) for decorator in found[1].decorator_list):
+                    self.reads |= places  # it is kept from then on
+                    self.writes |= places
+                    value |= Value(places)
+                return value
             if not runs_as_written(found[0].module, found[1]):
                 return self.anything()
             roots = {root_of(place) for place in held.places}

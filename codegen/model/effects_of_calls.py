@@ -487,9 +487,13 @@ class CallEffects(ABC):
             return self.anything()
         if name in ("train", "eval") and owner.kinds:
             return self._of_module(None, owner, name, given)
+        if name in MODULE_METHODS and owner.kinds & TORCHS and not self.module.is_timms:  # self.norm.double()
+            return self.unread_module(owner, given)
         if "function" in owner.kinds:  # code of the release
             return self.anything()
         if "?" in owner.kinds and not self.module.is_timms:  # what a method of an object is called says nothing of it
+            if name not in PURE_METHODS | TENSOR_METHODS | ALLOCATING_METHODS | READING_MODULE_METHODS:
+                self.change(owner)
             return self.unread_module(owner, given)
         if name in MUTATING_METHODS or (name.endswith("_") and not name.endswith("__")):
             self.change(owner)
@@ -542,6 +546,11 @@ class CallEffects(ABC):
 
     def _run_torch(self, module: Value, kind: str, given: Value) -> Value:
         """The ``forward`` runs that a class has of torch's ``kind``, which may work in place if it is told to."""
+        for cls in () if self.module.is_timms else (k for k in module.kinds if isinstance(k, Class)):
+            if any(
+                _may_be_called_by_torch(name, node) for c in self.index.lineage(cls) for name, node in c.members.items()
+            ):
+                return self.anything()
         if kind.startswith((*TORCH_STATISTICS, "InstanceNorm")):
             self.writes |= {Place(STATISTICS, place.name) for place in module.places}
         if kind in IN_PLACE_MODULES:
@@ -733,6 +742,12 @@ def _is_constant(value: ast.expr) -> bool:
         case ast.Call(func=ast.Name("int" | "float" | "bool" | "str" | "len")):
             return True
     return False
+
+
+def _may_be_called_by_torch(name: str, member: ast.stmt) -> bool:
+    """Whether a class that derives from a module of torch may stand in for a part of it: ``_conv_forward``."""
+    hidden = name.startswith("_") and not name.startswith("__")
+    return isinstance(member, ast.FunctionDef) and (hidden or bool(member.decorator_list))
 
 
 def is_property(facts: Facts, attribute: str) -> bool:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
 
-from codegen.source.index import Index, Module
-from codegen.source.reached import Function, reached
+from codegen.model.facts import Facts
+from codegen.source.index import Module
+from codegen.source.reached import made_and_run
 from codegen.syntax.walking import walk
 
 _STATISTICS = frozenset({"running_mean", "running_var", "num_batches_tracked"})
@@ -14,33 +14,26 @@ _BUFFERS = frozenset({"buffers", "named_buffers", "state_dict", "get_buffer", "_
 _PARTS = ("running_", "num_batches", "_buffers")  # of names that are computed
 
 
-def reader_of_statistics(index: Index) -> tuple[Module, ast.AST] | None:
+def reader_of_statistics(facts: Facts) -> tuple[Module, ast.AST] | None:
     """Where a user's code asks for running statistics, or for any buffers, when a model is made or runs.
 
     Methods that nothing there calls, as those which fold a norm into a convolution, do not count.
 
     Args:
-        index: The release.
+        facts: The class of the model.
     """
+    index = facts.index
     modules = index.user_modules
-    asking = [(module, function, node) for module in modules for function, node in _asking(module)]
-    if not asking:
+    if not any(word in module.text for module in modules for word in (*_STATISTICS, *_BUFFERS, *_PARTS)):
         return None
-    run = set(map(id, reached([module.tree for module in modules], {"forward", "__init__", index.method})))
-    return next(((m, node) for m, function, node in asking if function is None or id(function) in run), None)
-
-
-def _asking(module: Module) -> Iterator[tuple[Function | None, ast.AST]]:
-    """What asks for statistics, each with the function that it stands in."""
-    if not any(word in module.text for word in (*_STATISTICS, *_BUFFERS, *_PARTS)):
-        return
-    inside = set()
-    for function in (node for node in walk(module.tree) if isinstance(node, Function)):
-        for node in walk(function):
-            inside.add(id(node))
-            if _asks(node):
-                yield function, node
-    yield from ((None, node) for node in walk(module.tree) if id(node) not in inside and _asks(node))
+    classes = [cls.node for cls in facts.lineage]
+    run = made_and_run([module.tree for module in modules], classes, {"forward", index.method})
+    asking = {id(node): node for code in run for node in walk(code) if _asks(node)}
+    for module in modules:
+        for node in walk(module.tree) if asking else ():
+            if id(node) in asking:
+                return module, node
+    return None
 
 
 def _asks(node: ast.AST) -> bool:

@@ -349,7 +349,7 @@ class Index:
     @cached_property
     def user_modules(self) -> tuple[Module, ...]:
         """The files that the user names; of a file that is named alone, also those beside it that it imports."""
-        paths = list(self.release.user_files)
+        paths = [path for path in self.release.user_files if self._is_users(path)]
         if len(paths) == 1:
             paths += [path for path in self._imported_by(self.parse(paths[0])) if self._is_users(path)]
         return tuple(map(self.parse, dict.fromkeys(paths)))
