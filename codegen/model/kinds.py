@@ -198,6 +198,8 @@ def _remade(facts: Facts) -> frozenset[str]:
         made += [method[1] for name in called if (method := facts.method(name)) is not None]
         for function in made:
             found.update(name for node in walk(function) for name in _sets_unseen(node, "self"))
+            if not facts.cls.module.is_timms and any(map(_registers_unseen, walk(function))):
+                found.add("*")
         for function in _given_self(facts):
             for parameter in function.args.args:
                 found.update(name for node in walk(function) for name in _sets_on(node, parameter.arg))
@@ -219,6 +221,14 @@ def _sets_unseen(node: ast.AST, model: str) -> Iterator[str]:
                 isinstance(n, ast.Call) and dotted(n.func) == "vars" for n in walk(value)
             ):
                 yield "*"
+
+
+def _registers_unseen(node: ast.AST) -> bool:
+    """Whether a module is registered under a name that a variable holds."""
+    match node:
+        case ast.Call(func=ast.Attribute(attr="add_module" | "register_module"), args=[ast.Name(), _]):
+            return True
+    return False
 
 
 def _sets_on(node: ast.AST, model: str) -> Iterator[str]:
@@ -379,6 +389,9 @@ def _bindings(function: ast.FunctionDef) -> Mapping[str, list[ast.expr]]:
             case ast.ImportFrom(level=0, module=str(module), names=names):
                 for alias in names:
                     found.setdefault(alias.asname or alias.name, []).append(_Imported(module, alias.name))
+            case ast.Import(names=names):
+                for alias in names:
+                    found.setdefault((alias.asname or alias.name).partition(".")[0], []).append(_OPEN)
     return found
 
 

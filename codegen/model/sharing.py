@@ -214,6 +214,8 @@ class _Objects:
                         yield from self.of(added)
             case ast.Attribute() if dotted(value).startswith("self."):
                 attribute = dotted(value).split(".")[1]
+                if attribute in ("_modules", "_parameters", "_buffers", "__dict__"):
+                    yield _WHOLE
                 if kinds_of(self.facts, attribute) or any(map(_is_container, self.facts.values.get(attribute, ()))):
                     yield f"self.{attribute}"
             case ast.Call(func=function, args=args, keywords=keywords):

@@ -221,8 +221,19 @@ def _joins(step: Step, streams: Iterable[str]) -> bool:
     return False
 
 
-def through_views(steps: Sequence[Step], last: int, tokens: str, reasons: list[str]) -> tuple[int, str]:
+def through_views(
+    steps: Sequence[Step], last: int, tokens: str, later: Sequence[ast.stmt], reasons: list[str]
+) -> tuple[int, str]:
     """Go on over statements that run nothing and only unpack or reshape what the last one made.
+
+    Not over one that looks at the tokens from aside, ``skip = x.flatten(1)``, while ``x`` itself goes on to the blocks.
+
+    Args:
+        steps: Those of a block, up to the blocks.
+        last: The last one of the embedding so far.
+        tokens: The variable that holds the tokens there.
+        later: The statements of the block from the blocks on.
+        reasons: Why the boundary is where it is. It is added to.
 
     Returns:
         The last of them, and the variable that holds the tokens there: a helper may have returned them in a container.
@@ -232,12 +243,24 @@ def through_views(steps: Sequence[Step], last: int, tokens: str, reasons: list[s
         tree = steps[number].statement.tree
         if steps[number].runs or not _only_views(tree, {container, tokens}):
             break
+        bound = set(bound_names(tree))
+        rest = [*(step.statement.tree for step in steps[number + 1 :]), *later]
+        if container not in bound and tokens not in bound and any(_is_read(tree, tokens) for tree in rest):
+            break
         end = number
         if tokens == container:
             tokens = steps[number].target or tokens
     if end > last:
         reasons.append(f"line {steps[end].statement.place.line} only unpacks or reshapes them")
     return end, tokens
+
+
+def _is_read(tree: ast.stmt, name: str) -> bool:
+    """Whether a statement reads a variable, and not only its size."""
+    nodes = tuple(walk(tree))
+    measured = {id(node.value) for node in nodes if isinstance(node, ast.Attribute) and node.attr in _MEASURES}
+    names = (node for node in nodes if isinstance(node, ast.Name) and id(node) not in measured)
+    return any(node.id == name and isinstance(node.ctx, ast.Load) for node in names)
 
 
 def _only_views(tree: ast.stmt, made: set[str]) -> bool:

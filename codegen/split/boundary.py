@@ -191,7 +191,8 @@ def _flat(
         reasons.append(f"line {steps[joined].statement.place.line} joins the streams of tokens")
         last = _through_dropout(steps, joined, {Role.DROPOUT}, {Role.PARAMETER}, reasons)
     tokens = [step.target for step in steps[: last + 1] if step.on_path][-1]
-    last, tokens = through_views(steps, last, tokens, reasons)
+    later = [statement.tree for statement in statements[len(steps) :]]
+    last, tokens = through_views(steps, last, tokens, later, reasons)
     early = tuple(s for s in statements[: last + 1] if returns(s.tree))
     reasons += [f"line {s.place.line} may return; what it asks about the model, both methods ask" for s in early]
     blocks = tuple(sorted(a for a in entry.runs if facts.role(a) is Role.BLOCK))

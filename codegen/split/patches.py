@@ -129,7 +129,7 @@ def _find_cut(facts: Facts, statements: Sequence[Statement], images: str) -> _Pa
         if _joins(steps[number]):
             last, tokens = number, steps[number].target
             reasons.append(f"line {steps[number].statement.place.line} joins them")
-    last, tokens = through_views(steps[:first], last, tokens, reasons)
+    last, tokens = through_views(steps[:first], last, tokens, [s.tree for s in statements[first:]], reasons)
     for number in joins_after(steps, min(stems, default=0), last):
         place = steps[number].statement.place
         raise Refused(place, f"streams of patches get their positions before line {place.line} joins them")
