@@ -297,7 +297,7 @@ class Facts:
             return declared
         if "Dropout" in makers:
             return Role.DROPOUT
-        if names_position(attribute):
+        if names_position(attribute) or any(map(self._is_named_position, self.values.get(attribute, ()))):
             return Role.POSITION
         if declared is Role.STEM:
             return Role.PARAMETER if self.is_parameter(attribute) else Role.STEM
@@ -318,6 +318,15 @@ class Facts:
         if self.matcher.prefixes and any(self.constructors(attribute)):
             return Role.BLOCK  # such a matcher puts all that is not stem into a later group
         return Role.OTHER
+
+    def is_named_block(self, attribute: str) -> bool:
+        """Whether an attribute is called as blocks are, and so is more than a container."""
+        named = _BLOCKS.match(attribute) is not None and _STEM.search(attribute) is None
+        return named or self._declared(attribute) is Role.BLOCK
+
+    def _is_named_position(self, value: ast.expr) -> bool:
+        """Whether a value is an attribute that holds a position: ``self.table = self.pos_embed``."""
+        return isinstance(value, ast.Attribute) and self.is_attribute(value) and names_position(value.attr)
 
     def _declared(self, attribute: str) -> Role | None:
         try:

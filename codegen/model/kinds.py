@@ -535,6 +535,8 @@ class _Making:
         else:
             origin = self.module.origin(head, rest)
             kind = origin.removeprefix("torch.nn.")
+            if kind in ("Parameter", "Buffer"):
+                return  # a tensor
             if origin.startswith("torch.nn.") and kind in CONTAINERS:
                 yield "view"
                 for argument in arguments:

@@ -243,9 +243,9 @@ def through_views(
         tree = steps[number].statement.tree
         if steps[number].runs or not _only_views(tree, {container, tokens}):
             break
-        bound = set(bound_names(tree))
         rest = [*(step.statement.tree for step in steps[number + 1 :]), *later]
-        if container not in bound and tokens not in bound and any(_is_read(tree, tokens) for tree in rest):
+        aside = tokens not in bound_names(tree) and not _unpacks(tree)
+        if aside and any(_is_read(other, tokens) for other in rest):
             break
         end = number
         if tokens == container:
@@ -261,6 +261,14 @@ def _is_read(tree: ast.stmt, name: str) -> bool:
     measured = {id(node.value) for node in nodes if isinstance(node, ast.Attribute) and node.attr in _MEASURES}
     names = (node for node in nodes if isinstance(node, ast.Name) and id(node) not in measured)
     return any(node.id == name and isinstance(node.ctx, ast.Load) for node in names)
+
+
+def _unpacks(tree: ast.stmt) -> bool:
+    """Whether a statement takes something out of a dictionary."""
+    match tree:
+        case ast.Assign(value=ast.Subscript() | ast.Call(func=ast.Attribute(attr="get"))) | ast.If():
+            return True
+    return False
 
 
 def _only_views(tree: ast.stmt, made: set[str]) -> bool:

@@ -13,7 +13,7 @@ import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from codegen.model.facts import UNKNOWN, Facts, Role
+from codegen.model.facts import UNKNOWN, Facts, Role, names_position
 from codegen.model.invariant import depends_on_self_alone, is_invariant
 from codegen.model.steps import Step, alias, holds_position, joins_after, quoted, through_views, walk_steps
 from codegen.split.crossing import sink
@@ -151,6 +151,49 @@ def _require_no_first_round(facts: Facts, statement: Statement) -> None:
                     raise Refused(Place(statement.place.file, inner.lineno), reason)
 
 
+def _require_no_later_position(facts: Facts, statements: Sequence[Statement], last: int, entry: int) -> None:
+    """Refuse a body in which no position was found, if what follows has to do with one, and blocks run after that.
+
+    What was taken for the first blocks may be a part of the stem then; or the position is given in a way that is not
+    understood: ``x.add_(self.pos_embed)``, in a list, in a ``try``.
+
+    Args:
+        facts: The class.
+        statements: The block.
+        last: The last one of the embedding, as far as is known.
+        entry: The first one of the stages, by what it runs.
+    """
+    trees = [statement.tree for statement in statements]
+    running = [number for number, tree in enumerate(trees) if Role.BLOCK in map(facts.role, facts.runs(tree))]
+    called_blocks = any(facts.is_named_block(attribute) for attribute in facts.runs(trees[entry]))
+    for number in range(last + 1, entry + 1 if called_blocks else len(trees)):
+        helper = number == entry and not isinstance(trees[number], ast.For | ast.While)
+        told = number < entry and any(map(_adds_position, walk(trees[number])))
+        gives = told or _mentions_position(facts, trees[number])
+        if number in running and helper:  # self.blocks(x + self.pos_embed), self.embed_and_run(x)
+            gives = any(names_position(name) for name in facts.calls(trees[number]))
+            gives = gives or any(_mentions_position(facts, n) for n in walk(trees[number]) if isinstance(n, ast.BinOp))
+        elif number in running:
+            continue
+        if gives and any(later >= number for later in running):
+            place = statements[number].place
+            raise Refused(
+                place,
+                f"line {place.line} may give the tokens their position, and is not understood: write "
+                "`x = x + self.pos_embed` before the first blocks, or name the stem in a group_matcher",
+            )
+
+
+def _adds_position(node: ast.AST) -> bool:
+    """Whether a node adds a variable whose name says that it is a position."""
+    match node:
+        case ast.BinOp(op=ast.Add(), left=left, right=right):
+            return any(isinstance(part, ast.Name) and names_position(part.id) for part in (left, right))
+        case ast.AugAssign(op=ast.Add(), value=ast.Name(id=name)):
+            return names_position(name)
+    return False
+
+
 def _flat(
     facts: Facts, statements: tuple[Statement, ...], steps: Sequence[Step], entry: Step, *, early_return: bool
 ) -> Cut:
@@ -177,6 +220,7 @@ def _flat(
         if last < 0:  # what has a position does not become the tokens
             raise _no_stem(facts, entry.statement, early_return=early_return)
         _require_no_first_round(facts, entry.statement)
+        _require_no_later_position(facts, statements, last, len(steps))
         if steps[last].is_prefix and not steps[last].is_stem:
             reasons.append(f"line {steps[last].statement.place.line} adds the prefix tokens")
         trailing = {Role.DROPOUT, Role.ACTIVATION} | (set() if facts.matcher else {Role.OTHER})

@@ -41,10 +41,34 @@ def _changes(module: Module) -> Iterator[tuple[ast.AST, str]]:
                 path = _path(module, owner)
             case ast.Subscript(value=ast.Call(func=ast.Name("vars"), args=[owner]), ctx=ast.Store() | ast.Del()):
                 path = _path(module, owner)
+            case ast.Call(func=ast.Attribute(value=ast.Attribute(value=owner, attr="__dict__"), attr="update")):
+                path = _path(module, owner)
             case _:
                 continue
         if path and (is_library(path) or path.startswith("timm.")) and not path.startswith(_SETTINGS):
             yield node, path
+
+
+def back_door(module: Module, node: ast.AST) -> str | None:
+    """The way, if any, by which a piece of code that runs with a file may change anything, in words of the code."""
+    match node:
+        case ast.Call(func=ast.Name("exec" | "eval")):
+            return ast.unparse(node)
+        case ast.Attribute(attr="__subclasses__" | "__code__"):
+            return ast.unparse(node)
+        case ast.Subscript(value=ast.Call(func=ast.Name("globals" | "vars" | "locals")), ctx=ast.Store() | ast.Del()):
+            return ast.unparse(node)
+        case ast.Call(func=ast.Attribute(value=ast.Call(func=ast.Name("globals" | "vars" | "locals")), attr="update")):
+            return ast.unparse(node)
+        case ast.Attribute(value=owner, ctx=ast.Store()) | ast.Call(func=ast.Name("setattr"), args=[owner, *_]):
+            inside = [n for n in walk(owner) if isinstance(n, ast.Attribute | ast.Call)]
+            paths = {_path(module, n.func if isinstance(n, ast.Call) else n) for n in inside}
+            named = any(isinstance(n, ast.Call) and dotted(n.func) == "globals" for n in inside)
+            if named or paths & {"sys.modules", "importlib.import_module"}:
+                return ast.unparse(node)
+        case ast.Call(func=function) if _path(module, function).startswith("unittest.mock."):
+            return ast.unparse(function)
+    return None
 
 
 def _path(module: Module, node: ast.expr) -> str:

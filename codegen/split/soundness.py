@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Sequence
 
 from codegen.model.decorators import name_of, objection
 from codegen.source.index import Class, Index, Module
-from codegen.split.libraries import check_libraries
+from codegen.split.libraries import back_door, check_libraries
 from codegen.syntax.bindings import bound_names
 from codegen.syntax.dataflow import (
     BUILTINS,
@@ -210,14 +210,21 @@ def _check_top_level(index: Index, module: Module, lineage: Collection[Class]) -
     own = any(ancestor.module is module for ancestor in lineage)
     for cls, node, reason in found:
         # what a file sets on its own classes under a name that is in sight is looked at by that name
-        named = isinstance(node, ast.Call) and dotted(node.func) in _SETTING
+        named = isinstance(node, ast.Call) and dotted(node.func) in _SETTING and not _is_of(lineage, node)
         if (own and cls is None) or (cls in lineage and not (own and named)):
             raise Unsound(node, reason, module.path)
 
 
 def _changes(index: Index, module: Module) -> Iterator[tuple[Class | None, ast.AST, str]]:
     """What the top level of a file may change: a class, or ``None`` for any class of the file; where, and why."""
+    plain = {id(s.targets[0]) for s in module.tree.body if isinstance(s, ast.Assign) and len(s.targets) == 1}
     for node in module.running:
+        if (way := back_door(module, node)) is not None:
+            yield None, node, f"its module may bind any name anew, or change any class, by `{way}`"
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store) and dotted(node.value):
+            cls = index.resolve(module, dotted(node.value))
+            if cls is not None and not (cls.module is module and id(node) in plain) and _is_of([cls], node):
+                yield cls, node, f"`{node.attr}` of the class is set after it is made"
         match node:
             case ast.Call(func=ast.Name(id=called), args=[_, name, *_]) if called in _SETTING and not isinstance(
                 name, ast.Constant
@@ -230,6 +237,13 @@ def _changes(index: Index, module: Module) -> Iterator[tuple[Class | None, ast.A
             for cls in (index.resolve(module, name) for name in map(dotted, arguments) if name):
                 if cls is not None and (len(arguments) > 1 or objection(index, module, node.func) is not None):
                     yield cls, node, f"`{ast.unparse(node.func)}` is given the class, and may change it"
+
+
+def _is_of(lineage: Collection[Class], node: ast.Attribute | ast.Call) -> bool:
+    """Whether what is set is a member of one of some classes."""
+    given = node.args[1] if isinstance(node, ast.Call) and len(node.args) > 1 else None
+    name = node.attr if isinstance(node, ast.Attribute) else getattr(given, "value", "")
+    return any(name in cls.members for cls in lineage)
 
 
 _SETTING = frozenset({"setattr", "delattr"})
