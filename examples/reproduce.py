@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -19,13 +20,16 @@ from pathlib import Path
 import click
 import torch
 from checkpoint import replacing
-from evaluate import Settings, evaluate
+from evaluate import Settings, epoch_of, evaluate
 from options import read_kwargs
 from pretrain import METHODS
 from pretrain import main as pretrain_main
 
 SIZE = (32, 32)
-TRAINING = "--data digits --image-size 32 --batch-size 64 --workers 0 --device cpu --log-every 22 --lr 2e-3"
+TRAINING = (
+    "--data digits --image-size 32 --crop-scale 0.6 1 --no-flip --batch-size 64 --workers 0 --device cpu --log-every 22"
+)
+"""Alike in each cell. Papers crop less of an image, and mirror it, which makes other digits of some."""
 
 BACKBONES = {
     "ViT": "test_vit in_chans=1 patch_size=4 depth=4 embed_dim=64 num_heads=4",
@@ -33,23 +37,32 @@ BACKBONES = {
     "Hiera": "hiera_tiny_224 in_chans=1 embed_dim=48 stages=(1,3) q_pool=1 mask_unit_size=(2,2) "
     "mask_unit_attn=(True,False)",
     "Swin": "swin_tiny_patch4_window7_224 in_chans=1 embed_dim=48 depths=(1,3) num_heads=(3,6) window_size=4",
-    "ConvNeXt V2": "convnextv2_atto in_chans=1 patch_size=1 depths=(1,1,3,1) dims=(16,32,64,96)",
+    "ConvNeXt V2": "convnextv2_atto in_chans=1 patch_size=2 depths=(1,2,1) dims=(24,48,96)",
 }
 """Models of test size: their names, and what they are given."""
 
 OPTIONS = {
-    "mae": "decoder_dim=64 decoder_depth=2 decoder_heads=4",
+    "mae": "decoder_dim=64 decoder_depth=1 decoder_heads=4",
     "simmim": "",
     "maskfeat": "cell=4",
-    "data2vec2": "masks=4 layers=4 decoder_dim=64 decoder_depth=2 momentum=(0.99,0.999)",
+    "data2vec2": "masks=2 layers=4 decoder_dim=64 decoder_depth=2 momentum=(0.99,0.999)",
     "ijepa": "predictor_dim=48 predictor_depth=2 predictor_heads=4 min_keep=4 momentum=0.99",
     "ibot": "local_crops=2 prototypes=256 hidden=128 bottleneck=64 momentum=0.99",
     "dinov2": "local_crops=2 prototypes=256 hidden=128 bottleneck=64 momentum=0.99",
 }
-"""What makes each method small enough; all else is its paper's recipe, but for the learning rate."""
+"""What makes each method small enough; all else is its paper's recipe."""
 
 STRATEGIES = {("Swin", "mae"): "replace", ("ConvNeXt V2", "mae"): "sparse"}
 """Where patches cannot be dropped: stages that need the whole grid, and convolutions that close its holes."""
+
+EPOCHS = {"mae": 30, "simmim": 30, "maskfeat": 20, "data2vec2": 15, "ijepa": 10, "ibot": 40, "dinov2": 40}
+"""Of each method."""
+
+RATES = dict.fromkeys(OPTIONS, 1e-3)
+"""Peak of the learning rate, for 64 images."""
+
+KEEP = 5
+"""Accuracy is measured after each so many epochs."""
 
 CELLS = [("ViT", method) for method in OPTIONS] + [
     (backbone, method) for backbone in BACKBONES if backbone != "ViT" for method in ("mae", "simmim")
@@ -75,6 +88,7 @@ class Cell:
             which tell much more apart.
         trained: After training.
         losses: The mean of each epoch.
+        course: The epoch, and the accuracy after it, of some epochs.
     """
 
     backbone: str
@@ -85,6 +99,7 @@ class Cell:
     start: Accuracy
     trained: Accuracy
     losses: tuple[float, ...]
+    course: tuple[tuple[int, Accuracy], ...] = ()
 
     @property
     def key(self) -> tuple[str, str, int, int]:
@@ -101,27 +116,29 @@ def measure(backbone: str, method: str, seed: int, epochs: int, output: Path) ->
     """Train and evaluate."""
     name, *kwargs = BACKBONES[backbone].split()
     folder = folder_of(output, backbone, method, seed, epochs)
-    (folder / "log.csv").unlink(missing_ok=True)  # of a run that was stopped
-    words = [name, *TRAINING.split(), "--method", method, "--seed", seed, "--epochs", epochs]
+    shutil.rmtree(folder, ignore_errors=True)  # of a run that was stopped
+    words = [name, *TRAINING.split(), "--method", method, "--seed", seed, "--epochs", epochs, "--lr", RATES[method]]
     words += [word for kwarg in kwargs for word in ("-k", kwarg)]
     strategy = STRATEGIES.get((backbone, method))
     options = OPTIONS[method].split() + ([f"strategy={strategy}"] if strategy else [])
     words += [word for option in options for word in ("-o", option)]
-    for run in (["--output", folder / "start", "--stop-after", 0], ["--output", folder]):
-        pretrain_main([str(word) for word in [*words, *run]], standalone_mode=False)
+    words += ["--output", folder, "--keep-every", KEEP]
+    pretrain_main([str(word) for word in words], standalone_mode=False)
+    kept = sorted(folder.glob("backbone-*.safetensors"))
     settings = Settings(
         name,
-        ("random", str(folder / "start"), str(folder)),
+        ("random", *map(str, kept)),
         folder,
         model_kwarg=read_kwargs(tuple(kwargs)),
         image_size=SIZE,
         pool="mean",
         seed=seed,
     )
-    found = [Accuracy(round(100 * one.knn, 2), round(100 * one.probe, 2)) for one in evaluate(settings)]
-    with (folder / "log.csv").open(newline="") as file:
-        losses = tuple(round(float(row["loss"]), 4) for row in csv.DictReader(file))
-    return Cell(backbone, method, seed, epochs, found[0], found[1], found[2], losses)
+    random, *found = [Accuracy(round(100 * one.knn, 2), round(100 * one.probe, 2)) for one in evaluate(settings)]
+    course = tuple((epoch_of(file.name) or 0, one) for file, one in zip(kept, found, strict=True))
+    with (folder / "log.csv").open(newline="") as log:
+        losses = tuple(round(float(row["loss"]), 4) for row in csv.DictReader(log))
+    return Cell(backbone, method, seed, epochs, random, found[0], found[-1], losses, course)
 
 
 def read(file: Path) -> list[Cell]:
@@ -130,6 +147,7 @@ def read(file: Path) -> list[Cell]:
     for cell in cells:
         cell |= {name: Accuracy(**cell[name]) for name in ("random", "start", "trained")}
         cell["losses"] = tuple(cell["losses"])
+        cell["course"] = tuple((epoch, Accuracy(**accuracy)) for epoch, accuracy in cell["course"])
     return [Cell(**cell) for cell in cells]
 
 
@@ -197,23 +215,25 @@ visible, and the reconstruction.
 
 
 def curves(cells: Sequence[Cell]) -> bytes:
-    """An SVG: the loss over the epochs, divided by that of the first; a line for each seed."""
+    """An SVG, over the epochs: the loss, divided by that of the first, and the accuracy of k-NN; a line for a seed."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
     backbones = list(dict.fromkeys(cell.backbone for cell in cells))
-    figure = Figure(figsize=(3 * len(backbones), 3), layout="constrained")
-    panels = figure.subplots(1, len(backbones), squeeze=False, sharey=True)[0]
-    for panel, backbone in zip(panels, backbones, strict=True):
+    figure = Figure(figsize=(3 * len(backbones), 5), layout="constrained")
+    panels = figure.subplots(2, len(backbones), squeeze=False, sharey="row", sharex="col")
+    for (upper, lower), backbone in zip(panels.T, backbones, strict=True):
         for cell in cells:
             if cell.backbone == backbone:
                 first = cell.seed == min(other.seed for other in cells if other.key[:2] == cell.key[:2])
-                colour = f"C{list(OPTIONS).index(cell.method)}"
-                values = [loss / cell.losses[0] for loss in cell.losses]
-                panel.plot(range(1, len(values) + 1), values, colour, lw=0.8, label=cell.method if first else None)
-        panel.set(title=backbone, xlabel="epoch", yscale="log")
-        panel.legend(fontsize="x-small")
-    panels[0].set_ylabel("loss / loss of the first epoch")
+                look = {"c": f"C{list(OPTIONS).index(cell.method)}", "lw": 0.8, "label": cell.method if first else None}
+                upper.plot(range(1, len(cell.losses) + 1), [loss / cell.losses[0] for loss in cell.losses], **look)
+                lower.plot([epoch for epoch, _ in cell.course], [one.knn for _, one in cell.course], **look)
+        upper.set(title=backbone, yscale="log")
+        lower.set(xlabel="epoch")
+        upper.legend(fontsize="x-small")
+    panels[0, 0].set_ylabel("loss / loss of the first epoch")
+    panels[1, 0].set_ylabel("10-NN, %")
     buffer = BytesIO()
     with rc_context({"svg.hashsalt": "timm-split"}):  # the same file for the same numbers
         figure.savefig(buffer, format="svg", metadata={"Date": None})
@@ -247,7 +267,7 @@ def draw(cells: Sequence[Cell], output: Path, folder: Path) -> list[Path]:
 @click.option("--backbone", "backbones", multiple=True, type=click.Choice(list(BACKBONES)), default=list(BACKBONES))
 @click.option("--method", "methods", multiple=True, type=click.Choice(METHODS), default=METHODS)
 @click.option("--seeds", type=click.IntRange(min=1), default=3, help="How many.")
-@click.option("--epochs", type=click.IntRange(min=1), default=40, help="Of each run.")
+@click.option("--epochs", type=click.IntRange(min=1), help="Of each run.  [default: as many as each method needs]")
 @click.option("--measure/--no-measure", "measuring", default=True, help="Whether to run the cells that are missing.")
 def main(
     output: Path,
@@ -255,7 +275,7 @@ def main(
     backbones: tuple[str, ...],
     methods: tuple[str, ...],
     seeds: int,
-    epochs: int,
+    epochs: int | None,
     measuring: bool,
 ) -> None:
     """Measure the cells that are missing, and write all that are there."""
@@ -265,8 +285,9 @@ def main(
     cells = read(file)
     wanted = [(backbone, method) for backbone, method in CELLS if backbone in backbones and method in methods]
     for backbone, method, seed in [(*pair, seed) for seed in range(seeds) for pair in wanted]:
-        if measuring and (backbone, method, seed, epochs) not in [cell.key for cell in cells]:
-            cells.append(measure(backbone, method, seed, epochs, output))
+        length = epochs or EPOCHS[method]
+        if measuring and (backbone, method, seed, length) not in [cell.key for cell in cells]:
+            cells.append(measure(backbone, method, seed, length, output))
             write(file, cells)
     cells.sort(key=lambda cell: (CELLS.index((cell.backbone, cell.method)), cell.epochs, cell.seed))
     pictures = draw(cells, output, page.with_suffix("")) if page and cells else []

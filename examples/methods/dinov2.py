@@ -45,6 +45,7 @@ class Method(ibot.Method):
         weight_decay_end=0.4,
         betas=(0.9, 0.999),
         clip_grad=3.0,
+        crop_scale=(0.32, 1.0),
         drop_path=0.3,
     )
 

@@ -45,6 +45,7 @@ class Method(method.Method):
         weight_decay_end=0.4,
         betas=(0.9, 0.999),
         clip_grad=0.3,
+        crop_scale=(0.32, 1.0),
         drop_path=0.1,
     )
     sizes = True
@@ -58,7 +59,8 @@ class Method(method.Method):
         *,
         mask_ratio: tuple[float, float] = (0.1, 0.5),
         local_crops: int = 10,
-        scales: tuple[tuple[float, float], tuple[float, float]] = ((0.32, 1.0), (0.05, 0.32)),
+        local_scale: tuple[float, float] = (0.05, 0.32),
+        distort: bool = True,
         prototypes: int = 8192,
         hidden: int = 2048,
         bottleneck: int = 256,
@@ -68,7 +70,8 @@ class Method(method.Method):
         frozen: float = 3 / 400,
     ) -> None:
         super().__init__(backbone, images)
-        self.mask_ratios, self.local_crops, self.scales = mask_ratio, local_crops, scales
+        self.mask_ratios, self.local_crops, self.local_scale = mask_ratio, local_crops, local_scale
+        self.distort = distort
         self.momentum, self.temperatures, self.temperature_warmup = momentum, temperatures, temperature_warmup
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # of the weight norm that is replaced at once
@@ -96,8 +99,9 @@ class Method(method.Method):
             std,
             local_size=(local[0], local[1]),
             number=self.local_crops,
-            scales=self.scales,
-            flip=self.recipe.flip,
+            scales=(self.crop_scale, self.local_scale),
+            flip=self.flip,
+            distort=self.distort,
         )
 
     def draw(self, batch: int, generator: torch.Generator) -> tuple[Tensor, ...]:

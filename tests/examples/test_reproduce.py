@@ -4,12 +4,13 @@ import pytest
 import reproduce
 from click.testing import CliRunner
 from pretrain import METHODS
-from reproduce import BACKBONES, CELLS, OPTIONS, Accuracy, Cell, curves, read, report, write
+from reproduce import BACKBONES, CELLS, EPOCHS, OPTIONS, RATES, Accuracy, Cell, curves, read, report, write
 
 
 def cell(backbone: str, method: str, seed: int = 0, epochs: int = 40, knn: float = 80.0, probe: float = 90.0) -> Cell:
     random, start = Accuracy(40.0 + seed, 70.0), Accuracy(50.0, 75.0 + 2 * seed)
-    return Cell(backbone, method, seed, epochs, random, start, Accuracy(knn, probe), (2.0, 1.5, 1.0))
+    trained = Accuracy(knn, probe)
+    return Cell(backbone, method, seed, epochs, random, start, trained, (2.0, 1.5, 1.0), ((0, start), (3, trained)))
 
 
 def test_each_row_is_the_mean_and_spread_over_seeds():
@@ -35,7 +36,7 @@ def test_a_run_goes_on_with_the_cells_that_are_missing(tmp_path, monkeypatch):
         return cell(backbone, method, seed, epochs)
 
     monkeypatch.setattr(reproduce, "measure", measure)
-    there = [cell("EVA", "mae"), cell("EVA", "simmim", epochs=9)]  # one of 9 epochs is another
+    there = [cell("EVA", "mae", epochs=EPOCHS["mae"]), cell("EVA", "simmim", epochs=9)]  # one of 9 epochs is another
     write(tmp_path / "results.json", there)
     page = tmp_path / "page.md"
     options = ["--output", tmp_path, "--report", page, "--backbone", "EVA", "--seeds", 2]
@@ -43,6 +44,7 @@ def test_a_run_goes_on_with_the_cells_that_are_missing(tmp_path, monkeypatch):
     assert result.exit_code == 0, result.output
     assert measured == [("EVA", "simmim", 0), ("EVA", "mae", 1), ("EVA", "simmim", 1)]
     assert len(read(tmp_path / "results.json")) == 5
+    assert set(there) < set(read(tmp_path / "results.json"))
     assert "| EVA | mae |" in page.read_text()
     assert "(page/loss.svg)" in page.read_text()
     assert (tmp_path / "page" / "loss.svg").exists()
@@ -63,7 +65,7 @@ def test_the_curves_are_the_same_file_for_the_same_numbers():
 
 
 def test_every_method_has_options_of_test_size_and_a_cell():
-    assert sorted(OPTIONS) == METHODS
+    assert sorted(OPTIONS) == sorted(EPOCHS) == sorted(RATES) == METHODS
     assert {method for _, method in CELLS} == set(METHODS)
     assert {backbone for backbone, _ in CELLS} == set(BACKBONES)
 
