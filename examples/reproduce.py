@@ -55,19 +55,27 @@ OPTIONS = {
 STRATEGIES = {("Swin", "mae"): "replace", ("ConvNeXt V2", "mae"): "sparse"}
 """Where patches cannot be dropped: stages that need the whole grid, and convolutions that close its holes."""
 
-EPOCHS = {"mae": 30, "simmim": 30, "maskfeat": 20, "data2vec2": 15, "ijepa": 10, "ibot": 40, "dinov2": 40}
-"""Of each method."""
-
-RATES = dict.fromkeys(OPTIONS, 1e-3)
-"""Peak of the learning rate, for 64 images."""
-
-KEEP = 5
+KEEP = 10
 """Accuracy is measured after each so many epochs."""
 
-CELLS = [("ViT", method) for method in OPTIONS] + [
-    (backbone, method) for backbone in BACKBONES if backbone != "ViT" for method in ("mae", "simmim")
-]
-"""Every method on a ViT, and the two that take any backbone on all others."""
+CELLS = {
+    ("ViT", "mae"): (40, 2e-3),
+    ("ViT", "simmim"): (40, 2e-3),
+    ("ViT", "maskfeat"): (20, 1e-3),
+    ("ViT", "data2vec2"): (15, 1e-3),
+    ("ViT", "ijepa"): (10, 1e-3),
+    ("ViT", "ibot"): (40, 1e-3),
+    ("ViT", "dinov2"): (40, 1e-3),
+    ("EVA", "mae"): (40, 2e-3),
+    ("EVA", "simmim"): (40, 2e-3),
+    ("Hiera", "mae"): (30, 1e-3),
+    ("Hiera", "simmim"): (60, 1e-3),
+    ("Swin", "mae"): (30, 1e-3),
+    ("Swin", "simmim"): (30, 1e-3),
+    ("ConvNeXt V2", "mae"): (20, 2e-3),
+    ("ConvNeXt V2", "simmim"): (20, 2e-3),
+}
+"""Every method on a ViT, and the two that take any backbone on all others: epochs, and the learning rate."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +125,18 @@ def measure(backbone: str, method: str, seed: int, epochs: int, output: Path) ->
     name, *kwargs = BACKBONES[backbone].split()
     folder = folder_of(output, backbone, method, seed, epochs)
     shutil.rmtree(folder, ignore_errors=True)  # of a run that was stopped
-    words = [name, *TRAINING.split(), "--method", method, "--seed", seed, "--epochs", epochs, "--lr", RATES[method]]
+    words = [
+        name,
+        *TRAINING.split(),
+        "--method",
+        method,
+        "--seed",
+        seed,
+        "--epochs",
+        epochs,
+        "--lr",
+        CELLS[backbone, method][1],
+    ]
     words += [word for kwarg in kwargs for word in ("-k", kwarg)]
     strategy = STRATEGIES.get((backbone, method))
     options = OPTIONS[method].split() + ([f"strategy={strategy}"] if strategy else [])
@@ -285,11 +304,11 @@ def main(
     cells = read(file)
     wanted = [(backbone, method) for backbone, method in CELLS if backbone in backbones and method in methods]
     for backbone, method, seed in [(*pair, seed) for seed in range(seeds) for pair in wanted]:
-        length = epochs or EPOCHS[method]
+        length = epochs or CELLS[backbone, method][0]
         if measuring and (backbone, method, seed, length) not in [cell.key for cell in cells]:
             cells.append(measure(backbone, method, seed, length, output))
             write(file, cells)
-    cells.sort(key=lambda cell: (CELLS.index((cell.backbone, cell.method)), cell.epochs, cell.seed))
+    cells.sort(key=lambda cell: (list(CELLS).index((cell.backbone, cell.method)), cell.epochs, cell.seed))
     pictures = draw(cells, output, page.with_suffix("")) if page and cells else []
     text = report(cells, pictures)
     click.echo(text)
