@@ -4,7 +4,7 @@ import pytest
 import reproduce
 from click.testing import CliRunner
 from pretrain import METHODS
-from reproduce import BACKBONES, CELLS, OPTIONS, Accuracy, Cell, curves, read, report, write
+from reproduce import BACKBONES, CELLS, OPTIONS, Accuracy, Cell, curves, read, report, verdict, write
 
 
 def cell(backbone: str, method: str, seed: int = 0, epochs: int = 40, knn: float = 80.0, probe: float = 90.0) -> Cell:
@@ -26,6 +26,14 @@ def test_each_row_is_the_mean_and_spread_over_seeds():
         "| ViT | simmim | 40 | 1 | 40.0 | 50.0 | 39.0 | 70.0 | 75.0 | 71.0 |",  # what does not help stays in the table
         "| ViT | mae | 80 | 1 | 41.0 | 50.0 | 90.0 | 70.0 | 77.0 | 95.0 |",
     ]
+
+
+def test_the_page_says_what_does_not_help():
+    helps, does_not = cell("ViT", "mae", knn=80.0), cell("Hiera", "mae", knn=45.0)  # 40 at random, 50 at the start
+    assert verdict([helps]).count("in 1 of 1 rows.") == 2
+    text = " ".join(report([helps, does_not]).split())
+    assert "timm's random weights in 2 of 2 rows." in text
+    assert "training begins with in 1 of 2 rows, not in mae on Hiera." in text
 
 
 def test_a_run_goes_on_with_the_cells_that_are_missing(tmp_path, monkeypatch):
