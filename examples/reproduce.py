@@ -257,10 +257,10 @@ positions alone tell many more digits apart than timm's do: what training itself
 |---|---|---|---|---|---|---|---|---|---|"""
 
 TAIL = """
-Made by `python examples/reproduce.py --report docs/results.md`, on one CPU core. Recipes are the papers' but for what
-`examples/reproduce.py` says: epochs, learning rates, crops of at least 0.6 of the area, nothing mirrored, and the
-sizes of decoders, predictors and heads. These were chosen by the scores above with seed 0, in up to ten trials for a
-method.
+Made by `python examples/reproduce.py --report docs/results.md`, on one CPU core, which goes on from these numbers if
+`docs/results/results.json` is copied to its `--output`. Recipes are the papers' but for what `examples/reproduce.py`
+says: epochs, learning rates, crops of at least 0.6 of the area, nothing mirrored, and the sizes of decoders,
+predictors and heads. These were chosen by the scores above with seed 0, in up to ten trials for a method.
 
 - Under MAE, 10-NN falls in the first ten epochs on each backbone but ConvNeXt V2, of which the run is shorter, and
   rises later.
@@ -275,8 +275,8 @@ method.
 
 PICTURES = """## Pictures
 
-The loss of each epoch, by its first, and 10-NN over the epochs. Then images after the last epoch, for some backbones
-and methods: as they are, what is visible, and the reconstruction.
+The loss of each epoch, divided by the first, and 10-NN over the epochs. Then images after the last epoch, for some
+backbones and methods: as they are, what is visible, and the reconstruction.
 """
 
 
@@ -307,16 +307,17 @@ def curves(cells: Sequence[Cell]) -> bytes:
 
 
 def draw(cells: Sequence[Cell], output: Path, folder: Path) -> list[Path]:
-    """Write the curves, and the last reconstructions of the first seed of some rows."""
+    """Write the cells, their curves, and the last reconstructions of the first seed of some rows."""
     folder.mkdir(parents=True, exist_ok=True)
     found = {"loss.svg": curves(cells)}
     for same in rows(cells):
         cell = same[0]
         last = folder_of(output, *cell.key) / f"epoch-{cell.epochs:04}.png"
-        if last.exists() and (cell.method == "mae" or cell.backbone == "ViT"):  # others look much alike
+        if last.exists() and (cell.method == "mae" or cell.key[:2] == ("ViT", "simmim")):  # others look much alike
             found[f"{cell.backbone.replace(' ', '-')}-{cell.method}-{cell.epochs}.png"] = last.read_bytes()
     for name, content in found.items():
         (folder / name).write_bytes(content)
+    write(folder / "results.json", cells)
     return [folder / name for name in found]
 
 

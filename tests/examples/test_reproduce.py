@@ -59,6 +59,7 @@ def test_a_run_goes_on_with_the_cells_that_are_missing(tmp_path, monkeypatch):
     assert "| EVA | mae |" in page.read_text()
     assert "(page/loss.svg)" in page.read_text()
     assert (tmp_path / "page" / "loss.svg").exists()
+    assert set(read(tmp_path / "page" / "results.json")) == set(read(tmp_path / "results.json"))
 
 
 def test_the_page_is_written_again_without_running_anything(tmp_path, monkeypatch):
