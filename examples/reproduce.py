@@ -56,8 +56,9 @@ OPTIONS = {
 }
 """What makes each method small enough; all else is its paper's recipe.
 
-In iBOT and DINOv2 it is also what keeps features of different images apart, which a short run with small batches does
-not do by itself: two whole crops, a sharp and quick teacher, and ten times the weight of KoLeo.
+In DINOv2 it is also what keeps features of different images apart, which a short run with small batches does not do by
+itself: two whole crops, a sharp and quick teacher, and ten times the weight of KoLeo. iBOT, without KoLeo, does not
+learn by the others.
 """
 
 WORDS = {
