@@ -1,17 +1,20 @@
 """Measure what a backbone has learned: k-NN, linear probe and fine-tuning, of several checkpoints beside each other.
 
     python examples/evaluate.py test_vit -k patch_size=4 --image-size 32 random runs/pretrain
+    python examples/evaluate.py test_vit -k patch_size=4 --image-size 32 runs/pretrain/backbone-*.safetensors
 
+The second draws accuracy over the epochs that ``pretrain.py --keep-every`` kept.
 ``labelled.py`` has the images, ``backbone.py`` the model.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import checkpoint
 import click
@@ -34,6 +37,7 @@ from torch.utils.data import DataLoader, Dataset
 from views import Size
 
 import generated
+from generated.masking import MaskedImageModel
 
 Array = npt.NDArray[Any]
 
@@ -67,6 +71,13 @@ class Scores:
     knn: float
     probe: float
     finetune: float | None
+
+
+class Shown(NamedTuple):
+    """The features of the test's images, (N, C), and their labels, (N,)."""
+
+    features: Array
+    labels: Array
 
 
 class Prepared(Dataset[Tensor]):
@@ -124,12 +135,23 @@ def features_of(model: nn.Module, images: Dataset[Tensor], settings: Settings) -
     """What the backbone makes of images, (N, C), float32, pooled as ``--pool`` says."""
     model.eval()
     pooled = []
+    mean = settings.pool == "mean"
+    height, width = images[0].shape[1:]
+    norm = _final_norm(model, (height, width)) if mean else None
     for batch in DataLoader(images, batch_size=settings.batch_size):
         features = model.forward_features(batch.to(settings.device))  # type: ignore[operator]
-        mean = settings.pool == "mean"
+        features = features if norm is None else norm(model, features)
         one = _mean(model, features) if mean else model.forward_head(features, pre_logits=True)  # type: ignore[operator]
         pooled.append(one.float().cpu())
     return torch.cat(pooled).numpy()
+
+
+def _final_norm(model: nn.Module, size: Size) -> Callable[[nn.Module, Any], Tensor] | None:
+    """The norm that timm leaves to the head and pre-training applies to each position; ``None`` where there is none."""
+    try:
+        return MaskedImageModel(model, image_size=size).final_norm
+    except (TypeError, ValueError):  # a backbone without patches
+        return None
 
 
 def _mean(model: nn.Module, features: Tensor) -> Tensor:
@@ -186,45 +208,48 @@ def accuracy(model: nn.Module, images: Dataset[Tensor], wanted: Tensor, settings
     return float((told == wanted).float().mean())
 
 
+def measure(settings: Settings, weights: str) -> tuple[Scores, Shown]:
+    """The scores of a checkpoint, and what to draw of it."""
+    model, size = create_model(settings, weights)
+    channels, mean, std = statistics_of(model, settings.model_kwarg)
+    learn, test = open_labelled(settings.data, settings.test_data, channels)
+    learn = few(learn, settings.labels) if settings.labels else learn
+    transform = evaluation_transform(size, mean, std)
+    inputs, others = Prepared(learn.images, transform), Prepared(test.images, transform)
+    try:
+        known, new = features_of(model, inputs, settings), features_of(model, others, settings)
+    except InputError:
+        raise
+    except Exception as error:  # models refuse images in many ways, assertions among them
+        raise InputError(
+            f"{settings.model} does not run on {size[0]}x{size[1]} images: {first_line(error)}."
+        ) from error
+    if not (np.isfinite(known).all() and np.isfinite(new).all()):
+        raise InputError(f"{weights} gives features that are not finite.")
+    labels, wanted = learn.labels.numpy(), test.labels.numpy()
+    tuned = None
+    if settings.finetune_epochs:
+        classifier, _ = create_model(settings, weights, classes=len(learn.classes))
+        finetune(classifier, learn, inputs, settings)
+        tuned = accuracy(classifier, others, test.labels, settings)
+    scores = Scores(
+        weights,
+        knn=knn(known, labels, new, wanted, settings.neighbours),
+        probe=probe(known, labels, new, wanted),
+        finetune=tuned,
+    )
+    return scores, Shown(new, wanted)
+
+
 def evaluate(settings: Settings) -> list[Scores]:
     """Measure each checkpoint, and write a table, ``scores.json`` and ``features.png``."""
-    found, shown = [], []
-    for weights in settings.checkpoints:
-        model, size = create_model(settings, weights)
-        channels, mean, std = statistics_of(model, settings.model_kwarg)
-        learn, test = open_labelled(settings.data, settings.test_data, channels)
-        learn = few(learn, settings.labels) if settings.labels else learn
-        transform = evaluation_transform(size, mean, std)
-        inputs, others = Prepared(learn.images, transform), Prepared(test.images, transform)
-        try:
-            known, new = features_of(model, inputs, settings), features_of(model, others, settings)
-        except InputError:
-            raise
-        except Exception as error:  # models refuse images in many ways, assertions among them
-            raise InputError(
-                f"{settings.model} does not run on {size[0]}x{size[1]} images: {first_line(error)}."
-            ) from error
-        if not (np.isfinite(known).all() and np.isfinite(new).all()):
-            raise InputError(f"{weights} gives features that are not finite.")
-        labels, wanted = learn.labels.numpy(), test.labels.numpy()
-        tuned = None
-        if settings.finetune_epochs:
-            classifier, _ = create_model(settings, weights, classes=len(learn.classes))
-            finetune(classifier, learn, inputs, settings)
-            tuned = accuracy(classifier, others, test.labels, settings)
-        scores = Scores(
-            weights,
-            knn=knn(known, labels, new, wanted, settings.neighbours),
-            probe=probe(known, labels, new, wanted),
-            finetune=tuned,
-        )
-        found.append(scores)
-        shown.append((weights, new, wanted))
-    write(settings, found, shown)
+    measured = [measure(settings, weights) for weights in settings.checkpoints]
+    found = [scores for scores, _ in measured]
+    write(settings, found, [shown for _, shown in measured])
     return found
 
 
-def write(settings: Settings, found: list[Scores], shown: list[tuple[str, Array, Array]]) -> None:
+def write(settings: Settings, found: list[Scores], shown: list[Shown]) -> None:
     """Write the scores, and a picture of the test's features, into the output folder.
 
     Raises:
@@ -241,22 +266,57 @@ def write(settings: Settings, found: list[Scores], shown: list[tuple[str, Array,
         raise InputError(f"{settings.output} cannot be written to ({error}). Choose another --output.") from error
 
 
-def picture(found: list[Scores], shown: list[tuple[str, Array, Array]]) -> bytes:
-    """A PNG: the two main directions of the features of each checkpoint, coloured by class, and its scores."""
+def picture(found: list[Scores], shown: list[Shown]) -> bytes:
+    """A PNG: the two main directions of the features of each checkpoint, coloured by class, and its scores.
+
+    Of the weights that a run kept of its epochs, the last ones alone; and the scores over the epochs.
+    """
     from io import BytesIO
 
     from matplotlib.figure import Figure
     from sklearn.decomposition import PCA
 
-    figure = Figure(figsize=(4 * len(shown), 4), layout="constrained")
-    panels = figure.subplots(1, len(shown), squeeze=False)[0]
-    for panel, scores, (name, features, labels) in zip(panels, found, shown, strict=True):
-        points = PCA(n_components=2, random_state=0).fit_transform(features)
-        panel.scatter(points[:, 0], points[:, 1], c=labels, cmap="tab10", s=6)
-        panel.set(xticks=[], yticks=[], title=f"{short(name)}\nk-NN {scores.knn:.1%}, probe {scores.probe:.1%}")
+    runs = over_epochs(found)
+    last = {scores[max(scores)].checkpoint for scores in runs.values()}
+    points = [
+        one
+        for one in zip(found, shown, strict=True)
+        if epoch_of(one[0].checkpoint) is None or one[0].checkpoint in last
+    ]
+    number = len(points) + bool(runs)
+    figure = Figure(figsize=(4 * number, 4), layout="constrained")
+    panels = figure.subplots(1, number, squeeze=False)[0]
+    for panel, (scores, (features, labels)) in zip(panels, points, strict=False):
+        plane = PCA(n_components=2, random_state=0).fit_transform(features)
+        panel.scatter(plane[:, 0], plane[:, 1], c=labels, cmap="tab10", s=6)
+        title = f"{short(scores.checkpoint)}\nk-NN {scores.knn:.1%}, probe {scores.probe:.1%}"
+        panel.set(xticks=[], yticks=[], title=title)
+    for colour, (run, scores_of) in enumerate(runs.items()):
+        for measured, dashes in (("knn", "-"), ("probe", "--")):
+            values = [100 * getattr(scores, measured) for scores in scores_of.values()]
+            panels[-1].plot(list(scores_of), values, f"C{colour}{dashes}", label=f"{short(run)}, {measured}")
+    if runs:
+        panels[-1].set(xlabel="epoch", ylabel="accuracy, %")
+        panels[-1].legend()
     buffer = BytesIO()
     figure.savefig(buffer, format="png", dpi=100)
     return buffer.getvalue()
+
+
+def epoch_of(name: str) -> int | None:
+    """The epoch that ``pretrain.py --keep-every`` kept weights of; ``None`` for other files and folders."""
+    match = re.fullmatch(r"backbone-(\d+)\.safetensors", Path(name).name)
+    return int(match[1]) if match else None
+
+
+def over_epochs(found: list[Scores]) -> dict[str, dict[int, Scores]]:
+    """For the folder of each run of which several epochs were measured, the scores by epoch."""
+    runs: dict[str, dict[int, Scores]] = {}
+    for scores in sorted(found, key=lambda scores: scores.checkpoint):
+        epoch = epoch_of(scores.checkpoint)
+        if epoch is not None:
+            runs.setdefault(str(Path(scores.checkpoint).parent), {})[epoch] = scores
+    return {run: dict(sorted(by_epoch.items())) for run, by_epoch in runs.items() if len(by_epoch) > 1}
 
 
 def short(name: str) -> str:

@@ -37,7 +37,7 @@ class Recipe:
         weight_decay_end: At the end, along a cosine; ``None`` where it is constant.
         betas: Of AdamW.
         clip_grad: Largest norm of the gradient.
-        crop_scale: Least and greatest part of an image's area that is cropped.
+        crop_scale: Least and greatest part of an image's area that is cropped; of several crops, the global ones'.
         flip: Whether half of the images are mirrored.
         drop_path: Rate of stochastic depth in the backbone.
     """
@@ -73,6 +73,8 @@ class Method(nn.Module):
 
     Attributes:
         recipe: The paper's.
+        crop_scale: Least and greatest part of an image's area that is cropped: the recipe's, or what a user wants.
+        flip: Whether half of the images are mirrored; likewise.
         sizes: Whether the backbone is given images of several sizes.
         pictures: Whether ``picture`` takes what ``draw`` draws first.
         exported: The name of the backbone that a user wants after training.
@@ -95,6 +97,7 @@ class Method(nn.Module):
         super().__init__()
         self.size: Size = (images.shape[-2], images.shape[-1])
         self.mask_ratio = mask_ratio
+        self.crop_scale, self.flip = self.recipe.crop_scale, self.recipe.flip
         self.encoder = MaskedImageModel(backbone.eval(), strategy=strategy, image_size=self.size)
         self.grid = FeatureGrid.of(backbone, self.size)
         self.tokens = self.encoder.grid(self.size)
@@ -102,7 +105,7 @@ class Method(nn.Module):
 
     def views(self, mean: Sequence[float], std: Sequence[float]) -> Callable[[Any], tuple[Tensor, ...]]:
         """What makes the views of an image: one random crop, by default."""
-        return OneView(self.size, mean, std, scale=self.recipe.crop_scale, flip=self.recipe.flip)
+        return OneView(self.size, mean, std, scale=self.crop_scale, flip=self.flip)
 
     def draw(self, batch: int, generator: torch.Generator) -> tuple[Tensor, ...]:
         """The masks of a global batch, each of ``batch`` rows, on the CPU; by default (B, N), True where masked."""

@@ -43,6 +43,15 @@ def parse_size(context: click.Context, parameter: click.Parameter, value: str | 
     return int(sides[0]), int(sides[-1])
 
 
+def parse_range(
+    context: click.Context, parameter: click.Parameter, value: tuple[float, float] | None
+) -> tuple[float, float] | None:
+    """Read two numbers, of which the first is not the larger one."""
+    if value is not None and value[0] > value[1]:
+        raise click.BadParameter(f"{value[0]} is more than {value[1]}")
+    return value
+
+
 class Rate(click.FloatRange):
     """A number that is not negative, and is one."""
 

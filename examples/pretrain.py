@@ -32,7 +32,7 @@ import torch.distributed as dist
 from backbone import create_backbone, first_line, loads_weights, statistics_of
 from data import InputError, Views, collate, open_images, seed_of
 from method import Method
-from options import Rate, parse_kwargs, parse_size
+from options import Rate, parse_kwargs, parse_range, parse_size
 from rich.progress import Progress, TextColumn
 from schedule import cosine, warmup_cosine
 from timm.optim import create_optimizer_v2
@@ -48,9 +48,22 @@ from generated.masking import WholeGridError
 
 METHODS = sorted(path.stem for path in (Path(__file__).parent / "methods").glob("*.py"))
 
+WEIGHTS, KEPT = "backbone.safetensors", "backbone-{:04}.safetensors"
+"""Names of the backbone's weights: the last, and those that are kept of an epoch."""
 
 ELSEWHERE = (
-    *("data", "on_bad_image", "output", "stop_after", "resume", "device", "parallel", "compile", "workers"),
+    *(
+        "data",
+        "on_bad_image",
+        "output",
+        "stop_after",
+        "keep_every",
+        "resume",
+        "device",
+        "parallel",
+        "compile",
+        "workers",
+    ),
     *("grad_checkpointing", "log_every", "tensorboard"),
 )
 """Options that the result does not depend on."""
@@ -71,6 +84,7 @@ class Settings:
     on_bad_image: str
     epochs: int | None
     stop_after: int | None
+    keep_every: int
     warmup_epochs: float | None
     batch_size: int
     lr: float | None
@@ -78,6 +92,8 @@ class Settings:
     min_lr: float | None
     weight_decay: float | None
     clip_grad: float | None
+    crop_scale: tuple[float, float] | None
+    flip: bool | None
     seed: int
     resume: Path | None
     device: str
@@ -139,8 +155,7 @@ class Run:
 
         seed_everything(settings.seed)  # the same weights in each process
         wanted: dict[str, Any] = {"dynamic_img_size": True} if kind.sizes else {}
-        if kind.recipe.drop_path:
-            wanted["drop_path_rate"] = kind.recipe.drop_path
+        wanted["drop_path_rate"] = kind.recipe.drop_path  # also where it is 0: some of timm's classes drop by default
         backbone, size = create_backbone(settings.model, settings.model_kwarg, settings.image_size, **wanted)
         channels, mean, std = statistics_of(backbone, settings.model_kwarg)
         self.mean, self.std = (torch.tensor(numbers).view(-1, 1, 1) for numbers in (mean, std))
@@ -185,6 +200,8 @@ class Run:
             if settings.grad_checkpointing:
                 backbone.set_grad_checkpointing()  # type: ignore[operator]  # timm's
             method = kind(backbone, images, **method_options(kind, settings))
+            method.crop_scale = settings.crop_scale or method.crop_scale
+            method.flip = method.flip if settings.flip is None else settings.flip
             method.initialise(fresh=not loads_weights(settings.model_kwarg))
             method.try_out(self.mean.flatten().tolist(), self.std.flatten().tolist(), channels=images.shape[1])
         except InputError:
@@ -284,14 +301,17 @@ class Run:
         state = checkpoint.save(
             folder / "checkpoint.pt", self.method, self.optimizer, epoch=self.epoch, settings=self.identity()
         )
-        self.export(folder, state["model"])
+        self.export(folder / WEIGHTS, state["model"])
+        every = self.settings.keep_every
+        if every and (self.epoch % every == 0 or self.epoch == self.plan.epochs):
+            self.export(folder / KEPT.format(self.epoch), state["model"])
 
-    def export(self, folder: Path, state: dict[str, Tensor]) -> None:
+    def export(self, path: Path, state: dict[str, Tensor]) -> None:
         """Write the backbone's weights, out of those of the method, as timm reads them."""
         prefix = f"{self.method.exported}."
         weights = {k.removeprefix(prefix): v.clone() for k, v in state.items() if k.startswith(prefix)}
         if self.rank == 0:
-            with checkpoint.replacing(folder / "backbone.safetensors") as file:
+            with checkpoint.replacing(path) as file:
                 file.write(safetensors.torch.save(weights))
 
     def identity(self) -> dict[str, Any]:
@@ -369,8 +389,8 @@ def pretrain(settings: Settings) -> None:
     if run.rank == 0:
         write_settings(settings)
     last = run.plan.epochs if settings.stop_after is None else min(run.plan.epochs, settings.stop_after)
-    if last == 0:
-        run.export(settings.output, checkpoint.weights_of(run.method))
+    if last == 0 or (settings.keep_every and run.epoch == 0):
+        run.export(settings.output / (KEPT.format(0) if last else WEIGHTS), checkpoint.weights_of(run.method))
     terminal = sys.stdout.isatty()
     columns = (*Progress.get_default_columns(), TextColumn("{task.fields[speed]}"))
     with Progress(*columns, disable=run.rank > 0 or not terminal) as progress, curves(run) as writer:
@@ -460,6 +480,7 @@ def log(path: Path, step: int, loss: float, lr: float) -> None:
 
 POSITIVE = click.IntRange(min=1)
 RATE = Rate(min=0)
+AREA = Rate(min=0, min_open=True, max=1)
 WORKERS = min(4, os.cpu_count() or 1)
 FOLDER = click.Path(file_okay=False, path_type=Path)
 DEVICES = ["cuda", "cpu"] if torch.cuda.is_available() else ["cpu"]
@@ -494,6 +515,12 @@ PAPER = "that of the method's paper"
     type=click.IntRange(min=0),
     help="Stop after this epoch, and leave the others to --resume. 0 writes the weights that training begins with.",
 )
+@click.option(
+    "--keep-every",
+    type=click.IntRange(min=0),
+    default=0,
+    help="Keep the backbone's weights of each so many epochs, of the first and of the last; 0 for none.",
+)
 @click.option("--warmup-epochs", type=RATE, help="Part of --epochs.  [default: the same part as in the paper]")
 @click.option("--batch-size", type=POSITIVE, default=256, help="Of all processes together.")
 @click.option("--base-lr", type=RATE, help=f"Peak of the schedule for a batch of 256.  [default: {PAPER}]")
@@ -501,6 +528,14 @@ PAPER = "that of the method's paper"
 @click.option("--min-lr", type=RATE, help=f"End of the schedule.  [default: {PAPER}]")
 @click.option("--weight-decay", type=RATE, help=f"Not on biases and norms.  [default: {PAPER}]")
 @click.option("--clip-grad", type=RATE, help=f"Largest norm of the gradient, 0 for none.  [default: {PAPER}]")
+@click.option(
+    "--crop-scale",
+    type=click.Tuple([AREA, AREA]),
+    callback=parse_range,
+    metavar="LEAST GREATEST",
+    help=f"Part of an image's area that is cropped; of the global crops.  [default: {PAPER}]",
+)
+@click.option("--flip/--no-flip", default=None, help=f"Mirror half of the images.  [default: {PAPER}]")
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Of weights, views and masks.")
 @click.option("--resume", type=click.Path(path_type=Path, dir_okay=False), help="Checkpoint to go on from.")
 @click.option("--device", type=click.Choice(DEVICES), default=DEVICES[0], help="Where to compute.")

@@ -47,6 +47,7 @@ class Crops:
         number: Of local crops.
         scales: Of the area of global and of local crops.
         flip: Whether to mirror.
+        distort: Whether to change colours, blur and solarise, which leaves little of pictures of a few pixels.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class Crops:
         number: int,
         scales: tuple[tuple[float, float], tuple[float, float]],
         flip: bool,
+        distort: bool = True,
     ) -> None:
         colour = [
             v2.RandomApply([v2.ColorJitter(0.4, 0.4, 0.2, 0.1)], p=0.8),
@@ -69,12 +71,11 @@ class Crops:
         after = [[blur], [v2.RandomApply([blur], p=0.1), solarise], *[[v2.RandomApply([blur], p=0.5)]] * number]
         shapes = [(size, scales[0])] * 2 + [(local_size, scales[1])] * number
         colours = colour if len(mean) == 3 else []
-        self.crops = [
-            v2.Compose(
-                [OneView(shape, mean, std, scale=scale, flip=flip).crop, *colours, *last, v2.Normalize(list(mean), std)]
-            )
-            for (shape, scale), last in zip(shapes, after, strict=True)
-        ]
+        self.crops = []
+        for (shape, scale), last in zip(shapes, after, strict=True):
+            crop = OneView(shape, mean, std, scale=scale, flip=flip).crop
+            distortions = [*colours, *last] if distort else []
+            self.crops.append(v2.Compose([crop, *distortions, v2.Normalize(list(mean), std)]))
 
     def __call__(self, image: Tensor) -> tuple[Tensor, ...]:
         """An image, (C, h, w), to its views, the global ones first."""

@@ -22,16 +22,16 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from distillation import Distillation
 from lightly.loss import KoLeoLoss
 from method import Recipe
-from methods import ibot
 from torch import Tensor, nn
 
 from generated import SplitModel
-from generated.masking import block_mask, mask_ratios
+from generated.masking import mask_ratios
 
 
-class Method(ibot.Method):
+class Method(Distillation):
     """DINOv2: iBOT with more prototypes, an even part of masked crops, and features that keep apart."""
 
     recipe = Recipe(
@@ -45,6 +45,7 @@ class Method(ibot.Method):
         weight_decay_end=0.4,
         betas=(0.9, 0.999),
         clip_grad=3.0,
+        crop_scale=(0.32, 1.0),
         drop_path=0.3,
     )
 
@@ -77,16 +78,7 @@ class Method(ibot.Method):
         """(B, 2, N): masks of the global crops, half of which are masked."""
         ratios = mask_ratios(2 * batch, self.mask_ratios, masked=0.5, generator=generator)
         units = self.tokens[0] * self.tokens[1] // self.unit**2
-        mask = block_mask(
-            2 * batch,
-            self.tokens,
-            ratios,
-            unit=self.unit,
-            smallest=min(4, units // 4),
-            largest=units // 2,
-            generator=generator,
-        )
-        return (mask.unflatten(0, (batch, 2)),)
+        return (self.blocks(ratios, generator, largest=units // 2),)
 
     def forward(self, views: Sequence[Tensor], masks: Sequence[Tensor]) -> Tensor:
         """iBOT's losses, and KoLeo's for the images of each large crop."""

@@ -15,27 +15,22 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import method
-import schedule
 import torch
-from lightly.loss import DINOLoss, IBOTPatchLoss
-from lightly.models.modules import DINOProjectionHead
+from distillation import Distillation
+from method import Recipe
 from torch import Tensor, nn
-from torch.nn.utils.parametrizations import weight_norm
-from views import Crops
 
 from generated import SplitModel
-from generated.masking import block_mask, mask_ratios
+from generated.masking import mask_ratios
 
 
-class Method(method.Method):
+class Method(Distillation):
     """iBOT, of any backbone with patches that takes images of two sizes, or of one with ``local_crops=0``."""
 
-    recipe = method.Recipe(
+    recipe = Recipe(
         "arXiv 2111.07832, section 3.3",
         epochs=400,
         warmup_epochs=10,
@@ -45,130 +40,44 @@ class Method(method.Method):
         weight_decay_end=0.4,
         betas=(0.9, 0.999),
         clip_grad=0.3,
+        crop_scale=(0.32, 1.0),
         drop_path=0.1,
     )
-    sizes = True
-    pictures = False
-    exported = "teacher.module.encoder.backbone"  # which the paper evaluates
 
     def __init__(
         self,
         backbone: SplitModel,
         images: Tensor,
         *,
-        mask_ratio: tuple[float, float] = (0.1, 0.5),
         local_crops: int = 10,
-        scales: tuple[tuple[float, float], tuple[float, float]] = ((0.32, 1.0), (0.05, 0.32)),
         prototypes: int = 8192,
-        hidden: int = 2048,
-        bottleneck: int = 256,
         momentum: float = 0.996,
-        temperatures: tuple[float, float] = (0.04, 0.07),
         temperature_warmup: float = 50 / 400,
         frozen: float = 3 / 400,
+        **options: Any,
     ) -> None:
-        super().__init__(backbone, images)
-        self.mask_ratios, self.local_crops, self.scales = mask_ratio, local_crops, scales
-        self.momentum, self.temperatures, self.temperature_warmup = momentum, temperatures, temperature_warmup
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # of the weight norm that is replaced at once
-            self.head = DINOProjectionHead(self.grid.channels, hidden, bottleneck, prototypes, freeze_last_layer=frozen)
-        _copyable(self.head)
-        self.teacher = method.Teacher(self.student)
-        self.class_loss, self.patch_loss = DINOLoss(prototypes), IBOTPatchLoss(prototypes)
-        self.temperature = temperatures[0]
-
-    @property
-    def student(self) -> nn.ModuleDict:
-        """What the teacher is an average of."""
-        return nn.ModuleDict({"encoder": self.encoder, "head": self.head})
-
-    def initialise(self, *, fresh: bool) -> None:
-        """Nothing but what timm and lightly do; the teacher begins as the student."""
-        self.teacher.set(self.student)
-
-    def views(self, mean: Sequence[float], std: Sequence[float]) -> Callable[[Any], tuple[Tensor, ...]]:
-        """Two global crops, and local ones of three sevenths of their sides, in whole features."""
-        local = [max(round(3 / 7 * n / p), 1) * p for n, p in zip(self.size, self.grid.patch, strict=True)]
-        return Crops(
-            self.size,
-            mean,
-            std,
-            local_size=(local[0], local[1]),
-            number=self.local_crops,
-            scales=self.scales,
-            flip=self.recipe.flip,
+        super().__init__(
+            backbone,
+            images,
+            local_crops=local_crops,
+            prototypes=prototypes,
+            momentum=momentum,
+            temperature_warmup=temperature_warmup,
+            frozen=frozen,
+            **options,
         )
 
     def draw(self, batch: int, generator: torch.Generator) -> tuple[Tensor, ...]:
-        """(B, 2, N): masks of the global crops."""
+        """(B, 2, N): masks of the global crops, each of which is masked or not."""
         ratios = mask_ratios(2 * batch, self.mask_ratios, masked=0.5, even=False, generator=generator)
-        units = self.tokens[0] * self.tokens[1] // self.unit**2
-        mask = block_mask(
-            2 * batch, self.tokens, ratios, unit=self.unit, smallest=min(4, units // 4), generator=generator
-        )
-        return (mask.unflatten(0, (batch, 2)),)
-
-    def begin_step(self, done: float) -> None:
-        """Set the temperature of the teacher."""
-        self.temperature = schedule.linear(done / self.temperature_warmup, *self.temperatures)
+        return (self.blocks(ratios, generator),)
 
     def forward(self, views: Sequence[Tensor], masks: Sequence[Tensor]) -> Tensor:
         """The loss between classes of different crops, and that between patches under the mask."""
         classes, patches, _ = self.compare(views, masks[0].transpose(0, 1).flatten(0, 1))
         return classes + patches
 
-    def compare(self, views: Sequence[Tensor], mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Both losses, and the student's class features of the global crops, (2 B, C); ``mask`` is (2 B, N)."""
-        large = torch.cat(list(views[:2]))
-        hidden = self.grid.pool(mask)
-        none = not hidden.any()
-        if none:  # each process has to take part in the mean that centres patches: one of them, whose loss is not used
-            hidden = hidden.clone()
-            hidden[0, 0] = True
-        with torch.no_grad():
-            wanted, wanted_patches = self._features(self.teacher.module, large, torch.zeros_like(mask))
-            wanted_classes = self.teacher.module["head"](wanted).float().chunk(2)
-            wanted_patches = self.teacher.module["head"](wanted_patches[hidden]).float()
-        global_features, patches = self._features(self.student, large, mask)
-        classes = list(self.head(global_features).float().chunk(2))
-        if views[2:]:
-            small = torch.cat(list(views[2:]))
-            tokens = self.encoder.grid((small.shape[-2], small.shape[-1]))
-            visible = mask.new_zeros(len(small), tokens[0] * tokens[1])
-            local_features = self.grid.summary(self.encoder(small, visible).features)
-            classes += self.head(local_features).float().chunk(len(views) - 2)
-        class_loss = self.class_loss(list(wanted_classes), classes, teacher_temp=self.temperature)
-        predicted = self.head(patches[hidden]).float()
-        square = hidden.unflatten(1, (self.grid.rows, self.grid.columns))
-        patch_loss = self.patch_loss(wanted_patches, predicted, square, teacher_temp=self.temperature)
-        return class_loss, patch_loss * (not none), global_features
-
-    def _features(self, network: nn.ModuleDict, images: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """The features of whole images, (B, C), and of their positions, (B, L, C)."""
-        features = network["encoder"](images, mask).features
-        return self.grid.summary(features), self.grid.flatten(features)[:, self.grid.prefix :]
-
-    def no_weight_decay(self) -> set[str]:
-        """Nothing but vectors is exempt."""
-        return set()
-
     def clip_gradients(self, norm: float) -> None:
         """Clip that of each parameter by itself."""
         for parameter in self.parameters():
             nn.utils.clip_grad_norm_(parameter, norm)
-
-    def after_backward(self, done: float) -> None:
-        """No gradient for the last layer at first."""
-        self.head.cancel_last_layer_gradients(done)
-
-    def end_step(self, done: float) -> None:
-        """Move the teacher."""
-        self.teacher.follow(self.student, schedule.cosine(done, self.momentum, 1.0))
-
-
-def _copyable(head: DINOProjectionHead) -> None:
-    """Write the weight norm of a head in torch's newer way, which can be copied; prototypes stay of length 1."""
-    nn.utils.remove_weight_norm(head.last_layer)
-    weight_norm(head.last_layer)
-    head.last_layer.parametrizations.weight.original0.requires_grad_(False)

@@ -66,7 +66,7 @@ class Method(method.Method):
 
     def views(self, mean: Sequence[float], std: Sequence[float]) -> Callable[[Any], tuple[Tensor, ...]]:
         """A crop, and its histograms, (L, D), which are made where images are loaded."""
-        one = OneView(self.size, mean, std, scale=self.recipe.crop_scale, flip=self.recipe.flip)
+        one = OneView(self.size, mean, std, scale=self.crop_scale, flip=self.flip)
         return WithHistograms(one, self.grid, self.cell)
 
     def draw(self, batch: int, generator: torch.Generator) -> tuple[Tensor, ...]:

@@ -1,6 +1,7 @@
 """Measuring backbones: labels and how they are split, what the scores mean, what a checkpoint must be, and refusals."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ import timm
 import torch
 from click.testing import CliRunner, Result
 from data import InputError
-from evaluate import knn, main, probe
+from evaluate import Scores, Settings, features_of, knn, main, over_epochs, probe
 from labelled import evaluation_transform, few, open_labelled
 from PIL import Image
 
@@ -95,6 +96,30 @@ def test_what_is_measured_is_the_same_each_time(tmp_path):
     assert run(*words, tmp_path / "one").exit_code == run(*words, tmp_path / "other").exit_code == 0
     one, other = ((tmp_path / name / "scores.json").read_text() for name in ("one", "other"))
     assert one == other
+
+
+def test_accuracy_is_drawn_over_the_epochs_that_a_run_kept(tmp_path):
+    model = timm.create_model("test_vit", img_size=16, patch_size=4, depth=1, embed_dim=32, num_heads=2)
+    files = [tmp_path / f"backbone-{epoch:04}.safetensors" for epoch in (10, 0, 5)]
+    for file in files:
+        safetensors.torch.save_file(model.state_dict(), file)
+    output = tmp_path / "out"
+    assert run(VIT, "random", *files, "--labels 100 --output", output).exit_code == 0
+    assert Image.open(output / "features.png").width == 1200  # features of two, the last of the run, and the curve
+    scores = [Scores(name, 0.5, 0.6, None) for name in ("random", *map(str, files), f"{tmp_path}/b/backbone-0001.pt")]
+    assert {run: list(epochs) for run, epochs in over_epochs(scores).items()} == {str(tmp_path): [0, 5, 10]}
+
+
+def test_the_mean_is_over_positions_as_pretraining_normalises_them():
+    """timm leaves the norm of a Hiera to its head, where pre-training gives the loss normalised positions."""
+    sizes = {"stages": (1, 1), "q_pool": 1, "mask_unit_size": (2, 2), "mask_unit_attn": (True, False)}
+    model = timm.create_model("hiera_tiny_224", img_size=32, embed_dim=16, num_heads=1, num_classes=0, **sizes)
+    images = list(torch.rand(3, 3, 32, 32))
+    torch.nn.init.normal_(model.head.norm.weight)
+    found = features_of(model, images, Settings("hiera_tiny_224", (), Path(), pool="mean"))
+    with torch.no_grad():
+        wanted = model.head.norm(model.forward_features(torch.stack(images))).mean(dim=1)
+    torch.testing.assert_close(torch.from_numpy(found), wanted)
 
 
 @pytest.mark.parametrize("model", ["test_convnext", "test_resnet", "test_efficientnet"])

@@ -183,6 +183,15 @@ def test_crops_of_an_image_agree_without_a_loss():
     torch.testing.assert_close(patches, entropy)
 
 
+def test_crops_are_cut_out_and_nothing_else_where_nothing_is_distorted():
+    model = make("ibot", distort=False)
+    model.crop_scale, model.flip = (1.0, 1.0), False
+    image = torch.rand(3, 32, 32)
+    for view in model.views([0.5] * 3, [2.0] * 3)(image)[:2]:  # of the same area, but maybe not of its proportions
+        assert view.min() >= (image.min() - 0.6) / 2
+    assert all(len(crop.transforms) == 2 for crop in model.views([0.5] * 3, [2.0] * 3).crops)
+
+
 def test_dinov2_masks_half_of_the_crops():
     (mask,) = draw(make("dinov2"), batch=8)
     assert mask.shape == (8, 2, 16)

@@ -20,6 +20,7 @@ from methods import mae, simmim
 from PIL import Image
 from pretrain import METHODS, main
 from timm.layers import build_sincos2d_pos_embed
+from views import OneView
 
 import generated
 from generated.masking import FeatureLayout, Stream
@@ -159,6 +160,45 @@ def test_two_processes_compute_what_one_does(whole, tmp_path, parallel):
     assert losses(tmp_path) == pytest.approx(losses(whole), abs=1e-5, rel=0)
     alone, together = (checkpoint.load(folder / "checkpoint.pt") for folder in (whole, tmp_path))
     torch.testing.assert_close(together["model"], alone["model"], rtol=0, atol=1e-3)
+
+
+def test_weights_of_some_epochs_are_kept(tmp_path):
+    options = f"{VIT} {TINY.replace('--epochs 2', '--epochs 3')} {DECODER} --output {tmp_path} --keep-every 2"
+    assert run(options).exit_code == 0
+    kept = {path.name: safetensors.torch.load_file(path) for path in tmp_path.glob("backbone-*")}
+    assert sorted(kept) == [f"backbone-{epoch:04}.safetensors" for epoch in (0, 2, 3)]
+    last = safetensors.torch.load_file(tmp_path / "backbone.safetensors")
+    name = "blocks.0.mlp.fc1.weight"
+    assert torch.equal(kept["backbone-0003.safetensors"][name], last[name])
+    assert not torch.equal(kept["backbone-0000.safetensors"][name], kept["backbone-0002.safetensors"][name])
+
+
+def test_nothing_is_dropped_where_the_paper_drops_nothing(tmp_path):
+    """timm's Swin has stochastic depth by default, which SimMIM's recipe has not."""
+    options = f"{SWIN} {TINY} --method simmim"
+    assert run(options, "--output", tmp_path / "recipe").exit_code == 0
+    assert run(options, "-k drop_path_rate=0. --output", tmp_path / "none").exit_code == 0
+    assert losses(tmp_path / "recipe") == losses(tmp_path / "none")
+
+
+@pytest.mark.parametrize("method", ["mae", "maskfeat", "ibot"])
+def test_images_are_cropped_and_mirrored_as_asked(method, tmp_path, monkeypatch):
+    crops = []
+    create = OneView.__init__
+
+    def record(self, *args, scale, flip):
+        crops.append((scale, flip))
+        create(self, *args, scale=scale, flip=flip)
+
+    monkeypatch.setattr(OneView, "__init__", record)
+    options = f"{VIT} {TINY} --method {method} --output {tmp_path} --stop-after 0"
+    assert run(options, "--crop-scale 0.6 0.9 --no-flip").exit_code == 0
+    assert crops[0] == ((0.6, 0.9), False)
+    crops.clear()
+    assert run(options).exit_code == 0
+    assert crops[0][1]
+    assert crops[0][0] == {"mae": (0.2, 1.0), "maskfeat": (0.5, 1.0), "ibot": (0.32, 1.0)}[method]
+    assert "0.9 is more than 0.6" in run(options, "--crop-scale 0.9 0.6").output
 
 
 def test_a_run_goes_on_with_another_number_of_processes(whole, tmp_path):

@@ -4,12 +4,13 @@ import pytest
 import reproduce
 from click.testing import CliRunner
 from pretrain import METHODS
-from reproduce import BACKBONES, CELLS, OPTIONS, Accuracy, Cell, curves, read, report, write
+from reproduce import BACKBONES, CELLS, OPTIONS, Accuracy, Cell, curves, read, report, verdict, write
 
 
 def cell(backbone: str, method: str, seed: int = 0, epochs: int = 40, knn: float = 80.0, probe: float = 90.0) -> Cell:
     random, start = Accuracy(40.0 + seed, 70.0), Accuracy(50.0, 75.0 + 2 * seed)
-    return Cell(backbone, method, seed, epochs, random, start, Accuracy(knn, probe), (2.0, 1.5, 1.0))
+    trained = Accuracy(knn, probe)
+    return Cell(backbone, method, seed, epochs, random, start, trained, (2.0, 1.5, 1.0), ((0, start), (3, trained)))
 
 
 def test_each_row_is_the_mean_and_spread_over_seeds():
@@ -27,6 +28,14 @@ def test_each_row_is_the_mean_and_spread_over_seeds():
     ]
 
 
+def test_the_page_says_what_does_not_help():
+    helps, does_not = cell("ViT", "mae", knn=80.0), cell("Hiera", "mae", knn=45.0)  # 40 at random, 50 at the start
+    assert verdict([helps]).count("in 1 of 1 rows.") == 2
+    text = " ".join(report([helps, does_not]).split())
+    assert "timm's random weights in 2 of 2 rows." in text
+    assert "training begins with in 1 of 2 rows, not in mae on Hiera." in text
+
+
 def test_a_run_goes_on_with_the_cells_that_are_missing(tmp_path, monkeypatch):
     measured = []
 
@@ -35,7 +44,10 @@ def test_a_run_goes_on_with_the_cells_that_are_missing(tmp_path, monkeypatch):
         return cell(backbone, method, seed, epochs)
 
     monkeypatch.setattr(reproduce, "measure", measure)
-    there = [cell("EVA", "mae"), cell("EVA", "simmim", epochs=9)]  # one of 9 epochs is another
+    there = [
+        cell("EVA", "mae", epochs=CELLS["EVA", "mae"][0]),
+        cell("EVA", "simmim", epochs=9),
+    ]  # one of 9 epochs is another
     write(tmp_path / "results.json", there)
     page = tmp_path / "page.md"
     options = ["--output", tmp_path, "--report", page, "--backbone", "EVA", "--seeds", 2]
@@ -43,9 +55,11 @@ def test_a_run_goes_on_with_the_cells_that_are_missing(tmp_path, monkeypatch):
     assert result.exit_code == 0, result.output
     assert measured == [("EVA", "simmim", 0), ("EVA", "mae", 1), ("EVA", "simmim", 1)]
     assert len(read(tmp_path / "results.json")) == 5
+    assert set(there) < set(read(tmp_path / "results.json"))
     assert "| EVA | mae |" in page.read_text()
     assert "(page/loss.svg)" in page.read_text()
     assert (tmp_path / "page" / "loss.svg").exists()
+    assert set(read(tmp_path / "page" / "results.json")) == set(read(tmp_path / "results.json"))
 
 
 def test_the_page_is_written_again_without_running_anything(tmp_path, monkeypatch):
