@@ -249,7 +249,7 @@ def split_class(facts: Facts, cls: Class, method: ast.stmt) -> Split:
             crossing.fields,
             context,
             image_batch,
-            bool(cut.early),
+            cut.early,
         ),
         imports,
     )
@@ -319,13 +319,13 @@ def _intermediates(
     declared = {parameter.name: parameter for parameter in cut.body.parameters}
     return Intermediates(
         place=cut.made[-1].last,
-        statement=cut.made[-1].code.splitlines()[0].strip(),
-        lines=tuple((statement.place.line, statement.last.line) for statement in cut.made),
+        statement=source_lines(cut.owner.module.text)[cut.made[-1].place.line - 1].strip(),
+        lines=cut.lines,
         digest=hashlib.sha256("\n".join(lines).encode()).hexdigest(),
         stages=Method(tuple(declared[name] for name in cut.parameters), _texts(cut.stages)),
         taken=cut.taken,
         image_size=cut.reads_size,
-        prologue=(*cut.sizes, *cut.recomputed),
+        prologue=(*cut.early, *cut.sizes, *cut.recomputed),
         returns=cut.body.returns,
         docstring=cut.body.docstring,
         imports=tuple(sorted(taken, key=lambda imported: imported.name)),
