@@ -51,10 +51,10 @@ def _bound(method: ast.stmt, attribute: str) -> Iterator[_Bound]:
             case ast.Call(func=ast.Attribute(ast.Name("self"), attr), args=[ast.Constant(name), *_]):
                 if name == attribute and attr in _REGISTERING:
                     yield None
-    for node in walk(method):
-        if isinstance(node, ast.Attribute) and not isinstance(node.ctx, ast.Load) and id(node) not in read:
-            if dotted(node) == f"self.{attribute}":
-                yield None
+    stored = (n for n in walk(method) if isinstance(n, ast.Attribute) and not isinstance(n.ctx, ast.Load))
+    for node in stored:
+        if dotted(node) == f"self.{attribute}" and id(node) not in read:
+            yield None
 
 
 def _elements(targets: list[ast.expr], value: ast.expr) -> Iterator[tuple[ast.expr, _Bound]]:

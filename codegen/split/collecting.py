@@ -101,7 +101,7 @@ class Collecting:
         if listed not in self.numbers:
             what, prefix = "a feature that is asked for", ""
         elif isinstance(number, ast.Constant):
-            what, prefix = f"feature {number.value}", ""
+            what, prefix = f"feature {ast.unparse(number)}", ""
         else:
             what, prefix = f"feature {{{ast.unparse(number)}}}", "f"
         return raised(f"{what} is made inside the stem, before the embedding is complete: ", _ADVICE, prefix)
@@ -161,7 +161,9 @@ def _changes(value: ast.expr) -> bool:
             case ast.NamedExpr() | ast.Await() | ast.Yield() | ast.YieldFrom():
                 return True
             case ast.Call(func=ast.Attribute(attr=attr), keywords=keywords):
-                if (attr.endswith("_") and not attr.endswith("__")) or any(k.arg in ("inplace", "out") for k in keywords):
+                if (attr.endswith("_") and not attr.endswith("__")) or any(
+                    k.arg in ("inplace", "out") for k in keywords
+                ):
                     return True
     return False
 

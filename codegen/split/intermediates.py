@@ -78,6 +78,8 @@ class IntermediatesCut:
         stages: The statements after the embedding.
         parameters: Its parameters, the images aside and those that the embedding alone reads.
         needs: The names that its statements and signature take from the module.
+        inside_stem: The lines that take features from before the embedding, where there is an error now.
+        whole: What the embedding as a whole is called, where it is passed on; empty where its fields are taken.
     """
 
     owner: Class
@@ -93,6 +95,53 @@ class IntermediatesCut:
     stages: tuple[Statement, ...]
     parameters: tuple[str, ...]
     needs: frozenset[str]
+    inside_stem: tuple[int, ...] = ()
+    whole: str = ""
+
+
+@dataclass(frozen=True)
+class Method:
+    """The ``forward_intermediates`` of a class, as it stands.
+
+    Attributes:
+        owner: The class in which it stands.
+        function: It.
+        body: All of it.
+    """
+
+    owner: Class
+    function: ast.FunctionDef
+    body: Body
+
+    @property
+    def images(self) -> str:
+        """Its first parameter."""
+        return self.body.parameters[0].name
+
+    @property
+    def others(self) -> tuple[str, ...]:
+        """Its other parameters."""
+        return tuple(parameter.name for parameter in self.body.parameters[1:])
+
+
+def read_intermediates(facts: Facts) -> Method | None:
+    """The ``forward_intermediates`` of a class; ``None`` where it has none.
+
+    Raises:
+        Refused: If it takes its arguments in a way that cannot be followed.
+    """
+    owner = next((ancestor for ancestor in facts.lineage if INTERMEDIATES in ancestor.members), None)
+    if owner is None:
+        return None
+    function = check_method(owner.module, owner.members[INTERMEDIATES])
+    body = read_method(owner.module.text, function, owner.module.path, facts.index.computed_names(owner.module.path))
+    place = Place(owner.module.path, function.lineno)
+    if not body.statements or not body.parameters or body.parameters[0].kind not in ("positional", "positional-only"):
+        raise Refused(place, "it takes no images")
+    starred = next((p for p in body.parameters if p.kind.startswith("*")), None)
+    if starred is not None:
+        raise Refused(place, f"it takes `{starred.kind}{starred.name}`")
+    return Method(owner, function, body)
 
 
 def cut_intermediates(facts: Facts, embedding: Embedding) -> IntermediatesCut | None:
@@ -109,18 +158,12 @@ def cut_intermediates(facts: Facts, embedding: Embedding) -> IntermediatesCut | 
         Refused: If it does not make the embedding as ``forward_features`` does.
         Unsound: If it cannot be cut there.
     """
-    owner = next((ancestor for ancestor in facts.lineage if INTERMEDIATES in ancestor.members), None)
-    if owner is None:
+    method = read_intermediates(facts)
+    if method is None:
         return None
-    function = check_method(owner.module, owner.members[INTERMEDIATES])
-    body = read_method(owner.module.text, function, owner.module.path, facts.index.computed_names(owner.module.path))
+    owner, function, body = method.owner, method.function, method.body
+    images, others = method.images, method.others
     place = Place(owner.module.path, function.lineno)
-    if not body.statements or not body.parameters or body.parameters[0].kind not in ("positional", "positional-only"):
-        raise Refused(place, "it takes no images")
-    starred = next((p for p in body.parameters if p.kind.startswith("*")), None)
-    if starred is not None:
-        raise Refused(place, f"it takes `{starred.kind}{starred.name}`")
-    images, *others = (parameter.name for parameter in body.parameters)
     context, statements = without_context(facts, owner.module, body.statements, [images, *others])
     if context != embedding.context:
         raise Refused(place, f"it enters {_quoted(context)}, and forward_features {_quoted(embedding.context)}")
@@ -140,7 +183,9 @@ def cut_intermediates(facts: Facts, embedding: Embedding) -> IntermediatesCut | 
         raise Refused(split.rest[0].place, reason)
     given = {p.name for p in body.parameters[1:]} - (set(others) & _read_by_embedding_alone(crossing, others))
     early = tuple(_without_stages(statement) for statement in embedding.early)
-    stages = flow([*_parsed((*early, *crossing.recomputed)), *(s.tree for s in crossing.stages)], [body.receiver, *others])
+    stages = flow(
+        [*_parsed((*early, *crossing.recomputed)), *(s.tree for s in crossing.stages)], [body.receiver, *others]
+    )
     made = tuple(statements[number] for number in alignment.equal)
     return IntermediatesCut(
         owner=owner,
@@ -156,6 +201,7 @@ def cut_intermediates(facts: Facts, embedding: Embedding) -> IntermediatesCut | 
         stages=crossing.stages,
         parameters=tuple(name for name in others if name in given),
         needs=stages.needs - stages.may_bind - {*sizes, *(name for _, name in taken)},
+        inside_stem=split.refusing,
     )
 
 
@@ -254,6 +300,7 @@ class _Parts:
     Attributes:
         made: Those that make the embedding, and those that read sizes on the way.
         moved: Those that stood between them.
+        refusing: The lines that take features from before the embedding.
         given: What stands for these after the embedding: they take it for a feature that is the same.
         rest: All that follow the embedding: these, and what stood there.
     """
@@ -261,6 +308,7 @@ class _Parts:
     made: tuple[Statement, ...]
     moved: tuple[Statement, ...]
     given: tuple[Statement, ...]
+    refusing: tuple[int, ...]
     rest: tuple[Statement, ...]
 
     @classmethod
@@ -317,7 +365,10 @@ class _Parts:
                 reason = f"it reads `{min(read)}`, which the stem makes on its way, after the embedding"
                 raise Refused(statement.place, reason)
         given = [joined.giving(statement, statements[last]) for statement in moved]
-        return cls(tuple(made), tuple(moved), tuple(given), (*given, *after))
+        stood = [*(statements[n] for n in others), *statements[last + 1 :]]
+        refusing = [old.place.line for old, new in zip(stood, [*moved, *after], strict=True) if old != new]
+        refusing += [loop.place.line for loop, _, _ in joined.calls]
+        return cls(tuple(made), tuple(moved), tuple(given), tuple(sorted(refusing)), (*given, *after))
 
 
 def _without_lost(statement: Statement, lost: frozenset[str], collecting: Collecting) -> Statement:

@@ -72,7 +72,7 @@ def join_parts(
         if joined is None:
             found = replace(found, statements=(*found.statements, statement))
         else:
-            ran = {part: None for part in joined.ran}
+            ran = dict.fromkeys(joined.ran)
             kept = tuple(before for before in found.statements if before not in ran)
             found = Joined(
                 (*kept, *joined.statements),
@@ -175,11 +175,11 @@ def _without_copies(
             lost.add(name)
         case ast.If(test=test) if asks(test):
             text, body, orelse = arms(statement)
-            inner = [[part for s in arm for part in _without_copies(s, x, lost, asks)] for arm in (body, orelse)]
-            if [len(body), len(orelse)] == [*map(len, inner)]:
+            kept, others = ([p for s in arm for p in _without_copies(s, x, lost, asks)] for arm in (body, orelse))
+            if (*kept, *others) == (*body, *orelse):
                 yield statement
-            elif any(inner):
-                yield conditional(text, *inner, statement.place)
+            elif kept or others:
+                yield conditional(text, kept, others, statement.place)
         case _:
             yield statement
 
@@ -192,9 +192,7 @@ def _only_asks(facts: Facts, module: Module, test: ast.expr) -> bool:
 # x = self.stem[:-1](x), then x = self.stem[-1](x)
 
 
-def _last_slice(
-    facts: Facts, statements: Sequence[Statement], number: int, stems: Collection[str]
-) -> Joined | None:
+def _last_slice(facts: Facts, statements: Sequence[Statement], number: int, stems: Collection[str]) -> Joined | None:
     """A statement that runs the parts of a stem that are left, as a call of the stem in the place of both."""
     last = _sliced(statements[number])
     if last is None or last[1] not in stems or last[2] is None:
