@@ -43,6 +43,9 @@ class CspNetSplit(CspNet, SplitModel):
     ) -> Union[List[torch.Tensor], Tuple[torch.Tensor, List[torch.Tensor]]]:
         """Run the stages on the stem features that embed() returns, and give their intermediate features.
 
+        Features that are made inside the stem cannot be had from an embedding: where `indices` ask for one, as
+        the default of all does, it raises a ValueError.
+
         Args:
             x: The stem features that embed() returns.
             indices: Take last n features if int, all if None, select matching indices if sequence.

@@ -69,6 +69,9 @@ class HighResolutionNetSplit(HighResolutionNet, SplitModel):
         """Run the stages on the stem features (B, C', H', W') that embed() returns, and give their intermediate
         features.
 
+        Features that are made inside the stem cannot be had from an embedding: where `indices` ask for one, as
+        the default of all does, it raises a ValueError.
+
         Args:
             x: The stem features (B, C', H', W') that embed() returns.
             indices: Take last n features if int, all if None, select matching indices if sequence.
@@ -84,7 +87,7 @@ class HighResolutionNetSplit(HighResolutionNet, SplitModel):
         """
         if isinstance(self.layer1, nn.Identity):
             raise ValueError(
-                "embed() returns before the embedding is complete where the model ends in its stem: "
+                "the model ends in its stem, so that embed() returns no whole embedding: "
                 "call forward_intermediates(images)"
             )
         assert output_fmt in ('NCHW',), 'Output shape must be NCHW.'

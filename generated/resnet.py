@@ -54,6 +54,9 @@ class ResNetSplit(ResNet, SplitModel):
         """Run the stages on the stem features (B, C', H', W') that embed() returns, and give their intermediate
         features.
 
+        Features that are made inside the stem cannot be had from an embedding: where `indices` ask for one, as
+        the default of all does, it raises a ValueError.
+
         Args:
             x: The stem features (B, C', H', W') that embed() returns.
             indices: Take last n blocks if int, all if None, select matching indices if sequence.

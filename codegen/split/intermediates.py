@@ -379,7 +379,7 @@ def _without_lost(statement: Statement, lost: frozenset[str], collecting: Collec
 def _without_stages(statement: Statement) -> str:
     """An error, where ``embed`` returns what is no whole embedding, by the same question about the model."""
     assert isinstance(statement.tree, ast.If)
-    what = "embed() returns before the embedding is complete where the model ends in its stem: "
+    what = "the model ends in its stem, so that embed() returns no whole embedding: "
     return f"if {ast.unparse(statement.tree.test)}:\n{raised(what, 'call forward_intermediates(images)')}"
 
 
