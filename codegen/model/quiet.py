@@ -68,7 +68,10 @@ class _Quiet:
         targets = (n for n in walk(node) if isinstance(n, ast.Attribute | ast.Subscript))
         if any(isinstance(n.ctx, ast.Store | ast.Del) for n in targets):
             return False
+        unread = node.annotation if isinstance(node, ast.AnnAssign) and node.simple else None  # of a local variable
         for child in children(node):
+            if child is unread:
+                continue
             if isinstance(child, ast.stmt):
                 if not self.statement(child):
                     return False

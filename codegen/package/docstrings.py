@@ -19,8 +19,8 @@ _WIDTH = 120 - len(_INDENTATION) - len('""""""')
 _SHAPES = {"": "", "NLC": " (B, N, C')", "NHWC": " (B, H', W', C')", "NCHW": " (B, C', H', W')"}
 _OTHERS = ", and the other fields"
 _INSIDE_STEM = (
-    "Features that are made inside the stem cannot be had from an embedding: where `indices` ask for one, as the default "
-    "of all does, it raises a ValueError."
+    "Features that are made inside the stem cannot be had from an embedding: where `indices` ask for one, as the "
+    "default of all does, it raises a ValueError."
 )
 _IMAGE_SIZE = "image_size: Height and width of the images, `images.shape[-2:]`."
 

@@ -29,7 +29,8 @@ class Collecting:
         values: The variables that hold the images and what the embedding makes of them.
         numbers: Variables that list features by their index, as the caller gives it.
         early: A question whether a feature is made before the embedding is complete; empty if it surely is.
-        last: The variable that holds the embedding, where the answer is no.
+        last: The variable that holds the embedding where the answer is no, and that alone is collected; empty where
+            whatever is collected is as in the method then.
     """
 
     values: frozenset[str]
@@ -53,7 +54,7 @@ class Collecting:
         test, body, orelse = arms(statement)
         if self.collects(tree):
             inner = self._error(tree.test)
-            if self.early and _takes_plainly(tree.body, self.last):
+            if self.early and (not self.last or _takes_plainly(tree.body, self.last)):
                 taken = "\n".join(textwrap.indent(part.text, "    ") for part in body)
                 inner = f"    if {self.early}:\n{textwrap.indent(inner, '    ')}\n{taken}"
             return replace(statement, text=f"{_comments(statement)}if {test}:\n{inner}")

@@ -26,6 +26,7 @@ from codegen.split.inlining import write_out_helpers
 from codegen.split.soundness import check_method, check_scope
 from codegen.split.state import check_state
 from codegen.split.stem_parts import Joined, called_whole, join_parts
+from codegen.split.tapped_stem import call_whole
 from codegen.syntax.bindings import bound_names
 from codegen.syntax.dataflow import Unsound, dotted, flow, returns
 from codegen.syntax.statements import Body, Statement, read_method
@@ -228,7 +229,7 @@ def _aligned(
     alignment = found(statements)
     if alignment.missing is None:
         return Joined(statements), alignment
-    joined = join_parts(facts, module, statements, called_whole(theirs), indices_by_number(statements, others))
+    joined = _joined(facts, module, statements, called_whole(theirs), indices_by_number(statements, others))
     if joined.ran:
         again = found(joined.statements)
         if again.missing is None:
@@ -243,6 +244,17 @@ def _aligned(
         if again.missing is None:
             return Joined(opened), again
     raise _differs(facts, module, statements, alignment, images)
+
+
+def _joined(
+    facts: Facts, module: Module, statements: Sequence[Statement], stems: frozenset[str], numbers: frozenset[str]
+) -> Joined:
+    """Statements in which calls of a stem stand for what runs it in another way."""
+    found = Joined(())
+    for statement in statements:
+        found = found.followed_by(call_whole(facts, module, statement) or Joined((statement,)))
+    parts = join_parts(facts, module, found.statements, stems, numbers)
+    return replace(parts, ran=(*found.ran, *parts.ran), asked=found.asked)
 
 
 def _differs(
@@ -303,6 +315,7 @@ class _Parts:
         refusing: The lines that take features from before the embedding.
         given: What stands for these after the embedding: they take it for a feature that is the same.
         rest: All that follow the embedding: these, and what stood there.
+        plain: Those of them that ask of which class a stem is, each without that question.
     """
 
     made: tuple[Statement, ...]
@@ -310,6 +323,7 @@ class _Parts:
     given: tuple[Statement, ...]
     refusing: tuple[int, ...]
     rest: tuple[Statement, ...]
+    plain: Mapping[Statement, Statement]
 
     @classmethod
     def of(
@@ -358,22 +372,40 @@ class _Parts:
             if not is_quiet(facts, module, statement.tree, own):
                 raise Refused(statement.place, f"{text} may do more than calculate with the arguments of the method")
             own |= bound
-        after = [_without_lost(statement, joined.lost, collecting) for statement in statements[last + 1 :]]
-        for statement in (*made, *moved, *after):
-            read = flow([statement.tree]).needs & joined.lost
+        lost = joined.lost | {name for name, _ in joined.asked}
+        without = [_without_lost(statement, lost, collecting) for statement in statements[last + 1 :]]
+        for statement in (*made, *moved, *without):
+            read = flow([statement.tree]).needs & lost
             if read:
                 reason = f"it reads `{min(read)}`, which the stem makes on its way, after the embedding"
                 raise Refused(statement.place, reason)
+        asking = [_asking(*pair, joined, collecting) for pair in zip(statements[last + 1 :], without, strict=True)]
+        after = [statement for statement, _ in asking]
         given = [joined.giving(statement, statements[last]) for statement in moved]
         stood = [*(statements[n] for n in others), *statements[last + 1 :]]
         refusing = [old.place.line for old, new in zip(stood, [*moved, *after], strict=True) if old != new]
         refusing += [loop.place.line for loop, _, _ in joined.calls]
-        return cls(tuple(made), tuple(moved), tuple(given), tuple(sorted(refusing)), (*given, *after))
+        return cls(tuple(made), tuple(moved), tuple(given), tuple(sorted(refusing)), (*given, *after), dict(asking))
 
 
 def _without_lost(statement: Statement, lost: frozenset[str], collecting: Collecting) -> Statement:
     """A statement after the embedding with an error where it takes a feature that was made on the way."""
     return collecting.refusing(statement) if flow([statement.tree]).needs & lost else statement
+
+
+def _asking(
+    statement: Statement, refusing: Statement, joined: Joined, collecting: Collecting
+) -> tuple[Statement, Statement]:
+    """A statement with an error only where the feature is made on the way by this model, if that can be asked.
+
+    Returns:
+        It, and the same without the question, to which classes give the answer, and nothing that runs.
+    """
+    questions = [question for name, question in joined.asked if name in flow([statement.tree]).needs]
+    if refusing == statement or len(questions) != 1 or flow([statement.tree]).needs & joined.lost:
+        return refusing, refusing
+    asking = (replace(collecting, early=question).refusing(statement) for question in (questions[0], "False"))
+    return next(asking), next(asking)
 
 
 def _without_stages(statement: Statement) -> str:
@@ -395,7 +427,7 @@ def _check_state(
     Raises:
         Unsound: If it may.
     """
-    stages = tuple(statement for statement in crossing.stages if statement not in split.given)
+    stages = tuple(split.plain.get(s, s) for s in crossing.stages if s not in split.given)
     check_state(facts, replace(crossing, stages=stages), parameters, early)
     written = effects(facts, [s.tree for s in crossing.embed], parameters).writes
     for statement in split.moved:  # they only look, so that the names of what they look at tell

@@ -12,12 +12,12 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from codegen.model.facts import Facts
+from codegen.model.makers import is_sequential
 from codegen.model.quiet import is_quiet
-from codegen.model.sequential import is_sequential
 from codegen.source.index import Module
 from codegen.split.collecting import Collecting
 from codegen.syntax.bindings import bound_names
-from codegen.syntax.dataflow import flow
+from codegen.syntax.dataflow import dotted, flow
 from codegen.syntax.statements import Statement, arms, conditional, loop_body
 from codegen.syntax.walking import walk
 
@@ -32,12 +32,24 @@ class Joined:
         lost: Variables that held what was made between two parts, and do not any more.
         calls: The calls of stems in loops, and loops that may stand after them in the place of those before them: they
             give a feature that is what the last part of the stem makes.
+        asked: Variables that hold ``None`` now, with a question each: where it holds, the stem made them on its way.
     """
 
     statements: tuple[Statement, ...]
     ran: tuple[Statement, ...] = ()
     lost: frozenset[str] = frozenset()
     calls: tuple[tuple[Statement, Statement, Statement], ...] = ()
+    asked: tuple[tuple[str, str], ...] = ()
+
+    def followed_by(self, other: Joined) -> Joined:
+        """Both, one after the other."""
+        return Joined(
+            (*self.statements, *other.statements),
+            (*self.ran, *other.ran),
+            self.lost | other.lost,
+            (*self.calls, *other.calls),
+            (*self.asked, *other.asked),
+        )
 
     def giving(self, loop: Statement, last: Statement) -> Statement:
         """What stands for a loop after the statement that completes the embedding."""
@@ -69,17 +81,9 @@ def join_parts(
     found = Joined(())
     for number, statement in enumerate(statements):
         joined = _loop(facts, module, statement, stems, numbers) or _last_slice(facts, statements, number, stems)
-        if joined is None:
-            found = replace(found, statements=(*found.statements, statement))
-        else:
-            ran = dict.fromkeys(joined.ran)
-            kept = tuple(before for before in found.statements if before not in ran)
-            found = Joined(
-                (*kept, *joined.statements),
-                (*found.ran, *joined.ran),
-                found.lost | joined.lost,
-                (*found.calls, *joined.calls),
-            )
+        ran = dict.fromkeys(joined.ran if joined is not None else ())
+        found = replace(found, statements=tuple(before for before in found.statements if before not in ran))
+        found = found.followed_by(joined or Joined((statement,)))
     return found
 
 
@@ -97,7 +101,7 @@ def _loop(
         case _:
             return None
     over = _over(target, iterable)
-    if over is None or over[0] not in stems or not is_sequential(facts, over[0]):
+    if over is None or over[0] not in stems or not (over[0] == "" or is_sequential(facts, over[0])):
         return None
     if not is_quiet(facts, module, ast.Expr(iterable), ()):
         return None  # what is called `enumerate` may be something else
@@ -151,19 +155,32 @@ def _head(statement: Statement, target: ast.expr, iterable: ast.expr) -> str:
     return first
 
 
+def run_parts(facts: Facts, module: Module, statement: Statement) -> Joined | None:
+    """A loop in a method of a ``Sequential`` that runs each of its parts, ``for module in self: x = module(x)``.
+
+    Returns:
+        What else it does on the way, and a statement that stands for the call of all; ``None`` where it is none such.
+    """
+    return _loop(facts, module, statement, ("",), frozenset())
+
+
 def _over(target: ast.expr, iterable: ast.expr) -> tuple[str, tuple[str, ...], str] | None:
-    """The attribute that a loop is over, its counter if it has one, and the variable that holds a part."""
+    """The attribute that a loop is over, its counter if it has one, and the variable that holds a part.
+
+    The attribute is empty where the loop is over ``self``.
+    """
     match target, iterable:
-        case ast.Name(id=part), ast.Attribute(value=ast.Name("self"), attr=attribute):
-            return attribute, (), part
         case (
             ast.Tuple(elts=[ast.Name(id=counter), ast.Name(id=part)]),
-            ast.Call(
-                func=ast.Name("enumerate"), args=[ast.Attribute(value=ast.Name("self"), attr=attribute)], keywords=[]
-            ),
+            ast.Call(func=ast.Name("enumerate"), args=[parts], keywords=[]),
         ) if counter != part:
-            return attribute, (counter,), part
-    return None
+            counters: tuple[str, ...] = (counter,)
+        case ast.Name(id=part), parts:
+            counters = ()
+        case _:
+            return None
+    head, _, attribute = dotted(parts).partition(".")
+    return (attribute, counters, part) if head == "self" and "." not in attribute else None
 
 
 def _without_copies(

@@ -1,13 +1,17 @@
-"""Whether an attribute always holds a plain ``nn.Sequential``, so that calling it is calling its parts in turn."""
+"""Which calls make what an attribute holds, followed through functions that return several things.
+
+:mod:`codegen.model.kinds` says what modules may run. Here it is the module itself that counts, be it a container.
+"""
 
 from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from codegen.model.facts import Facts
-from codegen.model.kinds import is_tampered_with
-from codegen.source.index import Module
+from codegen.model.kinds import CHOICES, is_tampered_with
+from codegen.source.index import Class, Module
 from codegen.syntax.dataflow import dotted
 from codegen.syntax.walking import walk
 
@@ -19,20 +23,51 @@ _Bound = tuple[ast.expr, int | None] | None
 """A value, and which element of it; ``None`` for what cannot be read."""
 
 
-def is_sequential(facts: Facts, attribute: str) -> bool:
-    """Whether an attribute of ``self`` holds a plain ``nn.Sequential``, whatever its parts, and no hook is on it.
+@dataclass(frozen=True)
+class Maker:
+    """What is called to make a module.
 
-    A slice of it is one, too, and so is what a function returns that makes one in sight.
+    Attributes:
+        name: As it is written.
+        origin: Its full name; empty where it has none.
+        own: Whether the name is the function's own, as that of an argument is.
+        cls: Its class, if the release has it.
+    """
+
+    name: str
+    origin: str
+    own: bool
+    cls: Class | None
+
+    @property
+    def is_chosen(self) -> bool:
+        """Whether it is what a constructor is given to choose from, which is believed to be what its name says."""
+        return self.own and CHOICES.search(self.name.rpartition(".")[2]) is not None
+
+
+def makers_of(facts: Facts, attribute: str) -> frozenset[Maker] | None:
+    """What makes all that an attribute of ``self`` ever holds; ``None`` where that is not known, or has hooks on it.
+
+    A slice of it is made as it is.
     """
     if facts.has_member(attribute) or is_tampered_with(facts, attribute):
-        return False
-    bound = [
-        found is not None and _Made(facts, cls.module, method, attribute).is_one(*found)
-        for cls in facts.lineage
-        for method in cls.members.values()
-        for found in _bound(method, attribute)
-    ]
-    return bool(bound) and all(bound)
+        return None
+    found: set[Maker] = set()
+    for cls in facts.lineage:
+        for method in cls.members.values():
+            for bound in _bound(method, attribute):
+                made = _Made(facts, cls.module, method, attribute)
+                several = [None] if bound is None else [*made.by(*bound)]
+                if None in several:
+                    return None
+                found |= {maker for maker in several if maker is not None}
+    return frozenset(found) or None
+
+
+def is_sequential(facts: Facts, attribute: str) -> bool:
+    """Whether an attribute of ``self`` holds a plain ``nn.Sequential``, whatever its parts, and no hook is on it."""
+    makers = makers_of(facts, attribute)
+    return makers is not None and all(maker.origin == _SEQUENTIAL for maker in makers)
 
 
 def _bound(method: ast.stmt, attribute: str) -> Iterator[_Bound]:
@@ -85,34 +120,39 @@ class _Made:
         self.attribute = attribute
         self.depth = depth
 
-    def is_one(self, value: ast.expr, element: int | None = None) -> bool:
-        """Whether an expression, or an element of it, is a plain ``nn.Sequential``."""
+    def by(self, value: ast.expr, element: int | None = None) -> Iterator[Maker | None]:
+        """What makes an expression, or an element of it; ``None`` for what cannot be read."""
         match value:
-            case ast.Tuple(elts=elements) if element is not None:
-                return element < len(elements) and self.is_one(elements[element])
+            case ast.Tuple(elts=elements) if element is not None and element < len(elements):
+                yield from self.by(elements[element])
             case ast.IfExp(body=body, orelse=orelse):
-                return self.is_one(body, element) and self.is_one(orelse, element)
-            case ast.Call(func=function):
-                return self._makes(dotted(function), element)
+                yield from (*self.by(body, element), *self.by(orelse, element))
+            case ast.Call(func=function) if dotted(function):
+                yield from self._called(dotted(function), element)
             case ast.Name(id=name) if element is None:
-                values = [*self._assigned(name)]
-                return bool(values) and all(value is not None and self.is_one(*value) for value in values)
+                values = [*self._assigned(name)] or [None]
+                for bound in values:
+                    yield from (None,) if bound is None else self.by(*bound)
             case ast.Subscript(value=inner, slice=ast.Slice()) if element is None and self.attribute:
-                return dotted(inner) == f"self.{self.attribute}"
-        return False
+                if dotted(inner) != f"self.{self.attribute}":
+                    yield None
+            case _:
+                yield None
 
-    def _makes(self, name: str, element: int | None) -> bool:
+    def _called(self, name: str, element: int | None) -> Iterator[Maker | None]:
         head, _, rest = name.partition(".")
-        if not name or head in self._own:
-            return False
-        if element is None and self.module.origin(head, rest) == _SEQUENTIAL:
-            return True
-        found = self.facts.index.function(self.module, name)
-        if found is None or self.depth >= _DEEPEST or found[1].decorator_list:
-            return False
-        inner = _Made(self.facts, *found, "", self.depth + 1)
-        returned = [node.value for node in walk(found[1]) if isinstance(node, ast.Return)]
-        return bool(returned) and all(value is not None and inner.is_one(value, element) for value in returned)
+        own = head in self._own
+        found = None if own else self.facts.index.function(self.module, name)
+        if found is not None and self.depth < _DEEPEST and not found[1].decorator_list:
+            inner = _Made(self.facts, *found, "", self.depth + 1)
+            for node in walk(found[1]):
+                if isinstance(node, ast.Return):
+                    yield from (None,) if node.value is None else inner.by(node.value, element)
+        elif element is not None or found is not None:
+            yield None
+        else:
+            cls = None if own else self.facts.index.resolve(self.module, name)
+            yield Maker(name, "" if own else self.module.origin(head, rest), own, cls)
 
     def _assigned(self, name: str) -> Iterator[_Bound]:
         """All that a variable is bound to."""
