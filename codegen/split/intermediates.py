@@ -22,6 +22,7 @@ from codegen.split.boundary import Refused, find_cut
 from codegen.split.collecting import Collecting, indices_by_number, raised
 from codegen.split.context import without_context
 from codegen.split.crossing import Crossing, cross
+from codegen.split.first_round import open_first_round
 from codegen.split.inlining import write_out_helpers
 from codegen.split.soundness import check_method, check_scope
 from codegen.split.state import check_state
@@ -234,6 +235,9 @@ def _aligned(
         again = found(joined.statements)
         if again.missing is None:
             return joined, again
+    begun = open_first_round(facts, module, statements, found)
+    if begun is not None and begun[1].missing is None:
+        return Joined(begun[0]), begun[1]
     try:
         cut = find_cut(facts, statements, images)
     except (Refused, Unsound):
