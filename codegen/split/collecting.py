@@ -18,7 +18,7 @@ from codegen.syntax.walking import walk
 
 _TAKERS = ("append", "extend")
 _TOO_SOON = ("it would return what the stem makes on its way to the embedding: ", "call forward_intermediates(images)")
-_ADVICE = "take it from forward_intermediates(images), or pass indices without it"
+ADVICE = "take it from forward_intermediates(images), or pass indices without it"
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ class Collecting:
             what, prefix = f"feature {ast.unparse(number)}", ""
         else:
             what, prefix = f"feature {{{ast.unparse(number)}}}", "f"
-        return raised(f"{what} is made inside the stem, before the embedding is complete: ", _ADVICE, prefix)
+        return raised(f"{what} is made inside the stem, before the embedding is complete: ", ADVICE, prefix)
 
 
 def raised(what: str, advice: str, prefix: str = "") -> str:

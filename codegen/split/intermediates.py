@@ -24,6 +24,7 @@ from codegen.split.context import without_context
 from codegen.split.crossing import Crossing, cross
 from codegen.split.first_round import open_first_round
 from codegen.split.inlining import write_out_helpers
+from codegen.split.named_rounds import open_named_rounds
 from codegen.split.soundness import check_method, check_scope
 from codegen.split.state import check_state
 from codegen.split.stem_parts import Joined, called_whole, join_parts
@@ -238,6 +239,9 @@ def _aligned(
     begun = open_first_round(facts, module, statements, found)
     if begun is not None and begun[1].missing is None:
         return Joined(begun[0]), begun[1]
+    named = open_named_rounds(facts, module, statements, indices_by_number(statements, others), found)
+    if named is not None:
+        return named, found(named.statements)
     try:
         cut = find_cut(facts, statements, images)
     except (Refused, Unsound):
@@ -388,7 +392,7 @@ class _Parts:
         given = [joined.giving(statement, statements[last]) for statement in moved]
         stood = [*(statements[n] for n in others), *statements[last + 1 :]]
         refusing = [old.place.line for old, new in zip(stood, [*moved, *after], strict=True) if old != new]
-        refusing += [loop.place.line for loop, _, _ in joined.calls]
+        refusing += [*(loop.place.line for loop, _, _ in joined.calls), *joined.refuses]
         return cls(tuple(made), tuple(moved), tuple(given), tuple(sorted(refusing)), (*given, *after), dict(asking))
 
 

@@ -32,6 +32,7 @@ class Joined:
         lost: Variables that held what was made between two parts, and do not any more.
         calls: The calls of stems in loops, and loops that may stand after them in the place of those before them: they
             give a feature that is what the last part of the stem makes.
+        refuses: The lines of loops that raise errors already where they take features from before the embedding.
         asked: Variables that hold ``None`` now, with a question each: where it holds, the stem made them on its way.
     """
 
@@ -40,6 +41,7 @@ class Joined:
     lost: frozenset[str] = frozenset()
     calls: tuple[tuple[Statement, Statement, Statement], ...] = ()
     asked: tuple[tuple[str, str], ...] = ()
+    refuses: tuple[int, ...] = ()
 
     def followed_by(self, other: Joined) -> Joined:
         """Both, one after the other."""
@@ -49,6 +51,7 @@ class Joined:
             self.lost | other.lost,
             (*self.calls, *other.calls),
             (*self.asked, *other.asked),
+            (*self.refuses, *other.refuses),
         )
 
     def giving(self, loop: Statement, last: Statement) -> Statement:
@@ -130,16 +133,17 @@ def _loop(
     if not kept:
         return Joined((call,), (ran,), frozenset({*lost, part, *counters}))
     head = _head(statement, target, iterable)
-    loop = _loop_of(statement, head, kept)
+    loop = loop_of(statement, head, kept)
     calls: tuple[tuple[Statement, Statement, Statement], ...] = ()
     for counter in counters:
         giving = replace(collecting, early=f"{counter} < len(self.{attribute}) - 1", last=x)
         given = [inner for each in rest for inner in _without_copies(giving.refusing(each), x, set(), asks)]
-        calls = ((loop, call, _loop_of(statement, head, given)),)
+        calls = ((loop, call, loop_of(statement, head, given)),)
     return Joined((loop, call), (ran,), frozenset(lost), calls)
 
 
-def _loop_of(statement: Statement, head: str, body: Sequence[Statement]) -> Statement:
+def loop_of(statement: Statement, head: str, body: Sequence[Statement]) -> Statement:
+    """A loop with another body."""
     text = "\n".join(inner.text for inner in body)
     indented = "\n".join(f"    {line}".rstrip() for line in text.split("\n"))
     return replace(statement, text=f"{head}\n{indented}")
