@@ -66,8 +66,8 @@ def test_all_keyword_arguments_give_what_timm_gives(name):
 
 
 # One of each way in which a feature is taken inside the stem, and how many are: in a statement between two, in a loop
-# over its parts, by a copy, where the last part makes the embedding, by a method of the stem, between slices of it, in a
-# loop over names of layers
+# over its parts, by a copy, where the last part makes the embedding, by a method of the stem, between slices of it, in
+# a loop over names of layers
 INSIDE_STEM = {
     "resnet18": 1,
     "cspresnet50": 1,
