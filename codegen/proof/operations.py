@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from codegen.proof.intermediates import (
+    Features,
     Keywords,
     count_features,
     covering,
@@ -17,6 +18,7 @@ from codegen.proof.intermediates import (
     from_embedding,
     in_call,
     is_offered,
+    is_refusal,
     whole,
 )
 from codegen.proof.models import (
@@ -241,10 +243,12 @@ def _check_intermediates(bench: _Bench, timm_class: type, split: Splitter) -> Ch
     if not is_offered(ours, timm_class):
         return Check("intermediates", "not offered")
     timm = bench.build()
-    features = count_features(
-        lambda keywords: _said(_outcome(bench, timm, whole, keywords)),
-        lambda keywords: _said(_outcome(bench, ours, from_embedding, keywords)),
-    )
+    features = Features()
+    # both run, or neither: a model that keeps something from its first run does otherwise in its second
+    _outcome(bench, timm, whole, {})
+    if is_refusal(_said(_outcome(bench, ours, from_embedding, {}))):
+        features = _count(bench, timm, ours)
+        timm, ours = bench.build(), split_in_place(bench.build(), split)
     if features.inside_stem and features.inside_stem == features.total:
         return bench.check("intermediates", "no intermediate feature can be had from an embedding")
     ran = 0
@@ -258,6 +262,13 @@ def _check_intermediates(bench: _Bench, timm_class: type, split: Splitter) -> Ch
         if difference:
             return bench.check("intermediates", f"{in_call(keywords)}: {difference}")
     return bench.check("intermediates", "") if ran else Check("intermediates", "not run", "timm takes none of them")
+
+
+def _count(bench: _Bench, timm: nn.Module, ours: nn.Module) -> Features:
+    return count_features(
+        lambda keywords: _said(_outcome(bench, timm, whole, keywords)),
+        lambda keywords: _said(_outcome(bench, ours, from_embedding, keywords)),
+    )
 
 
 def _outcome(
