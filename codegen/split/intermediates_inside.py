@@ -211,12 +211,13 @@ def _passed(
     """
     taken = {parameter.name for parameter in its.stages.parameters}
     embeds = {parameter.name for parameter in split.embed.parameters[1:]}
+    bound = {name for s in method.body.statements[: call.number] for name in bound_names(s.tree)}
     dropped = set()
     for keyword in call.keywords:
         if keyword.arg in taken and keyword.arg not in embeds:
             continue
         match keyword.value:
-            case ast.Name(id=name) if name == keyword.arg and name in embeds and name in method.others:
+            case ast.Name(id=name) if name == keyword.arg and name in embeds & {*method.others} - bound:
                 if keyword.arg not in taken:
                     dropped.add(name)
             case _:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from codegen.model.facts import Facts
+from codegen.model.kinds import is_tampered_with
 from codegen.model.quiet import is_quiet
 from codegen.source.index import Module
 from codegen.split.alignment import Alignment
@@ -112,7 +113,8 @@ def _names(facts: Facts, statements: Sequence[Statement], number: int, listed: s
     if bound.count(listed) != len(values) or len(whole) != 1 or not _only_looked_at(statements, listed):
         return None
     head, _, attribute = dotted(whole[0]).partition(".")
-    if head != "self" or attribute in facts.altered | facts.replaced or facts.has_member(attribute):
+    changed = attribute in facts.altered | facts.replaced or is_tampered_with(facts, attribute)
+    if head != "self" or changed or facts.has_member(attribute):
         return None
     made = [value for value in facts.values.get(attribute, ()) if not _is_beginning(value, f"self.{attribute}")]
     match made:
