@@ -92,12 +92,15 @@ class IntermediatesEntry(StatementEntry):
         fields: The fields of the embedding that it needs.
         image_size: Whether its second parameter is the height and width of the images.
         parameters: The names of its other parameters.
+        inside_stem: The lines of ``forward_intermediates`` that take features from before the embedding: asking for one
+            of these is an error.
     """
 
     digest: str
     fields: tuple[str, ...]
     image_size: bool
     parameters: tuple[str, ...]
+    inside_stem: tuple[int, ...]
 
 
 @dataclass(frozen=True)

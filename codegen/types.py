@@ -197,6 +197,10 @@ class Intermediates:
         returns: timm's return annotation, empty if it has none.
         docstring: That of ``forward_intermediates``, without its indentation; empty if it has none.
         imports: Names that the statements and annotations read from the module.
+        inside_stem: The lines of ``forward_intermediates`` that take features from before the embedding: asking for
+            one of them is an error.
+        whole: What the embedding as a whole is called, where it is passed on to an inner model; empty where its fields
+            are taken.
     """
 
     place: Place
@@ -210,6 +214,8 @@ class Intermediates:
     returns: str
     docstring: str
     imports: tuple[Imported, ...]
+    inside_stem: tuple[int, ...] = ()
+    whole: str = ""
 
 
 @dataclass(frozen=True)

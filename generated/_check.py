@@ -12,6 +12,7 @@ from torch import nn
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
 from . import _manifest
+from ._intermediates import first_index
 from ._observe import Observation, differences, observe, preserved_randomness, seed
 
 _SHOWN = 20
@@ -191,14 +192,24 @@ class _Bench:
         taken = inspect.signature(type(self._model).forward_intermediates).parameters  # type: ignore[attr-defined]
         flags = {p.name: not p.default for p in taken.values() if isinstance(p.default, bool)}
         given = {name: value for name, value in self._keywords.items() if name in taken}
+        if "indices" in taken and "indices" not in given:
+            first = first_index(lambda index: self._tap(training, {**given, "indices": [index]}))
+            if first:  # by default it is asked for all
+                given["indices"] = [first, -1]
         for flag in ({}, *({name: value} for name, value in flags.items() if name not in given)):
             whole, stages = self._tapped({**given, **flag})
             expected = self._observe(training, whole, original=True)
             unsteady = {name for name, _ in differences(expected, self._observe(training, whole, original=True))}
-            call = f"forward_stages_intermediates({', '.join(['embed(...)', *(f'{n}={v}' for n, v in flag.items())])})"
+            said = {**{n: v for n, v in given.items() if n not in self._keywords}, **flag}
+            call = f"forward_stages_intermediates({', '.join(['embed(...)', *(f'{n}={v}' for n, v in said.items())])})"
             for name, line in differences(expected, self._observe(training, stages)):
                 if name not in unsteady:
                     yield f"{call}: {line}"
+
+    def _tap(self, training: bool, keywords: Mapping[str, Any]) -> None:
+        """Run the method on an embedding."""
+        with torch.no_grad():
+            self._tapped(keywords)[1](self._copy(training), self._images)
 
     def _tapped(self, keywords: Mapping[str, Any]) -> tuple[Run, Run]:
         """The passes that give intermediate features: from images, and from their embedding."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import torch
@@ -19,6 +19,27 @@ _OWNED = {
     "intermediates_only": "the features would be missing",
     "output_dict": "they come as a tuple",
 }
+
+
+_INSIDE_STEM = "before the embedding is complete"  # says the error for a feature that the stem makes on its way
+_MOST = 100
+
+
+def first_index(run: Callable[[int], Any]) -> int:
+    """The first index for which a run does not say that this feature is made inside the stem; 0 if it says so of none.
+
+    Other errors are not its concern.
+    """
+    for index in range(_MOST):
+        try:
+            run(index)
+        except ValueError as error:
+            if _INSIDE_STEM in str(error):
+                continue
+        except Exception:  # an index that is out of range, or whatever else its own code raises
+            return 0
+        return index
+    return 0
 
 
 def why_no_intermediates(model: nn.Module) -> str:

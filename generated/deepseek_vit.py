@@ -160,3 +160,50 @@ class DeepseekVitClassifierSplit(DeepseekVitClassifier, SplitModel):
         if self.encoder.global_pool == 'avg':
             x = x.mean(dim=(1, 2))
         return x
+
+    def forward_stages_intermediates(
+        self,
+        embedding: DeepseekVitEncoderEmbedding,
+        indices: Optional[Union[int, List[int]]] = None,
+        return_prefix_tokens: bool = False,
+        norm: bool = False,
+        stop_early: bool = False,
+        output_fmt: str = 'NCHW',
+        intermediates_only: bool = False,
+        output_dict: bool = False,
+    ) -> Union[List[torch.Tensor], Tuple[torch.Tensor, List[torch.Tensor]], Dict[str, Any]]:
+        """Run the stages on what embed() returns, and give their intermediate features.
+
+        ``norm`` applies the encoder's final norm to the intermediates; the classifier's own
+        post-pooling normalization is never applied to patch tokens. The projector, when enabled,
+        applies only to the final features, not the intermediate maps. ``output_dict`` returns
+        'image_intermediates' and, unless ``intermediates_only``, 'image_features'.
+        """
+        if isinstance(self.encoder, DeepseekVitEncoderSplit):
+            output = self.encoder.forward_stages_intermediates(
+                embedding,
+                indices=indices,
+                return_prefix_tokens=return_prefix_tokens,
+                norm=norm,
+                stop_early=stop_early,
+                output_fmt=output_fmt,
+                intermediates_only=False,
+            )
+        else:  # as its constructor makes it
+            output = DeepseekVitEncoderSplit.forward_stages_intermediates(
+                self.encoder,
+                embedding,
+                indices=indices,
+                return_prefix_tokens=return_prefix_tokens,
+                norm=norm,
+                stop_early=stop_early,
+                output_fmt=output_fmt,
+                intermediates_only=False,
+            )
+        assert isinstance(output, tuple)
+        x, intermediates = output
+        if intermediates_only:
+            return {'image_intermediates': intermediates} if output_dict else intermediates
+        if self.encoder.aligner is not None:
+            x = self.encoder.aligner(x)
+        return {'image_features': x, 'image_intermediates': intermediates} if output_dict else (x, intermediates)

@@ -160,3 +160,49 @@ class Qwen3VitClassifierSplit(Qwen3VitClassifier, SplitModel):
         if self.encoder.global_pool == 'avg':
             x = x.mean(dim=(1, 2))
         return x
+
+    def forward_stages_intermediates(
+        self,
+        embedding: Qwen3VitEncoderEmbedding,
+        indices: Optional[Union[int, List[int]]] = None,
+        return_prefix_tokens: bool = False,
+        norm: bool = False,
+        stop_early: bool = False,
+        output_fmt: str = 'NCHW',
+        intermediates_only: bool = False,
+        output_dict: bool = False,
+    ) -> Union[List[torch.Tensor], Tuple[torch.Tensor, List[torch.Tensor]], Dict[str, Any]]:
+        """Run the stages on what embed() returns, and give their intermediate features.
+
+        ``norm`` is unused: the classifier's post-pooling normalization is not applied to patch tokens.
+        The merger, when enabled, applies only to the final features, not the intermediate maps.
+        ``output_dict`` returns 'image_intermediates' and, unless ``intermediates_only``, 'image_features'.
+        """
+        if isinstance(self.encoder, Qwen3VitEncoderSplit):
+            output = self.encoder.forward_stages_intermediates(
+                embedding,
+                indices=indices,
+                return_prefix_tokens=return_prefix_tokens,
+                norm=norm,
+                stop_early=stop_early,
+                output_fmt=output_fmt,
+                intermediates_only=False,
+            )
+        else:  # as its constructor makes it
+            output = Qwen3VitEncoderSplit.forward_stages_intermediates(
+                self.encoder,
+                embedding,
+                indices=indices,
+                return_prefix_tokens=return_prefix_tokens,
+                norm=norm,
+                stop_early=stop_early,
+                output_fmt=output_fmt,
+                intermediates_only=False,
+            )
+        assert isinstance(output, tuple)
+        x, intermediates = output
+        if intermediates_only:
+            return {'image_intermediates': intermediates} if output_dict else intermediates
+        if self.encoder.merger is not None:
+            x = self.encoder.merger(x)
+        return {'image_features': x, 'image_intermediates': intermediates} if output_dict else (x, intermediates)

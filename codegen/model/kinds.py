@@ -79,6 +79,11 @@ def kinds_of(facts: Facts, attribute: str) -> frozenset[Kind]:
     return found
 
 
+def is_tampered_with(facts: Facts, attribute: str) -> bool:
+    """Whether a constructor may set an attribute in a way that is not in sight, or put a hook on what it holds."""
+    return not {attribute, "*"}.isdisjoint(_hooked(facts) | _remade(facts))
+
+
 def _find(facts: Facts, attribute: str) -> Iterator[Kind]:
     if attribute not in facts.values and not facts.has_member(attribute):
         yield "?"

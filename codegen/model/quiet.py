@@ -17,7 +17,7 @@ from codegen.syntax.walking import children, walk
 _CALLS = frozenset(
     {"len", "isinstance", "hasattr", "list", "tuple", "set", "dict", "range", "enumerate", "zip", "min", "max", "sum"}
     | {"int", "bool", "str", "sorted", "abs", "any", "all"}
-    | {"torch.jit.is_scripting", "torch.jit.is_tracing", "torch._assert", "timm.layers._assert"}
+    | {"ValueError", "torch.jit.is_scripting", "torch.jit.is_tracing", "torch._assert", "timm.layers._assert"}
 )
 _FILLS = frozenset({"append", "extend"})
 _DEEPEST = 4  # functions that call functions
@@ -68,7 +68,10 @@ class _Quiet:
         targets = (n for n in walk(node) if isinstance(n, ast.Attribute | ast.Subscript))
         if any(isinstance(n.ctx, ast.Store | ast.Del) for n in targets):
             return False
+        unread = node.annotation if isinstance(node, ast.AnnAssign) and node.simple else None  # of a local variable
         for child in children(node):
+            if child is unread:
+                continue
             if isinstance(child, ast.stmt):
                 if not self.statement(child):
                     return False
@@ -103,7 +106,7 @@ class _Quiet:
         """Whether an attribute is stored, and no code makes it when it is looked up."""
         head, *rest = dotted(node).split(".")
         if head != "self" or not rest:
-            return False
+            return head not in self.own and self._is_class(head, rest)
         path = [*self.facts.prefix.split(".")[1:]]
         if rest[: len(path)] == path:
             rest = rest[len(path) :]
@@ -117,12 +120,24 @@ class _Quiet:
             for ancestor in self.facts.index.lineage(cls)
         )
 
+    def _is_class(self, head: str, rest: list[str]) -> bool:
+        """Whether a dotted name is one of torch's modules, as it is asked for by ``isinstance``."""
+        path = self.module.origin(head, ".".join(rest)).split(".") if head else []
+        return len(path) == 3 and path[:2] == ["torch", "nn"] and path[2][:1].isupper()
+
     def _is_tensor(self, node: ast.AST) -> bool:
         """Whether an operand may be a module or a parameter of the model."""
         if isinstance(node, ast.Attribute):
             made = self.facts.constructors(node.attr)
-            return any(self.module.origin(*dotted(call.func).partition(".")[::2]) not in _CALLS for call in made)
+            return any(not self._gives_number(call) for call in made)
         return False
+
+    def _gives_number(self, call: ast.Call) -> bool:
+        """Whether a call of a constructor gives a number or a list: ``len(...)``, ``[...].index(...)``."""
+        match call.func:
+            case ast.Attribute(value=ast.List() | ast.ListComp(), attr="index" | "count"):
+                return True
+        return self.module.origin(*dotted(call.func).partition(".")[::2]) in _CALLS
 
     def _is_known(self, function: ast.expr) -> bool:
         name = dotted(function)

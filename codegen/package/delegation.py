@@ -8,15 +8,14 @@ as FSDP2 gathers parameters in methods that are registered for it, is passed by 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from codegen.package.signatures import arguments, later_arguments
+from codegen.split.inside import RECEIVER, names_of, same_method, same_statements
 from codegen.syntax.dataflow import flow, returns
 from codegen.syntax.parsing import parse
-from codegen.types import Method, Outcome, Patches, Split
-
-_RECEIVER = "self"
+from codegen.types import Outcome, Patches, Split
 
 
 @dataclass(frozen=True)
@@ -71,15 +70,15 @@ def reach(split: Split, inner: Outcome | None) -> Reach | None:
     its, attribute = inner.result, split.delegate.attribute
     same = (
         (split.embedding, split.fields) == (its.embedding, its.fields)
-        and _same_method(split.embed, its.embed, attribute)
-        and _same(split.recomputed, its.recomputed, attribute)
-        and _names(split.forward_stages) == _names(its.forward_stages)
+        and same_method(split.embed, its.embed, attribute)
+        and same_statements(split.recomputed, its.recomputed, attribute)
+        and names_of(split.forward_stages) == names_of(its.forward_stages)
         and _same_patches(split, its, attribute)
     )
     target = _target(split.forward_stages.body, its.forward_stages.body, attribute) if same else None
     if target is None:
         return None
-    return Reach(f"{_RECEIVER}.{attribute}", f"{inner.name}Split", len(its.forward_stages.body), target)
+    return Reach(f"{RECEIVER}.{attribute}", f"{inner.name}Split", len(its.forward_stages.body), target)
 
 
 def calls(split: Split, reached: Reach | None) -> dict[str, tuple[str, ...]]:
@@ -98,30 +97,18 @@ def _same_patches(split: Split, its: Split, attribute: str) -> bool:
         return not isinstance(mine, Patches) and not isinstance(others, Patches)
     return (
         (mine.record, mine.fields) == (others.record, others.fields)
-        and _same_method(mine.embed_patches, others.embed_patches, attribute)
-        and _same(mine.recomputed, others.recomputed, attribute)
-        and _same_method(mine.embed_positions, others.embed_positions, attribute)
+        and same_method(mine.embed_patches, others.embed_patches, attribute)
+        and same_statements(mine.recomputed, others.recomputed, attribute)
+        and same_method(mine.embed_positions, others.embed_positions, attribute)
     )
-
-
-def _same_method(mine: Method, its: Method, attribute: str) -> bool:
-    return _names(mine) == _names(its) and _same(mine.body, its.body, attribute)
-
-
-def _names(method: Method) -> list[tuple[str, str]]:
-    return [(parameter.name, parameter.kind) for parameter in method.parameters]
-
-
-def _same(mine: Sequence[str], its: Sequence[str], attribute: str) -> bool:
-    return [*_inside(mine, attribute)] == [*_dumps(its)]
 
 
 def _target(mine: Sequence[str], its: Sequence[str], attribute: str) -> str | None:
     """What holds the features after the inner model's statements, empty if these are all; None if they differ."""
     number = len(its) - 1
-    if len(mine) <= number or not _same(mine[:number], its[:number], attribute):
+    if len(mine) <= number or not same_statements(mine[:number], its[:number], attribute):
         return None
-    if len(mine) == len(its) and _same(mine, its, attribute):
+    if len(mine) == len(its) and same_statements(mine, its, attribute):
         return ""
     match parse(mine[number]).body:
         case [ast.Assign(targets=[ast.Name(id=target)], value=value)]:
@@ -133,28 +120,4 @@ def _target(mine: Sequence[str], its: Sequence[str], attribute: str) -> str | No
     mixed = flow(rest).needs & flow(first).may_bind - {target}
     if mixed or not rest or any(returns(statement) for statement in first):
         return None
-    return target if _same([returned], its[number:], attribute) else None
-
-
-def _dumps(texts: Sequence[str]) -> Iterator[str]:
-    return (ast.dump(statement) for statement in parse("\n".join(texts)).body)
-
-
-def _inside(texts: Sequence[str], attribute: str) -> Iterator[str]:
-    """Statements as the inner model has them, ``self.blocks`` for ``self.encoder.blocks``."""
-    return (ast.dump(_Inside(attribute).visit(statement)) for statement in parse("\n".join(texts)).body)
-
-
-class _Inside(ast.NodeTransformer):
-    def __init__(self, attribute: str) -> None:
-        self.attribute = attribute
-
-    def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
-        match node.value:
-            case ast.Name(id=name) if name == _RECEIVER and node.attr == self.attribute:
-                return ast.Name(_RECEIVER, ast.Load())
-        return self.generic_visit(node)
-
-    def visit_Name(self, node: ast.Name) -> ast.Name:
-        # what is the outer model's own is nothing that the inner model has
-        return ast.Name("", node.ctx) if node.id == _RECEIVER else node
+    return target if same_statements([returned], its[number:], attribute) else None

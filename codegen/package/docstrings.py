@@ -18,6 +18,10 @@ _WIDTH = 120 - len(_INDENTATION) - len('""""""')
 # of images (B, C, H, W)
 _SHAPES = {"": "", "NLC": " (B, N, C')", "NHWC": " (B, H', W', C')", "NCHW": " (B, C', H', W')"}
 _OTHERS = ", and the other fields"
+_INSIDE_STEM = (
+    "Features that are made inside the stem cannot be had from an embedding: where `indices` ask for one, as the "
+    "default of all does, it raises a ValueError."
+)
 _IMAGE_SIZE = "image_size: Height and width of the images, `images.shape[-2:]`."
 
 
@@ -65,7 +69,8 @@ def of_intermediates(split: Split, intermediates: Intermediates, entry: Paramete
     taken = "what embed() returns" if split.embedding else f"the {_tokens(split)} that embed() returns"
     size = (Parameter("", "", texts=(_IMAGE_SIZE,)),) if intermediates.image_size else ()
     summary = f"Run the stages on {taken}, and give their intermediate features."
-    parameters = (entry, *size, *intermediates.stages.parameters)
+    note = (Parameter("", "", texts=(textwrap.fill(_INSIDE_STEM, _WIDTH),)),) if intermediates.inside_stem else ()
+    parameters = (entry, *note, *size, *intermediates.stages.parameters)
     return _composed(summary, taken, parameters, returns_text(intermediates.docstring))
 
 

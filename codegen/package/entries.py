@@ -119,6 +119,7 @@ def _intermediates_entry(found: Intermediates | Refusal | None) -> Intermediates
         fields=tuple(field for field, _ in found.taken),
         image_size=found.image_size,
         parameters=tuple(parameter.name for parameter in found.stages.parameters),
+        inside_stem=found.inside_stem,
     )
 
 

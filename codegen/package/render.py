@@ -185,6 +185,8 @@ def _page(
             kinds = " ".join(field.annotation for field in (*split.fields, *_patch_fields(split)))
             if isinstance(split.intermediates, Intermediates):
                 imports |= {_import(imported) for imported in split.intermediates.imports}
+                if split.intermediates.whole and inner and inner.module != outcome.module:
+                    imports.add(f"from .{generated[inner.module]} import {inner.split_name}")
                 kinds += f" {SIZE_TYPE}" if split.intermediates.image_size else ""
             imports |= {f"from typing import {name}" for name in _TYPING if re.search(rf"\b{name}\b", kinds)}
             if "torch." in kinds or split.delegate:  # which TorchScript is told to compile

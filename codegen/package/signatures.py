@@ -29,6 +29,10 @@ def entry_of_intermediates(split: Split, intermediates: Intermediates) -> tuple[
     """The first parameter of ``forward_stages_intermediates``, and the statements that take what is needed of it."""
     taken = dict(intermediates.taken)
     stages = intermediates.stages
+    if intermediates.whole:  # an inner model takes what it needs of it
+        annotation = split.embedding or (split.fields[0].annotation if split.fields[0].is_typed else "")
+        typed = f": {annotation}" if annotation else ""
+        return Parameter(intermediates.whole, f"{intermediates.whole}{typed}"), ()
     if not split.embedding:
         (field,) = split.fields
         return entry_parameter("", "", (replace(field, name=taken.get(field.name, field.name)),), stages)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -14,6 +15,68 @@ Keywords = Mapping[str, Any]
 
 _FORMATS = ("NCHW", "NLC", "NHWC")
 _INDICES = (None, 1, [0, -1])
+_REFUSED = "before the embedding is complete"  # says the error for a feature that the stem makes on its way
+_MOST = 100
+
+
+@dataclass(frozen=True)
+class Features:
+    """Which intermediate features can be had from an embedding.
+
+    Attributes:
+        inside_stem: How many are made before the embedding is complete, the first ones.
+        total: How many there are; 0 where all can be had, and nobody counted.
+    """
+
+    inside_stem: int = 0
+    total: int = 0
+
+    def refused(self, keywords: Keywords) -> bool:
+        """Whether one of those is asked for that cannot be had."""
+        indices = keywords.get("indices")
+        if not self.inside_stem:
+            return False
+        if indices is None:
+            return True
+        if isinstance(indices, int):
+            return indices > self.total - self.inside_stem
+        return any(index % self.total < self.inside_stem for index in indices)
+
+
+def count_features(whole: Callable[[Keywords], str], from_embedding: Callable[[Keywords], str]) -> Features:
+    """Count the features that timm's method gives and its split refuses, one by one.
+
+    Args:
+        whole: Runs timm's method, and gives the error in one line if there is one.
+        from_embedding: Runs the split.
+    """
+    if not is_refusal(from_embedding({})):
+        return Features()
+    total = next((n for n in range(_MOST) if whole({"indices": [n]})), _MOST)
+    inside = [n for n in range(total) if is_refusal(from_embedding({"indices": [n]}))]
+    first = len(inside) if inside == list(range(len(inside))) else total
+    return Features(first, total)
+
+
+def is_refusal(error: str) -> bool:
+    """Whether an error says that a feature is not to be had from an embedding."""
+    return error.startswith("ValueError: ") and _REFUSED in error
+
+
+def difference_in_errors(features: Features, keywords: Keywords, expected: str, actual: str) -> str | None:
+    """How the error of a split differs from what has to be; ``None`` where both run and are to be compared.
+
+    Args:
+        features: Which can be had.
+        keywords: What both were called with.
+        expected: The error of timm's method, empty if it runs.
+        actual: That of its split.
+    """
+    if features.refused(keywords) and not (expected and actual == expected):
+        return "" if is_refusal(actual) else f"{actual or 'it runs'}; a feature that is asked for is made in the stem"
+    if expected or actual:
+        return "" if expected == actual else f"{actual or 'it runs'}; timm: {expected or 'it runs'}"
+    return None
 
 
 def is_offered(model: nn.Module, timm_class: type) -> bool:
@@ -22,16 +85,18 @@ def is_offered(model: nn.Module, timm_class: type) -> bool:
     return hasattr(model, name) and not hasattr(timm_class, name)
 
 
-def combinations(model: nn.Module) -> Iterator[Keywords]:
+def combinations(model: nn.Module, features: Features = Features()) -> Iterator[Keywords]:
     """All combinations of keyword arguments that a model's ``forward_intermediates`` takes, the defaults first.
 
     Flags are set and not, ``indices`` are none, a number and a list, ``output_fmt`` is each of timm's formats. Other
-    keyword arguments keep their defaults. Not all that is combined has to be accepted.
+    keyword arguments keep their defaults. Not all that is combined has to be accepted. Where the first features are
+    made inside the stem, there are lists of indices with them and without.
     """
     choices: dict[str, tuple[Any, ...]] = {}
     for parameter in inspect.signature(model.forward_intermediates).parameters.values():  # type: ignore[arg-type]
         if parameter.name == "indices":
-            choices[parameter.name] = _INDICES
+            later = [list(range(features.inside_stem, features.total))] if features.inside_stem else []
+            choices[parameter.name] = (*_INDICES, *later)
         elif parameter.name == "output_fmt":
             choices[parameter.name] = _FORMATS
         elif isinstance(parameter.default, bool):
@@ -40,11 +105,12 @@ def combinations(model: nn.Module) -> Iterator[Keywords]:
         yield dict(zip(choices, values, strict=True))
 
 
-def covering(model: nn.Module) -> Iterator[Keywords]:
-    """A few of the combinations, in which each value of each keyword argument comes up."""
-    every = list(combinations(model))
+def covering(model: nn.Module, features: Features = Features()) -> Iterator[Keywords]:
+    """A few of the combinations, in which each value of each keyword argument comes up; each refused list once."""
+    every = list(combinations(model, features))
+    possible = [keywords for keywords in every if not features.refused(keywords)]
     missing = {(name, repr(value)) for keywords in every for name, value in keywords.items()}
-    for keywords in (every[0], *reversed(every)):
+    for keywords in (*possible[:1], *reversed(possible), *every):
         new = {(name, repr(value)) for name, value in keywords.items()} & missing
         if new:
             missing -= new

@@ -12,7 +12,16 @@ import torch
 from torch import nn
 from torch.utils._pytree import tree_flatten
 
-from codegen.proof.intermediates import Keywords, combinations, from_embedding, in_call, is_offered, whole
+from codegen.proof.intermediates import (
+    Keywords,
+    combinations,
+    count_features,
+    difference_in_errors,
+    from_embedding,
+    in_call,
+    is_offered,
+    whole,
+)
 from codegen.proof.models import BATCH, Size, build, build_anywhere, configurations_by_cost, in_words, input_size, runs
 from codegen.proof.operations import Splitter, describe, rates, split_in_place
 from codegen.proof.results import Check, NameResult
@@ -135,13 +144,35 @@ def _check_intermediates(timm: nn.Module, ours: nn.Module, images: torch.Tensor,
     """Compare intermediate features with all keyword arguments that the class takes, without gradients."""
     if not is_offered(ours, type(timm)):
         return Check("intermediates", "not offered")
+    features = count_features(
+        lambda keywords: _said(_outcome(timm, whole, images, keywords)),
+        lambda keywords: _said(_outcome(ours, from_embedding, images, keywords)),
+    )
+    for index in range(features.inside_stem):
+        if _is_embedding(timm, ours, images, index):
+            return Check("intermediates", "fails", f"feature {index} is what embed() returns, and is refused")
     ran = 0
-    for keywords in combinations(timm):
+    for keywords in combinations(timm, features):
         expected, actual = _outcome(timm, whole, images, keywords), _outcome(ours, from_embedding, images, keywords)
-        ran += isinstance(expected, tuple)
-        if not _alike(expected, actual):
-            return Check("intermediates", "fails", f"{in_call(keywords)}: another outcome than timm's")
+        difference = difference_in_errors(features, keywords, _said(expected), _said(actual))
+        if difference is None:
+            ran += 1
+            difference = "" if _alike(expected, actual) else "another outcome than timm's"
+        if difference:
+            return Check("intermediates", "fails", f"{in_call(keywords)}: {difference}")
     return Check("intermediates", "holds", how) if ran else Check("intermediates", "not run", "timm takes none of them")
+
+
+def _is_embedding(timm: Any, ours: Any, images: torch.Tensor, index: int) -> bool:
+    """Whether an intermediate feature is what ``embed`` returns."""
+    with torch.no_grad():
+        (feature,) = timm.forward_intermediates(images, indices=[index], intermediates_only=True)
+        embedding = ours.embed(images)
+    return isinstance(embedding, torch.Tensor) and _same(feature, embedding)
+
+
+def _said(outcome: tuple[Any, ...] | str) -> str:
+    return outcome if isinstance(outcome, str) else ""
 
 
 def _outcome(
@@ -158,7 +189,7 @@ def _outcome(
 
 def _alike(expected: tuple[Any, ...] | str, actual: tuple[Any, ...] | str) -> bool:
     if isinstance(expected, str) or isinstance(actual, str) or len(expected) != len(actual):
-        return expected == actual
+        return False
     return all(
         _same(a, b) if isinstance(a, torch.Tensor) and isinstance(b, torch.Tensor) else a is b or a == b
         for a, b in zip(expected, actual, strict=True)

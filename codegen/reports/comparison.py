@@ -310,7 +310,8 @@ def _tap(found: Intermediates | Refusal | None) -> str:
     taken = ", ".join(
         ["embedding", *(["image_size"] if found.image_size else []), *_signature(found.stages.parameters)]
     )
-    return f"forward_stages_intermediates({taken})"
+    without = ", an error for features inside the stem" if found.inside_stem else ""
+    return f"forward_stages_intermediates({taken}){without}"
 
 
 def _normal(statements: Iterable[str]) -> str:

@@ -436,6 +436,9 @@ def _print_intermediates(split: Split, out: Console) -> None:
         ]
         if names:
             out.print(Text(f"  and: {', '.join(names)}"))
+        if found.inside_stem:
+            lines = f"line{'s' if len(found.inside_stem) > 1 else ''} {', '.join(map(str, found.inside_stem))}"
+            out.print(Text(f"  an error where {lines} would take what is made before the embedding is complete"))
 
 
 def _heading(text: str, out: Console) -> None:

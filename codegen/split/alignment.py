@@ -19,6 +19,7 @@ from codegen.syntax.statements import Statement
 from codegen.syntax.walking import walk
 
 IMAGES = "images"
+_MADE = "made"
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,8 @@ class Alignment:
 
     Attributes:
         equal: Numbers of the statements that are equal to those of the other, in order.
-        sizes: Numbers of those before the last of these that only read the sizes of a tensor.
+        sizes: Numbers of those before the last of these that only read the sizes of a tensor, or give one another name.
+        copies: Numbers of those of them that give a tensor another name.
         others: Numbers of the other statements before the last equal one.
         missing: The first statement of the other method that this one does not have, if there is one.
         theirs: The values of the variables of the other method after its last statement.
@@ -45,6 +47,7 @@ class Alignment:
 
     equal: tuple[int, ...]
     sizes: tuple[int, ...]
+    copies: tuple[int, ...]
     others: tuple[int, ...]
     missing: Statement | None
     theirs: Mapping[str, Hashable]
@@ -62,7 +65,7 @@ def align(
     """Find the statements of one method in another, in their order.
 
     Args:
-        theirs: All statements to be found. Those that only read sizes need not be.
+        theirs: All statements to be found. Those that only read sizes, or give a tensor another name, need not be.
         ours: Those to look among.
         images: What each method calls its first parameter.
         parameters: Other parameters that both have.
@@ -73,6 +76,7 @@ def align(
         values.known |= {name: ("parameter", name) for name in parameters}
     equal: list[int] = []
     sizes: list[int] = []
+    copies: list[int] = []
     others: list[int] = []
     wanted = left.past_sizes(theirs, 0)
     for number, statement in enumerate(ours):
@@ -80,6 +84,9 @@ def align(
             break
         if right.read_sizes(statement):
             sizes.append(number)
+        elif right.copies(statement):
+            sizes.append(number)
+            copies.append(number)
         elif _match(theirs[wanted], statement, left, right, len(equal)):
             equal.append(number)
             wanted = left.past_sizes(theirs, wanted + 1)
@@ -87,7 +94,7 @@ def align(
             others.append(number)
             right.known |= {name: ("other", number, name) for name in bound_names(statement.tree)}
     missing = theirs[wanted] if wanted < len(theirs) else None
-    return Alignment(tuple(equal), tuple(sizes), tuple(others), missing, left.known, right.known)
+    return Alignment(tuple(equal), tuple(sizes), tuple(copies), tuple(others), missing, left.known, right.known)
 
 
 @dataclass(eq=False)
@@ -98,10 +105,24 @@ class _Values:
     is_image_batch: bool
 
     def past_sizes(self, statements: Sequence[Statement], number: int) -> int:
-        """The number of the next statement that does not only read sizes."""
-        while number < len(statements) and self.read_sizes(statements[number]):
+        """The number of the next statement that does more than to look at tensors."""
+        while number < len(statements) and self.looks(statements[number]):
             number += 1
         return number
+
+    def looks(self, statement: Statement) -> bool:
+        """Whether a statement only reads sizes of a tensor or gives one another name; its names then hold that."""
+        return self.read_sizes(statement) is not None or self.copies(statement)
+
+    def copies(self, statement: Statement) -> bool:
+        """Whether a statement gives the images, or what is made of them, another name: ``x_down = x``."""
+        match statement.tree:
+            case ast.Assign(targets=[ast.Name(id=name)], value=ast.Name(id=copied)):
+                value = self.known.get(copied)
+                if value == IMAGES or (isinstance(value, tuple) and value[0] == _MADE):
+                    self.known[name] = value
+                    return True
+        return False
 
     def read_sizes(self, statement: Statement) -> Sizes | None:
         """What a statement reads of a shape, if that is all it does; its names then hold these sizes."""
@@ -140,7 +161,7 @@ def _match(theirs: Statement, ours: Statement, left: _Values, right: _Values, nu
     for one in set(bound_names(theirs.tree)):  # but for the variables of comprehensions
         if one not in names:
             return False
-        left.known[one] = right.known[names[one]] = ("made", number, one)
+        left.known[one] = right.known[names[one]] = (_MADE, number, one)
     return True
 
 

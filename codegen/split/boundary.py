@@ -515,12 +515,18 @@ def _first_round(facts: Facts, statement: Statement, counter: str) -> _Round:
 def _elements(facts: Facts, statement: Statement, target: ast.expr, sequence: ast.expr) -> dict[str, str]:
     match target, sequence:
         case ast.Name(id=name), ast.Attribute(attr=attr) if facts.is_attribute(sequence):
-            if facts.values.get(attr) and all(_is_sequence(value, attr) for value in facts.values[attr]):
+            if is_indexed(facts, attr):
                 return {name: f"{dotted(sequence)}[0]"}
         case ast.Tuple(elts=names), ast.Call(func=ast.Name(id="zip"), args=sequences) if len(names) == len(sequences):
             pairs = zip(names, sequences, strict=True)
             return {key: value for pair in pairs for key, value in _elements(facts, statement, *pair).items()}
     raise Refused(statement.place, "the stem runs with the blocks in a loop that is not over containers of self")
+
+
+def is_indexed(facts: Facts, attribute: str) -> bool:
+    """Whether the first element that a loop over an attribute gives is its element number 0."""
+    values = facts.values.get(attribute, ())
+    return bool(values) and all(_is_sequence(value, attribute) for value in values)
 
 
 def _is_sequence(value: ast.expr, attribute: str) -> bool:

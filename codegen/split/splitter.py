@@ -20,7 +20,8 @@ from codegen.split.crossing import cross
 from codegen.split.delegate import Delegation, find_delegate_cut, find_delegation, inline, joined
 from codegen.split.guard import without_guard
 from codegen.split.inlining import write_out_helpers
-from codegen.split.intermediates import STAGES_INTERMEDIATES, Embedding, cut_intermediates
+from codegen.split.intermediates import STAGES_INTERMEDIATES, Embedding, IntermediatesCut, cut_intermediates
+from codegen.split.intermediates_inside import cut_through_inner
 from codegen.split.masking import find_masking
 from codegen.split.parent import WrittenOut, write_out_parents
 from codegen.split.patches import gives_position, split_patches
@@ -136,14 +137,12 @@ def split_model(index: Index, cls: Class, owner: Class, done: Mapping[str, Outco
         check_class(index, cls, owner)
         check_subclassing(index, cls)
         if cls is owner:
-            result = split_class(facts, owner, method)
-            if result.delegate is not None:
-                result = _share_embedding(result, _known(index, result.delegate.path, done))
+            result = _with_inner(facts, split_class(facts, owner, method), done)
         else:
             parent = done.get(owner.path) or split_model(index, owner, owner, done)
             if isinstance(parent.result, Refusal):
                 raise Refused(parent.result.place, f"it inherits from {owner.name}: {parent.result.reason}")
-            mine = split_class(facts, owner, method)
+            mine = _with_inner(facts, split_class(facts, owner, method), done)
             # one that changes what its parent is split by is split by itself
             result = Inherited(owner.path) if mine == parent.result else _renamed(mine, cls)
     except Refused as refused:
@@ -184,6 +183,18 @@ def _renamed(split: Split, cls: Class) -> Split:
         patches = replace(patches, record=free_name(cls.module, f"{cls.name}Patches"))
     embedding = free_name(cls.module, f"{cls.name}Embedding") if split.embedding else ""
     return replace(split, embedding=embedding, patches=patches)
+
+
+def _with_inner(facts: Facts, split: Split, done: Mapping[str, Outcome]) -> Split:
+    """What a class that delegates shares with its inner model."""
+    if split.delegate is None:
+        return split
+    inner = _known(facts.index, split.delegate.path, done)
+    split = _share_embedding(split, inner)
+    if inner is None or not isinstance(split.intermediates, Refusal):
+        return split
+    found = _intermediates(facts, lambda: cut_through_inner(facts, split, inner), split.imports)
+    return replace(split, intermediates=found)
 
 
 def _share_embedding(split: Split, inner: Outcome | None) -> Split:
@@ -239,20 +250,10 @@ def split_class(facts: Facts, cls: Class, method: ast.stmt) -> Split:
     patches = _why_no_patches(facts, record, imports) or split_patches(
         code.facts, record, crossing, embed.parameters, annotations
     )
-    intermediates = _intermediates(
-        facts,
-        cls,
-        Embedding(
-            crossing.embed,
-            images.name,
-            crossing.embed_parameters[1:],
-            crossing.fields,
-            context,
-            image_batch,
-            bool(cut.early),
-        ),
-        imports,
+    embedding = Embedding(
+        crossing.embed, images.name, crossing.embed_parameters[1:], crossing.fields, context, image_batch, cut.early
     )
+    intermediates = _intermediates(facts, lambda: cut_intermediates(facts, embedding), imports)
     if cut.early and isinstance(patches, Patches):  # what returns from the first half would enter the second
         line = cut.early[0].place.line
         patches = Absence(f"the method may return before the embedding is complete (line {line})")
@@ -291,17 +292,17 @@ def split_class(facts: Facts, cls: Class, method: ast.stmt) -> Split:
 
 
 def _intermediates(
-    facts: Facts, cls: Class, embedding: Embedding, imports: Collection[Imported]
+    facts: Facts, make: Callable[[], IntermediatesCut | None], imports: Collection[Imported]
 ) -> Intermediates | Refusal | None:
     """The intermediate features of a class from its embedding, or why there are none."""
     index = facts.index
     if index.method != METHOD:
         return None
-    place = Place(cls.module.path, cls.node.lineno)
+    place = Place(facts.cls.module.path, facts.cls.node.lineno)
     try:
         if _has(facts, STAGES_INTERMEDIATES):
             raise Refused(place, f"the class has a `{STAGES_INTERMEDIATES}` of its own")
-        cut = cut_intermediates(facts, embedding)
+        cut = make()
         if cut is None:
             return None
         place = Place(cut.owner.module.path, cut.function.lineno)
@@ -319,16 +320,18 @@ def _intermediates(
     declared = {parameter.name: parameter for parameter in cut.body.parameters}
     return Intermediates(
         place=cut.made[-1].last,
-        statement=cut.made[-1].code.splitlines()[0].strip(),
-        lines=tuple((statement.place.line, statement.last.line) for statement in cut.made),
+        statement=source_lines(cut.owner.module.text)[cut.made[-1].place.line - 1].strip(),
+        lines=cut.lines,
         digest=hashlib.sha256("\n".join(lines).encode()).hexdigest(),
         stages=Method(tuple(declared[name] for name in cut.parameters), _texts(cut.stages)),
         taken=cut.taken,
         image_size=cut.reads_size,
-        prologue=(*cut.sizes, *cut.recomputed),
+        prologue=(*cut.early, *cut.sizes, *cut.recomputed),
         returns=cut.body.returns,
         docstring=cut.body.docstring,
         imports=tuple(sorted(taken, key=lambda imported: imported.name)),
+        inside_stem=cut.inside_stem,
+        whole=cut.whole,
     )
 
 

@@ -25,7 +25,7 @@ from ._features import FeatureLayout, feature_layout, find_features
 from ._final_norm import find_final_norm
 from ._given import Given, divide
 from ._hide import Fill, hide
-from ._intermediates import METHOD, differ, keywords_of, why_no_intermediates
+from ._intermediates import METHOD, differ, first_index, keywords_of, why_no_intermediates
 from ._layout import _quietly, black_images, grid_of_images, patch_layout, token_layout, why_no_patches
 from ._masks import (
     cell_mask,
@@ -610,7 +610,8 @@ class MaskedImageModel(nn.Module):
             return why
         images = torch.randn(images.shape, generator=torch.Generator().manual_seed(0)).to(images)
         plain = self(images, mask, generator=torch.Generator().manual_seed(0)).features
-        for indices in ([0], [-1]):
+        first = first_index(lambda index: self(images, mask, intermediates=[index]))
+        for indices in ([first], [-1]):
             why = self._why_other_features(images, mask, indices, plain)
             if not why:
                 self._ends_with_last = indices == [-1]

@@ -86,6 +86,20 @@ def test_the_plain_call_is_as_it_was():
     assert [x.shape for x in intermediates] == [(2, 64, 10, 10)] * 2
 
 
+@pytest.mark.parametrize("strategy", ["sparse", "replace"])
+@torch.no_grad()
+def test_all_but_what_the_stem_makes_on_its_way(strategy):
+    encoder = masked("resnet18", strategy=strategy)
+    features, mask, _, intermediates = encoder(IMAGES, intermediates=[1, 2, 3, 4], generator=seeded())
+    assert equal(encoder(IMAGES, mask).features, features)
+    assert [x.shape[1] for x in intermediates] == [info["num_chs"] for info in encoder.backbone.feature_info[1:]]
+    assert equal(encoder(IMAGES, mask, intermediates=[2]).intermediates, intermediates[1:2])
+    with pytest.raises(ValueError, match="feature 0 is made inside the stem"):
+        encoder(IMAGES, intermediates=[0, 1])
+    if strategy == "sparse":
+        assert all(bool((x == 0).any()) for x in intermediates)
+
+
 @pytest.mark.parametrize("name", ["test_vit", "test_vit3", "eva02_tiny_patch14_224"])
 @torch.no_grad()
 def test_of_dropped_patches_those_that_are_visible_are_given(name):

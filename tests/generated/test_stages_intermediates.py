@@ -6,6 +6,7 @@ import itertools
 import pytest
 import timm
 import torch
+from timm.models.deepseek_vit import DeepseekVitClassifier
 from timm.models.mlp_mixer import MlpMixer
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
@@ -13,6 +14,7 @@ from torch.nn import functional as F
 
 import generated
 from codegen.proof.intermediates import combinations, from_embedding, whole
+from generated.deepseek_vit import DeepseekVitClassifierSplit
 
 NAMES = ("test_vit", "test_vit3", "test_eva", "test_convnext", "test_efficientnet")
 IMAGES = torch.randn(2, 3, 160, 160, generator=torch.Generator().manual_seed(0))
@@ -61,6 +63,81 @@ def test_all_keyword_arguments_give_what_timm_gives(name):
             assert equal(expected, actual), keywords
             assert type(expected) is type(actual)
     assert ran
+
+
+# One of each way in which a feature is taken inside the stem, and how many are: in a statement between two, in a loop
+# over its parts, by a copy, where the last part makes the embedding, by a method of the stem, between slices of it, in
+# a loop over names of layers
+INSIDE_STEM = {
+    "resnet18": 1,
+    "cspresnet50": 1,
+    "darknet53": 0,
+    "nf_regnet_b0": 0,
+    "resnetv2_50": 1,
+    "test_byobnet": 0,
+    "resnet26t": 1,
+    "ese_vovnet19b_dw": 1,
+    "inception_resnet_v2": 0,
+    "hrnet_w18_small": 1,
+}
+
+
+@pytest.mark.parametrize("name", [name for name in INSIDE_STEM if timm.is_model(name)])
+def test_features_inside_the_stem_are_refused_and_no_others(name):
+    with torch.device("meta"):
+        split = generated.create_model(name).eval()
+        images = torch.randn(1, 3, 96, 96)
+        total = len(split.forward_intermediates(images, intermediates_only=True))
+        embedding = split.embed(images)
+        for index in range(total):
+            if index < INSIDE_STEM[name]:
+                with pytest.raises(ValueError, match=r"inside the stem, .* or pass indices without it"):
+                    split.forward_stages_intermediates(embedding, indices=[-1, index])
+                continue
+            expected, actual = (
+                run(split, images, {"indices": [index], "intermediates_only": True}) for run in (whole, from_embedding)
+            )
+            assert [x.shape for x in actual] == [x.shape for x in expected]
+        if INSIDE_STEM[name]:
+            with pytest.raises(ValueError, match="inside the stem"):
+                split.forward_stages_intermediates(embedding)
+
+
+@torch.no_grad()
+def test_a_resnet_gives_what_timm_gives_from_index_1_on():
+    model, split = pair("resnet18")
+    keywords = {"indices": [1, 2, 3, 4]}
+    assert equal(whole(model, IMAGES, keywords), from_embedding(split, IMAGES, keywords))
+    with pytest.raises(ValueError, match=r"^feature 0 is made inside the stem, before the embedding is complete: "):
+        split.forward_stages_intermediates(split.embed(IMAGES), indices=[0])
+
+
+@torch.no_grad()
+def test_a_pruned_model_that_ends_in_its_stem_says_so():
+    split = generated.create_model("hrnet_w18_small").eval()
+    split.prune_intermediate_layers([0])
+    with pytest.raises(ValueError, match="the model ends in its stem"):
+        split.forward_stages_intermediates(split.embed(IMAGES), indices=[0])
+
+
+@pytest.mark.parametrize("split_inside", [True, False])
+@torch.no_grad()
+def test_a_class_that_delegates_calls_its_inner_model(split_inside):
+    options = {"img_size": 32, "patch_size": 8, "embed_dim": 32, "depth": 2, "num_heads": 2, "num_classes": 3}
+    torch.manual_seed(0)
+    model = DeepseekVitClassifier(**options).eval()
+    split = DeepseekVitClassifierSplit(**options).eval()
+    split.load_state_dict(model.state_dict())
+    if split_inside:
+        generated.split(split)
+    assert isinstance(split.encoder, generated.SplitModel) is split_inside
+    images = IMAGES[..., :32, :32]
+    for keywords in itertools.islice(combinations(model), 0, None, 7):
+        expected, actual = (
+            attempt(whole, model, images, keywords),
+            attempt(from_embedding, split, images, keywords),
+        )
+        assert actual == expected if isinstance(expected, str) else equal(expected, actual)
 
 
 @torch.no_grad()
@@ -172,6 +249,22 @@ def test_an_own_method_of_that_name_is_in_the_way():
 def test_timms_method_stays_timms():
     split = generated.split(VisionTransformer(**OPTIONS))
     assert type(split).forward_intermediates is VisionTransformer.forward_intermediates
+
+
+def test_check_leaves_out_what_is_inside_the_stem():
+    split = generated.create_model("resnet18")
+    images = torch.randn(2, 3, 64, 64)
+    generated.check(split, images)
+    right = type(split).forward_stages_intermediates
+
+    class Wrong(type(split)):
+        @functools.wraps(right)
+        def forward_stages_intermediates(self, x, **keywords):
+            return right(self, x * 2, **keywords)
+
+    split.__class__ = Wrong
+    with pytest.raises(generated.CheckError, match=r"indices=\[1, -1\]"):
+        generated.check(split, images)
 
 
 def test_check_compares_them():

@@ -332,8 +332,10 @@ def test_every_class_of_timm_can_be_shown(outcome):
 
 def test_a_delegating_class_of_timm_shows_how_it_gets_to_the_inner_model():
     shown = timm_showing("DeepseekVitClassifier")
-    assert len(shown.excerpts) == 3
+    assert len(shown.excerpts) == 4
     assert "self.encoder" in shown.excerpts[0].lines[-1].text
+    (call,) = (line for line in shown.excerpts[3].lines if "self.encoder.forward_intermediates(" in line.text)
+    assert call.part == "both"
     assert "self.encoder.patch_embed" in shown.code["embed_patches"]
     assert "self.encoder._pos_embed" in shown.code["embed_positions"]
 
@@ -367,3 +369,13 @@ def test_why_there_are_no_intermediate_features_is_said(tmp_path):
 def test_what_intermediate_features_take_is_said(tmp_path):
     out = run("Tiny", "--source", write_timm(tmp_path, TAPPED))
     assert "forward_stages_intermediates takes\n  of the embedding: x\n  and: indices\n" in out
+
+
+def test_lines_that_take_features_inside_the_stem_are_said(tmp_path):
+    taken = "        seen = []\n        if 0 in take:\n            seen.append(x)\n"
+    text = TAPPED.replace(
+        "        x = x + self.pos_embed\n        return", f"{taken}        x = x + self.pos_embed\n        return"
+    )
+    line = next(number for number, line in enumerate(text.splitlines(), 1) if "if 0 in take" in line)
+    out = run("Tiny", "--source", write_timm(tmp_path, text))
+    assert f"an error where line {line} would take what is made before the embedding is complete" in out

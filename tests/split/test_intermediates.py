@@ -230,9 +230,9 @@ def test_tokens_that_another_statement_has_changed():
 # What is refused: more than the embedding holds
 
 
-def test_an_intermediate_from_before_the_boundary():
-    body = EMBEDDING.replace("x = x +", "if 0 in take:\n    intermediates.append(x)\nx = x +")
-    assert refused(LIST + body + REST) == "`if 0 in take:` looks at what the embedding makes on its way"
+def test_what_looks_at_the_tokens_on_their_way():
+    body = EMBEDDING.replace("x = x +", "if norm:\n    intermediates.append(x)\nx = x +")
+    assert refused(LIST + body + REST) == "`if norm:` looks at what the embedding makes on its way"
 
 
 def test_the_images_after_the_embedding():
