@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from codegen.model.facts import Facts
-from codegen.model.kinds import CHOICES, is_tampered_with
+from codegen.model.kinds import is_believed, is_tampered_with
 from codegen.source.index import Class, Module
 from codegen.syntax.dataflow import dotted
 from codegen.syntax.walking import walk
@@ -32,17 +32,15 @@ class Maker:
         origin: Its full name; empty where it has none.
         own: Whether the name is the function's own, as that of an argument is.
         cls: Its class, if the release has it.
+        is_chosen: Whether it is what a constructor of timm is given to choose from, and is believed to be what its name
+            says.
     """
 
     name: str
     origin: str
     own: bool
     cls: Class | None
-
-    @property
-    def is_chosen(self) -> bool:
-        """Whether it is what a constructor is given to choose from, which is believed to be what its name says."""
-        return self.own and CHOICES.search(self.name.rpartition(".")[2]) is not None
+    is_chosen: bool
 
 
 def makers_of(facts: Facts, attribute: str) -> frozenset[Maker] | None:
@@ -152,7 +150,8 @@ class _Made:
             yield None
         else:
             cls = None if own else self.facts.index.resolve(self.module, name)
-            yield Maker(name, "" if own else self.module.origin(head, rest), own, cls)
+            origin = "" if own else self.module.origin(head, rest)
+            yield Maker(name, origin, own, cls, own and is_believed(self.module, name.rpartition(".")[2]))
 
     def _assigned(self, name: str) -> Iterator[_Bound]:
         """All that a variable is bound to."""
