@@ -585,6 +585,9 @@ class CallEffects(ABC):
 
     def _run_module(self, value: Value, cls: Class, call: ast.Call, given: Value) -> Value:
         facts = Facts.of(self.index, cls)
+        odd = any(facts.has_member(name) and facts.method(name) is None for name in ("__call__", "forward"))
+        if odd or facts.has_member("_call_impl") or facts.has_member("_wrapped_call_impl"):
+            return self.anything()  # forward = fast
         found = facts.method("__call__") or facts.method("forward")
         for kind in kinds_of(facts, "forward") if "forward" in facts.values else ():  # self.forward = self.forward_fast
             if isinstance(kind, Function):

@@ -487,6 +487,7 @@ class _Making:
         kind = self.module.origin(head, rest).removeprefix("torch.nn.") if head and head not in self.values else ""
         told += args[IN_PLACE_MODULES[kind] :][:1] if kind in IN_PLACE_MODULES else []
         spread = any(keyword.arg is None for keyword in keywords) or any(isinstance(a, ast.Starred) for a in args)
+        spread = spread or "inplace" in Outside.of(self.facts.index).stored  # self.act.inplace = True
         return any(not (isinstance(node, ast.Constant) and not node.value) for node in told) or (
             spread and kind in IN_PLACE_MODULES
         )

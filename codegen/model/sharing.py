@@ -221,6 +221,8 @@ class _Objects:
             case ast.Call(func=function, args=args, keywords=keywords):
                 if isinstance(function, ast.Attribute) and dotted(function.value) != "self":
                     yield from self.of(function.value)
+                if isinstance(function, ast.Call):  # partial(Wrap, stem)()
+                    yield from self.of(function)
                 pairs = [*enumerate(args), *((keyword.arg, keyword.value) for keyword in keywords)]
                 for place, given in pairs:
                     bare = isinstance(given, ast.Name) and given.id != "self"
@@ -230,8 +232,8 @@ class _Objects:
                 for inner in (n for child in ast.iter_child_nodes(value) for n in walk(child)):
                     if isinstance(inner, ast.Call):
                         yield from self.of(inner)
-            case ast.Subscript(value=ast.Attribute() as inner):  # self.alias = self.blocks[0]
-                yield from self.of(inner)
+            case ast.Subscript(value=ast.Attribute() | ast.Call() | ast.List() | ast.Tuple() | ast.Dict() as inner):
+                yield from self.of(inner)  # self.alias = self.blocks[0]
             case ast.BinOp() | ast.Compare() | ast.Constant() | ast.Subscript():
                 return
             case _:

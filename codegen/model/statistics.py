@@ -28,12 +28,18 @@ def reader_of_statistics(facts: Facts) -> tuple[Module, ast.AST] | None:
         return None
     classes = [cls.node for cls in facts.lineage]
     run = made_and_run([module.tree for module in modules], classes, {"forward", index.method})
-    asking = {id(node): node for code in run for node in walk(code) if _asks(node)}
+    asking = {id(node) for code in run for node in walk(code) if _asks(node)}
+    own = [cls.module for cls in facts.lineage]
     for module in modules:
         for node in walk(module.tree) if asking else ():
-            if id(node) in asking:
+            if id(node) in asking and (module in own or not _asks_for_any(node)):
                 return module, node
     return None
+
+
+def _asks_for_any(node: ast.AST) -> bool:
+    """Whether code asks for all buffers, which others than the model's own files do with models of any kind."""
+    return isinstance(node, ast.Attribute) and node.attr in _BUFFERS
 
 
 def _asks(node: ast.AST) -> bool:

@@ -354,6 +354,14 @@ class Index:
             paths += [path for path in self._imported_by(self.parse(paths[0])) if self._is_users(path)]
         return tuple(map(self.parse, dict.fromkeys(paths)))
 
+    @cached_property
+    def imported_with_users(self) -> tuple[Module, ...]:
+        """The files that the user names, and the ``__init__`` of each package that they are in, which runs first."""
+        paths = dict.fromkeys(self.release.user_files)
+        packages = [path for path in self.release.files if path.endswith("/__init__.py")]
+        above = [p for p in packages if any(path.startswith(p.removesuffix("__init__.py")) for path in paths)]
+        return tuple(map(self.parse, {**paths, **dict.fromkeys(above)}))
+
     def _imported_by(self, module: Module) -> Iterator[str]:
         """The files that a file imports, as far as the release has them."""
         for nodes in module.bindings.values():
@@ -466,7 +474,7 @@ class Index:
     def rebound_elsewhere(self) -> frozenset[tuple[str, str]]:
         """Names of modules that some file of user models assigns to from outside, ``layers.SCALE = 2``."""
         found = set()
-        for module in map(self.parse, self.release.user_files):
+        for module in self.imported_with_users:
             for node in walk(module.tree):
                 targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
                 for target in targets if isinstance(node, ast.Assign | ast.AugAssign | ast.AnnAssign) else ():

@@ -186,10 +186,13 @@ def _is_source(file: Path) -> bool:
 
 
 def _with_imports(root: Path, named: Mapping[str, str]) -> UserModels:
-    """Add the files that the named ones import, and those that these import."""
+    """Add the packages that the named files are in, the files that they import, and those that these import."""
     files = dict(named)
     uses_timm = False
-    pending = list(named)
+    for package in sorted({f"{folder}/__init__.py" for path in named for folder in _folders(path)}):
+        if package not in files and _is_source(root / package):
+            files[package] = _read(root / package)
+    pending = list(files)
     for path in pending:
         for module in _imported(path, files[path]):
             parts = module.split(".")
@@ -203,6 +206,12 @@ def _with_imports(root: Path, named: Mapping[str, str]) -> UserModels:
                         files[found] = _read(root / found)
                         pending.append(found)
     return UserModels(dict(sorted(files.items())), tuple(sorted(named)), uses_timm)
+
+
+def _folders(path: str) -> Iterator[str]:
+    while "/" in path:
+        path = path.rpartition("/")[0]
+        yield path
 
 
 def _imported(path: str, text: str) -> Iterator[str]:

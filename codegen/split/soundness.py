@@ -174,7 +174,7 @@ def check_class(index: Index, cls: Class, owner: Class) -> None:
         for node in walk(ancestor.node):
             if isinstance(node, ast.Attribute) and node.attr == "__class__" and isinstance(node.ctx, ast.Store):
                 raise Unsound(node, "it changes what class it is", ancestor.module.path)
-    users = [index.parse(path) for path in index.release.user_files]
+    users = index.imported_with_users
     own = [ancestor.module for ancestor in lineage if users and not ancestor.module.name.startswith("timm.")]
     for module in dict.fromkeys([*users, *own]):
         check_libraries(index, module)
@@ -230,13 +230,28 @@ def _changes(index: Index, module: Module) -> Iterator[tuple[Class | None, ast.A
                 name, ast.Constant
             ):
                 yield None, node, "its module sets or deletes an attribute by a computed name"
+                owner = node.args[0]
+                cls = index.resolve(module, dotted(owner)) if dotted(owner) else None
+                for other in (*((cls,) if cls is not None else ()), *_classes_of_module(index, module, owner)):
+                    yield other, node, f"{module.path} sets or deletes an attribute of it by a computed name"
             case ast.Attribute(attr="__bases__", ctx=ast.Store()) | ast.Attribute(ctx=ast.Del()):
                 yield None, node, "its module changes a class after it is made"
         if isinstance(node, ast.Call) and dotted(node.func).rpartition(".")[2] not in _HARMLESS:
             arguments = [*node.args, *(keyword.value for keyword in node.keywords)]
+            for cls in (cls for argument in arguments for cls in _classes_of_module(index, module, argument)):
+                yield cls, node, f"`{ast.unparse(node.func)}` is given its module, and may change it"
             for cls in (index.resolve(module, name) for name in map(dotted, arguments) if name):
                 if cls is not None and (len(arguments) > 1 or objection(index, module, node.func) is not None):
                     yield cls, node, f"`{ast.unparse(node.func)}` is given the class, and may change it"
+
+
+def _classes_of_module(index: Index, module: Module, node: ast.expr) -> Iterator[Class]:
+    """The classes of the module of the release that an expression stands for, if it does."""
+    head, _, rest = dotted(node).partition(".")
+    origin = module.origin(head, rest) if head and module.import_of(head) is not None else ""
+    target = index.module(origin) if origin else None
+    if target is not None and target is not module:
+        yield from index.classes(target).values()
 
 
 def _is_of(lineage: Collection[Class], node: ast.Attribute | ast.Call) -> bool:

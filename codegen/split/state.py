@@ -41,7 +41,9 @@ def check_state(facts: Facts, crossing: Crossing, parameters: Collection[str], e
     passed_on, fields = crossing.stages_parameters, crossing.fields
     before = effects(facts, first, parameters)
     written = [place for place in before.writes if place.kind != "argument" or place.name in {*passed_on, "*"}]
-    if any(place.kind == STATISTICS for place in written) and (found := reader_of_statistics(facts)):
+    own = any(_mentions_statistics(cls) for cls in facts.lineage if not cls.module.is_timms)
+    may_change = own or any(place.kind == STATISTICS for place in written)
+    if may_change and (found := reader_of_statistics(facts)):
         module, node = found
         reason = "it asks for the statistics of a norm, or for any buffers: the embedding may change them in training"
         raise Unsound(node, reason, module.path)
