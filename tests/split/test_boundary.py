@@ -331,6 +331,49 @@ def test_the_names_of_modules_may_be_variables():
     """)
 
 
+NO_MATCHER = {**VIT, "projs": "nn.ModuleList([nn.Linear(8, 8)])", "stem_layers": "nn.ModuleList([nn.Linear(8, 8)])"}
+MISUNDERSTOOD = {
+    "after a container that is taken for the first blocks": "x = self.projs[0](x)\nx = x + self.pos_embed",
+    "after a loop over such a container": "for l in self.stem_layers:\n    x = l(x)\nx = x + self.pos_embed",
+    "added in place by a method": "x.add_(self.pos_embed)",
+    "put into a list": "parts = []\nparts.append(x + self.pos_embed)\nx = torch.cat(parts, 1)",
+    "in a try": "try:\n    x = x + self.pos_embed\nexcept RuntimeError:\n    pass",
+    "after a question that may return": "if only_embed:\n    return x\nx = x + self.pos_embed",
+    "changed first": "pos = self.pos_embed.data\npos += 1\nx.add_(pos)",
+}
+
+
+@pytest.mark.parametrize("case", MISUNDERSTOOD)
+def test_a_position_that_is_given_in_a_way_that_is_not_understood_is_refused(case):
+    body = f"x = self.patch_embed(x)\n{MISUNDERSTOOD[case]}\nfor block in self.blocks:\n    x = block(x)\nreturn x"
+    modules = {**NO_MATCHER, "blocks": "nn.ModuleList([nn.Linear(8, 8)])"}
+    text = source(body, modules, parameters="x, only_embed=False")
+    assert "may give the tokens their position, and is not understood" in refusal_of(text).reason
+
+
+def test_a_position_in_the_call_of_the_blocks_is_refused():
+    refusal = refuse("x = self.patch_embed(x)\nx = self.blocks(x + self.pos_embed)\nreturn x", NO_MATCHER, "")
+    assert "may give the tokens their position" in refusal.reason
+
+
+def test_a_position_by_another_name_is_seen():
+    body = "x = self.patch_embed(x)\nx = x + self.table\nx = self.blocks(x)\nreturn x"
+    assert "may give the tokens their position" in refuse(body, {**VIT, "table": "self.pos_embed"}, "").reason
+
+
+@pytest.mark.parametrize("view", ["transpose(1, 2)", "flatten(1)", "view(2, 4, 4, 8)", "contiguous()"])
+def test_a_look_at_the_tokens_from_aside_is_not_what_goes_to_the_blocks(view):
+    split = check(f"""
+        x = self.patch_embed(x)
+        x = x + self.pos_embed
+        # boundary
+        skip = x.{view}
+        x = self.blocks(x)
+        return x + skip
+    """)
+    assert split.tokens == "x"
+
+
 def test_reshapes_after_the_boundary_belong_to_the_embedding_even_under_a_condition():
     check(
         """
