@@ -273,7 +273,7 @@ class _Bench:
     def _by_rows(self, batch: int) -> Iterator[str]:
         if self._keywords:
             return  # which of them belong to a row is not known
-        chosen = [1, 0, 0] if batch > 1 else [0, 0]
+        chosen = [1, 0, *range(batch)] if batch > 1 else [0, 0]  # another number of rows, in another order
         try:
             features = self._eval(self._features, self._images)
             selected = self._eval(self._features, _rows(self._images, batch, chosen))

@@ -275,7 +275,7 @@ class MixesRows(Right):
 @pytest.mark.parametrize(
     ("split_class", "message"),
     [
-        (BatchAsNumber, r"eval: rows \[1, 0, 0\] of the embedding: "),
+        (BatchAsNumber, r"eval: rows \[1, 0, 0, 1\] of the embedding: "),
         (MaskedInVain, r"eval: other tokens in row 0: its features stay as they were"),
         (MixesRows, r"eval: other tokens in row 0: in other rows, features differ by up to"),
     ],
@@ -283,6 +283,11 @@ class MixesRows(Right):
 def test_rows_and_tokens(split_class: type[Right], message: str) -> None:
     with pytest.raises(CheckError, match=message):
         check(split_class(), IMAGES)
+
+
+def test_the_number_of_rows_differs_for_any_number_of_images() -> None:
+    with pytest.raises(CheckError, match=r"rows \[1, 0, 0, 1, 2\] of the embedding"):
+        check(BatchAsNumber(), torch.cat([IMAGES, IMAGES[:1] + 1]))
 
 
 class BatchDependent(Tiny):
