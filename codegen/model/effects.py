@@ -397,6 +397,8 @@ class _Code(CallEffects):
         if attr in _INSIDES:
             return self.anything()
         held = self.of(owner)
+        if attr == "__class__":
+            return held
         if attr == "__dict__" and SELF not in held.places:  # of a module, perhaps, which holds all that it binds
             return self.anything()
         if not held.places:

@@ -372,7 +372,9 @@ class CallEffects(ABC):
                 self.operate(given, EVERY)
                 if given.methods or "function" in given.kinds:
                     return self.anything()  # map(self.note, ...)
-            if name in ("len", "isinstance", "type", "callable", "id"):
+            if name == "type" and len(call.args) == 1:  # what an object's class has, it has
+                return given
+            if name in ("len", "isinstance", "callable", "id"):
                 return FRESH
             return given.inside if name in TAKING_BUILTINS else given.boxed
         if name in ("print", "vars", "dir"):

@@ -29,6 +29,15 @@ class Keeping(nn.Module):
         return x
 
 
+class Counting(nn.Module):
+    seen = []
+
+    def forward(self, x):
+        type(self).last = x.mean()
+        self.__class__.seen.append(x.mean())
+        return x
+
+
 class Holding(nn.Module):
     def __init__(self, act=nn.Identity, fn=None):
         super().__init__()
@@ -268,6 +277,11 @@ def test_a_package_may_change_its_modules_when_it_is_imported(tmp_path):
 
 def test_a_conversion_of_a_module_changes_it(tmp_path):
     assert isinstance(result(tmp_path, "self.a = nn.Linear(8, 8)", "self.a.double()", "self.a(x.double())"), Refusal)
+
+
+@pytest.mark.parametrize("read", ["self.a.last", "Counting.last", "type(self.a).last", "self.a.seen.pop()"])
+def test_what_a_class_keeps_is_kept_by_its_objects(tmp_path, read):
+    assert isinstance(result(tmp_path, "self.a = Counting()", last=f"x + {read}"), Refusal)
 
 
 def test_a_cached_property_is_kept(tmp_path):
