@@ -6,7 +6,7 @@ Where an embedding ends, and where its patches are complete, are questions to th
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from codegen.model.facts import Facts, Role, names_position
@@ -195,14 +195,23 @@ def joins_after(steps: Sequence[Step], started: int, last: int) -> Iterator[int]
         last: The one after which to look.
     """
     streams = {name for step in steps[started : last + 1] for name in step.targets}
+    lists = {step.target for step in steps[started : last + 1] if _lists_several(step.statement.tree)}
     for number in range(last + 1, len(steps)):
-        if _joins(steps[number], streams):
+        if _joins(steps[number], streams, lists):
             yield number
         streams |= set(steps[number].targets)
 
 
-def _joins(step: Step, streams: Iterable[str]) -> bool:
-    """Whether a statement adds or concatenates several of the variables that hold tokens."""
+def _lists_several(tree: ast.stmt) -> bool:
+    """Whether a statement puts several things into a list, ``terms = [x, self.pos_embed]``."""
+    match tree:
+        case ast.Assign(value=ast.List(elts=elements) | ast.Tuple(elts=elements)):
+            return len(elements) > 1
+    return False
+
+
+def _joins(step: Step, streams: Iterable[str], lists: Collection[str]) -> bool:
+    """Whether a statement adds or concatenates several of the variables that hold tokens, or those in a list."""
     each = [frozenset({name}) for name in streams]
 
     def several(*parts: ast.expr) -> bool:
@@ -216,8 +225,9 @@ def _joins(step: Step, streams: Iterable[str]) -> bool:
             case ast.AugAssign(target=target, op=ast.Add() | ast.Sub(), value=value):
                 if several(ast.Name(dotted(target), ast.Load()), value):
                     return True
-            case ast.Call(func=function, args=args) if dotted(function).rpartition(".")[2] in _JOINS and several(*args):
-                return True
+            case ast.Call(func=function, args=args) if dotted(function).rpartition(".")[2] in _JOINS:
+                if several(*args) or any(isinstance(arg, ast.Name) and arg.id in lists for arg in args):
+                    return True
     return False
 
 

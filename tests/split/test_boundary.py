@@ -356,6 +356,17 @@ def test_a_position_in_the_call_of_the_blocks_is_refused():
     assert "may give the tokens their position" in refusal.reason
 
 
+def test_tokens_and_position_in_a_list_are_joined_before_the_boundary():
+    check("""
+        x = self.patch_embed(x)
+        terms = [x, self.pos_embed.expand_as(x)]
+        x = torch.stack(terms).sum(0)
+        # boundary
+        x = self.blocks(x)
+        return x
+    """)
+
+
 def test_a_position_by_another_name_is_seen():
     body = "x = self.patch_embed(x)\nx = x + self.table\nx = self.blocks(x)\nreturn x"
     assert "may give the tokens their position" in refuse(body, {**VIT, "table": "self.pos_embed"}, "").reason
