@@ -287,7 +287,7 @@ def children_of(facts: Facts) -> frozenset[Kind]:
                 if isinstance(method, ast.FunctionDef):
                     made = _Making(facts, cls.module, _remembered(facts, "bound", method, _bindings), "")
                     found.update(kind for value in _registered(method) for kind in made.of(value))
-        if facts.method("__init__") is None:
+        if facts.method("__init__") is None and not facts.cls.module.is_timms:
             found.add("?")  # its parts are arguments of the call that makes it
         memory[key] = frozenset(found)
     kinds: frozenset[Kind] = memory[key]

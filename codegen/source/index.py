@@ -358,7 +358,7 @@ class Index:
     def imported_with_users(self) -> tuple[Module, ...]:
         """The files that the user names, and the ``__init__`` of each package that they are in, which runs first."""
         paths = dict.fromkeys(self.release.user_files)
-        packages = [path for path in self.release.files if path.endswith("/__init__.py")]
+        packages = [path for path in self.release.files if path.endswith("/__init__.py") and self._is_users(path)]
         above = [p for p in packages if any(path.startswith(p.removesuffix("__init__.py")) for path in paths)]
         return tuple(map(self.parse, {**paths, **dict.fromkeys(above)}))
 
