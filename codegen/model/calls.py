@@ -355,14 +355,15 @@ class Calls(Scope[Value]):
         inner = made.returned()
         if inner is not None:  # def conv(...): return nn.Sequential(...)
             return self._built(inner, arguments)
-        choices = made.choices() if made.purpose and made.is_local and not made.is_timms else ()
+        users = made.is_local and not made.is_timms  # what such a name says, its default has to bear out
+        choices = made.choices() if made.purpose and users else ()
         if choices:  # what norm_layer is by default
             self.depth += 1
             try:
                 return self.session.agreed([self._built(choice, arguments) for choice in choices])
             finally:
                 self.depth -= 1
-        if not made.purpose or (made.is_local and not made.is_timms):
+        if not made.purpose or users:
             self._alters = True
             return domain.unknown
         return domain.module(made.purpose, made.call, arguments.first(domain))

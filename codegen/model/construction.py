@@ -342,8 +342,7 @@ def _parts(facts: Facts, arguments: Sequence[ast.expr], home: Class) -> Iterator
 
 
 def _is_ordered(function: ast.expr, home: Class) -> bool:
-    head, _, rest = dotted(function).partition(".")
-    return head not in home.constructor_names and home.module.origin(head, rest) == "collections.OrderedDict"
+    return _origin(function, home) == "collections.OrderedDict"
 
 
 def _choices(home: Class, name: str, seen: frozenset[str]) -> list[ast.expr] | None:
@@ -398,8 +397,13 @@ def _leaves(home: Class, values: Sequence[ast.expr], seen: frozenset[str]) -> li
 
 
 def _is_partial(function: ast.expr, home: Class) -> bool:
+    return _origin(function, home) == "functools.partial"
+
+
+def _origin(function: ast.expr, home: Class) -> str:
+    """The full name of what a constructor calls; empty for what is its own."""
     head, _, rest = dotted(function).partition(".")
-    return head not in home.constructor_names and home.module.origin(head, rest) == "functools.partial"
+    return "" if head in home.constructor_names else home.module.origin(head, rest)
 
 
 def _default(home: Class, call: ast.Call) -> ast.Call | None:

@@ -492,6 +492,27 @@ class _Making:
             spread and kind in IN_PLACE_MODULES
         )
 
+    def _in_display(self, node: ast.expr, seen: frozenset[str]) -> Iterator[ast.expr]:
+        """What an argument passes: ``create_act_layer(Mine)``, ``Stem(*[Mine])``, ``Stem(**{"act": Mine})``."""
+        parts: Sequence[ast.expr] = ()
+        match node:
+            case ast.Starred(value=inner):
+                parts = [inner]
+            case ast.List(elts=elements) | ast.Tuple(elts=elements) | ast.Set(elts=elements):
+                parts = elements
+            case ast.Dict(values=values):
+                parts = values
+            case ast.Call(func=ast.Name("dict"), keywords=keywords):
+                parts = [keyword.value for keyword in keywords]
+            case ast.Name(id=name) if name in self.values and name not in seen:
+                parts, seen = self.values[name], seen | {name}
+            case ast.Name(id=name) if name not in seen and self._assigned(name):
+                parts, seen = self._assigned(name), seen | {name}
+            case _:
+                yield node
+        for part in parts:
+            yield from self._in_display(part, seen)
+
     def _there(self, node: Elsewhere) -> _Making:
         """Where an expression stands that is passed from elsewhere."""
         bound = {} if node.function is None else _remembered(self.facts, "bound", node.function, _bindings)
@@ -516,9 +537,10 @@ class _Making:
                 found_class = self.facts.index.resolve(source, value.name) if source is not None and not rest else None
                 yield "?" if found_class is None else self._as_read(found_class)
                 return
-        for argument in () if self.module.is_timms else arguments:  # create_act_layer(Mine)
-            given = self.facts.index.resolve(self.module, dotted(argument)) if dotted(argument) else None
-            if given is not None and dotted(argument).partition(".")[0] not in self.values:
+        passed = () if self.module.is_timms else arguments
+        for part in (part for argument in passed for part in self._in_display(argument, seen)):
+            given = self.facts.index.resolve(self.module, dotted(part)) if dotted(part) else None
+            if given is not None and dotted(part).partition(".")[0] not in self.values:
                 yield self._as_read(given)
         if head == "self" and (method := self.facts.method(rest)) is not None:
             yield from self.returned(method[0].module, method[1], rest)

@@ -144,7 +144,7 @@ PURE_BUILTINS = names(
     """
 )
 """Functions of Python that leave alone what they are given."""
-TAKING_BUILTINS = names("max min sum next")
+TAKING_BUILTINS = names("max min sum")
 """Functions of Python that may give one of the things that they are given in a container."""
 MUTATING_METHODS = names(
     """

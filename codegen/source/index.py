@@ -279,6 +279,7 @@ class Index:
     _parsed: dict[str, Module] = field(default_factory=dict)
     _opened: set[str] = field(default_factory=set)
     _computed_names: dict[str, ComputedNames] = field(default_factory=dict)
+    _held_names: dict[frozenset[str], frozenset[str]] = field(default_factory=dict)
     # kept here and not by the modules that they refer to: without cycles, trees go as soon as nobody needs them
     _classes: dict[str, Mapping[str, Class]] = field(default_factory=dict)
     _lineages: dict[str, tuple[Class, ...]] = field(default_factory=dict)
@@ -380,10 +381,6 @@ class Index:
             joined = family.union(*(found.get(path, frozenset()) for path in family))
             found |= dict.fromkeys(joined, joined)
         return found
-
-    @cached_property
-    def _held_names(self) -> dict[frozenset[str], frozenset[str]]:
-        return {}
 
     def held_names(self, path: str) -> frozenset[str]:
         """Attributes of the classes of a user's file, and of related ones, that hold the name of one module each."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from codegen.source.reached import reached
 from codegen.syntax.bindings import bound_names
+from codegen.syntax.parameters import defaults_of
 from codegen.syntax.walking import walk
 
 _CONTAINERS = ast.List | ast.Dict | ast.Set | ast.ListComp | ast.DictComp | ast.SetComp | ast.Call
@@ -92,11 +93,8 @@ def _class_attributes(tree: ast.Module) -> Iterator[str]:
 
 def _keeps(function: _Code, shared: _Shared) -> bool:
     arguments = function.args
-    positional = [*arguments.posonlyargs, *arguments.args]
-    pairs = [*zip(reversed(positional), reversed(arguments.defaults), strict=False)]
-    pairs += [(a, d) for a, d in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True) if d is not None]
-    remembered = {argument.arg for argument, default in pairs if isinstance(default, _CONTAINERS)}
-    every = [*positional, *arguments.kwonlyargs, arguments.vararg, arguments.kwarg]
+    remembered = {name for name, default in defaults_of(arguments).items() if isinstance(default, _CONTAINERS)}
+    every = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, arguments.vararg, arguments.kwarg]
     own = {argument.arg for argument in every if argument is not None}
     own |= {node.id for node in walk(function) if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load)}
     objects = (shared.objects - own) | remembered

@@ -48,6 +48,15 @@ class Holding(nn.Module):
         return self.act(x)
 
 
+class Outer(nn.Module):
+    def __init__(self, layer=nn.Identity):
+        super().__init__()
+        self.inner = Holding(layer)
+
+    def forward(self, x):
+        return self.inner(x)
+
+
 class Residual(nn.Module):
     def __init__(self, fn):
         super().__init__()
@@ -99,6 +108,7 @@ class Assigned(nn.Linear):
 
 
 TABLE = {{"noting": Inner.Noting}}
+LAYERS = [Noting]
 {top}
 
 class M(nn.Module):
@@ -143,6 +153,10 @@ MADE = [
     "self.a = Holding(Noting)",
     "self.a = Holding(act=Noting)",
     "self.a = Residual(Noting())",
+    "self.a = Outer(*[Noting])",
+    "self.a = Outer(**{'layer': Noting})",
+    "given = dict(layer=Noting)\n        self.a = Outer(**given)",
+    "self.a = Outer(*LAYERS)",
     "self.a = Chain(Noting())",
     "self.a = functools.partial(Noting)()",
     "self.a = [nn.Identity, Noting][-1]()",
