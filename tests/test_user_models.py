@@ -484,10 +484,10 @@ def test_a_class_that_changes_what_its_parent_is_split_by_is_split_by_itself(tmp
             self.patch_embed = nn.Sequential(nn.Conv2d(3, 4, 4, 4), nn.ReLU())
 
         def forward_features(self, x):
-            pos, x = x.shape, self.patch_embed(x)
+            x = self.patch_embed(x)
             for block in self.blocks:
                 x = block(x)
-            return x.reshape(pos[0], -1)
+            return x.flatten(1)
 
     class Wrapped(Padded):
         def __init__(self):

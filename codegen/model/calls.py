@@ -19,6 +19,7 @@ from codegen.syntax.parameters import defaults_of
 from codegen.syntax.walking import walk
 
 DEPTH = 6  # of calls: deeper ones give what is not known
+_EINOPS = "einops.layers.torch."
 _ROUNDS = 6  # of modules one after the other
 # Decorators that leave what a function returns as it is.
 _TRANSPARENT_DECORATORS = frozenset(
@@ -153,6 +154,9 @@ class Calls(Scope[Value]):
 
     def call(self, call: ast.Call) -> Value:
         """What a call gives."""
+        return self.domain.given(call, self._called(call), self)
+
+    def _called(self, call: ast.Call) -> Value:
         function = call.func
         if self.facts is not None and dotted(function).startswith(f"{self.facts.prefix}."):
             return self._member(dotted(function).removeprefix(f"{self.facts.prefix}."), call)
@@ -348,8 +352,9 @@ class Calls(Scope[Value]):
             return domain.unknown
         if made.torch == "Sequential":
             return self._sequence(made.parts(), arguments.first(domain))
-        if made.torch:
-            return domain.module(made.torch, made.call, arguments.first(domain))
+        if made.torch or made.origin.startswith(_EINOPS):
+            kind = made.torch or made.origin.removeprefix(_EINOPS)
+            return domain.module(kind, made.call, arguments.first(domain))
         if made.cls is not None:
             return self._forward(made, made.cls, arguments)
         inner = made.returned()

@@ -16,6 +16,7 @@ from codegen.syntax.parameters import defaults_of
 from codegen.syntax.walking import walk
 
 _TORCH = "torch.nn."
+_BUILDERS = "mmcv.cnn.build_"  # build_conv_layer, build_norm_layer
 _ENUMERATION = "Format."
 _WORDS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 # What an argument or a function of timm makes, by the words in its name, as a kind of module.
@@ -51,6 +52,10 @@ class Construction:
     @staticmethod
     def of(facts: Facts, node: ast.expr, home: Class) -> Construction | None:
         """What an expression in the constructor of a class makes; ``None`` where it is no call."""
+        match node:
+            case ast.Subscript(value=ast.Call() as call, slice=ast.Constant(value=1)):  # a name and the layer
+                made = Construction(facts, call, home, home.constructor_names)
+                return made if made.origin.startswith(_BUILDERS) else None
         if not isinstance(node, ast.Call):
             return None
         given = _default(home, node)
@@ -95,11 +100,11 @@ class Construction:
     def purpose(self) -> str:
         """What it does by its name, as a kind of module: ``norm_layer(...)``, ``timm.layers.create_conv2d(...)``.
 
-        Believed are the names of functions of timm and torch that choose a class, and of what a constructor of timm is
-        given; in a user's class, such a name says that what is given is like what it is by default.
+        Believed are the names of functions of timm, torch and mmcv that choose a class, and of what a constructor of
+        timm is given; in a user's class, such a name says that what is given is like what it is by default.
         """
         named = self.is_local or (self.is_timms and self.name.startswith("self."))
-        if not (named or self.origin.startswith(("timm.", "torch.nn.utils."))):
+        if not (named or self.origin.startswith(("timm.", "torch.nn.utils.", _BUILDERS))):
             return ""
         words = [word.lower() for word in _WORDS.findall(self.name.rpartition(".")[2])]
         return next((_PURPOSES[word] for word in reversed(words) if word in _PURPOSES), "")

@@ -54,7 +54,22 @@ class Nothing:
     """``None``. What may be nothing or a tensor is a tensor wherever its shape matters: nothing has none."""
 
 
-Known: TypeAlias = Tensor | Size | Items | Nothing
+@dataclass(frozen=True)
+class Constant:
+    """What is the same whatever the images are and however many."""
+
+
+@dataclass(frozen=True)
+class Count:
+    """The number of images, or what is made of it: half of it, a list with an element for each of them."""
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a caller gives beside images, or a layer of a library makes of them: a row for each of them, and sizes."""
+
+
+Known: TypeAlias = Tensor | Size | Items | Nothing | Constant | Count | Given
 Value: TypeAlias = Known | None
 
 ANY = Dim()

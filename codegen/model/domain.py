@@ -78,6 +78,14 @@ class Domain(ABC, Generic[Value]):
     def effects(self, nodes: Sequence[ast.AST], scope: Scope[Value]) -> None:
         """Forget what the expressions of a statement may change in place."""
 
+    def given(self, call: ast.Call, value: Value, scope: Scope[Value]) -> Value:
+        """What a call gives, where the code that it runs gives a value as far as it can be read."""
+        return value
+
+    def depending(self, value: Value, answer: Value) -> Value:
+        """What is known of a value that is what it is by the answer to a question."""
+        return value
+
     def touched(self, names: Set[str], scope: Scope[Value]) -> Set[str]:
         """The names of what code may change in place, and cannot be read, that is given what some names stand for."""
         return frozenset()
@@ -101,6 +109,7 @@ class Code:
     opaque: bool
     _heads: dict[int, Sequence[ast.AST]] = field(default_factory=dict)
     _bound_by: dict[int, Sequence[str]] = field(default_factory=dict)
+    _jumps: dict[int, bool] = field(default_factory=dict)
 
     @staticmethod
     def of(statements: Sequence[ast.stmt], arguments: ast.arguments | None = None) -> Code:
@@ -128,6 +137,12 @@ class Code:
         if id(node) not in self._bound_by:
             self._bound_by[id(node)] = tuple(bound_names(node))
         return self._bound_by[id(node)]
+
+    def jumps(self, node: ast.stmt) -> bool:
+        """Whether a statement may leave a loop, a round of it, or the function."""
+        if id(node) not in self._jumps:
+            self._jumps[id(node)] = any(isinstance(n, ast.Return | ast.Break | ast.Continue) for n in walk(node))
+        return self._jumps[id(node)]
 
 
 _BLOCKS = (ast.stmt, ast.ExceptHandler, ast.match_case)

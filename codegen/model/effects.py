@@ -19,6 +19,7 @@ from dataclasses import dataclass, field, replace
 from codegen.model.effects_of_calls import TRAPS, CallEffects, Summary, beneath, is_property, runs_as_written
 from codegen.model.facts import Facts
 from codegen.model.kinds import CONTAINERS, STATISTICS, TORCHS, Kind, children_of, kinds_of
+from codegen.model.library import LOGGING_METHODS
 from codegen.model.places import ANY, EVERYTHING, FRESH, SELF, Place, Value, root_of
 from codegen.model.purity import is_library, is_pure
 from codegen.model.special import ARITHMETIC, COMPARISON, CONTEXT, ITEMS, TEXT, TRUTH
@@ -30,7 +31,6 @@ _INSIDES = frozenset(
     {"__defaults__", "__kwdefaults__", "__globals__", "__closure__", "__code__", "__self__", "__func__"}
 )
 """What functions are made of: by these, code gets at what others read and keep."""
-_LOGS = frozenset({"debug", "info", "warning", "warn", "error", "exception", "critical", "log", "isEnabledFor", "name"})
 """What one may ask of a logger and leave it as it is."""
 _PLAIN = frozenset({"bool", "bytes", "dict", "float", "frozenset", "int", "list", "range", "set", "str", "tuple"})
 
@@ -464,7 +464,7 @@ class _Code(CallEffects):
 
 def _only_logs(node: ast.AST, logger: str) -> bool:
     """Whether a node asks no more of a logger of the module than to log."""
-    return not isinstance(node, ast.Attribute) or dotted(node.value) != logger or node.attr in _LOGS
+    return not isinstance(node, ast.Attribute) or dotted(node.value) != logger or node.attr in LOGGING_METHODS
 
 
 def _summary(

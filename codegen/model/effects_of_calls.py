@@ -24,6 +24,7 @@ from codegen.model.library import (
     TENSOR_METHODS,
     TORCH_STATISTICS,
 )
+from codegen.model.neighbours import shares_state
 from codegen.model.places import ANY, EVERYTHING, FRESH, MODE, SELF, Place, Value, root_of
 from codegen.model.purity import changed_arguments, is_library, is_pure, sets_mode
 from codegen.model.sharing import is_aliased
@@ -561,7 +562,7 @@ class CallEffects(ABC):
 
     def _may_be_anyones(self, kind: Kind) -> bool:
         """Whether a module may be one of a user's classes, of which some keep what others read."""
-        return kind == "?" and self.index.shares_state
+        return kind == "?" and shares_state(self.index, self.module)
 
     def _run_function(self, function: Function, holder: Value, given: Value) -> Value:
         """A function runs that an attribute of an object holds."""

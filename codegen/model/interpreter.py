@@ -12,6 +12,7 @@ import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Generic
 
 from codegen.model.calls import DEPTH, Calls, Modules, annotated_as
@@ -85,6 +86,7 @@ class Interpreter(Calls[Value]):
     returned: list[Value] = field(default_factory=list)
     declared: dict[str, Value] = field(default_factory=dict)
     _loops: list[_Loop[Value]] = field(default_factory=list)
+    _answers: list[Value] = field(default_factory=list)  # by which the function, or a loop, may have been left
     _forgotten: set[str] = field(default_factory=set)  # because the statement that is being read may change them
 
     def bind(self, target: ast.expr, value: Value) -> None:
@@ -126,25 +128,31 @@ class Interpreter(Calls[Value]):
             case ast.If(test=test, body=body, orelse=orelse):
                 self._look(node)
                 decided = self.decide(test)
-                return self._branch([body, orelse] if decided is None else [body if decided else orelse])
+                if decided is not None:
+                    return self._branch([body if decided else orelse])
+                return self._asked(node, self.of(test), lambda: self._branch([body, orelse]))
             case ast.For(target=target, iter=iterable, body=body, orelse=orelse):
                 self._look(node)
                 self.name_elements(target, iterable)
-                return self._loop(body, orelse, lambda: self.bind(target, self.domain.element(iterable, self)))
-            case ast.While(body=body, orelse=orelse):
-                return self._loop(body, orelse, lambda: self._look(node), asks=True)
+                start = partial(self._next, target, iterable)
+                return self._asked(node, self.of(iterable), lambda: self._loop(body, orelse, start))
+            case ast.While(body=body, orelse=orelse):  # each round asks anew
+                unknown = self.domain.unknown
+                return self._asked(node, unknown, lambda: self._loop(body, orelse, lambda: self._look(node), asks=True))
             case ast.With(items=items, body=body):
                 self._look(node)
                 return self._with(items, body)
             case ast.Try(body=body, handlers=handlers, orelse=orelse, finalbody=finalbody):
-                return self._try(node, [*body, *orelse], [handler.body for handler in handlers], finalbody)
-            case ast.Match(cases=cases):
+                others = [handler.body for handler in handlers]
+                run = partial(self._try, node, [*body, *orelse], others, finalbody)
+                return self._asked(node, self.domain.unknown, run)
+            case ast.Match(subject=subject, cases=cases):
                 self._look(node)
                 # a pattern may bind names although its guard fails
                 self.forget(name for case in cases for name in bound_names(case.pattern))
                 guards = [node for case in cases if case.guard is not None for node in walk(case.guard)]
                 self.forget(node.target.id for node in guards if isinstance(node, ast.NamedExpr))
-                return self._branch([*(case.body for case in cases), []])
+                return self._asked(node, self.of(subject), lambda: self._branch([*(case.body for case in cases), []]))
             case ast.Return(value=value):
                 self._forget_bound_inside(node)
                 self.returned.append(self.domain.nothing if value is None else self.of(value))
@@ -168,6 +176,26 @@ class Interpreter(Calls[Value]):
                 if any(isinstance(inner, ast.Return) for inner in walk(node)):
                     self.returned.append(self.domain.unknown)
         return True
+
+    def _asked(self, node: ast.stmt, answer: Value, run: Callable[[], bool]) -> bool:
+        """Interpret what runs, or how often, by the answer to a question."""
+        number = len(self._answers)
+        reached = run()
+        answers = [answer, *self._answers[number:]]
+        for name in self.code.bound_by(node):
+            if name in self.names:
+                self.names[name] = self._depending(self.names[name], answers)
+        if self.code.jumps(node):  # and so does what comes after it
+            self._answers.append(answer)
+        return reached
+
+    def _depending(self, value: Value, answers: Sequence[Value]) -> Value:
+        for answer in answers:
+            value = self.domain.depending(value, answer)
+        return value
+
+    def _next(self, target: ast.expr, iterable: ast.expr) -> None:
+        self.bind(target, self.domain.element(iterable, self))
 
     def _look(self, node: ast.stmt) -> None:
         """Take note of what the expressions of a statement may change, those of the statements inside it aside."""
@@ -314,10 +342,10 @@ class Interpreter(Calls[Value]):
                 decided = self.decide(test)
                 if decided is not None:
                     return self.of(body if decided else orelse)
-                return self.domain.join(self.of(body), self.of(orelse))
+                return self.domain.depending(self.domain.join(self.of(body), self.of(orelse)), self.of(test))
             case ast.Call():
                 return self.call(node)
-            case ast.Name() | ast.Starred() | ast.Await() | ast.Yield() | ast.YieldFrom():
+            case ast.Starred() | ast.Await() | ast.Yield() | ast.YieldFrom():
                 return self.domain.unknown
         return self.domain.expression(node, self)
 
@@ -341,7 +369,8 @@ class Interpreter(Calls[Value]):
         inner.forget(code.shared & local)
         if inner.run(function.body):
             inner.returned.append(self.domain.nothing)
-        value = self.domain.leave(self.session.agreed(inner.returned), self.depth)
+        value = inner._depending(self.session.agreed(inner.returned), inner._answers)
+        value = self.domain.leave(value, self.depth)
         return Result(value, frozenset(inner.touched) - ({code.parameters[0]} if facts and code.parameters else set()))
 
     def held(self, attribute: str) -> Value:

@@ -39,13 +39,16 @@ Kind = Class | Function | str
 """A class or a function of the release, or a word: ``torch`` for a module of torch that makes another tensor of what
 it is given, ``view`` for one that may hand it on, ``in place`` for one that changes it, ``statistics`` for one that
 keeps some of what it has seen,
-``hooked`` for what has hooks, ``function`` for code of the release of which no more is known, ``inner`` for a function
+``foreign`` for one of a library of layers, ``hooked`` for what has hooks, ``function`` for code of the release of which
+no more is known, ``inner`` for a function
 and ``box`` for a list or the like that are made in the method, ``?`` for what is not known."""
 STATISTICS = "statistics"
 IN_PLACE = "in place"
 TORCHS = frozenset({"torch", "view", STATISTICS, IN_PLACE})
 """The kinds of torch's modules."""
 
+_LAYERS = tuple(f"{name}." for name in ("mmcv", "mmengine", "torchvision", "xformers", "flash_attn", "apex", "fvcore"))
+"""Libraries whose layers know nothing of the files of users, unless these hand them something."""
 CONTAINERS = frozenset({"Sequential", "ModuleList", "ModuleDict"})
 _FUNCTIONS = 8  # that call each other to make a module
 _CHOICES = re.compile(
@@ -371,9 +374,10 @@ def _bindings(function: ast.FunctionDef) -> Mapping[str, list[ast.expr]]:
                 for target in targets:
                     if isinstance(target, ast.Name):
                         found.setdefault(target.id, []).append(value)
-                    for inner in target.elts if isinstance(target, ast.Tuple | ast.List) else ():
+                    for number, inner in enumerate(target.elts if isinstance(target, ast.Tuple | ast.List) else ()):
                         if isinstance(inner, ast.Name):
-                            found.setdefault(inner.id, []).append(_OPEN)
+                            element = ast.Subscript(value, ast.Constant(number), ast.Load())
+                            found.setdefault(inner.id, []).append(element)
             case (
                 ast.AugAssign(target=ast.Name(id=name), value=value)
                 | ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value)
@@ -579,6 +583,8 @@ class _Making:
                     yield from self.of(argument, seen)
             elif is_library(origin) and not is_pure(origin):  # nn.utils.spectral_norm(...), torch.hub.load(...)
                 yield "?"
+            elif origin.startswith(_LAYERS) and self.facts.index.module(origin.partition(".")[0]) is None:
+                yield "foreign"
             elif not (is_pure(origin) and not origin.startswith("torch.nn.")) and origin not in _NUMBERS:
                 yield from self._by_name(name)
 

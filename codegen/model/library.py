@@ -183,3 +183,5 @@ MODULE_METHODS = names(
     """
 )
 """Methods of ``nn.Module`` and its containers that change it or have code of others run."""
+LOGGING_METHODS = names("debug info warning warn error exception critical log isEnabledFor name")
+"""Methods of a logger, and its name."""

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 
 from codegen.model import dimensions
+from codegen.model.axes import packed, pattern_of, rearranged
 from codegen.model.dimensions import ANY, Dim, Items, Nothing, Size, Tensor, Value
 from codegen.model.domain import Domain, Scope
 from codegen.model.facts import Facts
@@ -37,12 +38,24 @@ _LAYOUTS = {"BNC": "NLC", "BHWC": "NHWC", "BCHW": "NCHW"}
 def batch_size(tree: ast.stmt) -> tuple[str, str] | None:
     """The name that a statement gives to the size of a tensor's first dimension, and the tensor.
 
-    ``B = x.shape[0]``, ``B = x.size(0)``, ``B = len(x)``, ``B, N, C = x.shape`` and ``B, N = x.shape[:2]``.
+    ``B = x.shape[0]``, ``B = x.size(0)``, ``B = len(x)``, ``B, N, C = x.shape``, ``B, N = x.shape[:2]`` and these
+    beside other things: ``B, device = x.shape[0], x.device``, ``B, N, C, p = *x.shape, self.p``.
     """
     match tree:
         case ast.Assign(targets=[ast.Name(id=name)], value=value):
             tensor = counted(value)
             return None if tensor is None else (name, tensor)
+        case ast.Assign(
+            targets=[ast.Tuple(elts=[ast.Name(id=name), *_])], value=ast.Tuple(elts=[ast.Starred(whole), *_])
+        ):
+            tensor = shape_of(whole)
+            return None if tensor is None else (name, tensor)
+        case ast.Assign(targets=[ast.Tuple(elts=targets)], value=ast.Tuple(elts=values)):
+            if any(isinstance(node, ast.Starred) for node in (*targets, *values)):
+                return None
+            pairs = [(target, counted(value)) for target, value in zip(targets, values, strict=False)]
+            found = [(target.id, t) for target, t in pairs if isinstance(target, ast.Name) and t is not None]
+            return found[0] if len(found) == 1 else None
         case ast.Assign(targets=[ast.Tuple(elts=[ast.Name(id=name), *_])], value=value):
             match value:
                 case ast.Subscript(value=whole, slice=ast.Slice(lower=None, step=None)) | whole:
@@ -88,12 +101,12 @@ def keeps_batch(
         tensor: The variable that it is read from.
         believes_defaults: Whether layers that the constructor takes are those that it takes by default.
     """
-    given = {**_unknown(statements), tensor: Tensor((Dim("B", "batch"),), open=True)}
+    given = {**unknown_names(statements), tensor: Tensor((Dim("B", "batch"),), open=True)}
     names = interpret(Shape(believes_defaults=believes_defaults), facts, statements, given)
     return frozenset(name for name, value in names.items() if isinstance(value, Tensor) and _has_batch(value))
 
 
-def _unknown(statements: Sequence[ast.stmt]) -> dict[str, Value]:
+def unknown_names(statements: Sequence[ast.stmt]) -> dict[str, Value]:
     """The names that statements bind, each of which may be bound to anything before."""
     return dict.fromkeys((name for statement in statements for name in bound_names(statement)), None)
 
@@ -112,13 +125,13 @@ def token_order(facts: Facts, statements: Sequence[ast.stmt], images: str, token
         tokens: The variable that holds the tokens.
     """
     given = Tensor((Dim("B", "batch"), Dim("C", "channels"), Dim("H", "height"), Dim("W", "width")))
-    names = interpret(Shape(believes_defaults=True), facts, statements, {**_unknown(statements), images: given})
+    names = interpret(Shape(believes_defaults=True), facts, statements, {**unknown_names(statements), images: given})
     value = names.get(tokens)
     if not isinstance(value, Tensor) or value.open:
         return ""
-    return (
-        _LAYOUTS.get("B" + "".join(dim.role or "?" for dim in value.dims[1:]), "") if value.dims[0].role in "B" else ""
-    )
+    if value.dims[0].role not in ("", "B"):
+        return ""
+    return _LAYOUTS.get("B" + "".join(dim.role or "?" for dim in value.dims[1:]), "")
 
 
 # Operations on dimensions
@@ -133,7 +146,7 @@ def _as_token(name: str, value: Value) -> Value:
 
 
 @dataclass(frozen=True)
-class _Named:
+class Named:
     """The size of a dimension that the code asks for, ``H`` of ``H, W = x.shape[-2:]``."""
 
     depth: int
@@ -148,7 +161,7 @@ def _named(node: ast.expr, scope: Scope[Value]) -> Value:
         return value
 
     def fresh(dim: Dim) -> bool:
-        return not (isinstance(dim.size, _Named) and dim.size.node == id(node))
+        return not (isinstance(dim.size, Named) and dim.size.node == id(node))
 
     for name, other in scope.names.items():  # what had these names in the last round of a loop is something else
         if isinstance(other, Tensor) and not all(map(fresh, other.dims)):
@@ -156,11 +169,11 @@ def _named(node: ast.expr, scope: Scope[Value]) -> Value:
         elif isinstance(other, Size) and not fresh(other.dim):
             scope.names[name] = Size(Dim(other.dim.role))
         elif isinstance(other, Items):
-            scope.names[name] = None if "_Named" in repr(other) else other
+            scope.names[name] = None if "Named" in repr(other) else other
     value = scope.of(node)
     assert isinstance(value, Tensor)
     named = [
-        dim if dim.size is not None else Dim(dim.role, _Named(scope.depth, id(node), place))
+        dim if dim.size is not None else Dim(dim.role, Named(scope.depth, id(node), place))
         for place, dim in enumerate(value.dims)
     ]
     scope.names[node.id] = Tensor(tuple(named), value.open)
@@ -169,9 +182,9 @@ def _named(node: ast.expr, scope: Scope[Value]) -> Value:
 
 def _unnamed(dim: Dim, depth: int) -> Dim:
     """A dimension outside of the function that asked for its size."""
-    if isinstance(dim.size, _Named):
+    if isinstance(dim.size, Named):
         return dim if dim.size.depth <= depth else Dim(dim.role)
-    return dim if not isinstance(dim.size, tuple) or "_Named" not in repr(dim.size) else Dim(dim.role)
+    return dim if not isinstance(dim.size, tuple) or "Named" not in repr(dim.size) else Dim(dim.role)
 
 
 _CHANNELS = frozenset(
@@ -483,6 +496,12 @@ class Shape(Domain[Value]):
             return self._joined_along(known, dimensions.argument_of(call, 1, "dim"))
         if path == "torch.nn.Parameter":
             return given
+        if path in ("einops.rearrange", "einops.repeat", "einops.reduce"):
+            sizes = {k.arg: size.dim for k in call.keywords if k.arg and isinstance(size := scope.of(k.value), Size)}
+            return rearranged(given, pattern_of(call, 1), sizes)
+        if path == "einops.pack" and call.args:
+            tensor = packed(list(self._tensors(call.args[0], scope)), pattern_of(call, 1))
+            return None if tensor is None else Items((tensor, None))
         if head in ("torch", "torch.nn.functional") and isinstance(given, Tensor):
             if any(keyword.arg == "return_indices" for keyword in call.keywords):
                 return None
@@ -545,4 +564,6 @@ class Shape(Domain[Value]):
             return Tensor((*argument.dims[:-1], dimensions.changed(argument.dims[-1], argument.dims[-1].role, call)))
         if kind == "Flatten":
             return dimensions.flattened(argument, call, start=1)
+        if kind in ("Rearrange", "Reduce"):
+            return rearranged(argument, pattern_of(call, 0), {})
         return None

@@ -19,7 +19,6 @@ from typing import Any
 
 from codegen.errors import TimmSplitError
 from codegen.source.imports import Import, imports
-from codegen.source.shared_state import shares_state
 from codegen.source.stars import Exports, spell_out
 from codegen.source.stores import Stores
 from codegen.syntax.bindings import bound_names
@@ -341,11 +340,6 @@ class Index:
     def _is_users(self, path: str) -> bool:
         """Whether a file is the user's, rather than timm's."""
         return bool(self.release.user_files) and not path.startswith("timm/")
-
-    @cached_property
-    def shares_state(self) -> bool:
-        """Whether functions of the user's files may keep anything outside of the objects that they work on."""
-        return shares_state((module.tree for module in self.user_modules), self.method)
 
     @cached_property
     def user_modules(self) -> tuple[Module, ...]:

@@ -22,7 +22,7 @@ def reached(files: Iterable[ast.Module], roots: Collection[str]) -> list[Functio
     """
     functions: dict[str, list[ast.AST]] = {}
     for node in (node for file in files for node in walk(file)):
-        if isinstance(node, Function) and node.name != "__init__":
+        if isinstance(node, Function) and node.name not in ("__init__", "__new__"):
             functions.setdefault(node.name, []).append(node)
     special = {name for name in functions if name.startswith("__")}
     first = [function for name in {*roots, *special} for function in functions.get(name, ())]

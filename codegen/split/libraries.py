@@ -10,8 +10,11 @@ from codegen.source.index import Index, Module
 from codegen.syntax.dataflow import Unsound, dotted
 from codegen.syntax.walking import walk
 
-# What is set there changes how torch works, and not what it computes.
-_SETTINGS = ("torch.backends.", "torch._dynamo.config.", "torch._inductor.config.", "torch._functorch.config.")
+# What is set there changes how torch works, loads data or starts processes, and not what a model computes.
+_SETTINGS = (
+    *("torch.backends.", "torch._dynamo.config.", "torch._inductor.config.", "torch._functorch.config."),
+    *("torch.utils.data.", "torch.multiprocessing.", "torch.hub."),
+)
 _SETTING = frozenset({"setattr", "delattr"})
 
 

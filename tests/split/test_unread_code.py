@@ -260,7 +260,15 @@ def test_a_file_that_changes_a_library_or_any_name_is_refused(tmp_path, after):
     assert isinstance(result(tmp_path, stem="pass", after=after), Refusal)
 
 
-@pytest.mark.parametrize("after", ["torch.backends.cudnn.benchmark = True", "F.gelu", "torch.manual_seed(0)"])
+SETTINGS = [
+    "torch.backends.cudnn.benchmark = True",
+    "torch.utils.data._utils.worker._worker_info = None",
+    "F.gelu",
+    "torch.manual_seed(0)",
+]
+
+
+@pytest.mark.parametrize("after", SETTINGS)
 def test_a_setting_of_torch_is_no_change_of_what_it_computes(tmp_path, after):
     assert isinstance(result(tmp_path, stem="pass", after=after), Split)
 

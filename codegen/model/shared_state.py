@@ -6,7 +6,7 @@ import ast
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from codegen.source.reached import reached
+from codegen.model.library import LOGGING_METHODS, MUTATING_METHODS, TENSOR_METHODS
 from codegen.syntax.bindings import bound_names
 from codegen.syntax.parameters import defaults_of
 from codegen.syntax.walking import walk
@@ -17,52 +17,69 @@ _Code = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 
 
 @dataclass(frozen=True)
-class _Shared:
-    """What outlives the object at hand.
+class Keeping:
+    """What of a file outlives the objects at hand, and so the functions that keep something there.
 
     Attributes:
         objects: Globals that are no classes, functions or libraries.
+        modules: Names of the user's modules, and of what is imported from them.
         classes: Names of classes.
         attributes: Containers that all objects of a class have in common.
+        reads: Names of methods that leave alone what they are called on.
     """
 
     objects: frozenset[str]
+    modules: frozenset[str]
     classes: frozenset[str]
     attributes: frozenset[str]
+    reads: frozenset[str]
 
+    @staticmethod
+    def of(tree: ast.Module, taken: Collection[str], modules: Collection[str], others: Iterable[ast.Module]) -> Keeping:
+        """What a file has in common.
 
-def shares_state(files: Iterable[ast.Module], method: str) -> bool:
-    """Whether modules may change a global, a class, a default value or a variable of an outer function, when they run.
-
-    If they do not, two modules of unknown classes cannot tell each other anything, unless one holds the other.
-
-    Args:
-        files: Where their classes, and what they call, may stand.
-        method: The method of models that is split.
-    """
-    trees = list(files)
-    objects = frozenset(name for tree in trees for name in _objects(tree.body))
-    run = set(map(id, reached(trees, {"forward", method})))
-    attributes = frozenset(name for tree in trees for name in _class_attributes(tree))
-    for tree in trees:
+        Args:
+            tree: The file.
+            taken: Names that it imports which are such globals of other files.
+            modules: Names that it imports from other files of the user.
+            others: These files.
+        """
         nodes = list(walk(tree))
         classes = frozenset(node.name for node in nodes if isinstance(node, ast.ClassDef))
-        imported = {
-            alias.asname or alias.name
-            for node in nodes
-            if isinstance(node, ast.ImportFrom)
-            for alias in node.names
-            if alias.name in objects
-        }
-        shared = _Shared(frozenset({*_objects(tree.body), *imported}), classes, attributes)
-        for node in nodes:
-            if isinstance(node, _Code) and (isinstance(node, ast.Lambda) or id(node) in run) and _keeps(node, shared):
-                return True
-    return False
+        attributes = {name for each in (tree, *others) for name in _class_attributes(each)}
+        own = {node.name for node in nodes if isinstance(node, _Code) and not isinstance(node, ast.Lambda)}
+        reads = (_READING | TENSOR_METHODS) - own - MUTATING_METHODS
+        objects = global_objects(tree).union(taken)
+        return Keeping(objects, frozenset(modules), classes, frozenset(attributes), reads)
+
+    def functions(self, tree: ast.Module) -> Iterator[ast.AST]:
+        """The functions of the file that may change a global, a class, a default or a variable of an outer function."""
+        return (node for node in walk(tree) if isinstance(node, _Code) and _keeps(node, self))
+
+
+def global_objects(tree: ast.Module) -> frozenset[str]:
+    """Names that the top level of a file binds to what is no class, no function, no logger and nothing imported."""
+    loggers = {name for name in _loggers(tree) if _only_logs(tree, name)}
+    return frozenset(_objects(tree.body)) - loggers
+
+
+def _loggers(tree: ast.Module) -> Iterator[str]:
+    for statement in tree.body:
+        match statement:
+            case ast.Assign(targets=[ast.Name(id=name)], value=ast.Call(func=ast.Attribute(ast.Name("logging"), attr))):
+                if attr in ("getLogger", "get_logger"):
+                    yield name
+
+
+def _only_logs(tree: ast.Module, logger: str) -> bool:
+    """Whether a file asks no more of a logger than to log."""
+    nodes = list(walk(tree))
+    asked = {id(n.value) for n in nodes if isinstance(n, ast.Attribute) and n.attr in LOGGING_METHODS}
+    used = (n for n in nodes if isinstance(n, ast.Name) and n.id == logger and isinstance(n.ctx, ast.Load))
+    return all(id(node) in asked for node in used)
 
 
 def _objects(statements: Sequence[ast.stmt]) -> Iterator[str]:
-    """Names that the top level of a file binds to what is no class, no function and nothing imported."""
     for statement in statements:
         match statement:
             case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef() | ast.Import() | ast.ImportFrom():
@@ -91,7 +108,7 @@ def _class_attributes(tree: ast.Module) -> Iterator[str]:
                 yield from (target.id for target in targets if isinstance(target, ast.Name))
 
 
-def _keeps(function: _Code, shared: _Shared) -> bool:
+def _keeps(function: _Code, shared: Keeping) -> bool:
     arguments = function.args
     remembered = {name for name, default in defaults_of(arguments).items() if isinstance(default, _CONTAINERS)}
     every = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, arguments.vararg, arguments.kwarg]
@@ -99,19 +116,22 @@ def _keeps(function: _Code, shared: _Shared) -> bool:
     own |= {node.id for node in walk(function) if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load)}
     objects = (shared.objects - own) | remembered
     classes = (shared.classes - own) | {"cls"}
+    known = classes | (shared.modules - own)
     for node in walk(function):
         match node:
             case ast.Global() | ast.Nonlocal():
                 return True
             case ast.Attribute(value=owner, ctx=ast.Store() | ast.Del()):
-                kept = _root(owner, shared.attributes) in {*objects, *classes, "type", "__class__", "getattr", "[]"}
+                common = {*objects, *known, "type", "__class__", "getattr", "[]"}
+                kept = _root(owner, shared.attributes) in common
             case ast.Subscript(value=owner, ctx=ast.Store() | ast.Del()):
-                kept = _root(owner, shared.attributes) in {*objects, *classes, "globals", "vars", "getattr", "[]"}
+                common = {*objects, *known, "globals", "vars", "getattr", "[]"}
+                kept = _root(owner, shared.attributes) in common
             case ast.Call(func=ast.Name("setattr" | "delattr"), args=[owner, *_]):
                 kept = _root(owner, shared.attributes) in {*objects, *classes, "type", "__class__", "getattr"}
-            case ast.Call(func=ast.Attribute(value=owner, attr=attr)) if attr not in _READING:
+            case ast.Call(func=ast.Attribute(value=owner, attr=attr)) if attr not in shared.reads:
                 deep = isinstance(owner, ast.Attribute | ast.Subscript)  # Norm.seen.append, but not Norm.make
-                kept = _root(owner, shared.attributes) in {*objects, "globals", "[]", *(classes if deep else ())}
+                kept = _root(owner, shared.attributes) in {*objects, "globals", "[]", *(known if deep else ())}
             case ast.Call(args=given) if not _looks(node):  # remember(SEEN, x)
                 kept = any(isinstance(argument, ast.Name) and argument.id in objects - remembered for argument in given)
             case _:

@@ -1,0 +1,421 @@
+"""What depends on the number of images: :mod:`codegen.model.shape`, where besides that is told from what does not.
+
+The rows of an embedding may be selected and repeated. A tensor with a row for each image goes along; the number of
+images, a list of them, or an index that counts them does not.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Collection, Hashable, Iterable, Iterator, Sequence, Set
+from dataclasses import replace
+
+from codegen.model.dimensions import (
+    Constant,
+    Count,
+    Dim,
+    Given,
+    Items,
+    Nothing,
+    Size,
+    Tensor,
+    Value,
+    argument_of,
+    number_of,
+    one_list,
+)
+from codegen.model.domain import Scope
+from codegen.model.kinds import TORCHS, kinds_of
+from codegen.model.library import FUNCTIONAL, TENSOR_FUNCTIONS, TENSOR_METHODS, TENSOR_MODULES, names
+from codegen.model.shape import Named, Shape
+from codegen.source.index import Class
+from codegen.syntax.dataflow import dotted
+from codegen.syntax.walking import walk
+
+CONSTANT, COUNT, GIVEN = Constant(), Count(), Given()
+_UNCHANGED = (Tensor, Given, Size, Nothing)  # when something is put into a list or another object
+SOME_TENSOR = Tensor((), open=True)
+"""A tensor of which nothing else is known."""
+_ROWS = Items((Size(Dim("B", "batch")),), open=True)
+"""The shape of a tensor with a row for each image."""
+_SHAPE = Items((COUNT,), open=True)
+"""The shape of what may be a tensor: its first dimension may be that of the images."""
+_QUALITIES = names("device dtype ndim layout is_cuda requires_grad is_sparse is_leaf itemsize")
+"""Attributes of a tensor that are the same however many images it holds."""
+_ASKING = names("dim ndimension is_floating_point is_complex is_contiguous element_size get_device type")
+"""Methods of a tensor that are, too."""
+_LIBRARIES = TORCHS | {"foreign"}
+_KINDS = names("isinstance issubclass type callable hasattr id")
+"""Functions that ask what a thing is."""
+_ITERATING = names("list tuple set enumerate zip iter reversed map filter sorted")
+"""Functions that take what they are given apart, a tensor into its rows."""
+_SIZED = names("full new_zeros new_ones new_empty new_full expand repeat")
+"""Functions and methods that make a tensor of the sizes that they are given first."""
+_NUMBERED = names("arange linspace logspace tensor as_tensor new_tensor randperm eye one_hot repeat_interleave")
+"""Functions and methods that make a tensor with the numbers that they are given in it, or that many rows of each."""
+
+
+def is_batch(dim: Dim) -> bool:
+    """Whether a dimension is that of the images, or has it as a factor."""
+    return dim.role == "B" or "'batch'" in repr(dim.size)
+
+
+def counts(value: Value) -> bool:
+    """Whether something is made of the number of images."""
+    match value:
+        case Count():
+            return True
+        case Size(dim=dim):
+            return is_batch(dim)
+        case Items(values=values):
+            return any(map(counts, values))
+    return False
+
+
+class Counting(Shape):
+    """The dimensions of values; and of what has none, whether it depends on the number of images.
+
+    Args:
+        written: Attributes of ``self`` and globals that may be others, or hold others, after other images; ``*``: all.
+    """
+
+    def __init__(self, written: Collection[str]) -> None:
+        super().__init__(believes_defaults=False)
+        self.written = written
+        self._others: set[Hashable] = set()  # names of sizes that are not the batch
+
+    def _kept(self, name: str) -> Value:
+        """What is known of an attribute or a global of which nothing else is."""
+        return None if name in self.written or "*" in self.written else CONSTANT
+
+    def is_constant(self, value: Value) -> bool:
+        """Whether something is the same however many images there are."""
+        match value:
+            case Constant() | Nothing():
+                return True
+            case Size(dim=dim):
+                return not is_batch(dim) and self._is_told(dim)
+            case Items(values=values, open=open_):
+                return not open_ and all(map(self.is_constant, values))
+        return False
+
+    def follows(self, value: Value) -> bool:
+        """Whether something is the same for any number of images, or has a row for each, or a fixed number of rows."""
+        match value:
+            case Tensor(dims=[first, *others]):
+                told = all(self._is_told(dim) and not is_batch(dim) for dim in (first, *others))
+                return is_batch(first) or (told and not value.open)
+            case Items(values=values, open=open_, mutable=mutable):
+                return not open_ and not mutable and all(map(self.follows, values))
+        return isinstance(value, Given) or self.is_constant(value)
+
+    def _is_told(self, dim: Dim) -> bool:
+        named = set(_named_in(dim.size))
+        return bool(dim.role) or (dim.size is not None and named <= self._others)
+
+    def _made_of(self, values: Iterable[Value]) -> Value:
+        values = list(values)
+        if any(map(counts, values)):
+            return COUNT
+        if GIVEN in values and all(isinstance(v, Given | Tensor) or self.is_constant(v) for v in values):
+            return GIVEN
+        return CONSTANT if all(map(self.is_constant, values)) else None
+
+    def _told(self, value: Value, parts: Iterable[Value]) -> Value:
+        """What an operation gives, by what it gives as a shape, else by what it is made of."""
+        vague = value is None or (isinstance(value, Size) and not is_batch(value.dim) and not self._is_told(value.dim))
+        return self._made_of(parts) if vague else value
+
+    def join(self, left: Value, right: Value) -> Value:
+        if COUNT in (left, right):
+            return COUNT
+        if GIVEN in (left, right):
+            return self._made_of([left, right])
+        if isinstance(left, Constant) and isinstance(right, Tensor):
+            left, right = right, left
+        if isinstance(left, Tensor) and isinstance(right, Constant):
+            return SOME_TENSOR if not left.dims else Tensor(left.dims[:1], open=True)
+        if {type(left), type(right)} == {Tensor, Items} and self.follows(left) and self.follows(right):
+            return GIVEN
+        return self._told(super().join(left, right), [left, right])
+
+    def leave(self, value: Value, depth: int) -> Value:
+        left = super().leave(value, depth)
+        return self._told(left, [value]) if isinstance(value, Size) else left
+
+    def depending(self, value: Value, answer: Value) -> Value:
+        if isinstance(value, Tensor) or self.is_constant(answer):
+            return value
+        return COUNT if counts(answer) else None
+
+    def expression(self, node: ast.expr, scope: Scope[Value]) -> Value:
+        match node:
+            case ast.Name(id=name):
+                return None if name in scope.local else self._kept(name)
+            case ast.Constant():
+                return super().expression(node, scope) or CONSTANT
+            case ast.Attribute(value=owner, attr=attr) if attr in _QUALITIES and _is_tensor(scope.of(owner)):
+                return CONSTANT
+            case ast.Attribute(value=owner, attr="shape") if scope.attribute(owner):
+                return self._kept(scope.attribute(owner))
+            case ast.Attribute(value=owner, attr="shape"):
+                return _ROWS if scope.of(owner) == GIVEN else super().expression(node, scope) or _SHAPE
+            case ast.Attribute() if scope.attribute(node):
+                held = super().expression(node, scope)
+                return self._kept(scope.attribute(node)) if held is None else held
+            case ast.Attribute(value=owner, attr="data") if isinstance(scope.of(owner), Tensor):
+                return scope.of(owner)
+            case ast.Compare(ops=ops) if all(isinstance(op, ast.Is | ast.IsNot) for op in ops):
+                return CONSTANT
+            case ast.Subscript(value=owner, slice=index):
+                return self._item(node, scope.of(owner), index, scope)
+            case ast.ListComp() | ast.SetComp() | ast.GeneratorExp() | ast.DictComp():
+                return self._comprehended(node, scope)
+            case ast.Lambda(args=arguments, body=body):
+                own = {inner.arg for inner in walk(arguments) if isinstance(inner, ast.arg)}
+                free = [n for n in walk(body) if isinstance(n, ast.Name) and n.id not in own]
+                return self._made_of(map(scope.of, free))
+        parts = [part for part in ast.iter_child_nodes(node) if isinstance(part, ast.expr)]
+        value = super().expression(node, scope)
+        values = [scope.of(part) for part in parts]
+        if isinstance(node, ast.BinOp | ast.UnaryOp | ast.Compare) and value is None:
+            tensors = [v for v in values if isinstance(v, Tensor)]
+            if tensors and len(tensors) + sum(map(self.is_constant, values)) == len(values):
+                return SOME_TENSOR
+        return self._told(value, values)
+
+    def _item(self, node: ast.Subscript, owner: Value, index: ast.expr, scope: Scope[Value]) -> Value:
+        parts = [scope.of(inner) for inner in walk(index) if isinstance(inner, ast.Name | ast.Attribute | ast.Call)]
+        if isinstance(owner, Tensor):
+            if any(map(counts, parts)) and not (owner.dims and is_batch(owner.dims[0])):
+                return COUNT  # table[:B]
+            value = super().expression(node, scope)
+            return SOME_TENSOR if value is None and all(map(self.is_constant, parts)) else value
+        if isinstance(owner, Items) and owner.open and owner.values and self._is_shape(node.value, scope):
+            return _size_of_open(owner, index)
+        value = super().expression(node, scope)
+        return self._told(value, [owner, *parts]) if not isinstance(owner, Items) or value is not None else None
+
+    def _is_shape(self, node: ast.expr, scope: Scope[Value]) -> bool:
+        """Whether an expression is the shape of what may be a tensor."""
+        match node:
+            case ast.Attribute(value=owner, attr="shape") | ast.Call(func=ast.Attribute(value=owner, attr="size")):
+                value = scope.of(owner)
+                return value is None or _is_tensor(value)
+        return False
+
+    def _comprehended(
+        self, node: ast.ListComp | ast.SetComp | ast.GeneratorExp | ast.DictComp, scope: Scope[Value]
+    ) -> Value:
+        """A list with an element for each image depends on their number, whatever is in it."""
+        inner = scope.nested([n.id for g in node.generators for n in walk(g.target) if isinstance(n, ast.Name)])
+        for generator in node.generators:
+            over = inner.of(generator.iter)
+            if counts(over) or isinstance(over, Tensor):
+                return COUNT
+            inner.bind(generator.target, self._element(over))
+        made = [node.key, node.value] if isinstance(node, ast.DictComp) else [node.elt]
+        return self._made_of([inner.of(part) for part in (*made, *(test for g in node.generators for test in g.ifs))])
+
+    def _element(self, value: Value) -> Value:
+        return SOME_TENSOR if isinstance(value, Tensor) else self._made_of([value])
+
+    def touched(self, names: Set[str], scope: Scope[Value]) -> Set[str]:
+        """Code that cannot be read may put more into lists; that it gives tensors another shape is not assumed."""
+        return {name for name in super().touched(names, scope) if not _is_tensor(scope.names[name])}
+
+    def effects(self, nodes: Sequence[ast.AST], scope: Scope[Value]) -> None:
+        super().effects(nodes, scope)
+        for node in nodes:
+            match node:
+                case (
+                    ast.Subscript(value=owner, ctx=ast.Store() | ast.Del())
+                    | ast.Attribute(value=owner, ctx=ast.Store() | ast.Del())
+                ):
+                    self._refill(owner, scope)
+                case ast.Call(func=ast.Attribute(value=owner), args=args, keywords=keywords):
+                    given = [*args, *(keyword.value for keyword in keywords)]
+                    if not all(self.is_constant(scope.of(argument)) for argument in given):
+                        self._refill(owner, scope)
+
+    def _refill(self, owner: ast.expr, scope: Scope[Value]) -> None:
+        """Forget what a list, a dictionary or another object holds, and all that may be the same."""
+        while isinstance(owner, ast.Attribute | ast.Subscript):
+            owner = owner.value
+        if isinstance(owner, ast.Name) and not _is_tensor(scope.names.get(owner.id, SOME_TENSOR)):
+            scope.forget([name for name, value in scope.names.items() if not isinstance(value, _UNCHANGED)])
+
+    def element(self, iterable: ast.expr, scope: Scope[Value]) -> Value:
+        value = super().element(iterable, scope)
+        return self._element(scope.of(iterable)) if value is None else value
+
+    def unpack(self, value: Value, count: int) -> Sequence[Value]:
+        if isinstance(value, Constant | Count | Given):
+            return [value] * count
+        if value == _ROWS:
+            return [_ROWS.values[0], *[CONSTANT] * (count - 1)]
+        return super().unpack(value, count)
+
+    def _sizes(self, value: Value) -> Value:
+        """The shape of a tensor: its first dimension counts images, unless something else is known of it."""
+        sizes = super()._sizes(value)
+        if not isinstance(value, Tensor) or not isinstance(sizes, Items):
+            return sizes
+        if not value.dims:
+            return _SHAPE
+        first, *rest = sizes.values
+        if not is_batch(value.dims[0]):
+            return Items((first if self._is_told(value.dims[0]) else COUNT, *rest), sizes.open)
+        self._others.update(name for dim in value.dims[1:] for name in _named_in(dim.size))
+        rest = [size if self._is_told(dim) else CONSTANT for size, dim in zip(rest, value.dims[1:], strict=True)]
+        return Items((first, *rest), sizes.open)
+
+    def _count(self, tensor: ast.Name, targets: Sequence[ast.expr], scope: Scope[Value]) -> None:
+        super()._count(tensor, targets, scope)
+        value = scope.names.get(tensor.id)
+        sizes = self._sizes(value)
+        if isinstance(value, Tensor) and isinstance(sizes, Items) and len(value.dims) == len(targets):
+            named = zip(targets, sizes.values, strict=True)
+            scope.names |= {target.id: size for target, size in named if isinstance(target, ast.Name)}
+
+    def module(self, kind: str, call: ast.Call, argument: Value) -> Value:
+        if isinstance(argument, Given):
+            return GIVEN if kind in TENSOR_MODULES else None
+        value = super().module(kind, call, argument)
+        if value is None and isinstance(argument, Tensor) and kind in TENSOR_MODULES:
+            return SOME_TENSOR
+        return value
+
+    def function(self, path: str, call: ast.Call, scope: Scope[Value]) -> Value:
+        value = super().function(path, call, scope)
+        if path == "einops.pack" and isinstance(value, Items):
+            return Items((value.values[0], CONSTANT))  # of the shapes it keeps those of what `*` stands for
+        return value
+
+    def method(self, owner: Value, name: str, call: ast.Call, scope: Scope[Value]) -> Value:
+        return COUNT if isinstance(owner, Count) else super().method(owner, name, call, scope)
+
+    def given(self, call: ast.Call, value: Value, scope: Scope[Value]) -> Value:
+        if isinstance(value, Items) and None in value.values and self._is_foreign(call.func, scope):
+            return replace(value, values=tuple(GIVEN if each is None else each for each in value.values))
+        if value is not None:
+            return value
+        arguments = [*call.args, *(keyword.value for keyword in call.keywords)]
+        values = [scope.of(argument) for argument in arguments]
+        path = scope.path(call.func)
+        if path:
+            return self._by_function(path, call, values, scope)
+        if isinstance(call.func, ast.Attribute) and not _is_own(call.func, scope):
+            return self._by_method(scope.of(call.func.value), call.func.attr, call, values, scope)
+        if self._is_foreign(call.func, scope):
+            return GIVEN if any(map(_is_tensor, values)) else self._made_of(values)
+        return self._made_of([scope.of(call.func), *values])
+
+    def _is_foreign(self, function: ast.expr, scope: Scope[Value]) -> bool:
+        """Whether what is called is surely a layer of a library, or a part or a method of timm's models."""
+        name, facts = scope.attribute(function), scope.facts
+        if not name or facts is None:
+            return False
+        method = facts.method(name)
+        if method is not None:
+            return method[0].module.is_timms
+        kinds = kinds_of(facts, name)
+        return bool(kinds) and all(
+            kind in _LIBRARIES or (isinstance(kind, Class) and kind.module.is_timms) for kind in kinds
+        )
+
+    def _by_function(self, path: str, call: ast.Call, values: Sequence[Value], scope: Scope[Value]) -> Value:
+        """What a function of a library gives, or of another file."""
+        head, _, name = path.rpartition(".")
+        tensors = any(map(_is_tensor, values))
+        if head in ("torch", "torch.nn.functional"):
+            if name in _SIZED:
+                return COUNT if any(map(counts, values[1:])) else self._sized(call.args[:1], scope)
+            if any(map(counts, values)) and (name in _NUMBERED or not tensors):
+                return COUNT
+            if tensors and name in TENSOR_FUNCTIONS | FUNCTIONAL:
+                return GIVEN if GIVEN in values else SOME_TENSOR
+        elif not head and tensors:
+            if name == "len":
+                sizes = self._sizes(values[0])
+                return sizes.values[0] if isinstance(sizes, Items) else COUNT
+            if name in _ITERATING:
+                return COUNT
+            if name in _KINDS:
+                return CONSTANT
+        if tensors and path.startswith("timm."):
+            return GIVEN
+        return self._made_of([self._kept(dotted(call.func).partition(".")[0]), *values])
+
+    def _by_method(
+        self, owner: Value, name: str, call: ast.Call, values: Sequence[Value], scope: Scope[Value]
+    ) -> Value:
+        """What a method of a tensor gives, or of something else."""
+        if _is_tensor(owner):
+            if name in _ASKING:
+                return CONSTANT
+            if name in ("numel", "nelement"):
+                return COUNT
+            if any(map(counts, values)) and name in _NUMBERED:
+                return COUNT
+            if name == "new_full" and any(map(counts, values[1:])):
+                return COUNT
+            if name in _SIZED and name.startswith("new_"):
+                return self._sized(one_list(call)[:1] if name != "new_full" else call.args[:1], scope)
+            if name == "size" and isinstance(owner, Given):
+                index = argument_of(call, 0, "dim")
+                return _ROWS if index is None else COUNT if number_of(index) == 0 else CONSTANT
+            return None if name not in TENSOR_METHODS else GIVEN if isinstance(owner, Given) else SOME_TENSOR
+        if owner is None and name == "size":
+            index = argument_of(call, 0, "dim")
+            return _SHAPE if index is None else COUNT if number_of(index) == 0 else None
+        if name in ("expand", "repeat") and self.is_constant(owner):
+            return self._sized(call.args, scope)
+        return self._made_of([owner, *values])
+
+    def _sized(self, sizes: Sequence[ast.expr], scope: Scope[Value]) -> Value:
+        """A tensor that is made of some sizes, or of a tuple of them."""
+        match sizes:
+            case [ast.Tuple(elts=elements) | ast.List(elts=elements), *_]:
+                sizes = elements
+        values = [scope.of(size) for size in sizes]
+        if values and isinstance(values[0], Items):
+            values = list(values[0].values)
+        return Tensor(tuple(Dim("", value.dim.size) if isinstance(value, Size) else Dim() for value in values))
+
+
+def _is_tensor(value: Value) -> bool:
+    return isinstance(value, Tensor | Given)
+
+
+def _is_own(function: ast.Attribute, scope: Scope[Value]) -> bool:
+    """Whether a call is of a method of ``self``, or of something that it holds."""
+    return scope.facts is not None and dotted(function).startswith(f"{scope.facts.prefix}.")
+
+
+def _named_in(size: Hashable) -> Iterator[Named]:
+    if isinstance(size, Named):
+        yield size
+    elif isinstance(size, tuple):
+        for part in size:
+            yield from _named_in(part)
+
+
+def _size_of_open(shape: Items, index: ast.expr) -> Value:
+    """A part of the shape of a tensor that has more dimensions than are known."""
+    rest = CONSTANT if isinstance(shape.values[0], Size) else None  # if the first is the batch, no other is
+    match index:
+        case ast.Slice(lower=lower, upper=upper, step=None):
+            first, last = (None if bound is None else number_of(bound) for bound in (lower, upper))
+            if lower is not None and first:
+                return rest
+            if first is None and lower is None and last is not None and last > 0:
+                known = shape.values[:last]
+                return Items((*known, *[rest] * (last - len(known))))
+            return None
+    number = number_of(index)
+    if number is None:
+        return None
+    if 0 <= number < len(shape.values):
+        return shape.values[number]
+    return rest

@@ -1,0 +1,196 @@
+"""What crosses follows the rows of the tokens: what counts the images in disguise is refused."""
+
+import pytest
+
+from codegen.generate import analyse
+from codegen.source.release import find_release
+from codegen.types import Refusal, Split
+
+MODEL = """
+import collections
+import operator
+import numpy as np
+import torch
+from einops import pack, rearrange, repeat
+from torch import nn
+from types import SimpleNamespace
+
+
+class Rope(nn.Module):
+    def forward(self, height, width):
+        return torch.outer(torch.arange(height), torch.arange(width))
+
+
+class Tiny(nn.Module):
+    def __init__(self, dim=8):
+        super().__init__()
+        self.patch_embed = nn.Conv2d(3, dim, 4, 4)
+        self.pos_embed = nn.Parameter(torch.zeros(1, 16, dim))
+        self.scale = nn.Parameter(torch.zeros(dim))
+        self.rope = Rope()
+        self.window = 4
+        self.blocks = nn.Sequential(*[nn.Linear(dim, dim) for _ in range(2)])
+
+    def count(self, x):
+        return x.shape[0]
+
+    def is_single(self, x):
+        if len(x) == 1:
+            return True
+        return False
+
+    def forward_features(self, x, mask=None, scaled: bool = False):
+        {made}
+        x = self.patch_embed(x)
+        {grid}
+        x = x.flatten(2).transpose(1, 2)
+        x = x + self.pos_embed
+        x = self.blocks(x)
+        return {used}
+
+
+def f(x, it):
+    return x
+"""
+
+
+@pytest.fixture
+def outcome(tmp_path):
+    def of(source):
+        (tmp_path / "m.py").write_text(source)
+        outcomes = analyse(find_release(None, tmp_path / "m.py", announce=lambda message: None))
+        return next(outcome.result for outcome in outcomes if outcome.name == "Tiny")
+
+    return of
+
+
+@pytest.fixture
+def refusal_of(outcome):
+    def of(source):
+        refusal = outcome(source)
+        assert isinstance(refusal, Refusal), [field.name for field in refusal.fields]
+        return refusal
+
+    return of
+
+
+@pytest.fixture
+def split_of(outcome):
+    def of(source):
+        split = outcome(source)
+        assert isinstance(split, Split), split.reason
+        return split
+
+    return of
+
+
+def model(made, used="f(x, it)", grid="pass"):
+    return MODEL.format(made=made.replace("; ", "\n        "), grid=grid, used=used)
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        "it = tuple(x.shape)[0]",
+        "it = [*x.shape][0]",
+        "it = getattr(x, 'shape')[0]",
+        "it = np.shape(x)[0]",
+        "it = operator.attrgetter('shape')(x)[0]",
+        "it = x.__len__()",
+        "it = len(x.split(1))",
+        "it = len(x.unbind())",
+        "it = max(x.shape[0], 1)",
+        "it = x.numel() // 3072",
+        "it = self.count(x)",
+        "it = self.is_single(x)",
+        "it = 'one' if len(x) == 1 else 'more'",
+        "it = len(x) > 1 and self.window",
+        "it = f'{len(x)}'",
+        "it = {'batch': len(x)}",
+        "it = {}; it['batch'] = len(x)",
+        "it = []; it.append(len(x))",
+        "it = SimpleNamespace(batch=len(x))",
+        "it = SimpleNamespace(); it.batch = len(x)",
+        "it = collections.defaultdict(int); it[len(x)] = 1",
+        "it = [0.0] * len(x)",
+        "it = [image.mean() for image in x]",
+        "it = list(x)",
+        "it = iter(x)",
+        "it = [(i, image.mean()) for i, image in enumerate(x)]",
+        "it = 0; for _ in x: it = it + 1",
+        "it = 0; while it < len(x): it = it + 1",
+        "it = x.mean((1, 2, 3)).tolist()",
+        "it = torch.arange(len(x)).cumsum(0)",
+        "it = torch.arange(len(x)).repeat_interleave(16)",
+        "it = torch.arange(16 * len(x)).view(len(x), 16)",
+        "it = torch.arange(100)[:len(x)]",
+        "it = torch.full((3,), len(x))",
+        "it = torch.zeros(3, len(x))",
+        "it = x.new_full((2,), len(x))",
+        "it = torch.eye(len(x))",
+        "it = x.mean((1, 2, 3)).view(1, -1)",
+        "it = x.permute(1, 0, 2, 3)",
+        "it = rearrange(x, 'b c h w -> c b (h w)')",
+    ],
+)
+def test_what_counts_the_images_in_disguise_is_refused(refusal_of, made):
+    assert "`it` crosses and" in refusal_of(model(made)).reason
+
+
+@pytest.mark.parametrize(
+    ("made", "grid"),
+    [
+        ("it = x.shape[2]", "pass"),
+        ("it = x.shape[-2:]", "pass"),
+        ("pass", "it = x.shape[2:]"),
+        ("pass", "it = (x.shape[2] // 2, x.shape[3] // 2)"),
+        ("it = x.device", "pass"),
+        ("it = x.dtype", "pass"),
+        ("it = x.dim()", "pass"),
+        ("it = 'even' if x.shape[2] % 2 == 0 else 'odd'", "pass"),
+        ("it = [x.shape[2] for _ in range(2)]", "pass"),
+        ("it = scaled and x.shape[2] > 32", "pass"),
+        ("it = x * 2", "pass"),
+        ("it = x.mean((2, 3))", "pass"),
+        ("it = torch.rand(x.shape[0], 16)", "pass"),
+        ("it = x.new_zeros(x.shape[0], 1, 8)", "pass"),
+        ("it = x.new_zeros((x.shape[0], 1, 8))", "pass"),
+        ("it = self.scale.expand(x.shape[0], 1, -1)", "pass"),
+        ("it = repeat(self.scale, 'd -> b 1 d', b=len(x))", "pass"),
+        ("it = rearrange(x, 'b c h w -> b (h w) c')", "pass"),
+        ("pass", "it = self.rope(x.shape[2], x.shape[3])"),
+        ("pass", "it = torch.arange(x.shape[2], device=x.device)[:, None]"),
+    ],
+)
+def test_what_is_the_same_for_any_number_of_images_or_has_a_row_for_each_crosses(split_of, made, grid):
+    assert [field.name for field in split_of(model(made, grid=grid)).fields] == ["x", "it"]
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        "it, device = x.shape[0], x.device",
+        "device, it = x.device, len(x)",
+        "it, c, h, w, p = *x.shape, self.window",
+    ],
+)
+def test_the_batch_size_beside_other_things_is_read_from_the_tokens(split_of, made):
+    assert split_of(model(made, "x.reshape(it, -1)")).recomputed == ("it = x.shape[0]",)
+
+
+def test_a_shape_may_cross_where_the_number_of_images_in_it_is_not_looked_at(split_of, refusal_of):
+    assert split_of(model("b, c, h, w = x.shape; it = (b, c, h, w)", "x.view(-1, it[2], it[3])")).fields[1].name == "it"
+    assert "`it` crosses" in refusal_of(model("b, c, h, w = x.shape; it = (b, c, h, w)", "x.view(it[0], -1)")).reason
+
+
+def test_a_list_of_tokens_is_no_embedding_with_rows(refusal_of):
+    source = model("pass", "x").replace("x = x + self.pos_embed", "x = [image + self.pos_embed for image in x]")
+    assert refusal_of(source).reason == "`x` is no tensor with a row for each image, but a list that is as long"
+
+
+def test_the_shapes_that_pack_keeps_do_not_depend_on_the_images(split_of):
+    first = "token = repeat(self.scale, 'd -> b d', b=x.shape[0])"
+    source = model(first, "f(x, it)").replace(
+        "x = x + self.pos_embed", "x, it = pack([token, x], 'b * d')\n        x = x + self.pos_embed"
+    )
+    assert [field.name for field in split_of(source).fields] == ["x", "it"]
