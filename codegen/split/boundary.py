@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import ast
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 
 from codegen.model.facts import UNKNOWN, Facts, Role, names_position
@@ -184,6 +184,50 @@ def _require_no_later_position(facts: Facts, statements: Sequence[Statement], la
             )
 
 
+def _require_no_pair(facts: Facts, step: Step) -> None:
+    """Refuse a statement that puts the position beside the tokens, ``x, pos = tokens, self.pos_embed``."""
+    match step.statement.tree:
+        case ast.Assign(
+            value=(
+                ast.Tuple() | ast.List() | ast.Dict() | ast.Set() | ast.Call(func=ast.Name("dict" | "list" | "tuple"))
+            ) as display
+        ):
+            if any(_mentions_position(facts, part) for part in ast.iter_child_nodes(display)):
+                line = step.statement.place.line
+                raise Refused(
+                    step.statement.place,
+                    f"line {line} puts the position beside the tokens, and what gives it to them is not understood: "
+                    "write `x = x + self.pos_embed` in one statement",
+                )
+
+
+def _adds_from_aside(step: Step) -> bool:
+    """Whether a statement adds to the tokens what is not made of them, but perhaps of their sizes: a table of sines."""
+    match step.statement.tree:
+        case ast.Assign(targets=[ast.Name()], value=ast.BinOp(op=ast.Add(), left=left, right=right)):
+            sides = [left, right]
+        case ast.AugAssign(target=ast.Name() as left, op=ast.Add(), value=right):
+            sides = [left, right]
+        case _:
+            return False
+    made_of = [_reads(side, step.tokens) for side in sides]
+    aside = sides[made_of.index(False)] if sum(made_of) == 1 else None
+    return step.on_path and aside is not None and not isinstance(aside, ast.Constant)
+
+
+_QUALITIES = frozenset({"shape", "dtype", "device", "size", "ndim", "dim"})
+
+
+def _reads(node: ast.AST, names: Set[str]) -> bool:
+    """Whether an expression reads one of some variables, other than to ask for its size or kind."""
+    match node:
+        case ast.Name(id=name):
+            return name in names
+        case ast.Attribute(attr=attr) if attr in _QUALITIES:
+            return False
+    return any(_reads(inner, names) for inner in ast.iter_child_nodes(node))
+
+
 def _adds_position(node: ast.AST) -> bool:
     """Whether a node adds a variable whose name says that it is a position."""
     match node:
@@ -213,6 +257,13 @@ def _flat(
     ]
     if positions:
         last = positions[-1]
+    else:
+        added = (n for n, step in enumerate(steps) if n >= started and _adds_from_aside(step))
+        last = max((n for n in added if _stays_on_path(steps[n], (*steps[n + 1 :], entry))), default=-1)
+    stem = max(n for n, step in enumerate(steps) if step.is_stem or n == started)
+    if last >= 0 and stem > last:  # what the images are given, or a part of the stem, is no position of tokens
+        last = -1
+    if last >= 0:
         reasons.append(f"line {steps[last].statement.place.line} gives the tokens their position")
         last = _through_dropout(steps, last, {Role.DROPOUT}, {Role.PARAMETER}, reasons)
     else:
@@ -231,6 +282,8 @@ def _flat(
         else:
             reasons.append(f"line {hidden.statement.place.line} gives the tokens their position, inside the stem")
     joined = max(joins_after(steps, started, last), default=last)
+    if joined <= last and positions and last >= positions[-1]:
+        _require_no_pair(facts, steps[positions[-1]])
     if joined > last:  # a mask has to reach all of them
         reasons.append(f"line {steps[joined].statement.place.line} joins the streams of tokens")
         last = _through_dropout(steps, joined, {Role.DROPOUT}, {Role.PARAMETER}, reasons)

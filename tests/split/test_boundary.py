@@ -367,9 +367,51 @@ def test_tokens_and_position_in_a_list_are_joined_before_the_boundary():
     """)
 
 
-def test_a_position_by_another_name_is_seen():
-    body = "x = self.patch_embed(x)\nx = x + self.table\nx = self.blocks(x)\nreturn x"
-    assert "may give the tokens their position" in refuse(body, {**VIT, "table": "self.pos_embed"}, "").reason
+@pytest.mark.parametrize(
+    "added",
+    [
+        "self.table",
+        "self.where.weight",
+        "torch.outer(torch.arange(x.shape[1]), torch.arange(8)).to(x.dtype)",
+        "torch.arange(8)",
+    ],
+)
+def test_what_is_added_to_the_tokens_and_not_made_of_them_is_their_position(added):
+    modules = {**VIT, "table": "self.pos_embed", "where": "nn.Embedding(16, 8)"}
+    check(f"x = self.patch_embed(x)\nx = x + {added}\n# boundary\nx = self.blocks(x)\nreturn x", modules, "")
+    check(f"x = self.patch_embed(x)\nx += {added}\n# boundary\nx = self.blocks(x)\nreturn x", modules, "")
+
+
+@pytest.mark.parametrize("added", ["1e-6", "self.mix(x)", "x", "x.mean(1, keepdim=True)"])
+def test_what_is_made_of_the_tokens_is_no_position(added):
+    check(
+        f"x = self.patch_embed(x)\n# boundary\nx = x + {added}\nx = self.blocks(x)\nreturn x", {**VIT, "mix": "Mix()"}
+    )
+
+
+@pytest.mark.parametrize("given", ["x + self.pos_embed", "x + self.bias", "x + self.prompt"])
+def test_what_is_added_to_the_images_is_no_position_of_tokens(given):
+    modules = {
+        **VIT,
+        "bias": "nn.Parameter(torch.zeros(1, 3, 1, 1))",
+        "prompt": "nn.Parameter(torch.zeros(1, 3, 8, 8))",
+    }
+    check(f"x = {given}\nx = self.patch_embed(x)\n# boundary\nx = self.blocks(x)\nreturn x", modules)
+
+
+@pytest.mark.parametrize(
+    "paired",
+    [
+        "x, pos = x, self.pos_embed\nx = x + pos",
+        "terms = (x, self.pos_embed)\nx = torch.add(*terms)",
+        "terms = [x, self.pos_embed]\nx = torch.add(*terms)",
+        "terms = dict(a=x, b=self.pos_embed)\nx = terms['a'] + terms['b']",
+        "terms = {'a': x, 'b': self.pos_embed}\nx = terms['a'] + terms['b']",
+    ],
+)
+def test_a_position_beside_the_tokens_is_refused(paired):
+    refusal = refuse(f"x = self.patch_embed(x)\n{paired}\nx = self.blocks(x)\nreturn x", VIT)
+    assert "puts the position beside the tokens" in refusal.reason
 
 
 @pytest.mark.parametrize("view", ["transpose(1, 2)", "flatten(1)", "view(2, 4, 4, 8)", "contiguous()"])
