@@ -5,15 +5,17 @@ from __future__ import annotations
 import ast
 import builtins
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from codegen.model.decorators import are_as_they_read
 from codegen.model.facts import Facts
 from codegen.model.library import IN_PLACE_MODULES, TORCH_HANDING_ON, TORCH_STATISTICS, TORCH_WRAPPERS
+from codegen.model.neighbours import files_seen_by
 from codegen.model.outside import Elsewhere, Outside
 from codegen.model.purity import is_library, is_pure
 from codegen.source.index import Class, Module
+from codegen.source.reached import made_and_run
 from codegen.source.stores import stores_in
 from codegen.syntax.dataflow import dotted, free_names
 from codegen.syntax.parameters import defaults_of
@@ -184,12 +186,46 @@ def _hooked(facts: Facts) -> frozenset[str]:
         made += [method[1] for name in called if (method := facts.method(name)) is not None]
         made += _given_self(facts)
         for node in (node for function in made for node in walk(function)):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in _HOOKS:
-                path = dotted(node.func.value).split(".")
+            if isinstance(node, ast.Attribute) and (node.attr in _HOOKS | _HOOK_TABLES or _replaces_code(node)):
+                path = dotted(node.value).split(".")
                 found.add(path[1] if path[0] == "self" and len(path) > 1 else "*")
+            elif isinstance(node, ast.Subscript) and _replaces_code(node):
+                found.add("*")
+        if _is_hooked_elsewhere(facts, made):
+            found.add("*")
         memory[key] = frozenset(found)
     hooked: frozenset[str] = memory[key]
     return hooked
+
+
+def _is_hooked_elsewhere(facts: Facts, own: Collection[ast.FunctionDef]) -> bool:
+    """Whether code that may run when the model is made registers hooks, or replaces what runs, other than its own."""
+    classes = [cls for cls in facts.lineage if not cls.module.is_timms]
+    files = {module.path: module for cls in classes for module in files_seen_by(facts.index, cls.module)}
+    if not any(word in module.text for module in files.values() for word in _HOOKING):
+        return False
+    seen = {id(node) for function in own for node in walk(function)}
+    trees = [module.tree for module in files.values()]
+    for code in made_and_run(trees, [cls.node for cls in classes], {"__init__"}):
+        for node in walk(code):
+            match node:
+                case ast.Attribute(attr=attr) if attr in _HOOKS | _HOOK_TABLES and id(node) not in seen:
+                    return True
+                case ast.Attribute() | ast.Subscript() if _replaces_code(node) and id(node) not in seen:
+                    return True
+                case ast.Call(func=ast.Name("setattr"), args=[_, ast.Constant(value="forward"), *_]):
+                    return True
+    return False
+
+
+def _replaces_code(node: ast.AST) -> bool:
+    """Whether a node gives another object than ``self`` another ``forward``, or another class."""
+    match node:
+        case ast.Attribute(value=owner, attr="forward" | "__class__", ctx=ast.Store()):
+            return dotted(owner) != "self"
+        case ast.Subscript(slice=ast.Constant(value="forward"), ctx=ast.Store()):
+            return True
+    return False
 
 
 def _remade(facts: Facts) -> frozenset[str]:
@@ -354,6 +390,8 @@ _HOOKS = frozenset(
     {"register_forward_hook", "register_forward_pre_hook", "register_module_forward_hook"}
     | {"register_module_forward_pre_hook", "register_parametrization"}
 )
+_HOOK_TABLES = frozenset({"_forward_hooks", "_forward_pre_hooks", "_forward_hooks_with_kwargs"})
+_HOOKING = (*_HOOKS, *_HOOK_TABLES, ".forward =", "__class__ =", '"forward"', "'forward'")
 _PUTS = frozenset({"append", "insert", "extend", "add_module", "register_module", "update"})
 _NO_ARGUMENTS = ast.arguments([], [], None, [], [], None, [])
 # These stand for what is not known, and for a function and a class that are made here.

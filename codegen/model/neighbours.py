@@ -7,7 +7,7 @@ or one that is registered under a name that it looks things up in.
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 
 from codegen.model.shared_state import Keeping, global_objects
@@ -26,11 +26,20 @@ def shares_state(index: Index, module: Module) -> bool:
         index: The files.
         module: The file where such modules are in use.
     """
+    return _neighbours(index).share_state(module.path)
+
+
+def files_seen_by(index: Index, module: Module) -> Sequence[Module]:
+    """A file of the user, and those whose functions and classes it can name, itself or through others."""
+    return [index.parse(path) for path in sorted(_neighbours(index).seen_by(module.path))]
+
+
+def _neighbours(index: Index) -> _Neighbours:
     key = "neighbours of files"
     if key not in index.memory:
         index.memory[key] = _Neighbours(index)
-    neighbours: _Neighbours = index.memory[key]
-    return neighbours.share_state(module.path)
+    found: _Neighbours = index.memory[key]
+    return found
 
 
 class _Neighbours:

@@ -14,6 +14,7 @@ from codegen.syntax.parameters import defaults_of
 from codegen.syntax.walking import walk
 
 _WHOLE = "self"
+_MAKING = (ast.Call, ast.List, ast.Dict, ast.Set, ast.ListComp, ast.DictComp, ast.SetComp, ast.Attribute, ast.Name)
 
 
 def is_made_with(facts: Facts, one: str, other: str) -> bool:
@@ -200,7 +201,11 @@ class _Objects:
             case ast.Name(id=name):
                 if name.startswith("line "):
                     yield name
-                if name not in self.home.constructor_names or is_believed(self.home.module, name):
+                if name not in self.home.constructor_names:
+                    if not self.home.module.is_timms and self._is_made_elsewhere(name):
+                        yield f"{name} of another method"
+                    return
+                if is_believed(self.home.module, name):
                     return
                 if _bound_to(self.home, name, self.facts) == "plain":
                     return
@@ -240,6 +245,12 @@ class _Objects:
                 for child in ast.iter_child_nodes(value):
                     if isinstance(child, ast.expr):
                         yield from self.of(child)
+
+    def _is_made_elsewhere(self, name: str) -> bool:
+        """Whether another method than the constructor makes an object by this name."""
+        methods = (m for m in self.home.members.values() if isinstance(m, ast.FunctionDef))
+        values = [value for method in methods for value in _assigned(self.facts, method).get(name, ())]
+        return any(isinstance(node, _MAKING) for value in values for node in walk(value))
 
     def _added(self, name: str) -> Iterator[ast.expr]:
         """What the constructor puts into what a variable holds."""
@@ -402,10 +413,10 @@ def _assigned(facts: Facts, function: ast.FunctionDef) -> Mapping[str, list[ast.
 
 
 def _makes_module(facts: Facts, home: Class, name: str) -> bool:
-    """Whether a class may be one of modules."""
+    """Whether a class may be one of modules, or of others that change."""
     cls = facts.index.resolve(home.module, name)
-    if cls is None:
-        return True
+    if cls is None or not cls.module.is_timms:
+        return True  # or of other objects, which hold what modules put there
     bases = [(c.module, dotted(base)) for c in facts.index.lineage(cls) for base in c.node.bases]
     heads = [(module, *base.partition(".")) for module, base in bases]
     known = [

@@ -40,7 +40,7 @@ def made_and_run(files: Iterable[ast.Module], classes: Sequence[ast.ClassDef], r
     parts: dict[str, list[ast.AST]] = {}
     for file in files:
         for node in walk(file):
-            if isinstance(node, Function):
+            if isinstance(node, Function) and node.name != "__init__":  # which runs with its class
                 parts.setdefault(node.name, []).append(node)
             elif isinstance(node, ast.ClassDef):
                 parts.setdefault(node.name, []).extend(_running(node, roots))

@@ -15,6 +15,7 @@ _SETTINGS = (
     *("torch.backends.", "torch._dynamo.config.", "torch._inductor.config.", "torch._functorch.config."),
     *("torch.utils.data.", "torch.multiprocessing.", "torch.hub."),
 )
+_GLOBAL_HOOK = "torch.nn.modules.module.register_module_forward"
 _SETTING = frozenset({"setattr", "delattr"})
 
 
@@ -46,6 +47,9 @@ def _changes(module: Module) -> Iterator[tuple[ast.AST, str]]:
                 path = _path(module, owner)
             case ast.Call(func=ast.Attribute(value=ast.Attribute(value=owner, attr="__dict__"), attr="update")):
                 path = _path(module, owner)
+            case ast.Call(func=function) if _path(module, function).startswith(_GLOBAL_HOOK):
+                yield node, "hooks of all modules"
+                continue
             case _:
                 continue
         if path and (is_library(path) or path.startswith("timm.")) and not path.startswith(_SETTINGS):

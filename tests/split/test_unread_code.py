@@ -317,3 +317,104 @@ def test_a_cached_property_is_kept(tmp_path):
 def test_a_part_by_another_name_is_the_same(tmp_path):
     made = "part = Keeping()\n        self.other = part\n        self.a = nn.ModuleList([part])[0]"
     assert isinstance(result(tmp_path, made, last="x + self.other.last"), Refusal)
+
+
+HOOKING = [
+    ("self.rec = Recorder(self.patch_embed)", "x + self.rec.out"),
+    ("attach(self.patch_embed)", "x + BOX[-1]"),
+    ("decorate(self.patch_embed)", "x + BOX[-1]"),
+    ("replace(self.patch_embed)", "x + BOX[-1]"),
+    ("replace_in(self)", "x + BOX[-1]"),
+    ("self.patch_embed._forward_hooks[0] = note", "x + BOX[-1]"),
+    ("self.patch_embed.__dict__['forward'] = fast", "x + BOX[-1]"),
+    ("[setattr(m, 'forward', fast) for m in self.children()]", "x + BOX[-1]"),
+]
+HOOKS = """
+
+def note(module, given, result):
+    BOX.append(result.mean())
+
+
+def fast(x):
+    BOX.append(x.mean())
+    return x
+
+
+class Recorder:
+    def __init__(self, module):
+        self.out = 0
+        module.register_forward_hook(self)
+
+    def __call__(self, module, given, result):
+        self.out = result.mean()
+
+
+def attach(module):
+    module.register_forward_hook(note)
+
+
+def decorate(module):
+    @module.register_forward_hook
+    def noted(module, given, result):
+        BOX.append(result.mean())
+
+
+def replace(module):
+    module.forward = fast
+
+
+def replace_in(model):
+    for module in model.children():
+        module.forward = fast
+"""
+
+
+@pytest.mark.parametrize(("made", "last"), HOOKING)
+def test_hooks_and_other_code_that_a_helper_installs_may_do_anything(tmp_path, made, last):
+    assert isinstance(result(tmp_path, made, "pass", last, after=HOOKS), Refusal)
+
+
+def test_hooks_of_all_modules_are_a_change_of_the_library(tmp_path):
+    hook = "torch.nn.modules.module.register_module_forward_hook(lambda *given: BOX.append(given))"
+    assert isinstance(result(tmp_path, stem="pass", after=hook), Refusal)
+
+
+def test_helpers_that_hook_what_others_give_them_are_no_concern_of_a_model_that_does_not_call_them(tmp_path):
+    assert isinstance(result(tmp_path, stem="pass", after=HOOKS), Split)
+
+
+SHARING = """
+@dataclasses.dataclass
+class Context:
+    mean: float = 0.0
+
+
+class Measuring(nn.Module):
+    def __init__(self, context):
+        super().__init__()
+        self.context = context
+
+    def forward(self, x):
+        self.context.mean = x.mean()
+        return x
+
+
+class Using(nn.Module):
+    def __init__(self, context):
+        super().__init__()
+        self.context = context
+
+    def forward(self, x):
+        return x + self.context.mean
+"""
+
+
+@pytest.mark.parametrize("context", ["Context()", "Context", "types.SimpleNamespace()", "noted"])
+def test_two_modules_that_are_given_one_object_share_what_is_kept_in_it(tmp_path, context):
+    made = f"context = {context}\n        self.a = Measuring(context)\n        self.b = Using(context)"
+    imports = "import dataclasses\nimport types"
+    assert isinstance(result(tmp_path, made, last="self.b(x)", top=SHARING, imports=imports), Refusal)
+    later = "self.set_up()\n\n    def set_up(self):\n        " + made
+    later = later.replace("self.set_up()", "self.blocks = nn.ModuleList([nn.Linear(8, 8)])\n        self.set_up()", 1)
+    later += "\n        self.more = 1"
+    assert isinstance(result(tmp_path, later, last="self.b(x)", top=SHARING, imports=imports), Refusal)
