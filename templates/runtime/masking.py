@@ -15,7 +15,6 @@ from typing import Any, Literal, NamedTuple, overload
 
 import torch
 from torch import nn
-from torch.utils import _pytree as pytree
 from torch.utils._pytree import _register_namedtuple
 
 from . import _manifest
@@ -27,6 +26,7 @@ from ._given import Given, divide
 from ._hide import Fill, hide
 from ._intermediates import METHOD, differ, first_index, keywords_of, why_no_intermediates
 from ._layout import _quietly, black_images, grid_of_images, patch_layout, token_layout, why_no_patches
+from ._leaves import leaves_of, with_leaves
 from ._masks import (
     cell_mask,
     centre_mask,
@@ -563,12 +563,12 @@ class MaskedImageModel(nn.Module):
             embedding = self._embed(self.backbone.embed, images, given.embed)
             features, taken = self._stages(embedding, given, intermediates)
         last = self._features.stream.order == "NHWC"
-        leaves, form = pytree.tree_flatten(features)
+        leaves = leaves_of(features)
         leaves[self._features.leaf] = holes.fill(leaves[self._features.leaf], channels_last=last)
         if taken is not None:
             maps_last = given.stages.get("output_fmt", "NCHW") == "NHWC"
             taken = [holes.fill(x, channels_last=maps_last) for x in taken]
-        return _output(pytree.tree_unflatten(leaves, form), mask, None, taken)
+        return _output(with_leaves(features, leaves), mask, None, taken)
 
     def _stages(self, embedding: Any, given: Given, intermediates: bool) -> tuple[Any, list[Any] | None]:
         """Features behind the final norm, and intermediate ones if they are asked for."""

@@ -1,6 +1,7 @@
 """A masked model in a trainer: DDP, weight decay, layer decay, EMA, checkpointing, ratios that change."""
 
 import io
+from dataclasses import dataclass
 
 import pytest
 import timm
@@ -64,6 +65,32 @@ def test_what_the_features_do_not_use_needs_no_gradient_until_fine_tuning(name, 
     assert backbone is masked.backbone
     assert all(p.requires_grad for p in backbone.parameters())
     assert masked.unused == ()
+
+
+@dataclass(frozen=True)
+class Output:
+    """As models return several things at once."""
+
+    pooled: torch.Tensor
+    hidden: torch.Tensor
+
+
+@pytest.mark.parametrize("strategy", ["drop", "replace"])
+def test_features_in_a_dataclass_depend_on_the_backbone_as_well(strategy):
+    class InDataclass(type(vit())):  # type: ignore[misc]
+        def forward_stages(self, embedding):
+            x = super().forward_stages(embedding)
+            return Output(x.mean(1), x)
+
+        def forward(self, images):
+            return self.head(self.forward_features(images).pooled)
+
+    model = vit(num_classes=5)
+    model.__class__ = InDataclass
+    masked = MaskedImageModel(model, strategy=strategy)
+    assert masked.unused == ("backbone.head.weight", "backbone.head.bias")
+    masked(IMAGES).features.hidden.sum().backward()
+    assert model.patch_embed.proj.weight.grad is not None
 
 
 def test_attention_pooling_is_part_of_the_head():
