@@ -274,18 +274,30 @@ def _stream(
 ) -> Stream:
     """Tell the order of some tokens, which ``pick`` makes of images."""
     size = (images.shape[2], images.shape[3])
-    if isinstance(tokens, torch.Tensor) and tokens.ndim == 3:
-        candidates = list(_sequences(tokens, maps, size))
-        shown = candidates[0] if candidates and images.device.type == "meta" else first_shown(pick, candidates, images)
-        if shown is not None:
-            return shown
-        raise TypeError(
-            f"the {tokens.shape[1]} tokens of {type(model).__name__} are no grid of patches behind prefix tokens: "
-            + "for none that they may be do tokens change most with the pixels of their own patch"
-        )
-    if not isinstance(tokens, torch.Tensor) or tokens.ndim != 4:
+    if not isinstance(tokens, torch.Tensor) or tokens.ndim not in (3, 4):
         what = f"of shape {tuple(tokens.shape)}" if isinstance(tokens, torch.Tensor) else f"a {type(tokens).__name__}"
         raise TypeError(f"the embedding of {type(model).__name__} has no patches: it is {what}")
+    if len(tokens) != len(images):
+        raise TypeError(
+            f"the embedding of {type(model).__name__} is of shape {tuple(tokens.shape)} for {len(images)} images: its "
+            "first dimension must be the batch"
+        )
+    candidates = list(_sequences(tokens, maps, size) if tokens.ndim == 3 else _maps(model, tokens, maps, size))
+    shown = candidates[0] if candidates and images.device.type == "meta" else first_shown(pick, candidates, images)
+    if shown is not None:
+        return shown
+    ways = (
+        f"the {tokens.shape[1]} tokens of {type(model).__name__} are no grid of patches behind prefix tokens"
+        if tokens.ndim == 3
+        else f"the embedding of {type(model).__name__}, of shape {tuple(tokens.shape)}, is no grid of patches"
+    )
+    raise TypeError(f"{ways}: for none that they may be do tokens change most with the pixels of their own patch")
+
+
+def _maps(
+    model: nn.Module, tokens: torch.Tensor, maps: Sequence[tuple[int, ...]], size: tuple[int, int]
+) -> Iterator[Stream]:
+    """How four-dimensional tokens may lie on a grid, the likeliest first."""
     shape = tuple(tokens.shape[1:])
     first, last = shape[:2], shape[1:]
     # A convolution of the stem made just these, or they have the proportions of the images
@@ -297,8 +309,12 @@ def _stream(
         height, width = size
         proportions = [first[0] * width == first[1] * height, last[0] * width == last[1] * height]
         order = said or ("NHWC" if proportions[0] and not proportions[1] else "NCHW")
-    grid = first if order == "NHWC" else last
-    return Stream(order, 0, shape[2] if order == "NHWC" else shape[0], (grid[0], grid[1]), size)
+    streams = {
+        "NHWC": Stream("NHWC", 0, shape[2], (first[0], first[1]), size),
+        "NCHW": Stream("NCHW", 0, shape[0], (last[0], last[1]), size),
+    }
+    yield streams.pop(order)
+    yield from streams.values()
 
 
 def _layout_said(model: nn.Module) -> Literal["NHWC", "NCHW"] | None:
