@@ -140,7 +140,8 @@ class TokenLayout:
             dictionaries: their last dimension counts keys.
         sees: How many pixels beyond its own patch a token sees: 0 if it sees no pixel of another, the longer side of
             the images if it sees all of them.
-        batch_norm: Whether the tokens have passed a batch norm, which in training mixes all places of all images.
+        batch_norm: Whether the tokens have passed a batch norm, which in training mixes all places of all images, or
+            see more in training for another reason.
     """
 
     streams: tuple[Stream, ...]

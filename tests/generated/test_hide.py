@@ -115,6 +115,32 @@ def test_batch_norm_of_a_stem_mixes_places_in_training_alone():
     assert leaks(allowing, training=True)
 
 
+class NormOfOnesOwn(nn.Module):
+    """A batch norm that no name and no buffer tells."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.register_buffer("m", torch.zeros(dim))
+        self.register_buffer("v", torch.ones(dim))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return nn.functional.batch_norm(x, self.m, self.v, training=self.training)
+
+
+def test_so_does_one_that_is_a_function():
+    model = Stem(nn.Sequential(patches(), NormOfOnesOwn(8), nn.Dropout(0.5)))
+    before = {name: x.clone() for name, x in model.state_dict().items()}
+    layout = token_layout(model)
+    assert (layout.sees, layout.batch_norm, layout.leaks) == (0, True, True)
+    assert all(module.training for module in model.modules())
+    assert all(torch.equal(before[name], x) for name, x in model.state_dict().items())
+
+
+@pytest.mark.parametrize("noise", [nn.Dropout(0.5), nn.Dropout2d(0.5), nn.GELU()])
+def test_dropout_in_training_is_no_leak(noise):
+    assert not token_layout(Stem(nn.Sequential(patches(), noise))).leaks
+
+
 # How far tokens see
 
 
