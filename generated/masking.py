@@ -492,8 +492,8 @@ class MaskedImageModel(nn.Module):
                 mask = self._draw(images, grid_of_images(self.backbone, embed, layout, images), ratio, generator)
             images = hide(images, mask, layout, self.fill, generator=generator)
         embedding = self._embed(embed, images, given.embed if self._early is None else given.patches)
+        grid = layout.grid_of(embedding, (images.shape[2], images.shape[3]))
         if mask is None:
-            grid = layout.grid_of(embedding, (images.shape[2], images.shape[3]))
             mask = self._draw(images, grid, ratio, generator)
         masked = replace(layout, embedding, mask, 0.0 if self.mask_token is None else self.mask_token)
         return masked if self._early is None else self.backbone.embed_positions(masked, **given.positions), mask, None

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from ._leaves import leaves_of, with_leaves
+from ._tokens import contiguous_gradient
 
 Features = Any
 """What ``forward_stages`` gives: a tensor, (B, N, C), (B, H, W, C) or (B, C, H, W), or a dict or list of some."""
@@ -33,7 +34,7 @@ class FinalNorm:
     def __call__(self, model: nn.Module, features: Features) -> Features:
         """Features of the same form, with each token normalised by itself."""
         leaves = leaves_of(features)
-        x = leaves[self.leaf].movedim(1, -1) if self.channels_first else leaves[self.leaf]
+        x = contiguous_gradient(leaves[self.leaf]).movedim(1, -1) if self.channels_first else leaves[self.leaf]
         tokens = x.reshape(-1, x.shape[-1])
         norm = model.get_submodule(self.name)
         normed = norm(tokens[:, :, None, None]).flatten(1) if self.as_map else norm(tokens)
