@@ -239,6 +239,8 @@ def black_images(
 
     They have as many channels as the model says, or as its first convolution takes, where that was replaced.
     """
+    if image_size is not None and (not isinstance(image_size, (tuple, list)) or len(image_size) != 2):
+        raise ValueError(f"image_size is {image_size}: it is a height and a width, such as (224, 224)")
     channels, native = _images(model)
     like = next(p for p in model.parameters() if p.is_floating_point())
     tried = [

@@ -292,7 +292,7 @@ class MaskedImageModel(nn.Module):
         if not callable(sampler):
             _check_choice("sampler", sampler, tuple(_SAMPLERS))
         _check_ratio(mask_ratio, masked_images, strategy)
-        if unit < 1:
+        if not isinstance(unit, int) or unit < 1:
             raise ValueError(f"unit is {unit}: squares of 1 x 1 patches are the smallest that can be masked")
         self.backbone = split(_create(backbone) if isinstance(backbone, str) else backbone)
         self.mask_ratio = mask_ratio
@@ -425,14 +425,21 @@ class MaskedImageModel(nn.Module):
         Raises:
             TypeError: The mask is not boolean, the backbone takes no such argument, or it gives no intermediate
                 features, or other features with them, and why.
-            ValueError: The images or the mask are of a shape that does not fit; the model drops patches itself; its
-                last intermediate features are not asked for, and it would end before them; or ``count`` is not what the
-                mask masks, found on the device without waiting for it, where that is no CPU.
+            ValueError: The images or the mask are of a shape that does not fit; a mask is given and a ratio as well, or
+                a count without a mask; the model drops patches itself; its last intermediate features are not asked
+                for, and it would end before them; or ``count`` is not what the mask masks, found on the device without
+                waiting for it, where that is no CPU.
         """
         if images.ndim != 4:
             raise ValueError(f"images are (B, C, H, W), not of shape {tuple(images.shape)}")
         if images.shape[0] == 0 and self._no_empty_batch:
             raise ValueError(f"{type(self.backbone).__name__} takes no batch of 0 images: {self._no_empty_batch}")
+        if mask is None and count is not None:
+            raise ValueError(
+                f"count is {count}, of a mask that is not given: give mask=, or ratio= for one that is drawn"
+            )
+        if mask is not None and ratio is not None:
+            raise ValueError("a mask is given, and a ratio, which is that of a mask that is drawn: give one of them")
         if self.training:
             check_drops_none(self.backbone)
         if intermediates is None:
@@ -735,6 +742,8 @@ def _check_count(mask: torch.Tensor, count: int) -> None:
 
 def _masked_in_each(mask: torch.Tensor) -> int:
     """The number of patches that every row of a mask masks."""
+    if len(mask) == 0:  # any number will do
+        return 0
     counts = mask.sum(dim=1)
     fewest, most = int(counts.min()), int(counts.max())
     if fewest != most:

@@ -319,6 +319,34 @@ def test_a_count_that_is_not_that_of_the_mask_is_refused(count):
     assert masked(IMAGES, mask, count=8).features.shape[1] == 1 + 8
 
 
+@pytest.mark.parametrize("strategy", ["drop", "replace"])
+@pytest.mark.parametrize(
+    ("given", "error", "message"),
+    [
+        ({"count": 8}, ValueError, "count is 8, of a mask that is not given"),
+        ({"mask": torch.arange(16).ge(8).expand(2, -1), "ratio": 0.25}, ValueError, "a mask is given, and a ratio"),
+        ({"ratio": [0.5, 0.5]}, TypeError, r"a tensor with one for each image, \(B,\), not a list"),
+    ],
+)
+def test_what_would_be_passed_over_is_refused(strategy, given, error, message):
+    with pytest.raises(error, match=message):
+        MaskedImageModel(vit(), strategy=strategy)(IMAGES, **given)
+
+
+@pytest.mark.parametrize("options", [{"image_size": 32}, {"image_size": (32,)}, {"unit": 2.0}])
+def test_a_size_and_a_unit_that_are_none_are_named(options):
+    with pytest.raises(ValueError, match=r"(image_size|unit) is .*: "):
+        MaskedImageModel(vit(), **options)
+
+
+def test_patches_of_no_image_are_dropped():
+    """With views of sizes that are known, timm's code takes no images as well."""
+    masked, mask = MaskedImageModel(vit(), strategy="drop").eval(), torch.zeros(0, 16, dtype=torch.bool)
+    with torch.no_grad():
+        assert masked(IMAGES[:0]).restore.shape == masked(IMAGES[:0], mask).restore.shape == (0, 16)
+        assert masked(IMAGES[:0], mask, count=12).features.shape == (0, 5, 32)
+
+
 def test_a_compiled_model_finds_a_wrong_count_too():
     torch.compiler.reset()
     masked = MaskedImageModel(vit(), strategy="drop")
