@@ -137,7 +137,8 @@ def _look(
         if unit:
             return replace(layout, unit=unit, unit_mask=unit_mask["parameter"], unit_mask_keeps=unit_mask["keeps"])
         if stages is not None:
-            why = _why_whole_grid(stages, layout, embedding, declared.get("features"))
+            with _stirred(model):
+                why = _why_whole_grid(stages, layout, embedding, declared.get("features"))
             layout = replace(layout, whole_grid=why)
         return layout
 
@@ -200,6 +201,32 @@ def _quietly(model: nn.Module) -> Iterator[None]:
     finally:
         for module in training:
             module.training = True
+
+
+def _is_alike(parameter: nn.Parameter) -> bool:
+    """Whether a parameter that can be changed for a while is the same everywhere."""
+    if nn.parameter.is_lazy(parameter) or parameter.device.type == "meta" or parameter.is_inference():
+        return False
+    if not parameter.is_floating_point() or not parameter.numel():
+        return False
+    return bool((parameter == parameter.flatten()[0]).all())
+
+
+@contextlib.contextmanager
+def _stirred(model: nn.Module) -> Iterator[None]:
+    """Run a model with other values for parameters that are the same everywhere, so that it shows what they do.
+
+    Before training a position or a bias of attention may be zero, and the scale of a layer next to nothing.
+    """
+    alike = [p.data for p in model.parameters() if _is_alike(p)]  # data: nothing of autograd notices
+    kept, generator = [x.clone() for x in alike], torch.Generator().manual_seed(0)
+    try:
+        for x in alike:
+            x.copy_(torch.rand(x.shape, generator=generator).to(x) + 0.5)
+        yield
+    finally:
+        for x, before in zip(alike, kept):  # noqa: B905 - as many
+            x.copy_(before)
 
 
 def _try(
