@@ -19,7 +19,7 @@ from . import _manifest
 from ._drop import keep
 from ._leaves import leaves_of, told
 from ._locate import first_shown
-from ._sees import mixes_batch, sees
+from ._sees import mixes_batch, sees, sees_more_in_training
 from ._tokens import Stream, TokenLayout, fields_of, has_fields
 
 _BATCH = 2  # of the images that embed is tried on
@@ -130,12 +130,15 @@ def _look(
         )
         layout = _with_sight(embed, layout, images)
         layout = replace(layout, batch_norm=mixes_batch(model, lambda: embed(images)))
+        if not layout.leaks and sees_more_in_training(model, embed, layout, images):
+            layout = replace(layout, batch_norm=True)
         unit_mask = declared.get("unit_mask")
         unit = _side_of_units(model, streams[0], unit_mask) if unit_mask else 0
         if unit:
             return replace(layout, unit=unit, unit_mask=unit_mask["parameter"], unit_mask_keeps=unit_mask["keeps"])
         if stages is not None:
-            why = _why_whole_grid(stages, layout, embedding, declared.get("features"))
+            with _stirred(model):
+                why = _why_whole_grid(stages, layout, embedding, declared.get("features"))
             layout = replace(layout, whole_grid=why)
         return layout
 
@@ -200,6 +203,32 @@ def _quietly(model: nn.Module) -> Iterator[None]:
             module.training = True
 
 
+def _is_alike(parameter: nn.Parameter) -> bool:
+    """Whether a parameter that can be changed for a while is the same everywhere."""
+    if nn.parameter.is_lazy(parameter) or parameter.device.type == "meta" or parameter.is_inference():
+        return False
+    if not parameter.is_floating_point() or not parameter.numel():
+        return False
+    return bool((parameter == parameter.flatten()[0]).all())
+
+
+@contextlib.contextmanager
+def _stirred(model: nn.Module) -> Iterator[None]:
+    """Run a model with other values for parameters that are the same everywhere, so that it shows what they do.
+
+    Before training a position or a bias of attention may be zero, and the scale of a layer next to nothing.
+    """
+    alike = [p.data for p in model.parameters() if _is_alike(p)]  # data: nothing of autograd notices
+    kept, generator = [x.clone() for x in alike], torch.Generator().manual_seed(0)
+    try:
+        for x in alike:
+            x.copy_(torch.rand(x.shape, generator=generator).to(x) + 0.5)
+        yield
+    finally:
+        for x, before in zip(alike, kept):  # noqa: B905 - as many
+            x.copy_(before)
+
+
 def _try(
     model: nn.Module, embed: Callable[[torch.Tensor], Any], image_size: tuple[int, int] | None, batch: int = _BATCH
 ) -> tuple[Any, list[tuple[int, ...]], torch.Tensor]:
@@ -237,6 +266,8 @@ def black_images(
 
     They have as many channels as the model says, or as its first convolution takes, where that was replaced.
     """
+    if image_size is not None and (not isinstance(image_size, (tuple, list)) or len(image_size) != 2):
+        raise ValueError(f"image_size is {image_size}: it is a height and a width, such as (224, 224)")
     channels, native = _images(model)
     like = next(p for p in model.parameters() if p.is_floating_point())
     tried = [
@@ -274,18 +305,30 @@ def _stream(
 ) -> Stream:
     """Tell the order of some tokens, which ``pick`` makes of images."""
     size = (images.shape[2], images.shape[3])
-    if isinstance(tokens, torch.Tensor) and tokens.ndim == 3:
-        candidates = list(_sequences(tokens, maps, size))
-        shown = candidates[0] if candidates and images.device.type == "meta" else first_shown(pick, candidates, images)
-        if shown is not None:
-            return shown
-        raise TypeError(
-            f"the {tokens.shape[1]} tokens of {type(model).__name__} are no grid of patches behind prefix tokens: "
-            + "for none that they may be do tokens change most with the pixels of their own patch"
-        )
-    if not isinstance(tokens, torch.Tensor) or tokens.ndim != 4:
+    if not isinstance(tokens, torch.Tensor) or tokens.ndim not in (3, 4):
         what = f"of shape {tuple(tokens.shape)}" if isinstance(tokens, torch.Tensor) else f"a {type(tokens).__name__}"
         raise TypeError(f"the embedding of {type(model).__name__} has no patches: it is {what}")
+    if len(tokens) != len(images):
+        raise TypeError(
+            f"the embedding of {type(model).__name__} is of shape {tuple(tokens.shape)} for {len(images)} images: its "
+            "first dimension must be the batch"
+        )
+    candidates = list(_sequences(tokens, maps, size) if tokens.ndim == 3 else _maps(model, tokens, maps, size))
+    shown = candidates[0] if candidates and images.device.type == "meta" else first_shown(pick, candidates, images)
+    if shown is not None:
+        return shown
+    ways = (
+        f"the {tokens.shape[1]} tokens of {type(model).__name__} are no grid of patches behind prefix tokens"
+        if tokens.ndim == 3
+        else f"the embedding of {type(model).__name__}, of shape {tuple(tokens.shape)}, is no grid of patches"
+    )
+    raise TypeError(f"{ways}: for none that they may be do tokens change most with the pixels of their own patch")
+
+
+def _maps(
+    model: nn.Module, tokens: torch.Tensor, maps: Sequence[tuple[int, ...]], size: tuple[int, int]
+) -> Iterator[Stream]:
+    """How four-dimensional tokens may lie on a grid, the likeliest first."""
     shape = tuple(tokens.shape[1:])
     first, last = shape[:2], shape[1:]
     # A convolution of the stem made just these, or they have the proportions of the images
@@ -297,8 +340,12 @@ def _stream(
         height, width = size
         proportions = [first[0] * width == first[1] * height, last[0] * width == last[1] * height]
         order = said or ("NHWC" if proportions[0] and not proportions[1] else "NCHW")
-    grid = first if order == "NHWC" else last
-    return Stream(order, 0, shape[2] if order == "NHWC" else shape[0], (grid[0], grid[1]), size)
+    streams = {
+        "NHWC": Stream("NHWC", 0, shape[2], (first[0], first[1]), size),
+        "NCHW": Stream("NCHW", 0, shape[0], (last[0], last[1]), size),
+    }
+    yield streams.pop(order)
+    yield from streams.values()
 
 
 def _layout_said(model: nn.Module) -> Literal["NHWC", "NCHW"] | None:

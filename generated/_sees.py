@@ -30,21 +30,78 @@ def sees(embed: Embed, layout: TokenLayout, like: torch.Tensor) -> int:
         0 if no token sees any pixel of another patch. The longer side of the images if a token sees all of them, or if
         that cannot be tried, as on the device ``meta``.
     """
-    (stream, *_), (height, width) = layout.streams, like.shape[-2:]
-    whole, (rows, columns) = max(height, width), stream.grid
+    whole = max(like.shape[-2:])
     if like.device.type == "meta":
         return whole
-    generator = torch.Generator().manual_seed(0)
-    images, others = (torch.randn(like.shape, generator=generator).to(like) for _ in range(2))
-    for _ in range(_ROUNDS):
-        half = torch.rand(rows * columns, generator=generator) < 0.5
-        masks = torch.stack([half, ~half]).to(like.device)
-        pixels = stream.pixels(masks, (height, width))
-        if _reached(embed, layout, images, others, pixels, [layout.spread(masks, s) for s in layout.streams]):
-            break
-    else:
+    images, others, generator = _drawn(like)
+    if not _any_reached(embed, layout, images, others, generator):
         return 0
     return _distance(embed, layout, images, others) or whole
+
+
+def sees_more_in_training(model: nn.Module, embed: Embed, layout: TokenLayout, like: torch.Tensor) -> bool:
+    """Whether a token sees pixels of other patches in training, of a model whose tokens see none in eval mode.
+
+    As behind a batch norm that is a function, or whose module is not known for one. Buffers are put back.
+
+    Args:
+        model: The model, in eval mode, which it is in again afterwards.
+        embed: Its method that makes the tokens.
+        layout: Where the patches are in what it returns.
+        like: Two images that it takes.
+    """
+    if like.device.type == "meta":
+        return False
+    kept = {name: buffer.clone() for name, buffer in model.named_buffers()}
+
+    def trained(images: torch.Tensor) -> Any:
+        torch.manual_seed(0)  # for dropout
+        try:
+            return embed(images)
+        finally:
+            for name, buffer in model.named_buffers():
+                if name in kept:
+                    buffer.copy_(kept[name])
+
+    model.train()
+    try:
+        images, others, generator = _drawn(like)
+        if not _same_form(layout, trained, images):  # patches are dropped in training, which masking refuses
+            return False
+        return _any_reached(trained, layout, images, others, generator)
+    finally:
+        model.eval()
+
+
+def _same_form(layout: TokenLayout, trained: Embed, images: torch.Tensor) -> bool:
+    """Whether there are as many tokens in training as the layout, of eval mode, has."""
+    try:
+        tokens = layout.tokens(trained(images))
+    except Exception:  # whatever its own code raises: it does so in a step of training as well
+        return False
+    counts = [s.grid[0] * s.grid[1] for s in layout.streams]
+    return [s.count(x) for s, x in zip(layout.streams, tokens)] == counts  # noqa: B905
+
+
+def _drawn(like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Generator]:
+    """Two pairs of images, and what draws more."""
+    generator = torch.Generator().manual_seed(0)
+    images, others = (torch.randn(like.shape, generator=generator).to(like) for _ in range(2))
+    return images, others, generator
+
+
+def _any_reached(
+    embed: Embed, layout: TokenLayout, images: torch.Tensor, others: torch.Tensor, generator: torch.Generator
+) -> bool:
+    """Whether a token sees any pixel of another patch."""
+    (stream, *_), size = layout.streams, (images.shape[-2], images.shape[-1])
+    for _ in range(_ROUNDS):
+        half = torch.rand(stream.grid[0] * stream.grid[1], generator=generator) < 0.5
+        masks = torch.stack([half, ~half]).to(images.device)
+        pixels = stream.pixels(masks, size)
+        if _reached(embed, layout, images, others, pixels, [layout.spread(masks, s) for s in layout.streams]):
+            return True
+    return False
 
 
 def mixes_batch(model: nn.Module, run: Callable[[], object]) -> bool:

@@ -15,7 +15,6 @@ from typing import Any, Literal, NamedTuple, overload
 
 import torch
 from torch import nn
-from torch.utils import _pytree as pytree
 from torch.utils._pytree import _register_namedtuple
 
 from . import _manifest
@@ -27,6 +26,7 @@ from ._given import Given, divide
 from ._hide import Fill, hide
 from ._intermediates import METHOD, differ, first_index, keywords_of, why_no_intermediates
 from ._layout import _quietly, black_images, grid_of_images, patch_layout, token_layout, why_no_patches
+from ._leaves import leaves_of, with_leaves
 from ._masks import (
     cell_mask,
     centre_mask,
@@ -292,7 +292,7 @@ class MaskedImageModel(nn.Module):
         if not callable(sampler):
             _check_choice("sampler", sampler, tuple(_SAMPLERS))
         _check_ratio(mask_ratio, masked_images, strategy)
-        if unit < 1:
+        if not isinstance(unit, int) or unit < 1:
             raise ValueError(f"unit is {unit}: squares of 1 x 1 patches are the smallest that can be masked")
         self.backbone = split(_create(backbone) if isinstance(backbone, str) else backbone)
         self.mask_ratio = mask_ratio
@@ -425,14 +425,21 @@ class MaskedImageModel(nn.Module):
         Raises:
             TypeError: The mask is not boolean, the backbone takes no such argument, or it gives no intermediate
                 features, or other features with them, and why.
-            ValueError: The images or the mask are of a shape that does not fit; the model drops patches itself; its
-                last intermediate features are not asked for, and it would end before them; or ``count`` is not what the
-                mask masks, found on the device without waiting for it, where that is no CPU.
+            ValueError: The images or the mask are of a shape that does not fit; a mask is given and a ratio as well, or
+                a count without a mask; the model drops patches itself; its last intermediate features are not asked
+                for, and it would end before them; or ``count`` is not what the mask masks, found on the device without
+                waiting for it, where that is no CPU.
         """
         if images.ndim != 4:
             raise ValueError(f"images are (B, C, H, W), not of shape {tuple(images.shape)}")
         if images.shape[0] == 0 and self._no_empty_batch:
             raise ValueError(f"{type(self.backbone).__name__} takes no batch of 0 images: {self._no_empty_batch}")
+        if mask is None and count is not None:
+            raise ValueError(
+                f"count is {count}, of a mask that is not given: give mask=, or ratio= for one that is drawn"
+            )
+        if mask is not None and ratio is not None:
+            raise ValueError("a mask is given, and a ratio, which is that of a mask that is drawn: give one of them")
         if self.training:
             check_drops_none(self.backbone)
         if intermediates is None:
@@ -492,8 +499,8 @@ class MaskedImageModel(nn.Module):
                 mask = self._draw(images, grid_of_images(self.backbone, embed, layout, images), ratio, generator)
             images = hide(images, mask, layout, self.fill, generator=generator)
         embedding = self._embed(embed, images, given.embed if self._early is None else given.patches)
+        grid = layout.grid_of(embedding, (images.shape[2], images.shape[3]))
         if mask is None:
-            grid = layout.grid_of(embedding, (images.shape[2], images.shape[3]))
             mask = self._draw(images, grid, ratio, generator)
         masked = replace(layout, embedding, mask, 0.0 if self.mask_token is None else self.mask_token)
         return masked if self._early is None else self.backbone.embed_positions(masked, **given.positions), mask, None
@@ -563,12 +570,12 @@ class MaskedImageModel(nn.Module):
             embedding = self._embed(self.backbone.embed, images, given.embed)
             features, taken = self._stages(embedding, given, intermediates)
         last = self._features.stream.order == "NHWC"
-        leaves, form = pytree.tree_flatten(features)
+        leaves = leaves_of(features)
         leaves[self._features.leaf] = holes.fill(leaves[self._features.leaf], channels_last=last)
         if taken is not None:
             maps_last = given.stages.get("output_fmt", "NCHW") == "NHWC"
             taken = [holes.fill(x, channels_last=maps_last) for x in taken]
-        return _output(pytree.tree_unflatten(leaves, form), mask, None, taken)
+        return _output(with_leaves(features, leaves), mask, None, taken)
 
     def _stages(self, embedding: Any, given: Given, intermediates: bool) -> tuple[Any, list[Any] | None]:
         """Features behind the final norm, and intermediate ones if they are asked for."""
@@ -735,6 +742,8 @@ def _check_count(mask: torch.Tensor, count: int) -> None:
 
 def _masked_in_each(mask: torch.Tensor) -> int:
     """The number of patches that every row of a mask masks."""
+    if len(mask) == 0:  # any number will do
+        return 0
     counts = mask.sum(dim=1)
     fewest, most = int(counts.min()), int(counts.max())
     if fewest != most:

@@ -206,7 +206,8 @@ class TargetMasks(NamedTuple):
 
 def _indices(mask: torch.Tensor) -> torch.Tensor:
     """Where a mask is true, which is at equally many places in each row."""
-    return mask.nonzero()[:, -1].view(*mask.shape[:-1], -1)
+    places = mask.nonzero()[:, -1]
+    return places.view(*mask.shape[:-1], -1) if len(mask) else places.view(*mask.shape[:-1], 0)
 
 
 def target_masks(
@@ -290,7 +291,8 @@ def target_masks(
         order = uniform(seen.shape, generator, device)
     else:
         order = (torch.arange(seen.shape[1], device=seen.device) / seen.shape[1]).expand_as(seen)
-    return TargetMasks(~lowest(order.masked_fill(~seen, 2.0), int(seen.sum(dim=1).min())), predicted)
+    fewest = int(seen.sum(dim=1).min()) if batch else 0
+    return TargetMasks(~lowest(order.masked_fill(~seen, 2.0), fewest), predicted)
 
 
 def _place(random: torch.Tensor, length: int, size: torch.Tensor) -> torch.Tensor:

@@ -7,7 +7,9 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.utils import _pytree as pytree
+
+from ._leaves import leaves_of, with_leaves
+from ._tokens import contiguous_gradient
 
 Features = Any
 """What ``forward_stages`` gives: a tensor, (B, N, C), (B, H, W, C) or (B, C, H, W), or a dict or list of some."""
@@ -31,14 +33,14 @@ class FinalNorm:
 
     def __call__(self, model: nn.Module, features: Features) -> Features:
         """Features of the same form, with each token normalised by itself."""
-        leaves, form = pytree.tree_flatten(features)
-        x = leaves[self.leaf].movedim(1, -1) if self.channels_first else leaves[self.leaf]
+        leaves = leaves_of(features)
+        x = contiguous_gradient(leaves[self.leaf]).movedim(1, -1) if self.channels_first else leaves[self.leaf]
         tokens = x.reshape(-1, x.shape[-1])
         norm = model.get_submodule(self.name)
         normed = norm(tokens[:, :, None, None]).flatten(1) if self.as_map else norm(tokens)
         normed = normed.view(x.shape)
         leaves[self.leaf] = normed.movedim(-1, 1) if self.channels_first else normed
-        return pytree.tree_unflatten(leaves, form)
+        return with_leaves(features, leaves)
 
 
 def find_final_norm(model: nn.Module, features: Features, images: torch.Tensor) -> FinalNorm | None:
@@ -62,7 +64,7 @@ def find_final_norm(model: nn.Module, features: Features, images: torch.Tensor) 
     """
     if type(model).forward is nn.Module.forward:  # it has none, and so no head
         return None
-    leaves, form = pytree.tree_flatten(features)
+    leaves = leaves_of(features)
     failures: list[Exception] = []
     worked = False
     for leaf, tokens in enumerate(leaves):
@@ -74,7 +76,7 @@ def find_final_norm(model: nn.Module, features: Features, images: torch.Tensor) 
                 continue
             token = token.to(tokens.device, tokens.dtype)
             alike = (token[:, None, None] if channels_first else token).expand_as(tokens)
-            tried = pytree.tree_unflatten([*leaves[:leaf], alike, *leaves[leaf + 1 :]], form)
+            tried = with_leaves(features, [*leaves[:leaf], alike, *leaves[leaf + 1 :]])
             try:
                 given = _given_to_norms(model, tried, images)
             except Exception as error:  # whatever the head's own code raises, for one where channels are not there

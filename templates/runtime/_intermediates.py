@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 import torch
 from torch import nn
-from torch.utils import _pytree as pytree
 
 from . import _manifest
+from ._leaves import leaves_of
 
 METHOD = "forward_stages_intermediates"
 _OWNED = {
@@ -91,10 +91,10 @@ def keywords_of(
 
 def differ(plain: Any, other: Any) -> bool:
     """Whether features are others than those of the plain call, by more than rounding."""
-    pairs = zip(pytree.tree_leaves(plain), pytree.tree_leaves(other))  # noqa: B905 - compared next
-    if pytree.tree_structure(plain) != pytree.tree_structure(other):
+    first, second = leaves_of(plain), leaves_of(other)
+    if type(plain) is not type(other) or len(first) != len(second):
         return True
-    return any(_is_other(a, b) for a, b in pairs)
+    return any(_is_other(a, b) for a, b in zip(first, second))  # noqa: B905 - as many
 
 
 def _is_other(a: Any, b: Any) -> bool:

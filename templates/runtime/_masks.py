@@ -265,6 +265,8 @@ def units_to_mask(batch: int, ratio: Ratio, units: Grid) -> int | torch.Tensor:
 
 
 def _count(ratio: float, units: Grid) -> int:
+    if isinstance(ratio, (list, tuple)):
+        raise TypeError("a mask ratio is a number, or a tensor with one for each image, (B,), not a list")
     if not 0 < ratio < 1:
         raise ValueError(f"the mask ratio is {ratio}: it must lie between 0 and 1, as 0.75 does")
     total = units[0] * units[1]

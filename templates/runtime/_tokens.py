@@ -14,6 +14,8 @@ import torch
 
 from ._masks import Grid
 
+_FEWER = 3  # places of a map of other images than those that it was found with, where its convolutions do not pad
+
 
 @dataclass(frozen=True)
 class Stream:
@@ -53,15 +55,35 @@ class Stream:
         for grid in ((low_h, low_w), (high_h, high_w), (high_h, low_w), (low_h, high_w)):
             if grid[0] * grid[1] > 0 and count in (None, grid[0] * grid[1]):
                 return grid
+        if self.order != "NLC" and count:  # a convolution without padding makes fewer, as many fewer in each direction
+            near = [
+                (abs((rows - low_h) - (count // rows - low_w)), rows)
+                for rows in range(max(low_h - _FEWER, 1), high_h + _FEWER + 1)
+                if count % rows == 0 and low_w - _FEWER <= count // rows <= high_w + _FEWER
+            ]
+            if near:
+                rows = min(near)[1]
+                return rows, count // rows
         raise ValueError(f"{count or 'no'} patches make no grid for images of {image_size[0]} x {image_size[1]} pixels")
 
     def grid_of(self, tokens: torch.Tensor, image_size: tuple[int, int] | None = None) -> Grid:
-        """The grid of some tokens. Those in a sequence do not show it: it is taken for that of ``image_size``."""
-        if self.order == "NHWC":
-            return tokens.shape[1], tokens.shape[2]
-        if self.order == "NCHW":
-            return tokens.shape[2], tokens.shape[3]
-        return self.at(image_size or self.image_size, tokens.shape[1] - self.prefix)
+        """The grid of some tokens. Those in a sequence do not show it: it is taken for that of ``image_size``.
+
+        Raises:
+            ValueError: Tokens of images of that size are not of as many pixels as they were.
+        """
+        if self.order == "NLC":
+            return self.at(image_size or self.image_size, tokens.shape[1] - self.prefix)
+        grid = (tokens.shape[1], tokens.shape[2]) if self.order == "NHWC" else (tokens.shape[2], tokens.shape[3])
+        if image_size is not None and self.stride is not None:
+            sides = zip(image_size, grid, self.stride)  # noqa: B905 - a slow path of compile
+            if any(abs(pixels - patches * side) >= side for pixels, patches, side in sides):
+                raise ValueError(
+                    f"images of {image_size[0]} x {image_size[1]} pixels have {grid[0]} x {grid[1]} patches, which are "
+                    f"not of {self.stride[0]} x {self.stride[1]} pixels, as those of {self.image_size[0]} x "
+                    f"{self.image_size[1]} are: find the layout for them, with image_size=(height, width)"
+                )
+        return grid
 
     def count(self, tokens: torch.Tensor) -> int:
         """N, the number of patches of some tokens."""
@@ -74,7 +96,9 @@ class Stream:
         """Tokens as patches, (B, N, C), in row-major order of the grid."""
         if self.order == "NLC":
             return tokens[:, self.prefix :]
-        return tokens.flatten(2).transpose(1, 2) if self.order == "NCHW" else tokens.flatten(1, 2)
+        if self.order == "NCHW":
+            return contiguous_gradient(tokens).flatten(2).transpose(1, 2)
+        return tokens.flatten(1, 2)
 
     def put(self, tokens: torch.Tensor, patches: torch.Tensor) -> torch.Tensor:
         """Tokens with other patches, (B, N, C), and their own prefix."""
@@ -98,8 +122,8 @@ class Stream:
     def _patch_of_each(self, axis: int, pixels: int, patches: int, device: torch.device) -> torch.Tensor:
         """The patch in which each of a row or column of pixels lies."""
         place = torch.arange(pixels, device=device)
-        if pixels % patches and self.stride is not None:  # a part of a patch lies at the edge
-            return (place // self.stride[axis]).clamp(max=patches - 1)
+        if self.stride is not None and abs(pixels - patches * self.stride[axis]) < self.stride[axis]:
+            return (place // self.stride[axis]).clamp(max=patches - 1)  # a part of a patch may lie at the edge
         return (place * 2 + 1) * patches // (pixels * 2)
 
     def replace(self, tokens: torch.Tensor, mask: torch.Tensor, token: torch.Tensor | float) -> torch.Tensor:
@@ -140,7 +164,8 @@ class TokenLayout:
             dictionaries: their last dimension counts keys.
         sees: How many pixels beyond its own patch a token sees: 0 if it sees no pixel of another, the longer side of
             the images if it sees all of them.
-        batch_norm: Whether the tokens have passed a batch norm, which in training mixes all places of all images.
+        batch_norm: Whether the tokens have passed a batch norm, which in training mixes all places of all images, or
+            see more in training for another reason.
     """
 
     streams: tuple[Stream, ...]
@@ -211,6 +236,19 @@ class TokenLayout:
             for size, full in ((stream.grid[0], height), (stream.grid[1], width))
         )
         return torch.unflatten(mask, 1, (height, width))[:, rows[:, None], columns].flatten(1)
+
+
+def contiguous_gradient(x: torch.Tensor) -> torch.Tensor:
+    """The same tensor, (B, C, H, W), whose gradient comes back contiguous where its dimensions are exchanged.
+
+    For one image on a CPU, torch's batch norm (2.14) computes wrong gradients if its input is contiguous and what comes
+    back is not.
+    """
+    if x.device.type != "cpu" or not x.requires_grad or torch.compiler.is_compiling():
+        return x
+    x = x.view_as(x)
+    x.register_hook(lambda gradient: gradient.contiguous())
+    return x
 
 
 def check_mask(mask: torch.Tensor, tokens: torch.Tensor, count: int) -> None:

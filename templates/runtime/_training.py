@@ -9,7 +9,8 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.utils import _pytree as pytree
+
+from ._leaves import leaves_of
 
 Matcher = Mapping[str, Any] | Callable[[str], Any]
 """What timm's ``group_matcher`` gives: patterns of names by group, or a function from a name to its group."""
@@ -52,7 +53,7 @@ def without_gradient(model: nn.Module, run: Callable[[], Any]) -> list[str]:
         run: Runs it, and returns tensors in any structure.
     """
     with torch.enable_grad(), _not_checkpointed(model):
-        results = [x for x in pytree.tree_leaves(run()) if isinstance(x, torch.Tensor) and x.requires_grad]
+        results = [x for x in leaves_of(run()) if isinstance(x, torch.Tensor) and x.requires_grad]
     nodes, reached, used = [x.grad_fn for x in results], set(), set()
     while nodes:
         node = nodes.pop()

@@ -217,6 +217,13 @@ def test_targets_leave_a_context_on_every_grid(grid):
         assert not (visible & targets.any(dim=1)).any()
 
 
+@pytest.mark.parametrize("crop", ["first", "random"])
+def test_targets_of_no_image(crop):
+    masks = target_masks(0, (4, 4), crop=crop)
+    assert [x.shape for x in masks] == [(0, 16), (0, 4, 16)]
+    assert [masks.context_indices.shape, masks.target_indices.shape] == [(0, 0), (0, 4, 0)]
+
+
 def test_a_context_has_the_proportions_of_the_grid():
     context, _ = target_masks(64, (8, 32), 1, scale=(0.01, 0.01), context=(0.9, 0.9), generator=seeded())
     seen = (~context).view(64, 8, 32)

@@ -17,7 +17,7 @@ from generated.masking import FeatureLayout, MaskedImageModel, feature_layout, h
 
 QUICK = {"Eva", "SwinTransformer"}
 # Before training no feature of theirs shows a place, and none is claimed
-BLURRED = {"CPUBone", "Levit", "LevitDistilled"}
+BLURRED = {"CPUBone", "CoaT", "ConvMixer", "Levit", "LevitDistilled"}
 # A stem of 4 x 4 pixels, units of 4 x 4 patches, which are pooled twice at most
 HIERA = {"embed_dim": 16, "num_heads": 1, "stages": (1, 1, 1), "mask_unit_size": (4, 4), "mask_unit_attn": (True,) * 3}
 
@@ -250,3 +250,17 @@ def test_a_map_that_is_pooled_to_one_place_is_no_grid():
 
     with pytest.raises(TypeError, match="are on no grid"):
         feature_layout(Pooled(depths=(1, 1, 1, 1), dims=(8, 8, 8, 8)), (64, 64))
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_gradients_of_patches_are_those_of_the_map(training):
+    """For one image on a CPU, torch's batch norm takes a gradient whose dimensions were exchanged for another one."""
+    torch.manual_seed(0)
+    model = build("resnet18")
+    layout, images = feature_layout(model, (64, 64)), torch.randn(1, 3, 64, 64)
+    norm = nn.BatchNorm2d(512).train(training)
+    weights = torch.randn(1, 4, 512)  # a head's, for each patch
+    x = model.forward_stages(model.embed(images)).detach().requires_grad_()
+    (expected,) = torch.autograd.grad((norm(x) * weights.mT.unflatten(2, (2, 2)).contiguous()).sum(), x)
+    (found,) = torch.autograd.grad((layout.patches(norm(x)) * weights).sum(), x)
+    torch.testing.assert_close(found, expected)

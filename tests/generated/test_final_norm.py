@@ -1,12 +1,16 @@
 """The norm that timm leaves to the head is found, and applied to every token."""
 
+import copy
+from collections import OrderedDict
+from dataclasses import dataclass
+
 import pytest
 import timm
 import torch
 from torch import nn
 
 import generated
-from generated.masking import MaskedImageModel
+from generated.masking import Dropped, MaskedImageModel
 
 VIT = {"img_size": 32, "patch_size": 16, "embed_dim": 32, "depth": 1, "num_heads": 2}
 NORMED = {  # the name of the norm, a model that leaves it to the head, where the channels are
@@ -94,6 +98,54 @@ def test_where_the_head_has_none_features_stay_as_they_are(kind):
 
 def test_a_name_that_is_created_without_a_classifier_has_its_norm():
     assert MaskedImageModel("test_convnext").final_norm.name == "head.norm"
+
+
+@dataclass(frozen=True)
+class Output:
+    """As models return several things at once."""
+
+    hidden: torch.Tensor
+    count: int
+
+
+class Box(OrderedDict):
+    """A dict that is more than its items."""
+
+    def __init__(self, tokens: torch.Tensor, kind: str) -> None:
+        super().__init__(x=tokens)
+        self.kind = kind
+
+
+@pytest.mark.parametrize(
+    ("put", "take"),
+    [
+        (lambda x: Output(x, 3), lambda x: x.hidden),
+        (lambda x: {"a": {"n": None}, "x": [x]}, lambda x: x["x"][0]),
+        (lambda x: Dropped(x, None, None), lambda x: x.embedding),
+        (lambda x: Box(x, "tokens"), lambda x: x["x"]),
+    ],
+)
+def test_it_is_applied_to_features_in_anything_that_holds_them(put, take):
+    options = {**VIT, "global_pool": "avg", "class_token": False}
+
+    class Held(type(generated.create_model("vit_tiny_patch16_224", **options))):  # type: ignore[misc]
+        def forward_stages(self, embedding):
+            return put(super().forward_stages(embedding))
+
+        def forward(self, images):
+            return self.head(self.fc_norm(take(self.forward_features(images)).mean(1)))
+
+    torch.manual_seed(0)
+    model = generated.create_model("vit_tiny_patch16_224", **options).eval()
+    plain = MaskedImageModel(copy.deepcopy(model), mask_token="zero")
+    model.__class__ = Held
+    masked = MaskedImageModel(model, mask_token="zero")
+    assert masked.final_norm.name == "fc_norm"
+    images = images_for(masked)
+    features = features_of(masked, images)
+    assert type(features) is type(put(None))
+    assert getattr(features, "kind", "tokens") == "tokens"
+    assert torch.equal(take(features), features_of(plain, images))
 
 
 def test_features_of_one_place_are_no_channels():

@@ -115,6 +115,73 @@ def test_batch_norm_of_a_stem_mixes_places_in_training_alone():
     assert leaks(allowing, training=True)
 
 
+class NormOfOnesOwn(nn.Module):
+    """A batch norm that no name and no buffer tells."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.register_buffer("m", torch.zeros(dim))
+        self.register_buffer("v", torch.ones(dim))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return nn.functional.batch_norm(x, self.m, self.v, training=self.training)
+
+
+def test_so_does_one_that_is_a_function():
+    model = Stem(nn.Sequential(patches(), NormOfOnesOwn(8), nn.Dropout(0.5)))
+    before = {name: x.clone() for name, x in model.state_dict().items()}
+    layout = token_layout(model)
+    assert (layout.sees, layout.batch_norm, layout.leaks) == (0, True, True)
+    assert all(module.training for module in model.modules())
+    assert all(torch.equal(before[name], x) for name, x in model.state_dict().items())
+
+
+@pytest.mark.parametrize("size", [(64, 64), (12, 20), (9, 9), (33, 47), (35, 70), (36, 27)])
+def test_the_pixels_of_patches_that_are_padded_at_the_end(size):
+    torch.manual_seed(0)
+    options = {"img_size": 64, "patch_size": 8, "embed_dim": 32, "depth": 1, "num_heads": 2, "dynamic_img_size": True}
+    model = generated.create_model("vit_tiny_patch16_224", **options, dynamic_img_pad=True).eval()
+    layout, images = token_layout(model), torch.randn(1, 3, *size, requires_grad=True)
+    embedding = model.embed(images)
+    mask = random_mask(1, layout.grid_of(embedding, size), 0.5, generator=seeded())
+    (seen,) = torch.autograd.grad(layout.patches(embedding)[mask].square().sum(), images)
+    assert torch.equal(layout.streams[0].pixels(mask, size), seen.any(1, keepdim=True))
+
+
+@pytest.mark.parametrize("size", [(64, 64), (75, 129), (33, 80)])
+def test_the_pixels_of_patches_that_are_not_padded(size):
+    stem = nn.Sequential(nn.Conv2d(3, 8, 3, 2), nn.ReLU(), nn.Conv2d(8, 8, 3))
+    layout, images = token_layout(Stem(stem)), torch.zeros(1, 3, *size)
+    height, width = stem(images).shape[2:]
+    for patch in (0, width - 1, width, height * width - 1):
+        mask = torch.arange(height * width).eq(patch)[None]
+        hidden = hide(images + 1, mask, layout)
+        rows, columns = (hidden == 0)[0, 0].nonzero().float().mean(0).tolist()
+        assert abs(rows - (patch // width * 2 + 3)) <= 4  # the middle of the 7 x 7 pixels that it sees
+        assert abs(columns - (patch % width * 2 + 3)) <= 4
+
+
+@pytest.mark.parametrize("noise", [nn.Dropout(0.5), nn.Dropout2d(0.5), nn.GELU()])
+def test_dropout_in_training_is_no_leak(noise):
+    assert not token_layout(Stem(nn.Sequential(patches(), noise))).leaks
+
+
+class Resized(nn.Module):
+    """Brings any image to 64 x 64 pixels first: patches of others are of another size, and mix their pixels."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return nn.functional.interpolate(x, (64, 64), mode="bilinear")
+
+
+def test_patches_of_images_that_are_resized_are_not_those_of_others():
+    model = Stem(nn.Sequential(Resized(), patches()))
+    layout = token_layout(model)
+    assert layout.sees == 0
+    with pytest.raises(ValueError, match=r"100 x 64 pixels have 8 x 8 patches, which are not of 8 x 8 .*image_size"):
+        layout.grid_of(model.embed(torch.zeros(1, 3, 100, 64)), (100, 64))
+    assert token_layout(model, (100, 64)).sees > 0
+
+
 # How far tokens see
 
 

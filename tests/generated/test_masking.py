@@ -279,6 +279,38 @@ def test_stages_that_need_the_whole_grid_are_said_to_replace_instead(kind):
         MaskedImageModel(model, strategy="drop")
 
 
+class Placed(nn.Module):
+    """Stages that tell patches apart by their number, in a way that shows once it is trained."""
+
+    def __init__(self, scale: float, position: float) -> None:
+        super().__init__()
+        self.proj, self.block = nn.Conv2d(3, 8, 8, 8), nn.Linear(8, 8)
+        self.scale = nn.Parameter(torch.full((8,), scale))
+        self.position = nn.Parameter(torch.randn(1, 16, 8) * position)
+        self.default_cfg = {"input_size": (3, 32, 32)}
+
+    def embed(self, images: torch.Tensor) -> torch.Tensor:
+        return self.proj(images).flatten(2).transpose(1, 2)
+
+    def forward_stages(self, tokens: torch.Tensor) -> torch.Tensor:
+        return tokens + self.scale * self.block(tokens + self.position[:, : tokens.shape[1]])
+
+
+@pytest.mark.parametrize(("scale", "position"), [(1.0, 0.0), (1e-6, 1.0), (0.0, 1.0), (0.0, 0.0)])
+def test_what_is_zero_before_training_is_seen_as_well(scale, position):
+    model = Placed(scale, position)
+    before, versions = copy.deepcopy(model.state_dict()), [p._version for p in model.parameters()]
+    assert token_layout(model).whole_grid == "its stages look at the place of patches in the grid"
+    assert all(torch.equal(before[name], x) for name, x in model.state_dict().items())
+    assert versions == [p._version for p in model.parameters()]
+
+
+def test_a_model_that_is_made_in_inference_mode_has_a_layout():
+    with torch.inference_mode():
+        model = Placed(1.0, 1.0)
+    assert token_layout(model).streams[0].grid == (4, 4)
+
+
 def test_stages_that_look_at_the_place_of_patches_need_the_whole_grid():
     class Shifted(nn.Module):
         def forward(self, x: torch.Tensor, **options: object) -> torch.Tensor:

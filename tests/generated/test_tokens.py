@@ -170,6 +170,48 @@ def test_a_sequence_that_is_no_grid_is_refused_though_its_length_fits(change):
         token_layout(Sequence(change).eval())
 
 
+class Maps(Sequence):
+    """A stem of 8 x 8 pixels, and what is made of its patches, of four dimensions."""
+
+    def embed(self, images: torch.Tensor) -> torch.Tensor:
+        return self.change(self.proj(images))
+
+
+@pytest.mark.parametrize("size", [(64, 64), (32, 32), (16, 64), (64, 40), (8, 8), (8, 64)])
+@pytest.mark.parametrize("order", ["NCHW", "NHWC"])
+def test_the_order_of_a_map_is_found_though_channels_are_as_many_as_rows(order, size):
+    torch.manual_seed(0)
+    change = (lambda x: x) if order == "NCHW" else (lambda x: x.permute(0, 2, 3, 1))
+    (stream,) = token_layout(Maps(change, size).eval()).streams
+    assert (stream.order, stream.grid, stream.channels) == (order, (size[0] // 8, size[1] // 8), 8)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda x: x.unflatten(3, (2, 4)).unflatten(2, (2, 4)).permute(0, 2, 4, 3, 5, 1).flatten(1, 2).flatten(2, 3),
+        lambda x: x.unflatten(3, (2, 4)).unflatten(2, (2, 4)).permute(0, 1, 2, 4, 3, 5).flatten(2, 3).flatten(3, 4),
+        lambda x: x.permute(0, 3, 2, 1),  # columns first
+        lambda x: x.transpose(2, 3),
+        lambda x: x.transpose(1, 2),  # (B, H, C, W)
+        lambda x: x.flip(2),
+        lambda x: x.roll(2, 3),
+        lambda x: x * 0,
+        lambda x: nn.functional.pad(x, (0, 0, 3, 0)),
+    ],
+)
+def test_a_map_that_is_no_grid_of_the_image_is_refused(change):
+    torch.manual_seed(0)
+    with pytest.raises(TypeError, match=r"of shape \(2, .*is no grid of patches: for none that they may be"):
+        token_layout(Maps(change, (64, 64)).eval())
+
+
+@pytest.mark.parametrize("change", [lambda x: x.transpose(0, 1), lambda x: x.flatten(0, 1), lambda x: x[:1]])
+def test_tokens_whose_first_dimension_is_not_the_batch_are_refused(change):
+    with pytest.raises(TypeError, match=r"for 2 images: its first dimension must be the batch|has no patches"):
+        token_layout(Sequence(change).eval())
+
+
 def test_dinov2_with_more_registers_than_patches_is_masked_where_its_patches_are():
     model = generated.create_model("test_vit", reg_tokens=8, img_size=32)
     (stream,) = token_layout(model).streams

@@ -1,6 +1,7 @@
 """A masked model in a trainer: DDP, weight decay, layer decay, EMA, checkpointing, ratios that change."""
 
 import io
+from dataclasses import dataclass
 
 import pytest
 import timm
@@ -64,6 +65,32 @@ def test_what_the_features_do_not_use_needs_no_gradient_until_fine_tuning(name, 
     assert backbone is masked.backbone
     assert all(p.requires_grad for p in backbone.parameters())
     assert masked.unused == ()
+
+
+@dataclass(frozen=True)
+class Output:
+    """As models return several things at once."""
+
+    pooled: torch.Tensor
+    hidden: torch.Tensor
+
+
+@pytest.mark.parametrize("strategy", ["drop", "replace"])
+def test_features_in_a_dataclass_depend_on_the_backbone_as_well(strategy):
+    class InDataclass(type(vit())):  # type: ignore[misc]
+        def forward_stages(self, embedding):
+            x = super().forward_stages(embedding)
+            return Output(x.mean(1), x)
+
+        def forward(self, images):
+            return self.head(self.forward_features(images).pooled)
+
+    model = vit(num_classes=5)
+    model.__class__ = InDataclass
+    masked = MaskedImageModel(model, strategy=strategy)
+    assert masked.unused == ("backbone.head.weight", "backbone.head.bias")
+    masked(IMAGES).features.hidden.sum().backward()
+    assert model.patch_embed.proj.weight.grad is not None
 
 
 def test_attention_pooling_is_part_of_the_head():
@@ -290,6 +317,34 @@ def test_a_count_that_is_not_that_of_the_mask_is_refused(count):
     with pytest.raises(ValueError, match=f"count is {count}, and the mask does not"):
         masked(IMAGES, mask, count=count)
     assert masked(IMAGES, mask, count=8).features.shape[1] == 1 + 8
+
+
+@pytest.mark.parametrize("strategy", ["drop", "replace"])
+@pytest.mark.parametrize(
+    ("given", "error", "message"),
+    [
+        ({"count": 8}, ValueError, "count is 8, of a mask that is not given"),
+        ({"mask": torch.arange(16).ge(8).expand(2, -1), "ratio": 0.25}, ValueError, "a mask is given, and a ratio"),
+        ({"ratio": [0.5, 0.5]}, TypeError, r"a tensor with one for each image, \(B,\), not a list"),
+    ],
+)
+def test_what_would_be_passed_over_is_refused(strategy, given, error, message):
+    with pytest.raises(error, match=message):
+        MaskedImageModel(vit(), strategy=strategy)(IMAGES, **given)
+
+
+@pytest.mark.parametrize("options", [{"image_size": 32}, {"image_size": (32,)}, {"unit": 2.0}])
+def test_a_size_and_a_unit_that_are_none_are_named(options):
+    with pytest.raises(ValueError, match=r"(image_size|unit) is .*: "):
+        MaskedImageModel(vit(), **options)
+
+
+def test_patches_of_no_image_are_dropped():
+    """With views of sizes that are known, timm's code takes no images as well."""
+    masked, mask = MaskedImageModel(vit(), strategy="drop").eval(), torch.zeros(0, 16, dtype=torch.bool)
+    with torch.no_grad():
+        assert masked(IMAGES[:0]).restore.shape == masked(IMAGES[:0], mask).restore.shape == (0, 16)
+        assert masked(IMAGES[:0], mask, count=12).features.shape == (0, 5, 32)
 
 
 def test_a_compiled_model_finds_a_wrong_count_too():
