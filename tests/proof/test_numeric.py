@@ -83,6 +83,22 @@ class OtherIntermediates(Tapped):
         return super().forward_stages_intermediates(x * 1.0001, image_size, **keywords)
 
 
+class OtherMask(Tapped):
+    def forward_stages_intermediates(self, x, image_size, attn_mask=None, **keywords):
+        return super().forward_stages_intermediates(x, image_size, **keywords)
+
+
+class NoDropoutOfIntermediates(Tapped):
+    def forward_stages_intermediates(self, x, image_size, **keywords):
+        self.patch_drop.train(False)
+        return super().forward_stages_intermediates(x, image_size, **keywords)
+
+
+class OtherGradientOfIntermediates(Tapped):
+    def forward_stages_intermediates(self, x, image_size, **keywords):
+        return super().forward_stages_intermediates(x.detach() if self.training else x, image_size, **keywords)
+
+
 def checks(split_class):
     result = check_numbers("test_vit", VIT, splitting(split_class))
     return {check.name: check.verdict for check in result.checks}, {check.name: check.detail for check in result.checks}
@@ -101,6 +117,20 @@ def test_other_intermediate_features_are_found_out():
     verdicts, details = checks(OtherIntermediates)
     assert [name for name, verdict in verdicts.items() if verdict == "fails"] == ["intermediates"]
     assert "indices=" in details["intermediates"]
+
+
+@pytest.mark.parametrize(
+    ("split_class", "detail"),
+    [
+        (OtherMask, "attn_mask=a mask of"),
+        (NoDropoutOfIntermediates, "in training, "),
+        (OtherGradientOfIntermediates, "gradient of the images differs"),
+    ],
+)
+def test_intermediate_features_are_compared_under_masks_and_in_training(split_class, detail):
+    verdicts, details = checks(split_class)
+    assert [name for name, verdict in verdicts.items() if verdict == "fails"] == ["intermediates"]
+    assert detail in details["intermediates"]
 
 
 @pytest.mark.parametrize(
