@@ -53,6 +53,16 @@ class Alignment:
     theirs: Mapping[str, Hashable]
     ours: Mapping[str, Hashable]
 
+    def made(self, statements: Sequence[Statement], images: str) -> set[str]:
+        """The variables that hold the images, or what the statements that are equal make of them.
+
+        Args:
+            statements: Those of this method.
+            images: Its first parameter.
+        """
+        passed = (*self.equal, *self.copies)
+        return {images} | {name for number in passed for name in bound_names(statements[number].tree)}
+
 
 def align(
     theirs: Sequence[Statement],

@@ -18,7 +18,6 @@ from codegen.split.alignment import Alignment
 from codegen.split.boundary import Refused
 from codegen.split.collecting import Collecting
 from codegen.split.crossing import Crossing
-from codegen.split.found_embedding import first_line, values_of
 from codegen.split.state import check_state
 from codegen.split.stem_parts import Joined
 from codegen.syntax.bindings import bound_names
@@ -71,7 +70,7 @@ class Around:
             Refused: If one that stands between them may not run after them, or what follows reads what they made.
         """
         statements = joined.statements
-        values = values_of(statements, alignment, images)
+        values = alignment.made(statements, images)
         collecting = Collecting(frozenset(values | joined.lost), numbers)
         last = alignment.equal[-1] if alignment.equal else -1
         inside = sorted((*alignment.equal, *(n for n in alignment.sizes if n < last)))
@@ -80,13 +79,16 @@ class Around:
         mentioned = {node.id for s in made for node in walk(s.tree) if isinstance(node, ast.Name)}
         own: set[str] = set()
         moved = [collecting.refusing(statements[number]) for number in others]
-        for statement in moved:
-            text = f"`{first_line(statement)}`"
+        for number, statement in zip(others, moved, strict=True):
+            text = f"`{statement.first_line}`"
             bound = set(bound_names(statement.tree))
             if returns(statement.tree):
                 raise Refused(statement.place, f"{text} may return before the embedding is complete")
             if flow([statement.tree]).needs & values:
-                raise Refused(statement.place, f"{text} looks at what the embedding makes on its way")
+                before = {name for n in alignment.equal if n < number for name in bound_names(statements[n].tree)}
+                on_its_way = flow([statement.tree]).needs & values & before
+                what = "what the embedding makes on its way" if on_its_way else "the images"
+                raise Refused(statement.place, f"{text} looks at {what}, which an embedding does not hold")
             if bound & mentioned:
                 raise Refused(
                     statement.place, f"{text} binds `{min(bound & mentioned)}`, of which the embedding is made"

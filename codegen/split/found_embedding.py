@@ -1,28 +1,22 @@
-"""The embedding of ``forward_features``, found in ``forward_intermediates``, or what stands in its place there."""
+"""The embedding of ``forward_features``, found in ``forward_intermediates``, in whatever form it stands there."""
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from codegen.model.facts import Facts
-from codegen.model.quiet import is_quiet
 from codegen.source.index import Module
 from codegen.split.alignment import Alignment, align
 from codegen.split.boundary import Refused, find_cut
-from codegen.split.collecting import Collecting, indices_by_number
+from codegen.split.collecting import indices_by_number
 from codegen.split.first_round import open_first_round
+from codegen.split.missing_embedding import MissingEmbedding
 from codegen.split.named_rounds import open_named_rounds
 from codegen.split.stem_parts import Joined, called_whole, join_parts
 from codegen.split.tapped_stem import call_whole
-from codegen.syntax.bindings import bound_names
-from codegen.syntax.dataflow import Unsound, dotted, flow
+from codegen.syntax.dataflow import Unsound
 from codegen.syntax.statements import Statement
-from codegen.syntax.walking import walk
-
-INTERMEDIATES = "forward_intermediates"
-STAGES_INTERMEDIATES = "forward_stages_intermediates"
 
 
 @dataclass(frozen=True)
@@ -74,10 +68,13 @@ def find_embedding(
     """
     theirs = [statement for statement in embedding.statements if statement not in embedding.early]
 
-    def found(statements: Sequence[Statement]) -> Alignment:
+    def find(theirs: Sequence[Statement], statements: Sequence[Statement]) -> Alignment:
         shared = [name for name in others if name in embedding.parameters]
         names = (embedding.images, images)
         return align(theirs, statements, names, shared, is_image_batch=embedding.is_image_batch)
+
+    def found(statements: Sequence[Statement]) -> Alignment:
+        return find(theirs, statements)
 
     alignment = found(statements)
     if alignment.missing is None:
@@ -102,7 +99,7 @@ def find_embedding(
         again = found(opened)
         if again.missing is None:
             return Joined(opened), again
-    raise _differs(facts, module, statements, alignment, images)
+    raise MissingEmbedding(facts, module, statements, images, indices_by_number(statements, others)).why(theirs, find)
 
 
 def _joined(
@@ -114,48 +111,3 @@ def _joined(
         found = found.followed_by(call_whole(facts, module, statement) or Joined((statement,)))
     parts = join_parts(facts, module, found.statements, stems, numbers)
     return replace(parts, ran=(*found.ran, *parts.ran), asked=found.asked)
-
-
-def _differs(
-    facts: Facts, module: Module, statements: Sequence[Statement], alignment: Alignment, images: str
-) -> Refused:
-    """Why the embedding is not among the statements of a method."""
-    missing = alignment.missing
-    assert missing is not None
-    inner = _delegates(statements)
-    if inner:
-        reason = f"it calls {INTERMEDIATES} of `{inner}`: call {STAGES_INTERMEDIATES} of that model"
-        return Refused(statements[0].place, reason)
-    wanted = f"`{first_line(missing)}` (line {missing.place.line})"
-    own: set[str] = set()
-    values = values_of(statements, alignment, images)
-    collecting = Collecting(frozenset(values), frozenset())
-    for number in alignment.others:
-        statement = collecting.refusing(statements[number])
-        if flow([statement.tree]).needs & values or not is_quiet(facts, module, statement.tree, own):
-            reason = f"`{first_line(statement)}` stands where forward_features embeds by {wanted}"
-            return Refused(statement.place, reason)
-        own |= set(bound_names(statement.tree))
-    return Refused(statements[0].place, f"it does not have {wanted}, by which forward_features embeds")
-
-
-def values_of(statements: Sequence[Statement], alignment: Alignment, images: str) -> set[str]:
-    """The variables that hold the images and what the embedding makes of them."""
-    passed = (*alignment.equal, *alignment.copies)
-    return {images} | {name for number in passed for name in bound_names(statements[number].tree)}
-
-
-def _delegates(statements: Sequence[Statement]) -> str:
-    """The inner model whose ``forward_intermediates`` a method calls, ``self.encoder``; empty if it calls none."""
-    for statement in statements:
-        for node in walk(statement.tree):
-            if isinstance(node, ast.Call) and dotted(node.func).startswith("self."):
-                model, _, method = dotted(node.func).rpartition(".")
-                if method == INTERMEDIATES:
-                    return model
-    return ""
-
-
-def first_line(statement: Statement) -> str:
-    """A statement as it is quoted in a reason."""
-    return statement.code.splitlines()[0].strip()

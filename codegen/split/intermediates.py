@@ -19,8 +19,9 @@ from codegen.split.boundary import Refused
 from codegen.split.collecting import indices_by_number, raised
 from codegen.split.context import without_context
 from codegen.split.crossing import Crossing, cross
-from codegen.split.found_embedding import INTERMEDIATES, Embedding, find_embedding
+from codegen.split.found_embedding import Embedding, find_embedding
 from codegen.split.inlining import write_out_helpers
+from codegen.split.missing_embedding import INTERMEDIATES
 from codegen.split.soundness import check_method, check_scope
 from codegen.syntax.dataflow import flow
 from codegen.syntax.statements import Body, Statement, read_method
@@ -146,11 +147,11 @@ def cut_intermediates(facts: Facts, embedding: Embedding) -> IntermediatesCut | 
     tokens = _tokens(embedding, alignment, statements)
     crossing = cross(facts, around.made, around.rest, body.parameters, tokens)
     check_around(facts, crossing, around, [images, *others], embedding.early)
-    taken, sizes = _handed_over(embedding, alignment, crossing, around.rest[0])
+    taken, sizes = _handed_over(embedding, alignment, crossing, around.rest)
     batch = [name for name, size in sizes.items() if size.dimension == 0]
     if batch and tokens not in keeps_batch(facts, [s.tree for s in around.made], images, believes_defaults=True):
-        reason = f"it reads `{batch[0]}`, the batch size of the images, which the tokens may not have"
-        raise Refused(around.rest[0].place, reason)
+        reason = f"it reads `{batch[0]}`, the batch size of the images, which `{tokens}` is not known to have first"
+        raise Refused(_reader(batch[0], around.rest), reason)
     given = {p.name for p in body.parameters[1:]} - (set(others) & _read_by_embedding_alone(crossing, others))
     early = tuple(_without_stages(statement) for statement in embedding.early)
     stages = flow(
@@ -197,7 +198,7 @@ def _tokens(embedding: Embedding, alignment: Alignment, statements: Sequence[Sta
 
 
 def _handed_over(
-    embedding: Embedding, alignment: Alignment, crossing: Crossing, first: Statement
+    embedding: Embedding, alignment: Alignment, crossing: Crossing, rest: Sequence[Statement]
 ) -> tuple[tuple[tuple[str, str], ...], Mapping[str, Size]]:
     """What is taken from an embedding, each with the name that it has here; and which variables hold the image size.
 
@@ -216,11 +217,20 @@ def _handed_over(
         elif isinstance(value, Size):
             what = "the images" if value.of == IMAGES else "what the embedding makes on its way"
             reason = f"it reads `{name}`, a size of {what}, which the embedding does not hold"
-            raise Refused(first.place, reason)
+            raise Refused(_reader(name, rest), reason)
         else:
             what = "the images" if value == IMAGES else f"`{name}`"
-            raise Refused(first.place, f"it reads {what} after the embedding, which does not hold it")
+            raise Refused(_reader(name, rest), f"it reads {what} after the embedding, which does not hold it")
     return tuple(taken), sizes
+
+
+def _reader(name: str, rest: Sequence[Statement]) -> Place:
+    """Where a variable is read first, by one of some statements."""
+    for statement in rest:
+        for node in walk(statement.tree):
+            if isinstance(node, ast.Name) and node.id == name and isinstance(node.ctx, ast.Load):
+                return Place(statement.place.file, node.lineno)
+    return rest[0].place
 
 
 def _unpacked(sizes: Mapping[str, Size], rest: Sequence[Statement]) -> tuple[str, ...]:

@@ -18,12 +18,13 @@ from codegen.split.boundary import Cut, Refused, find_cut
 from codegen.split.context import without_context
 from codegen.split.crossing import cross
 from codegen.split.delegate import Delegation, find_delegate_cut, find_delegation, inline, joined
-from codegen.split.found_embedding import STAGES_INTERMEDIATES, Embedding
+from codegen.split.found_embedding import Embedding
 from codegen.split.guard import without_guard
 from codegen.split.inlining import write_out_helpers
 from codegen.split.intermediates import IntermediatesCut, cut_intermediates
 from codegen.split.intermediates_inside import cut_through_inner
 from codegen.split.masking import find_masking
+from codegen.split.missing_embedding import STAGES_INTERMEDIATES
 from codegen.split.parent import WrittenOut, write_out_parents
 from codegen.split.patches import gives_position, split_patches
 from codegen.split.soundness import check_class, check_embed, check_imports, check_method, check_scope, check_stars

@@ -68,6 +68,11 @@ class Statement:
         return self.text[_offset(self.text, self._parsed[1]) :]
 
     @property
+    def first_line(self) -> str:
+        """The statement as it is quoted in a reason."""
+        return self.code.splitlines()[0].strip()
+
+    @property
     def last(self) -> Place:
         """The line on which the statement ends."""
         return Place(self.place.file, self.tree.end_lineno or self.place.line)

@@ -190,7 +190,57 @@ def test_one_that_has_another_is_split_by_itself():
 
 def test_a_missing_dropout():
     reason = refused(LIST + EMBEDDING.replace("x = self.pos_drop(x)", "") + REST)
-    assert reason.endswith("stands where forward_features embeds by `x = self.pos_drop(x)` (line 35)")
+    assert reason == "it leaves out `x = self.pos_drop(x)` (line 35), by which forward_features embeds"
+
+
+def test_a_question_that_another_method_asks_before():
+    drop = "if self.training:\n        x = x * 2\n    "
+    reason = refused(
+        LIST + EMBEDDING + REST, features=FEATURES.replace("x = self.patch_embed", f"{drop}x = self.patch_embed")
+    )
+    assert reason.startswith("it leaves out `if self.training:` (line ")
+
+
+CHOOSING = """
+def check(self, x):
+    assert x.ndim
+"""
+
+
+def test_what_is_given_another_name_is_not_what_is_in_the_way():
+    chosen = "x if not isinstance(x, dict) else x['images']"
+    features = f"self.check({chosen})\n" + FEATURES.strip("\n").replace("    x = self.patch", "x = self.patch", 1)
+    features = "\n".join(line.removeprefix("    ") for line in features.splitlines())
+    body = f"{LIST}raw = {chosen}\nndim = raw.ndim\nself.check(raw)\n{EMBEDDING}"
+    rest = REST.replace("return self.norm(x), intermediates", "return self.norm(x), intermediates, ndim")
+    source = source_of(body + rest, features=features, methods=CHOOSING)
+    found = intermediates_of(source)
+    assert found.reason == "`ndim = raw.ndim` looks at the images, which an embedding does not hold"
+    assert source.splitlines()[found.place.line - 1].strip() == "ndim = raw.ndim"
+
+
+def test_what_decides_by_the_images_what_is_embedded():
+    choice = "if isinstance(x, dict):\n    y = x['images']\nelse:\n    y = x\n"
+    reason = refused(LIST + choice + EMBEDDING.replace("(x)", "(y)", 1) + REST)
+    assert reason.startswith("`if isinstance(x, dict):` stands where forward_features embeds by ")
+    assert reason.endswith(", and asks what the images are: an embedding does not tell")
+
+
+@pytest.mark.parametrize(
+    ("inner", "why"),
+    [
+        (
+            "if i < 1:\n        x = block(x)\n    else:\n        x = block(x, i)",
+            "`if i < 1:` (line 20) asks which one it is",
+        ),
+        ("if block is None:\n        break\n    x = block(x)", "`if block is None:` (line 20) may end it"),
+    ],
+)
+def test_a_loop_whose_first_round_is_not_taken_out(inner, why):
+    body = f"for i, block in enumerate(self.blocks):\n    {inner}\nreturn x"
+    reason = refused(body, "x")
+    assert reason.startswith("`for i, block in enumerate(self.blocks):` stands where forward_features embeds by ")
+    assert reason.endswith(f", and its first round is not taken out: {why}")
 
 
 def test_another_order():
@@ -232,7 +282,9 @@ def test_tokens_that_another_statement_has_changed():
 
 def test_what_looks_at_the_tokens_on_their_way():
     body = EMBEDDING.replace("x = x +", "if norm:\n    intermediates.append(x)\nx = x +")
-    assert refused(LIST + body + REST) == "`if norm:` looks at what the embedding makes on its way"
+    assert refused(LIST + body + REST) == (
+        "`if norm:` looks at what the embedding makes on its way, which an embedding does not hold"
+    )
 
 
 def test_the_images_after_the_embedding():
@@ -245,6 +297,12 @@ def test_a_size_of_what_the_embedding_makes_on_its_way():
     assert refused(body, "x") == (
         "it reads `H`, a size of what the embedding makes on its way, which the embedding does not hold"
     )
+
+
+def test_the_line_is_that_which_reads_it():
+    body = EMBEDDING.replace("x = x +", "_, _, H, W = x.shape\nx = x +") + "x = self.blocks[0](x)\nreturn x, H, W"
+    source = source_of(body, "x")
+    assert source.splitlines()[intermediates_of(source).place.line - 1].strip() == "return x, H, W"
 
 
 def test_the_channels_of_the_images():
