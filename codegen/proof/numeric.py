@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice, product
 from typing import Any
 
@@ -185,6 +185,7 @@ class _Training:
         images: What they are given.
         features: Which can be had.
         difference: How they differ; empty as long as they do not.
+        state: Weights and running statistics of both before each pass: one of them may raise an error after its stem.
     """
 
     timm: nn.Module
@@ -192,6 +193,10 @@ class _Training:
     images: torch.Tensor
     features: Features
     difference: str = ""
+    state: Mapping[str, torch.Tensor] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.state = copy.deepcopy(self.timm.state_dict())
 
     def run(self, keywords: Keywords) -> bool:
         """Compare outputs, gradients and random numbers, and say whether timm's takes these keyword arguments."""
@@ -209,6 +214,7 @@ class _Training:
     def _pass(
         self, model: nn.Module, run: Callable[[Any, torch.Tensor, Keywords], Any], keywords: Keywords
     ) -> _Pass | str:
+        model.load_state_dict(self.state)
         try:
             return _run(model, lambda model, images: run(model, images, keywords), self.images)
         except Exception as error:

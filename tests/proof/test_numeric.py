@@ -1,6 +1,7 @@
 """The proof by numbers, of split classes that are right and that are wrong."""
 
 import pytest
+import timm
 import torch
 from timm.models._manipulate import checkpoint
 from timm.models.convit import ConVit
@@ -8,6 +9,7 @@ from timm.models.tnt import TNT
 from timm.models.vision_transformer import VisionTransformer
 
 from codegen.proof.numeric import check_numbers
+from generated import split
 
 from .splits import VIT, Right, Tapped, splitting
 
@@ -117,6 +119,13 @@ def test_other_intermediate_features_are_found_out():
     verdicts, details = checks(OtherIntermediates)
     assert [name for name, verdict in verdicts.items() if verdict == "fails"] == ["intermediates"]
     assert "indices=" in details["intermediates"]
+
+
+def test_statistics_that_an_error_leaves_behind_are_no_difference():
+    """timm refuses a format before its stem has run, the split after."""
+    split_class = type(split(timm.create_model("test_efficientnet")))
+    result = check_numbers("test_efficientnet", "timm.models.efficientnet.EfficientNet", splitting(split_class))
+    assert {check.name: check.verdict for check in result.checks}["intermediates"] == "holds"
 
 
 @pytest.mark.parametrize(
