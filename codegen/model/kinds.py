@@ -13,6 +13,7 @@ from codegen.model.facts import Facts
 from codegen.model.library import IN_PLACE_MODULES, TORCH_HANDING_ON, TORCH_STATISTICS, TORCH_WRAPPERS
 from codegen.model.outside import Elsewhere, Outside
 from codegen.model.purity import is_library, is_pure
+from codegen.model.tuples import hands_on
 from codegen.source.index import Class, Module
 from codegen.source.stores import stores_in
 from codegen.syntax.dataflow import dotted, free_names
@@ -560,6 +561,9 @@ class _Making:
             yield "torch"  # the constructor fails: there is no such model
         elif (found := self.facts.index.function(self.module, name)) is not None:
             yield from self.returned(*found, name)
+        elif hands_on(self.facts.index, self.module, name):
+            for argument in arguments:
+                yield from self.of(argument, seen)
         else:
             origin = self.module.origin(head, rest)
             kind = origin.removeprefix("torch.nn.")

@@ -187,11 +187,13 @@ def whole(model: Any, images: torch.Tensor, keywords: Keywords) -> Any:
 
 
 def from_embedding(model: Any, images: torch.Tensor, keywords: Keywords) -> Any:
-    """What the split gives for the embedding of images."""
-    embedding = model.embed(images)
+    """What the split gives for the embedding of images: each method is given the arguments that it takes."""
     taken = inspect.signature(model.forward_stages_intermediates).parameters
+    embeds = inspect.signature(model.embed).parameters
+    for_stages = {name: value for name, value in keywords.items() if name in taken or name not in embeds}
+    embedding = model.embed(images, **{name: value for name, value in keywords.items() if name in embeds})
     size = (images.shape[-2:],) if "image_size" in taken else ()
-    return model.forward_stages_intermediates(embedding, *size, **keywords)
+    return model.forward_stages_intermediates(embedding, *size, **for_stages)
 
 
 def in_call(keywords: Keywords) -> str:

@@ -33,6 +33,7 @@ class Around:
     Attributes:
         made: Those that make the embedding, and those that read sizes on the way.
         moved: Those that stood between them.
+        asking: Those of the others that ask what the model holds, by methods of that.
         refusing: The lines that take features from before the embedding.
         given: What stands for these after the embedding: they take it for a feature that is the same.
         rest: All that follow the embedding: these, and what stood there.
@@ -42,6 +43,7 @@ class Around:
     made: tuple[Statement, ...]
     moved: tuple[Statement, ...]
     given: tuple[Statement, ...]
+    asking: tuple[Statement, ...]
     refusing: tuple[int, ...]
     rest: tuple[Statement, ...]
     plain: Mapping[Statement, Statement]
@@ -93,7 +95,7 @@ class Around:
                 raise Refused(
                     statement.place, f"{text} binds `{min(bound & mentioned)}`, of which the embedding is made"
                 )
-            if not is_quiet(facts, module, statement.tree, own):
+            if not is_quiet(facts, module, statement.tree, own, asks_parts=True):
                 raise Refused(statement.place, f"{text} may do more than calculate with the arguments of the method")
             own |= bound
         lost = joined.lost | {name for name, _ in joined.asked}
@@ -103,13 +105,16 @@ class Around:
             if read:
                 reason = f"it reads `{min(read)}`, which the stem makes on its way, after the embedding"
                 raise Refused(statement.place, reason)
-        asking = [_asking(*pair, joined, collecting) for pair in zip(statements[last + 1 :], without, strict=True)]
-        after = [statement for statement, _ in asking]
+        pairs = [_asking(*pair, joined, collecting) for pair in zip(statements[last + 1 :], without, strict=True)]
+        after, plain = [statement for statement, _ in pairs], dict(pairs)
         given = [joined.giving(statement, statements[last]) for statement in moved]
+        asking = [statement for statement in moved if not is_quiet(facts, module, statement.tree, own)]
         stood = [*(statements[n] for n in others), *statements[last + 1 :]]
         refusing = [old.place.line for old, new in zip(stood, [*moved, *after], strict=True) if old != new]
         refusing += [*(loop.place.line for loop, _, _ in joined.calls), *joined.refuses]
-        return cls(tuple(made), tuple(moved), tuple(given), tuple(sorted(refusing)), (*given, *after), dict(asking))
+        return cls(
+            tuple(made), tuple(moved), tuple(given), tuple(asking), tuple(sorted(refusing)), (*given, *after), plain
+        )
 
 
 def _without_lost(statement: Statement, lost: frozenset[str], collecting: Collecting) -> Statement:
@@ -144,7 +149,8 @@ def check_around(
     Raises:
         Unsound: If it may.
     """
-    stages = tuple(around.plain.get(s, s) for s in crossing.stages if s not in around.given)
+    looking = [statement for statement in around.given if statement not in around.asking]
+    stages = tuple(around.plain.get(s, s) for s in crossing.stages if s not in looking)
     check_state(facts, replace(crossing, stages=stages), parameters, early)
     written = effects(facts, [s.tree for s in crossing.embed], parameters).writes
     for statement in around.moved:  # they only look, so that the names of what they look at tell

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -15,8 +16,10 @@ from codegen.split.missing_embedding import MissingEmbedding
 from codegen.split.named_rounds import open_named_rounds
 from codegen.split.stem_parts import Joined, called_whole, join_parts
 from codegen.split.tapped_stem import call_whole
+from codegen.split.tensor_images import as_tensor
 from codegen.syntax.dataflow import Unsound
 from codegen.syntax.statements import Statement
+from codegen.syntax.walking import walk
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,7 @@ class Embedding:
         context: What it enters.
         is_image_batch: Whether the first parameter is known to be an image batch, (B, C, H, W).
         early: Those of the statements by which it may return before it is complete.
+        of_tensor: Whether the first parameter is surely a tensor.
     """
 
     statements: Sequence[Statement]
@@ -40,6 +44,7 @@ class Embedding:
     context: str
     is_image_batch: bool
     early: Sequence[Statement]
+    of_tensor: bool = False
 
 
 def find_embedding(
@@ -79,6 +84,10 @@ def find_embedding(
     alignment = found(statements)
     if alignment.missing is None:
         return Joined(statements), alignment
+    asked = as_tensor(module, statements, images) if embedding.of_tensor else statements
+    again = find(_without_asides(theirs, embedding.fields[0]), asked)
+    if again.missing is None:
+        return Joined(asked), again
     joined = _joined(facts, module, statements, called_whole(theirs), indices_by_number(statements, others))
     if joined.ran:
         again = found(joined.statements)
@@ -100,6 +109,24 @@ def find_embedding(
         if again.missing is None:
             return Joined(opened), again
     raise MissingEmbedding(facts, module, statements, images, indices_by_number(statements, others)).why(theirs, find)
+
+
+def _without_asides(statements: Sequence[Statement], tokens: str) -> list[Statement]:
+    """Statements of an embedding without those that none of the others reads: ``naflex = coord is not None``."""
+    found = list(statements)
+    for statement in reversed(statements):
+        others = [other.tree for other in found if other is not statement]
+        match statement.tree:
+            case ast.Assign(targets=[ast.Name(id=name)], value=value) if name != tokens and _only_compares(value):
+                if name not in {node.id for tree in others for node in walk(tree) if isinstance(node, ast.Name)}:
+                    found.remove(statement)
+    return found
+
+
+def _only_compares(value: ast.expr) -> bool:
+    """Whether an expression asks whether variables are what others are, or constants."""
+    plain = ast.Name | ast.Constant | ast.BoolOp | ast.boolop | ast.expr_context | ast.Compare | ast.Is | ast.IsNot
+    return all(isinstance(node, plain) for node in ast.walk(value))
 
 
 def _joined(

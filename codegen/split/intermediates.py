@@ -205,7 +205,7 @@ def _handed_over(
     Raises:
         Refused: If the method needs more of what was before the boundary.
     """
-    fields = {alignment.theirs[name]: name for name in reversed(embedding.fields)}
+    fields = {alignment.theirs[name]: name for name in reversed(embedding.fields) if name in alignment.theirs}
     taken: list[tuple[str, str]] = []
     sizes: dict[str, Size] = {}
     for name in crossing.fields:

@@ -91,6 +91,18 @@ class WithoutMask(Tapped):
         return super().forward_stages_intermediates(x, image_size, **keywords)
 
 
+class MasksInEmbed(Tapped):
+    """As NaFlexVit, whose embedding takes the mask."""
+
+    def embed(self, x, attn_mask=None):
+        x = super().embed(x)
+        return x if attn_mask is None else (x, attn_mask)
+
+    def forward_stages_intermediates(self, x, image_size, **keywords):
+        x, mask = x if isinstance(x, tuple) else (x, None)
+        return super().forward_stages_intermediates(x, image_size, attn_mask=mask, **keywords)
+
+
 class TakesAnyFormat(Tapped):
     def forward_stages_intermediates(self, x, image_size, output_fmt="NCHW", **keywords):
         output_fmt = "NLC" if output_fmt == "NHWC" else output_fmt
@@ -172,6 +184,11 @@ def test_each_value_comes_up_where_timm_takes_it(split_class, detail, device):
     verdicts, details = checks(splitting(split_class), device=device)
     assert verdicts["intermediates"] == "fails"
     assert detail in details["intermediates"]
+
+
+def test_what_the_embedding_takes_is_given_to_it():
+    verdicts, details = checks(splitting(MasksInEmbed))
+    assert verdicts["intermediates"] == "holds", details
 
 
 def test_an_error_that_timm_raises_is_to_be_raised():

@@ -36,12 +36,12 @@ PARAMETERS = "x, take=(0, 2), norm=False, only=False"
 LIST = "intermediates = []\n"
 
 
-def source_of(body, parameters=PARAMETERS, features=FEATURES, methods="", header="", **modules):
-    """A model with this body of ``forward_intermediates``."""
+def source_of(body, parameters=PARAMETERS, features=FEATURES, methods="", header="", given="x", **modules):
+    """A model with this body of ``forward_intermediates``, and with these parameters of ``forward_features``."""
     method = f"def forward_intermediates(self, {parameters}):\n" + textwrap.indent(
         textwrap.dedent(body).strip("\n"), "    "
     )
-    return tiny(features, methods=f"{textwrap.dedent(methods)}\n{method}", header=header, **modules)
+    return tiny(features, given, methods=f"{textwrap.dedent(methods)}\n{method}", header=header, **modules)
 
 
 def intermediates_of(source, name="Tiny"):
@@ -183,6 +183,103 @@ def test_one_that_has_another_is_split_by_itself():
     source = source_of(LIST + EMBEDDING + REST) + child
     assert isinstance(intermediates_of(source, "Child"), Refusal)
     assert isinstance(intermediates_of(source), Intermediates)
+
+
+DICTIONARY = """
+if isinstance(x, dict):
+    y = x['images']
+else:
+    y = x
+    height, width = x.shape[-2:]
+"""
+SIZED = REST.replace("return self.norm(x), intermediates", "return self.norm(x), intermediates, height")
+FROM_Y = EMBEDDING.replace("(x)", "(y)", 1)
+
+
+def test_a_tensor_is_no_dictionary():
+    found = agree(source_of(LIST + DICTIONARY + FROM_Y + SIZED, given="x: torch.Tensor"), {})
+    assert found.prologue == ("height = image_size[-2]",)
+    assert not any("isinstance" in statement for statement in found.stages.body)
+    without = "if isinstance(x, dict):\n    x = x['images']\n"
+    agree(source_of(LIST + without + EMBEDDING + REST, given="x: torch.Tensor"))
+
+
+@pytest.mark.parametrize(
+    ("given", "header", "body"),
+    [
+        ("x", "", DICTIONARY),
+        ("x: torch.Tensor | dict", "", DICTIONARY),
+        ("x: Tensor", "from elsewhere import Tensor", DICTIONARY),
+        ("x: torch.Tensor", "", "isinstance = max\n" + DICTIONARY),
+        ("x: torch.Tensor", "", DICTIONARY.replace("(x, dict)", "(x, torch.Tensor)")),
+        ("x: torch.Tensor", "", DICTIONARY.replace("(x, dict)", "(take, dict)")),
+        ("x: torch.Tensor", "", "x = {'images': x}\n" + DICTIONARY),
+    ],
+)
+def test_what_may_be_a_dictionary(given, header, body):
+    source = source_of(LIST + body + FROM_Y + SIZED, given=given, header=header)
+    assert isinstance(intermediates_of(source), Refusal)
+
+
+def test_a_comparison_that_the_stages_alone_read_need_not_be_there():
+    features = "flat = coord is not None\n" + textwrap.dedent(FEATURES).strip("\n").replace("self.norm(x)", "(x, flat)")
+    agree(source_of(LIST + EMBEDDING + REST, features=features, given="x, coord=None"))
+    rest = REST.replace("return self.norm(x), intermediates", "return self.norm(x), intermediates, flat")
+    found = agree(
+        source_of(
+            LIST + "flat = coord is not None\n" + EMBEDDING + rest,
+            PARAMETERS + ", coord=None",
+            features=features,
+            given="x, coord=None",
+        )
+    )
+    assert found.taken == (("x", "x"), ("flat", "flat"))
+    read = features.replace("self.pos_drop(x)", "self.pos_drop(x, flat)")
+    assert isinstance(
+        intermediates_of(source_of(LIST + EMBEDDING + REST, features=read, given="x, coord=None")), Refusal
+    )
+
+
+STEM = """
+class Stem(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.size = (4, 4)
+        self.proj = nn.Conv2d(3, 8, 4)
+
+    def grid(self, size):
+        return size[0] // self.size[0], size[1] // self.size[1]
+
+    def forward(self, x):
+        return self.proj(x)
+"""
+ASKING = "height, width = x.shape[-2:]\nH, W = self.patch_embed.grid((height, width))\n"
+GRID = REST.replace("return self.norm(x), intermediates", "return self.norm(x), intermediates, H")
+
+
+def test_what_the_stem_is_asked_before_it_runs_may_be_asked_after_it():
+    found = intermediates_of(source_of(LIST + ASKING + EMBEDDING + GRID, header=STEM, patch_embed="Stem()"))
+    assert isinstance(found, Intermediates), found
+    assert "H, W = self.patch_embed.grid((height, width))" in found.stages.body
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "why"),
+    [
+        (
+            "return self.proj(x)",
+            "self.size = x.shape[-2:]\n        return self.proj(x)",
+            "it reads `self.patch_embed.size`",
+        ),
+        ("return size[0] //", "self.asked = 1\n        return size[0] //", "may do more than calculate"),
+        ("return size[0] //", "print(size)\n        return size[0] //", "may do more than calculate"),
+        ("return size[0] //", "return self.proj(size)[0] //", "may do more than calculate"),
+        ("def grid", "@remember\n    def grid", "may do more than calculate"),
+    ],
+)
+def test_what_may_answer_otherwise_after_it_ran(old, new, why):
+    header = STEM.replace(old, new, 1)
+    assert why in refused(LIST + ASKING + EMBEDDING + GRID, header=header, patch_embed="Stem()")
 
 
 # What is refused: the embedding is another
