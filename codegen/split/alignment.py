@@ -149,7 +149,7 @@ class _Values:
 
 def _match(theirs: Statement, ours: Statement, left: _Values, right: _Values, number: int) -> bool:
     """Whether two statements do the same with the same values; what they bind then holds the same."""
-    places = names_in_place(theirs.tree, ours.tree)
+    places = names_in_place(theirs.written, ours.written)
     if places is None:
         return False
     pairs = [(one.id, other.id) for one, other in places]

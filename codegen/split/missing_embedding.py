@@ -73,7 +73,7 @@ class MissingEmbedding:
         missing = alignment.missing
         assert missing is not None
         again = find([statement for statement in theirs if statement is not missing], self.statements)
-        elsewhere = any(names_in_place(missing.tree, statement.tree) is not None for statement in self.statements)
+        elsewhere = any(names_in_place(missing.written, statement.written) is not None for statement in self.statements)
         if again.missing is not None or not again.equal or elsewhere:
             return None
         after = [self.statements[number] for number in again.equal[len(alignment.equal) :]]

@@ -62,6 +62,11 @@ class Statement:
         """The statement, with the line numbers of the file that it comes from."""
         return self._parsed[0]
 
+    @cached_property
+    def written(self) -> ast.stmt:
+        """The statement with each attribute under its own name: one of ``norm1`` is another than one of ``norm2``."""
+        return parse(self.text).body[0]
+
     @property
     def code(self) -> str:
         """The text without the comments above it."""
