@@ -34,16 +34,17 @@ def as_tensor(module: Module, statements: Sequence[Statement], images: str) -> t
         return tuple(statements)  # they may be other things than the builtins
     found: list[Statement] = []
     for number, statement in enumerate(statements):
-        if images in bound_names(statement.tree) and not _asks(statement.tree, images):
+        asks = _asks(module, statement.tree, images)
+        if images in bound_names(statement.tree) and not asks:
             return (*found, *statements[number:])
-        found += arms(statement)[2] if _asks(statement.tree, images) else (statement,)
+        found += arms(statement)[2] if asks else (statement,)
     return tuple(found)
 
 
-def _asks(node: ast.stmt, images: str) -> bool:
+def _asks(module: Module, node: ast.stmt, images: str) -> bool:
     match node:
         case ast.If(
-            test=ast.Call(func=ast.Name("isinstance"), args=[ast.Name(id=name), ast.Name("dict")], keywords=[])
+            test=ast.Call(func=ast.Name("isinstance"), args=[ast.Name(id=name), ast.Name(id=kind)], keywords=[])
         ):
-            return name == images
+            return name == images and (kind == "dict" or module.origin(kind) == "typing.Dict")
     return False

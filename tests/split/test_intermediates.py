@@ -200,6 +200,10 @@ def test_a_tensor_is_no_dictionary():
     found = agree(source_of(LIST + DICTIONARY + FROM_Y + SIZED, given="x: torch.Tensor"), {})
     assert found.prologue == ("height = image_size[-2]",)
     assert not any("isinstance" in statement for statement in found.stages.body)
+    older = DICTIONARY.replace("dict)", "Dict)")
+    assert isinstance(intermediates_of(source_of(LIST + older + FROM_Y + SIZED, given="x: torch.Tensor")), Refusal)
+    source = source_of(LIST + older + FROM_Y + SIZED, given="x: torch.Tensor", header="from typing import Dict")
+    assert isinstance(intermediates_of(source), Intermediates)
     without = "if isinstance(x, dict):\n    x = x['images']\n"
     agree(source_of(LIST + without + EMBEDDING + REST, given="x: torch.Tensor"))
 
