@@ -42,6 +42,16 @@ def first_index(run: Callable[[int], Any]) -> int:
     return 0
 
 
+def count(run: Callable[[int], Any], first: int) -> int:
+    """How many features there are: the index, from one that there is on, for which a run fails."""
+    for index in range(first + 1, _MOST):
+        try:
+            run(index)
+        except Exception:  # whatever its own code raises
+            return index
+    return _MOST
+
+
 def why_no_intermediates(model: nn.Module) -> str:
     """Why a split model has no ``forward_stages_intermediates``; empty if it has it."""
     if callable(getattr(model, METHOD, None)):
@@ -55,7 +65,8 @@ def why_no_intermediates(model: nn.Module) -> str:
             if callable(getattr(model, "forward_intermediates", None))
             else "the class has no forward_intermediates"
         )
-    return f"{reason} ({split['intermediates']['file']}:{split['intermediates']['line']})"
+    line = f"{split['intermediates']['file']}:{split['intermediates']['line']}"
+    return f"{reason} ({line}); without a mask, forward_intermediates(images) gives them"
 
 
 def keywords_of(

@@ -32,6 +32,8 @@ _INSIDES = frozenset(
 )
 """What functions are made of: by these, code gets at what others read and keep."""
 """What one may ask of a logger and leave it as it is."""
+_MEASURES = frozenset({"shape", "ndim", "dtype", "device"})
+"""What is asked of a tensor and cannot be changed in place: numbers, and tuples of them."""
 _PLAIN = frozenset({"bool", "bytes", "dict", "float", "frozenset", "int", "list", "range", "set", "str", "tuple"})
 
 
@@ -417,6 +419,8 @@ class _Code(CallEffects):
                 self.reads |= set(beneath(held.places))
             if kind == STATISTICS:  # self.bn.running_mean
                 self.reads |= {Place(kind, place.name) for place in held.places}
+            if not kind and attr in _MEASURES and self.module.is_timms:
+                return FRESH
             return Value(places, held.held, frozenset({"?"}) if kind == "?" else frozenset())
         facts = Facts.of(self.index, kind)
         if any(facts.has_member(trap) for trap in TRAPS):

@@ -14,6 +14,7 @@ from codegen.model.library import IN_PLACE_MODULES, TORCH_HANDING_ON, TORCH_STAT
 from codegen.model.neighbours import files_seen_by
 from codegen.model.outside import Elsewhere, Outside
 from codegen.model.purity import is_library, is_pure
+from codegen.model.tuples import hands_on
 from codegen.source.index import Class, Module
 from codegen.source.reached import made_and_run
 from codegen.source.stores import stores_in
@@ -602,6 +603,9 @@ class _Making:
             yield "torch"  # the constructor fails: there is no such model
         elif (found := self.facts.index.function(self.module, name)) is not None:
             yield from self.returned(*found, name)
+        elif hands_on(self.facts.index, self.module, name):
+            for argument in arguments:
+                yield from self.of(argument, seen)
         else:
             origin = self.module.origin(head, rest)
             kind = origin.removeprefix("torch.nn.")

@@ -9,14 +9,15 @@ import ast
 from collections.abc import Collection, Iterable
 
 from codegen.model.facts import Facts
-from codegen.source.index import Module
+from codegen.model.kinds import kinds_of
+from codegen.source.index import Class, Module
 from codegen.syntax.bindings import bound_names
 from codegen.syntax.dataflow import dotted
 from codegen.syntax.walking import children, walk
 
 _CALLS = frozenset(
     {"len", "isinstance", "hasattr", "list", "tuple", "set", "dict", "range", "enumerate", "zip", "min", "max", "sum"}
-    | {"int", "bool", "str", "sorted", "abs", "any", "all"}
+    | {"int", "bool", "str", "sorted", "abs", "any", "all", "math.ceil", "math.floor"}
     | {"ValueError", "torch.jit.is_scripting", "torch.jit.is_tracing", "torch._assert", "timm.layers._assert"}
 )
 _FILLS = frozenset({"append", "extend"})
@@ -31,7 +32,9 @@ _EXPRESSIONS = (ast.Tuple | ast.List | ast.Set | ast.Dict | ast.Subscript | ast.
 _TEXTS = ast.JoinedStr | ast.FormattedValue
 
 
-def is_quiet(facts: Facts, module: Module, statement: ast.stmt, own: Collection[str]) -> bool:
+def is_quiet(
+    facts: Facts, module: Module, statement: ast.stmt, own: Collection[str], *, asks_parts: bool = False
+) -> bool:
     """Whether a statement of a method only calculates with numbers, flags and lists.
 
     Args:
@@ -39,8 +42,10 @@ def is_quiet(facts: Facts, module: Module, statement: ast.stmt, own: Collection[
         module: The file in which the method stands.
         statement: It. What it reads is taken to be no tensor, but for what the model holds.
         own: Variables that nobody else has, bound by such statements before it, so that it may fill lists of them.
+        asks_parts: Whether it may call methods of what the model holds that do so as well,
+            ``self.patch_embed.dynamic_feat_size(size)``. What these look at is not among what the statement names.
     """
-    return _Quiet(facts, module, frozenset(own), _DEEPEST).block([statement])
+    return _Quiet(facts, module, frozenset(own), _DEEPEST, asks_parts=asks_parts).block([statement])
 
 
 class _Quiet:
@@ -49,13 +54,17 @@ class _Quiet:
     Attributes:
         own: Variables that nobody else has.
         deeper: How many calls may still be followed.
+        asks_parts: Whether methods of what the model holds may be called.
     """
 
-    def __init__(self, facts: Facts, module: Module, own: Iterable[str], deeper: int) -> None:
+    def __init__(
+        self, facts: Facts, module: Module, own: Iterable[str], deeper: int, *, asks_parts: bool = False
+    ) -> None:
         self.facts = facts
         self.module = module
         self.own = set(own)
         self.deeper = deeper
+        self.asks_parts = asks_parts
 
     def block(self, statements: Iterable[ast.stmt]) -> bool:
         return all(self.statement(statement) for statement in statements)
@@ -144,11 +153,29 @@ class _Quiet:
         head, _, rest = name.partition(".")
         if not name or head in self.own:
             return False
+        if self.asks_parts and head == "self" and rest.count(".") == 1:
+            return self._asks_quietly(*rest.split("."))
         origin = self.module.origin(head, rest)
         if origin in _CALLS:
             return True
         found = self.facts.index.function(self.module, name) if not rest else None
         return found is not None and self._runs_quietly(*found)
+
+    def _asks_quietly(self, part: str, name: str) -> bool:
+        """Whether a method of what an attribute holds does no more either, whichever of its classes that is of."""
+        kinds = kinds_of(self.facts, part)
+        if not kinds or not self.deeper or self.facts.prefix != "self" or self.facts.has_member(part):
+            return False
+        for kind in kinds:
+            made = Facts.of(self.facts.index, kind) if isinstance(kind, Class) else None
+            found = made.method(name) if made is not None and name not in made.values else None
+            if made is None or found is None or found[1].decorator_list:
+                return False
+            if any(made.has_member(trap) for trap in ("__getattr__", "__getattribute__")):
+                return False
+            if not _QuietMethod(made, found[0].module, (), self.deeper - 1).block(found[1].body):
+                return False
+        return True
 
     def _runs_quietly(self, module: Module, function: ast.FunctionDef) -> bool:
         if function.decorator_list or not self.deeper:
@@ -157,13 +184,17 @@ class _Quiet:
         return inner.block(function.body)
 
 
-class _QuietFunction(_Quiet):
-    """A function of a module, which has no ``self`` and may return."""
+class _QuietMethod(_Quiet):
+    """A method of what the model holds, which may return."""
 
     def statement(self, node: ast.stmt) -> bool:
         if isinstance(node, ast.Return):
             return node.value is None or self.quiet(node.value)
         return super().statement(node)
+
+
+class _QuietFunction(_QuietMethod):
+    """A function of a module, which has no ``self``."""
 
     def _is_plain(self, node: ast.Attribute) -> bool:
         return False

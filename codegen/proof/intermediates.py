@@ -10,11 +10,14 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.utils import _pytree as pytree
 
 Keywords = Mapping[str, Any]
 
 _FORMATS = ("NCHW", "NLC", "NHWC")
 _INDICES = (None, 1, [0, -1])
+_MASK = "attn_mask"
+_NONE = object()
 _REFUSED = "before the embedding is complete"  # says the error for a feature that the stem makes on its way
 _MOST = 100
 
@@ -85,13 +88,41 @@ def is_offered(model: nn.Module, timm_class: type) -> bool:
     return hasattr(model, name) and not hasattr(timm_class, name)
 
 
-def combinations(model: nn.Module, features: Features = Features()) -> Iterator[Keywords]:
+def takes_mask(model: nn.Module) -> bool:
+    """Whether a model's ``forward_intermediates`` takes an attention mask."""
+    return _MASK in inspect.signature(model.forward_intermediates).parameters  # type: ignore[arg-type]
+
+
+def causal_mask(model: Any, images: torch.Tensor) -> torch.Tensor | None:
+    """A mask by which each token of an embedding sees those up to itself; ``None`` where these stand in no row.
+
+    Args:
+        model: A split model.
+        images: What it embeds.
+    """
+    tokens = pytree.tree_leaves(model.embed(images))[0]
+    if tokens.ndim != 3:
+        return None
+    size = tokens.shape[1]
+    return torch.full((size, size), float("-inf"), dtype=tokens.dtype, device=tokens.device).triu(1)
+
+
+def combinations(
+    model: nn.Module, features: Features = Features(), mask: torch.Tensor | None = None
+) -> Iterator[Keywords]:
     """All combinations of keyword arguments that a model's ``forward_intermediates`` takes, the defaults first.
 
-    Flags are set and not, ``indices`` are none, a number and a list, ``output_fmt`` is each of timm's formats. Other
-    keyword arguments keep their defaults. Not all that is combined has to be accepted. Where the first features are
-    made inside the stem, there are lists of indices with them and without.
+    Flags are set and not, ``indices`` are none, a number and a list, ``output_fmt`` is each of timm's formats,
+    ``attn_mask`` is none and ``mask``. Other keyword arguments keep their defaults. Not all that is combined has to be
+    accepted. Where the first features are made inside the stem, there are lists of indices with them and without.
     """
+    choices = _choices(model, features, mask)
+    for values in itertools.product(*choices.values()):
+        yield dict(zip(choices, values, strict=True))
+
+
+def _choices(model: nn.Module, features: Features, mask: torch.Tensor | None) -> dict[str, tuple[Any, ...]]:
+    """The values of each keyword argument, its default first."""
     choices: dict[str, tuple[Any, ...]] = {}
     for parameter in inspect.signature(model.forward_intermediates).parameters.values():  # type: ignore[arg-type]
         if parameter.name == "indices":
@@ -99,22 +130,55 @@ def combinations(model: nn.Module, features: Features = Features()) -> Iterator[
             choices[parameter.name] = (*_INDICES, *later)
         elif parameter.name == "output_fmt":
             choices[parameter.name] = _FORMATS
+        elif parameter.name == _MASK and mask is not None:
+            choices[parameter.name] = (None, mask)
         elif isinstance(parameter.default, bool):
             choices[parameter.name] = (parameter.default, not parameter.default)
-    for values in itertools.product(*choices.values()):
-        yield dict(zip(choices, values, strict=True))
+    return choices
 
 
-def covering(model: nn.Module, features: Features = Features()) -> Iterator[Keywords]:
-    """A few of the combinations, in which each value of each keyword argument comes up; each refused list once."""
-    every = list(combinations(model, features))
-    possible = [keywords for keywords in every if not features.refused(keywords)]
-    missing = {(name, repr(value)) for keywords in every for name, value in keywords.items()}
-    for keywords in (*possible[:1], *reversed(possible), *every):
-        new = {(name, repr(value)) for name, value in keywords.items()} & missing
-        if new:
-            missing -= new
-            yield keywords
+def cover(
+    run: Callable[[Keywords], bool],
+    model: nn.Module,
+    features: Features = Features(),
+    mask: torch.Tensor | None = None,
+) -> None:
+    """Run a few of the combinations, so that each value of each keyword argument comes up where the model takes it.
+
+    Several are changed at once. Where the model takes them not, half of them are, and so on: an error says nothing of
+    what else was asked for.
+
+    Args:
+        run: Runs one, and says whether the model takes it.
+        model: Whose method it is.
+        features: Which can be had.
+        mask: For ``attn_mask``.
+    """
+    choices = _choices(model, features, mask)
+    base = {name: values[0] for name, values in choices.items()}
+    if features.refused(base):
+        base["indices"] = choices["indices"][-1]
+    run(base)
+    others = {
+        name: [value for value in values if _in_words(value) != _in_words(base[name])]
+        for name, values in choices.items()
+    }
+    alone = [("output_fmt", value) for value in others.pop("output_fmt", [])]
+    alone += [("indices", value) for value in others.get("indices", []) if features.refused({"indices": value})]
+    for name, value in alone:
+        run({**base, name: value})
+    if "indices" in others:
+        others["indices"] = [value for value in others["indices"] if not features.refused({"indices": value})]
+    for values in itertools.zip_longest(*others.values(), fillvalue=_NONE):
+        _apart(run, base, {name: value for name, value in zip(others, values, strict=True) if value is not _NONE})
+
+
+def _apart(run: Callable[[Keywords], bool], base: Keywords, changed: Keywords) -> None:
+    """Run what is changed at once, or in halves where that is not taken."""
+    if changed and not run({**base, **changed}) and len(changed) > 1:
+        items = list(changed.items())
+        for half in (items[: len(items) // 2], items[len(items) // 2 :]):
+            _apart(run, base, dict(half))
 
 
 def whole(model: Any, images: torch.Tensor, keywords: Keywords) -> Any:
@@ -123,13 +187,19 @@ def whole(model: Any, images: torch.Tensor, keywords: Keywords) -> Any:
 
 
 def from_embedding(model: Any, images: torch.Tensor, keywords: Keywords) -> Any:
-    """What the split gives for the embedding of images."""
-    embedding = model.embed(images)
+    """What the split gives for the embedding of images: each method is given the arguments that it takes."""
     taken = inspect.signature(model.forward_stages_intermediates).parameters
+    embeds = inspect.signature(model.embed).parameters
+    for_stages = {name: value for name, value in keywords.items() if name in taken or name not in embeds}
+    embedding = model.embed(images, **{name: value for name, value in keywords.items() if name in embeds})
     size = (images.shape[-2:],) if "image_size" in taken else ()
-    return model.forward_stages_intermediates(embedding, *size, **keywords)
+    return model.forward_stages_intermediates(embedding, *size, **for_stages)
 
 
 def in_call(keywords: Keywords) -> str:
     """Keyword arguments as they stand in a call."""
-    return ", ".join(f"{name}={value!r}" for name, value in keywords.items())
+    return ", ".join(f"{name}={_in_words(value)}" for name, value in keywords.items())
+
+
+def _in_words(value: object) -> str:
+    return f"a mask of {tuple(value.shape)}" if isinstance(value, torch.Tensor) else repr(value)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice, product
 from typing import Any
 
@@ -13,13 +13,17 @@ from torch import nn
 from torch.utils._pytree import tree_flatten
 
 from codegen.proof.intermediates import (
+    Features,
     Keywords,
+    causal_mask,
     combinations,
     count_features,
+    cover,
     difference_in_errors,
     from_embedding,
     in_call,
     is_offered,
+    takes_mask,
     whole,
 )
 from codegen.proof.models import BATCH, Size, build, build_anywhere, configurations_by_cost, in_words, input_size, runs
@@ -73,7 +77,7 @@ def check_numbers(name: str, model_class: str, split: Splitter) -> NameResult:
         checks.append(_check("checkpointing", timm, ours, images, how))
     else:
         checks.append(Check("checkpointing", "not offered"))
-    checks.append(_check_intermediates(timm.eval(), ours.eval(), images, how))
+    checks.append(_check_intermediates(timm, ours, images, how))
     return NameResult(name, model_class, tuple(checks), parameters)
 
 
@@ -141,9 +145,11 @@ def _check(name: str, timm: nn.Module, ours: nn.Module, images: torch.Tensor, ho
 
 
 def _check_intermediates(timm: nn.Module, ours: nn.Module, images: torch.Tensor, how: str) -> Check:
-    """Compare intermediate features with all keyword arguments that the class takes, without gradients."""
+    """Compare intermediate features: with all keyword arguments in eval, with each of them in training."""
     if not is_offered(ours, type(timm)):
         return Check("intermediates", "not offered")
+    timm.eval()
+    ours.eval()
     features = count_features(
         lambda keywords: _said(_outcome(timm, whole, images, keywords)),
         lambda keywords: _said(_outcome(ours, from_embedding, images, keywords)),
@@ -151,8 +157,10 @@ def _check_intermediates(timm: nn.Module, ours: nn.Module, images: torch.Tensor,
     for index in range(features.inside_stem):
         if _is_embedding(timm, ours, images, index):
             return Check("intermediates", "fails", f"feature {index} is what embed() returns, and is refused")
+    with torch.no_grad():
+        mask = causal_mask(ours, images) if takes_mask(timm) else None
     ran = 0
-    for keywords in combinations(timm, features):
+    for keywords in combinations(timm, features, mask):
         expected, actual = _outcome(timm, whole, images, keywords), _outcome(ours, from_embedding, images, keywords)
         difference = difference_in_errors(features, keywords, _said(expected), _said(actual))
         if difference is None:
@@ -160,7 +168,57 @@ def _check_intermediates(timm: nn.Module, ours: nn.Module, images: torch.Tensor,
             difference = "" if _alike(expected, actual) else "another outcome than timm's"
         if difference:
             return Check("intermediates", "fails", f"{in_call(keywords)}: {difference}")
+    training = _Training(timm.train(), ours.train(), images, features)
+    cover(training.run, timm, features, mask)
+    if training.difference:
+        return Check("intermediates", "fails", f"in training, {training.difference}")
     return Check("intermediates", "holds", how) if ran else Check("intermediates", "not run", "timm takes none of them")
+
+
+@dataclass
+class _Training:
+    """Two models in training mode that give intermediate features from the same seed, until they differ.
+
+    Attributes:
+        timm: timm's.
+        ours: The split one.
+        images: What they are given.
+        features: Which can be had.
+        difference: How they differ; empty as long as they do not.
+        state: Weights and running statistics of both before each pass: one of them may raise an error after its stem.
+    """
+
+    timm: nn.Module
+    ours: nn.Module
+    images: torch.Tensor
+    features: Features
+    difference: str = ""
+    state: Mapping[str, torch.Tensor] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.state = copy.deepcopy(self.timm.state_dict())
+
+    def run(self, keywords: Keywords) -> bool:
+        """Compare outputs, gradients and random numbers, and say whether timm's takes these keyword arguments."""
+        if self.difference:
+            return True
+        expected, actual = self._pass(self.timm, whole, keywords), self._pass(self.ours, from_embedding, keywords)
+        said = [found if isinstance(found, str) else "" for found in (expected, actual)]
+        difference = difference_in_errors(self.features, keywords, *said)
+        if isinstance(expected, _Pass) and isinstance(actual, _Pass) and difference is None:
+            difference = next(_differences(expected, actual), "")
+        if difference:
+            self.difference = f"{in_call(keywords)}: {difference}"
+        return isinstance(expected, _Pass)
+
+    def _pass(
+        self, model: nn.Module, run: Callable[[Any, torch.Tensor, Keywords], Any], keywords: Keywords
+    ) -> _Pass | str:
+        model.load_state_dict(self.state)
+        try:
+            return _run(model, lambda model, images: run(model, images, keywords), self.images)
+        except Exception as error:
+            return describe(error)
 
 
 def _is_embedding(timm: Any, ours: Any, images: torch.Tensor, index: int) -> bool:

@@ -12,13 +12,15 @@ from torch import nn
 from codegen.proof.intermediates import (
     Features,
     Keywords,
+    causal_mask,
     count_features,
-    covering,
+    cover,
     difference_in_errors,
     from_embedding,
     in_call,
     is_offered,
     is_refusal,
+    takes_mask,
     whole,
 )
 from codegen.proof.models import (
@@ -251,17 +253,55 @@ def _check_intermediates(bench: _Bench, timm_class: type, split: Splitter) -> Ch
         timm, ours = bench.build(), split_in_place(bench.build(), split)
     if features.inside_stem and features.inside_stem == features.total:
         return bench.check("intermediates", "no intermediate feature can be had from an embedding")
-    ran = 0
-    for keywords in covering(timm, features):
-        expected = _outcome(bench, timm, whole, keywords)
-        actual = _outcome(bench, ours, from_embedding, keywords)
-        difference = difference_in_errors(features, keywords, _said(expected), _said(actual))
+    comparison = _Comparison(bench, timm, ours, features)
+    cover(comparison.run, timm, features, _causal_mask(bench, split) if takes_mask(timm) else None)
+    if comparison.ran or comparison.difference:
+        return bench.check("intermediates", comparison.difference)
+    return Check("intermediates", "not run", "timm takes none of them")
+
+
+def _causal_mask(bench: _Bench, split: Splitter) -> torch.Tensor | None:
+    found: list[torch.Tensor | None] = []
+    bench.trace(
+        split_in_place(bench.build(), split),
+        lambda model, images, recorder: found.append(causal_mask(model, images)),
+    )
+    return found[0]
+
+
+@dataclass
+class _Comparison:
+    """Two models that are run with the same keyword arguments, until they differ.
+
+    Attributes:
+        bench: Where they run.
+        timm: timm's.
+        ours: The split one.
+        features: Which intermediate features can be had.
+        ran: How often both ran and were equal.
+        difference: How they differ; empty as long as they do not.
+    """
+
+    bench: _Bench
+    timm: nn.Module
+    ours: nn.Module
+    features: Features
+    ran: int = 0
+    difference: str = ""
+
+    def run(self, keywords: Keywords) -> bool:
+        """Compare them, and say whether timm's takes these keyword arguments."""
+        if self.difference:
+            return True
+        expected = _outcome(self.bench, self.timm, whole, keywords)
+        actual = _outcome(self.bench, self.ours, from_embedding, keywords)
+        difference = difference_in_errors(self.features, keywords, _said(expected), _said(actual))
         if isinstance(expected, Trace) and isinstance(actual, Trace) and difference is None:
-            ran += 1
+            self.ran += 1
             difference = expected.difference(actual)
         if difference:
-            return bench.check("intermediates", f"{in_call(keywords)}: {difference}")
-    return bench.check("intermediates", "") if ran else Check("intermediates", "not run", "timm takes none of them")
+            self.difference = f"{in_call(keywords)}: {difference}"
+        return isinstance(expected, Trace)
 
 
 def _count(bench: _Bench, timm: nn.Module, ours: nn.Module) -> Features:

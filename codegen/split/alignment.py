@@ -53,6 +53,16 @@ class Alignment:
     theirs: Mapping[str, Hashable]
     ours: Mapping[str, Hashable]
 
+    def made(self, statements: Sequence[Statement], images: str) -> set[str]:
+        """The variables that hold the images, or what the statements that are equal make of them.
+
+        Args:
+            statements: Those of this method.
+            images: Its first parameter.
+        """
+        passed = (*self.equal, *self.copies)
+        return {images} | {name for number in passed for name in bound_names(statements[number].tree)}
+
 
 def align(
     theirs: Sequence[Statement],
@@ -139,7 +149,7 @@ class _Values:
 
 def _match(theirs: Statement, ours: Statement, left: _Values, right: _Values, number: int) -> bool:
     """Whether two statements do the same with the same values; what they bind then holds the same."""
-    places = names_in_place(theirs.tree, ours.tree)
+    places = names_in_place(theirs.written, ours.written)
     if places is None:
         return False
     pairs = [(one.id, other.id) for one, other in places]

@@ -84,7 +84,7 @@ def _unconditional(statement: Statement) -> Iterator[Statement]:
 
     Where ``embed`` has the call alone, there is no embedding without the module.
     """
-    match statement.tree:
+    match statement.written:
         case ast.If(
             test=ast.Compare(left=asked, ops=[ast.IsNot()], comparators=[ast.Constant(None)]),
             body=[ast.Assign(value=ast.Call(func=called))],

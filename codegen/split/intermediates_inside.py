@@ -16,14 +16,8 @@ from codegen.split.boundary import Refused
 from codegen.split.context import without_context
 from codegen.split.crossing import Crossing
 from codegen.split.inside import RECEIVER, same_method
-from codegen.split.intermediates import (
-    IMAGE_SIZE,
-    INTERMEDIATES,
-    STAGES_INTERMEDIATES,
-    IntermediatesCut,
-    Method,
-    read_intermediates,
-)
+from codegen.split.intermediates import IMAGE_SIZE, IntermediatesCut, Method, read_intermediates
+from codegen.split.missing_embedding import INTERMEDIATES, STAGES_INTERMEDIATES
 from codegen.split.soundness import check_scope
 from codegen.split.state import check_state
 from codegen.syntax.bindings import bound_names

@@ -18,17 +18,20 @@ from codegen.split.boundary import Cut, Refused, find_cut
 from codegen.split.context import without_context
 from codegen.split.crossing import cross
 from codegen.split.delegate import Delegation, find_delegate_cut, find_delegation, inline, joined
+from codegen.split.found_embedding import Embedding
 from codegen.split.guard import without_guard
 from codegen.split.inlining import write_out_helpers
-from codegen.split.intermediates import STAGES_INTERMEDIATES, Embedding, IntermediatesCut, cut_intermediates
+from codegen.split.intermediates import IntermediatesCut, cut_intermediates
 from codegen.split.intermediates_inside import cut_through_inner
 from codegen.split.masking import find_masking
+from codegen.split.missing_embedding import STAGES_INTERMEDIATES
 from codegen.split.parent import WrittenOut, write_out_parents
 from codegen.split.patches import gives_position, split_patches
 from codegen.split.rows import check_rows
 from codegen.split.soundness import check_class, check_embed, check_imports, check_method, check_scope, check_stars
 from codegen.split.state import check_state
 from codegen.split.subclassing import check_subclassing
+from codegen.split.tensor_images import is_tensor
 from codegen.syntax.computed_names import MARK
 from codegen.syntax.dataflow import BUILTINS, Flow, Unsound, flow, signature_names
 from codegen.syntax.statements import Body, Statement, read_method, source_lines
@@ -253,7 +256,14 @@ def split_class(facts: Facts, cls: Class, method: ast.stmt) -> Split:
         code.facts, record, crossing, embed.parameters, annotations
     )
     embedding = Embedding(
-        crossing.embed, images.name, crossing.embed_parameters[1:], crossing.fields, context, image_batch, cut.early
+        crossing.embed,
+        images.name,
+        crossing.embed_parameters[1:],
+        crossing.fields,
+        context,
+        image_batch,
+        cut.early,
+        is_tensor(cls.module, annotations[images.name]),
     )
     intermediates = _intermediates(facts, lambda: cut_intermediates(facts, embedding), imports)
     if cut.early and isinstance(patches, Patches):  # what returns from the first half would enter the second

@@ -104,6 +104,11 @@ def _reason(facts: Facts, read: Place, written: Place, node: ast.AST) -> str:
         )
     if read.name == "*" or (read.whole and read.name != written.name):
         return f"it runs what cannot be read and may read {left}, which the embedding leaves on the model"
+    if written.whole:
+        line = getattr(node, "lineno", 0)
+        return (
+            f"it reads {_said(facts, read)}, which line {line} may change: by way of {left} it runs what cannot be read"
+        )
     where = "leaves on the model" if written.kind == "attribute" else "writes"
     return f"it reads {_said(facts, read if not read.whole else written)}, which the embedding {where}"
 

@@ -62,10 +62,20 @@ class Statement:
         """The statement, with the line numbers of the file that it comes from."""
         return self._parsed[0]
 
+    @cached_property
+    def written(self) -> ast.stmt:
+        """The statement with each attribute under its own name: one of ``norm1`` is another than one of ``norm2``."""
+        return parse(self.text).body[0]
+
     @property
     def code(self) -> str:
         """The text without the comments above it."""
         return self.text[_offset(self.text, self._parsed[1]) :]
+
+    @property
+    def first_line(self) -> str:
+        """The statement as it is quoted in a reason."""
+        return self.code.splitlines()[0].strip()
 
     @property
     def last(self) -> Place:

@@ -24,7 +24,7 @@ from ._features import FeatureLayout, feature_layout, find_features
 from ._final_norm import find_final_norm
 from ._given import Given, divide
 from ._hide import Fill, hide
-from ._intermediates import METHOD, differ, first_index, keywords_of, why_no_intermediates
+from ._intermediates import METHOD, count, differ, first_index, keywords_of, why_no_intermediates
 from ._layout import _quietly, black_images, grid_of_images, patch_layout, token_layout, why_no_patches
 from ._leaves import leaves_of, with_leaves
 from ._masks import (
@@ -341,7 +341,7 @@ class MaskedImageModel(nn.Module):
                 self.unused = tuple(without_gradient(self, lambda: self(images, mask).features))
                 self._no_empty_batch = ""
                 self._no_empty_batch = self._why_no_empty_batch(images[:0], mask[:0])
-                self._no_intermediates, self._ends_with_last = "", False
+                self._no_intermediates, self._last = "", -1
                 self._no_intermediates = self._why_no_intermediates(images, mask)
             except (AssertionError, RuntimeError) as error:
                 raise ValueError(
@@ -591,7 +591,7 @@ class MaskedImageModel(nn.Module):
         """Arguments by method, where that of the stages gives intermediate features too."""
         if self._no_intermediates:
             raise TypeError(f"{type(self.backbone).__name__} gives no intermediate features: {self._no_intermediates}")
-        if self._ends_with_last and not isinstance(indices, int) and -1 not in indices:
+        if self._last >= 0 and not isinstance(indices, int) and not {-1, self._last} & set(indices):
             raise ValueError(
                 f"forward_intermediates of {type(self.backbone).__name__} stops at the last one that is asked for, and "
                 f"the features would be others: ask for the last as well, intermediates={[*indices, -1]}"
@@ -621,9 +621,21 @@ class MaskedImageModel(nn.Module):
         for indices in ([first], [-1]):
             why = self._why_other_features(images, mask, indices, plain)
             if not why:
-                self._ends_with_last = indices == [-1]
+                if indices == [-1]:  # it stops there, and the features are others
+                    self._last = self._count(images, first) - 1
                 break
         return why
+
+    def _count(self, images: torch.Tensor, first: int) -> int:
+        embedding = self.backbone.embed(images)
+        size = (images.shape[2], images.shape[3])
+
+        def run(index: int) -> Any:
+            return getattr(self.backbone, METHOD)(
+                embedding, **keywords_of(self.backbone, [index], size, {}, dropped=False)
+            )
+
+        return count(run, first)
 
     def _why_other_features(self, images: torch.Tensor, mask: torch.Tensor, indices: list[int], plain: Any) -> str:
         try:

@@ -172,11 +172,14 @@ def test_a_class_that_stops_early_must_be_asked_for_the_last():
     _, _, _, intermediates = result = encoder(images, mask, intermediates=[0, -1])
     assert len(intermediates) == 2
     assert torch.equal(result.features, encoder(images, mask).features)
+    assert equal(result.features, encoder(images, mask, intermediates=[0, 3]).features)  # the last by its number
 
 
 def test_a_class_without_them_says_which_line_is_in_the_way():
     encoder = MaskedImageModel(hiera(2), image_size=(64, 64))
-    with pytest.raises(TypeError, match=r"Split gives no intermediate features: .*\(timm/models/hiera.py:\d+\)"):
+    with pytest.raises(
+        TypeError, match=r"Split gives no intermediate features: .*\(timm/models/hiera.py:\d+\); without"
+    ):
         encoder(IMAGES[..., :64, :64], intermediates=1)
     with pytest.raises(TypeError, match=r"gives no intermediate features: .*hiera.py"):
         feature_layout(encoder.backbone, (64, 64), intermediate=1)

@@ -1,6 +1,7 @@
 """The proof by numbers, of split classes that are right and that are wrong."""
 
 import pytest
+import timm
 import torch
 from timm.models._manipulate import checkpoint
 from timm.models.convit import ConVit
@@ -8,6 +9,7 @@ from timm.models.tnt import TNT
 from timm.models.vision_transformer import VisionTransformer
 
 from codegen.proof.numeric import check_numbers
+from generated import split
 
 from .splits import VIT, Right, Tapped, splitting
 
@@ -83,6 +85,22 @@ class OtherIntermediates(Tapped):
         return super().forward_stages_intermediates(x * 1.0001, image_size, **keywords)
 
 
+class OtherMask(Tapped):
+    def forward_stages_intermediates(self, x, image_size, attn_mask=None, **keywords):
+        return super().forward_stages_intermediates(x, image_size, **keywords)
+
+
+class NoDropoutOfIntermediates(Tapped):
+    def forward_stages_intermediates(self, x, image_size, **keywords):
+        self.patch_drop.train(False)
+        return super().forward_stages_intermediates(x, image_size, **keywords)
+
+
+class OtherGradientOfIntermediates(Tapped):
+    def forward_stages_intermediates(self, x, image_size, **keywords):
+        return super().forward_stages_intermediates(x.detach() if self.training else x, image_size, **keywords)
+
+
 def checks(split_class):
     result = check_numbers("test_vit", VIT, splitting(split_class))
     return {check.name: check.verdict for check in result.checks}, {check.name: check.detail for check in result.checks}
@@ -101,6 +119,27 @@ def test_other_intermediate_features_are_found_out():
     verdicts, details = checks(OtherIntermediates)
     assert [name for name, verdict in verdicts.items() if verdict == "fails"] == ["intermediates"]
     assert "indices=" in details["intermediates"]
+
+
+def test_statistics_that_an_error_leaves_behind_are_no_difference():
+    """timm refuses a format before its stem has run, the split after."""
+    split_class = type(split(timm.create_model("test_efficientnet")))
+    result = check_numbers("test_efficientnet", "timm.models.efficientnet.EfficientNet", splitting(split_class))
+    assert {check.name: check.verdict for check in result.checks}["intermediates"] == "holds"
+
+
+@pytest.mark.parametrize(
+    ("split_class", "detail"),
+    [
+        (OtherMask, "attn_mask=a mask of"),
+        (NoDropoutOfIntermediates, "in training, "),
+        (OtherGradientOfIntermediates, "gradient of the images differs"),
+    ],
+)
+def test_intermediate_features_are_compared_under_masks_and_in_training(split_class, detail):
+    verdicts, details = checks(split_class)
+    assert [name for name, verdict in verdicts.items() if verdict == "fails"] == ["intermediates"]
+    assert detail in details["intermediates"]
 
 
 @pytest.mark.parametrize(

@@ -80,6 +80,29 @@ class TappedWithoutNorm(Tapped):
         return super().forward_stages_intermediates(x, image_size, **keywords)
 
 
+class MoreOpsForANumber(Tapped):
+    def forward_stages_intermediates(self, x, image_size, indices=None, **keywords):
+        x = x + 0 if isinstance(indices, int) else x
+        return super().forward_stages_intermediates(x, image_size, indices=indices, **keywords)
+
+
+class WithoutMask(Tapped):
+    def forward_stages_intermediates(self, x, image_size, attn_mask=None, **keywords):
+        return super().forward_stages_intermediates(x, image_size, **keywords)
+
+
+class MasksInEmbed(Tapped):
+    """As NaFlexVit, whose embedding takes the mask."""
+
+    def embed(self, x, attn_mask=None):
+        x = super().embed(x)
+        return x if attn_mask is None else (x, attn_mask)
+
+    def forward_stages_intermediates(self, x, image_size, **keywords):
+        x, mask = x if isinstance(x, tuple) else (x, None)
+        return super().forward_stages_intermediates(x, image_size, attn_mask=mask, **keywords)
+
+
 class TakesAnyFormat(Tapped):
     def forward_stages_intermediates(self, x, image_size, output_fmt="NCHW", **keywords):
         output_fmt = "NLC" if output_fmt == "NHWC" else output_fmt
@@ -151,6 +174,21 @@ def test_other_intermediate_features_are_found_out():
     verdicts, details = checks(splitting(TappedWithoutNorm))
     assert {name for name, verdict in verdicts.items() if verdict == "fails"} == {"intermediates"}
     assert "norm=True" in details["intermediates"]
+
+
+@pytest.mark.parametrize("device", ["meta", "cpu"])
+@pytest.mark.parametrize(
+    ("split_class", "detail"), [(MoreOpsForANumber, "indices=1, "), (WithoutMask, "attn_mask=a mask of")]
+)
+def test_each_value_comes_up_where_timm_takes_it(split_class, detail, device):
+    verdicts, details = checks(splitting(split_class), device=device)
+    assert verdicts["intermediates"] == "fails"
+    assert detail in details["intermediates"]
+
+
+def test_what_the_embedding_takes_is_given_to_it():
+    verdicts, details = checks(splitting(MasksInEmbed))
+    assert verdicts["intermediates"] == "holds", details
 
 
 def test_an_error_that_timm_raises_is_to_be_raised():

@@ -363,7 +363,7 @@ def test_why_there_are_no_intermediate_features_is_said(tmp_path):
     text = TAPPED.replace("        x = x + self.pos_embed\n        return", "        return")
     out = run("Tiny", "--source", write_timm(tmp_path, text))
     assert "No forward_stages_intermediates" in out
-    assert "embeds by `x = x + self.pos_embed`" in out
+    assert "it leaves out `x = x + self.pos_embed`" in out
 
 
 def test_what_intermediate_features_take_is_said(tmp_path):

@@ -4,11 +4,13 @@ The stages are called apart from the embedding, and other embeddings may be made
 write is nothing that the stages may read, by whatever name.
 """
 
+import ast
 import textwrap
 
 import pytest
-from sources import outcomes_of
+from sources import facts_of, outcomes_of
 
+from codegen.model.effects import effects
 from codegen.types import Refusal, Split
 
 SOURCE = """
@@ -241,3 +243,15 @@ def test_blocks_with_a_stem_of_their_own_see_nothing_of_it():
 def test_tokens_that_are_a_buffer_which_the_next_embedding_overwrites_are_refused():
     result = result_of("self.centre.copy_(x.mean())\nx = self.centre")
     assert isinstance(result, Refusal)
+
+
+def test_the_size_of_a_tensor_is_a_number():
+    facts = facts_of(
+        "import torch.nn as nn\n\n\nclass Tiny(nn.Module):\n    def forward_features(self, x):\n        return x"
+    )
+    for text, writes in {
+        "n = mask.shape[0]\nn += 1": False,
+        "_, n = mask.shape\nn += 1": False,
+        "n = mask.T\nn += 1": True,
+    }.items():
+        assert bool(effects(facts, ast.parse(text).body, ["mask"]).writes) is writes

@@ -36,12 +36,12 @@ PARAMETERS = "x, take=(0, 2), norm=False, only=False"
 LIST = "intermediates = []\n"
 
 
-def source_of(body, parameters=PARAMETERS, features=FEATURES, methods="", header="", **modules):
-    """A model with this body of ``forward_intermediates``."""
+def source_of(body, parameters=PARAMETERS, features=FEATURES, methods="", header="", given="x", **modules):
+    """A model with this body of ``forward_intermediates``, and with these parameters of ``forward_features``."""
     method = f"def forward_intermediates(self, {parameters}):\n" + textwrap.indent(
         textwrap.dedent(body).strip("\n"), "    "
     )
-    return tiny(features, methods=f"{textwrap.dedent(methods)}\n{method}", header=header, **modules)
+    return tiny(features, given, methods=f"{textwrap.dedent(methods)}\n{method}", header=header, **modules)
 
 
 def intermediates_of(source, name="Tiny"):
@@ -185,12 +185,163 @@ def test_one_that_has_another_is_split_by_itself():
     assert isinstance(intermediates_of(source), Intermediates)
 
 
+DICTIONARY = """
+if isinstance(x, dict):
+    y = x['images']
+else:
+    y = x
+    height, width = x.shape[-2:]
+"""
+SIZED = REST.replace("return self.norm(x), intermediates", "return self.norm(x), intermediates, height")
+FROM_Y = EMBEDDING.replace("(x)", "(y)", 1)
+
+
+def test_a_tensor_is_no_dictionary():
+    found = agree(source_of(LIST + DICTIONARY + FROM_Y + SIZED, given="x: torch.Tensor"), {})
+    assert found.prologue == ("height = image_size[-2]",)
+    assert not any("isinstance" in statement for statement in found.stages.body)
+    older = DICTIONARY.replace("dict)", "Dict)")
+    assert isinstance(intermediates_of(source_of(LIST + older + FROM_Y + SIZED, given="x: torch.Tensor")), Refusal)
+    source = source_of(LIST + older + FROM_Y + SIZED, given="x: torch.Tensor", header="from typing import Dict")
+    assert isinstance(intermediates_of(source), Intermediates)
+    without = "if isinstance(x, dict):\n    x = x['images']\n"
+    agree(source_of(LIST + without + EMBEDDING + REST, given="x: torch.Tensor"))
+
+
+@pytest.mark.parametrize(
+    ("given", "header", "body"),
+    [
+        ("x", "", DICTIONARY),
+        ("x: torch.Tensor | dict", "", DICTIONARY),
+        ("x: Tensor", "from elsewhere import Tensor", DICTIONARY),
+        ("x: torch.Tensor", "", "isinstance = max\n" + DICTIONARY),
+        ("x: torch.Tensor", "", DICTIONARY.replace("(x, dict)", "(x, torch.Tensor)")),
+        ("x: torch.Tensor", "", DICTIONARY.replace("(x, dict)", "(take, dict)")),
+        ("x: torch.Tensor", "", "x = {'images': x}\n" + DICTIONARY),
+    ],
+)
+def test_what_may_be_a_dictionary(given, header, body):
+    source = source_of(LIST + body + FROM_Y + SIZED, given=given, header=header)
+    assert isinstance(intermediates_of(source), Refusal)
+
+
+def test_a_comparison_that_the_stages_alone_read_need_not_be_there():
+    features = "flat = coord is not None\n" + textwrap.dedent(FEATURES).strip("\n").replace("self.norm(x)", "(x, flat)")
+    agree(source_of(LIST + EMBEDDING + REST, features=features, given="x, coord=None"))
+    rest = REST.replace("return self.norm(x), intermediates", "return self.norm(x), intermediates, flat")
+    found = agree(
+        source_of(
+            LIST + "flat = coord is not None\n" + EMBEDDING + rest,
+            PARAMETERS + ", coord=None",
+            features=features,
+            given="x, coord=None",
+        )
+    )
+    assert found.taken == (("x", "x"), ("flat", "flat"))
+    read = features.replace("self.pos_drop(x)", "self.pos_drop(x, flat)")
+    assert isinstance(
+        intermediates_of(source_of(LIST + EMBEDDING + REST, features=read, given="x, coord=None")), Refusal
+    )
+
+
+STEM = """
+class Stem(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.size = (4, 4)
+        self.proj = nn.Conv2d(3, 8, 4)
+
+    def grid(self, size):
+        return size[0] // self.size[0], size[1] // self.size[1]
+
+    def forward(self, x):
+        return self.proj(x)
+"""
+ASKING = "height, width = x.shape[-2:]\nH, W = self.patch_embed.grid((height, width))\n"
+GRID = REST.replace("return self.norm(x), intermediates", "return self.norm(x), intermediates, H")
+
+
+def test_what_the_stem_is_asked_before_it_runs_may_be_asked_after_it():
+    found = intermediates_of(source_of(LIST + ASKING + EMBEDDING + GRID, header=STEM, patch_embed="Stem()"))
+    assert isinstance(found, Intermediates), found
+    assert "H, W = self.patch_embed.grid((height, width))" in found.stages.body
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "why"),
+    [
+        (
+            "return self.proj(x)",
+            "self.size = x.shape[-2:]\n        return self.proj(x)",
+            "it reads `self.patch_embed.size`",
+        ),
+        ("return size[0] //", "self.asked = 1\n        return size[0] //", "may do more than calculate"),
+        ("return size[0] //", "print(size)\n        return size[0] //", "may do more than calculate"),
+        ("return size[0] //", "return self.proj(size)[0] //", "may do more than calculate"),
+        ("def grid", "@remember\n    def grid", "may do more than calculate"),
+    ],
+)
+def test_what_may_answer_otherwise_after_it_ran(old, new, why):
+    header = STEM.replace(old, new, 1)
+    assert why in refused(LIST + ASKING + EMBEDDING + GRID, header=header, patch_embed="Stem()")
+
+
 # What is refused: the embedding is another
 
 
 def test_a_missing_dropout():
     reason = refused(LIST + EMBEDDING.replace("x = self.pos_drop(x)", "") + REST)
-    assert reason.endswith("stands where forward_features embeds by `x = self.pos_drop(x)` (line 35)")
+    assert reason == "it leaves out `x = self.pos_drop(x)` (line 35), by which forward_features embeds"
+
+
+def test_a_question_that_another_method_asks_before():
+    drop = "if self.training:\n        x = x * 2\n    "
+    reason = refused(
+        LIST + EMBEDDING + REST, features=FEATURES.replace("x = self.patch_embed", f"{drop}x = self.patch_embed")
+    )
+    assert reason.startswith("it leaves out `if self.training:` (line ")
+
+
+CHOOSING = """
+def check(self, x):
+    assert x.ndim
+"""
+
+
+def test_what_is_given_another_name_is_not_what_is_in_the_way():
+    chosen = "x if not isinstance(x, dict) else x['images']"
+    features = f"self.check({chosen})\n" + FEATURES.strip("\n").replace("    x = self.patch", "x = self.patch", 1)
+    features = "\n".join(line.removeprefix("    ") for line in features.splitlines())
+    body = f"{LIST}raw = {chosen}\nndim = raw.ndim\nself.check(raw)\n{EMBEDDING}"
+    rest = REST.replace("return self.norm(x), intermediates", "return self.norm(x), intermediates, ndim")
+    source = source_of(body + rest, features=features, methods=CHOOSING)
+    found = intermediates_of(source)
+    assert found.reason == "`ndim = raw.ndim` looks at the images, which an embedding does not hold"
+    assert source.splitlines()[found.place.line - 1].strip() == "ndim = raw.ndim"
+
+
+def test_what_decides_by_the_images_what_is_embedded():
+    choice = "if isinstance(x, dict):\n    y = x['images']\nelse:\n    y = x\n"
+    reason = refused(LIST + choice + EMBEDDING.replace("(x)", "(y)", 1) + REST)
+    assert reason.startswith("`if isinstance(x, dict):` stands where forward_features embeds by ")
+    assert reason.endswith(", and asks what the images are: an embedding does not tell")
+
+
+@pytest.mark.parametrize(
+    ("inner", "why"),
+    [
+        (
+            "if i < 1:\n        x = block(x)\n    else:\n        x = block(x, i)",
+            "`if i < 1:` (line 20) asks which one it is",
+        ),
+        ("if block is None:\n        break\n    x = block(x)", "`if block is None:` (line 20) may end it"),
+    ],
+)
+def test_a_loop_whose_first_round_is_not_taken_out(inner, why):
+    body = f"for i, block in enumerate(self.blocks):\n    {inner}\nreturn x"
+    reason = refused(body, "x")
+    assert reason.startswith("`for i, block in enumerate(self.blocks):` stands where forward_features embeds by ")
+    assert reason.endswith(f", and its first round is not taken out: {why}")
 
 
 def test_another_order():
@@ -232,7 +383,9 @@ def test_tokens_that_another_statement_has_changed():
 
 def test_what_looks_at_the_tokens_on_their_way():
     body = EMBEDDING.replace("x = x +", "if norm:\n    intermediates.append(x)\nx = x +")
-    assert refused(LIST + body + REST) == "`if norm:` looks at what the embedding makes on its way"
+    assert refused(LIST + body + REST) == (
+        "`if norm:` looks at what the embedding makes on its way, which an embedding does not hold"
+    )
 
 
 def test_the_images_after_the_embedding():
@@ -245,6 +398,12 @@ def test_a_size_of_what_the_embedding_makes_on_its_way():
     assert refused(body, "x") == (
         "it reads `H`, a size of what the embedding makes on its way, which the embedding does not hold"
     )
+
+
+def test_the_line_is_that_which_reads_it():
+    body = EMBEDDING.replace("x = x +", "_, _, H, W = x.shape\nx = x +") + "x = self.blocks[0](x)\nreturn x, H, W"
+    source = source_of(body, "x")
+    assert source.splitlines()[intermediates_of(source).place.line - 1].strip() == "return x, H, W"
 
 
 def test_the_channels_of_the_images():

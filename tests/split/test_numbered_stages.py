@@ -4,7 +4,7 @@ import pytest
 
 from codegen.generate import analyse
 from codegen.source.release import find_release
-from codegen.types import Field, Refusal, Split
+from codegen.types import Field, Intermediates, Refusal, Split
 
 MODEL = """
 import torch.nn as nn
@@ -147,4 +147,51 @@ def test_what_it_keeps_is_not_read_by_the_stages(tmp_path):
 def test_one_under_any_name_may_be_any_module(tmp_path):
     refusal = named(tmp_path, before="x = self.norm1(x)", held="other_name")
     assert isinstance(refusal, Refusal)
-    assert refusal.reason == "it reads `self.blocks`, which the embedding leaves on the model"
+    assert refusal.reason.startswith("it reads `self.blocks`, which line ")
+    assert refusal.reason.endswith("it runs what cannot be read")
+
+
+TWO_STEMS = """
+import torch.nn as nn
+
+
+class M(nn.Module):
+    def __init__(self):
+        super().__init__()
+        for i in range(2):
+            setattr(self, f"patch_embed{i}", nn.Conv2d(3, 8, 4))
+        self.blocks = nn.ModuleList([nn.Linear(8, 8)])
+
+    def every(self):
+        for i in range(2):
+            yield getattr(self, f"patch_embed{i}")
+
+    def forward_intermediates(self, x, indices=None):
+        STEM
+        out = []
+        for block in self.blocks:
+            x = block(x)
+            out.append(x)
+        return x, out
+
+    def forward_features(self, x):
+        x = self.patch_embed0(x)
+        for block in self.blocks:
+            x = block(x)
+        return x
+"""
+
+
+@pytest.mark.parametrize(
+    ("stem", "expected"),
+    [
+        ("x = self.patch_embed0(x)", Intermediates),
+        ("x = self.patch_embed1(x)", Refusal),
+        ("if self.patch_embed1 is not None: x = self.patch_embed0(x)", Refusal),
+    ],
+)
+def test_stems_of_two_numbers_are_two(tmp_path, stem, expected):
+    (tmp_path / "m.py").write_text(TWO_STEMS.replace("STEM", stem))
+    (outcome,) = analyse(find_release(None, tmp_path / "m.py", announce=lambda message: None))
+    assert isinstance(outcome.result, Split)
+    assert isinstance(outcome.result.intermediates, expected)

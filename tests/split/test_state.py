@@ -197,7 +197,57 @@ class Tiny({base}):
 )
 def test_the_stem_is_what_a_child_passes_to_its_parents_constructor(base, parameters, call):
     refusal = refusal_of(PASSED.format(base=base, parameters=parameters, call=call))
-    assert refusal.reason == "it reads `self.patch_embed.seen`, which the embedding leaves on the model"
+    unread = "which line 36 may change: by way of `self.patch_embed` it runs what cannot be read"
+    may_be_any = "lambda" in call or "make" in call or "Far" in call
+    why = unread if may_be_any else "which the embedding leaves on the model"
+    assert refusal.reason == f"it reads `self.patch_embed.seen`, {why}"
+
+
+BACKBONE = """
+import torch.nn as nn
+
+
+class Patches(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.proj = nn.Conv2d(3, 8, 4)
+        self.pad = False
+
+    def forward(self, x):
+        return self.proj(x)
+
+
+class Hybrid(nn.Module):
+    def __init__(self, backbone):
+        super().__init__()
+        self.backbone = backbone
+        self.pad = False
+
+    def forward(self, x):
+        return self.backbone(x)
+
+
+class Tiny(nn.Module):
+    def __init__(self, backbone=None):
+        super().__init__()
+        if backbone is not None:
+            self.patch_embed = Hybrid(backbone)
+        else:
+            self.patch_embed = Patches()
+        self.blocks = nn.Sequential(*[])
+
+    def forward_features(self, x):
+        x = self.patch_embed(x)
+        return self.blocks(x), self.patch_embed.pad
+"""
+
+
+def test_what_cannot_be_read_is_named_where_it_may_change_what_is_read():
+    refusal = refusal_of(BACKBONE)
+    assert refusal.reason == (
+        "it reads `self.patch_embed.pad`, which line 35 may change: "
+        "by way of `self.patch_embed.backbone` it runs what cannot be read"
+    )
 
 
 @pytest.mark.parametrize(
