@@ -25,6 +25,7 @@ from codegen.model.purity import is_library, is_pure
 from codegen.model.special import ARITHMETIC, COMPARISON, CONTEXT, ITEMS, TEXT, TRUTH
 from codegen.source.index import Class, Index, Module
 from codegen.syntax.dataflow import dotted
+from codegen.syntax.parameters import defaults_of
 from codegen.syntax.walking import walk
 
 _INSIDES = frozenset(
@@ -351,10 +352,11 @@ class _Code(CallEffects):
         origin = self.module.origin(name)
         if is_library(origin) or (len(nodes) == 1 and self._is_constant(nodes[0])):
             return FRESH
-        place = Place("global", origin or f"{self.module.name}.{name}")
-        self.reads.add(place)
+        names = {name} if self.module.is_timms else _other_names(self.module, name)
+        places = {Place("global", self._full(each)) for each in names}
+        self.reads |= places
         known = self.module.is_timms or all(map(self._is_data, nodes))
-        return Value(frozenset({place}), kinds=frozenset() if known else frozenset({"?", "function"}))
+        return Value(frozenset(places), kinds=frozenset() if known else frozenset({"?", "function"}))
 
     def _is_data(self, node: ast.stmt) -> bool:
         """Whether the module binds a name to a tensor, or to a container that Python has."""
@@ -442,7 +444,9 @@ class _Code(CallEffects):
         if attr not in facts.values and facts.has_member(attr):  # of the class, not of the object
             if self._is_descriptor(facts, attr):
                 return self.anything()
-            places = frozenset(replace(place, root=ANY) for place in places)
+            owner = next(cls for cls in facts.lineage if attr in cls.members)
+            places = frozenset(replace(place, root=ANY, owner=owner) for place in places)
+        places |= _globals_in(facts, attr)
         self.reads |= places
         return Value(places, kinds=kinds_of(facts, attr))
 
@@ -464,6 +468,44 @@ class _Code(CallEffects):
         self, module: Module, function: ast.FunctionDef, cls: Class | None, kinds: Mapping[str, frozenset[Kind]]
     ) -> Summary | None:
         return _summary(self.index, module, function, cls, kinds)
+
+
+def _globals_in(facts: Facts, attribute: str) -> frozenset[Place]:
+    """The globals of a user's modules that an attribute may be another name of: ``self.context = CONTEXT``."""
+    found = set()
+    for value in facts.values.get(attribute, ()):
+        home = facts.home(value)
+        if home.module.is_timms:
+            continue
+        defaults = defaults_of(home.constructor.args) if home.constructor is not None else {}
+        for part in (defaults.get(name, node) for node in walk(value) if (name := dotted(node))):
+            head = dotted(part).partition(".")[0]
+            nodes = home.module.bindings.get(head, []) if head not in home.constructor_names else []
+            if nodes and not any(isinstance(n, ast.FunctionDef | ast.ClassDef) for n in nodes):
+                origin = home.module.origin(head)
+                known = facts.index.resolve(home.module, head) or facts.index.function(home.module, head)
+                if not is_library(origin) and known is None and not _is_plain(nodes):
+                    found.add(Place("global", origin or f"{home.module.name}.{head}"))
+    return frozenset(found)
+
+
+def _other_names(module: Module, name: str) -> set[str]:
+    """The globals of a module that may be, or hold, what one of them does: ``A = B = {}``, ``A = B``, ``A = [B]``."""
+    groups = []
+    for node in module.tree.body:
+        if isinstance(node, ast.Assign):
+            given = {n.id for n in walk(node.value) if isinstance(n, ast.Name) and n.id in module.bindings}
+            objects = {n for n in given if all(isinstance(b, ast.Assign | ast.AnnAssign) for b in module.bindings[n])}
+            groups.append(objects.union(n.id for t in node.targets for n in walk(t) if isinstance(n, ast.Name)))
+    found = {name}
+    while more := [group for group in groups if group & found and not group <= found]:
+        found.update(*more)
+    return found
+
+
+def _is_plain(nodes: Sequence[ast.stmt]) -> bool:
+    """Whether a name is bound to a number or a text."""
+    return all(isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant) for node in nodes)
 
 
 def _only_logs(node: ast.AST, logger: str) -> bool:

@@ -277,6 +277,8 @@ class Index:
     as_written: bool = False  # whether attributes keep the names that they have in the text
     _parsed: dict[str, Module] = field(default_factory=dict)
     _opened: set[str] = field(default_factory=set)
+    _trees: dict[str, ast.Module] = field(default_factory=dict)  # as they are written
+    _importing: dict[str, frozenset[str]] = field(default_factory=dict)
     _computed_names: dict[str, ComputedNames] = field(default_factory=dict)
     _held_names: dict[frozenset[str], frozenset[str]] = field(default_factory=dict)
     # kept here and not by the modules that they refer to: without cycles, trees go as soon as nobody needs them
@@ -311,7 +313,7 @@ class Index:
         """
         if path not in self._parsed:
             text = self.release.files[path]
-            tree = parse_source(text, path)
+            tree = self._trees.pop(path, None) or parse_source(text, path)
             if path not in self._opened and _STAR.search(text):
                 self._opened.add(path)
                 spell_out(tree, path, lambda name: self._exports(name, path))
@@ -409,15 +411,23 @@ class Index:
 
     def _leads_to(self, module: Module, path: str) -> bool:
         """Whether a module imports a file, itself or through others; timm imports no user models."""
-        pending, seen = [module], {module.path}
+        pending, seen = [module.path], {module.path}
         for current in pending:
-            for node in walk(current.tree) if not current.path.startswith("timm/") else ():
-                for found in imports(node, current.path).values() if isinstance(node, ast.stmt) else ():
-                    for target in (self._file(found.module), self._file(found.path)):
-                        if target is not None and target not in seen:
-                            seen.add(target)
-                            pending.append(self.parse(target))
+            for target in self._imported_anywhere(current) - seen:
+                seen.add(target)
+                pending.append(target)
         return path in seen
+
+    def _imported_anywhere(self, path: str) -> frozenset[str]:
+        """The files that a user's file imports, in functions too. Its ``import *`` need not be spelled out for that."""
+        if path not in self._importing:
+            if path not in self._parsed and path not in self._trees:
+                self._trees[path] = parse_source(self.release.files[path], path)
+            tree = self._parsed[path].tree if path in self._parsed else self._trees[path]
+            nodes = (n for n in walk(tree) if isinstance(n, ast.stmt)) if not path.startswith("timm/") else ()
+            found = {name for n in nodes for i in imports(n, path).values() for name in (i.module, i.path)}
+            self._importing[path] = frozenset(file for name in found if (file := self._file(name)) is not None)
+        return self._importing[path]
 
     def _submodules(self, module: Module) -> frozenset[str]:
         folder, _, file = module.path.rpartition("/")

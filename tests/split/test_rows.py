@@ -194,3 +194,27 @@ def test_the_shapes_that_pack_keeps_do_not_depend_on_the_images(split_of):
         "x = x + self.pos_embed", "x, it = pack([token, x], 'b * d')\n        x = x + self.pos_embed"
     )
     assert [field.name for field in split_of(source).fields] == ["x", "it"]
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        "zip(self.scale, self.scale)",
+        "iter([1, 2])",
+        "self.named_children()",
+        "(n for n in (1, 2))",
+        "enumerate((1, 2))",
+    ],
+)
+def test_what_can_be_gone_through_once_alone_does_not_cross(refusal_of, made):
+    reason = refusal_of(model(f"it = {made}")).reason
+    assert reason == "`it` crosses and is an iterator: an embedding may be used more than once"
+
+
+@pytest.mark.parametrize("used", ["it.append(1)", "it[0] = 1", "it += x.mean()", "it.add_(1)"])
+def test_what_the_stages_change_in_place_does_not_cross(refusal_of, used):
+    source = model("it = x.mean((2, 3))", "f(x, it)").replace(
+        "x = self.blocks(x)", f"{used}\n        x = self.blocks(x)"
+    )
+    reason = refusal_of(source).reason
+    assert reason == "`it` crosses, and the stages change it in place: an embedding may be used more than once"

@@ -418,3 +418,63 @@ def test_two_modules_that_are_given_one_object_share_what_is_kept_in_it(tmp_path
     later = later.replace("self.set_up()", "self.blocks = nn.ModuleList([nn.Linear(8, 8)])\n        self.set_up()", 1)
     later += "\n        self.more = 1"
     assert isinstance(result(tmp_path, later, last="self.b(x)", top=SHARING, imports=imports), Refusal)
+
+
+GLOBALS = """
+class Holder:
+    value = 0
+
+
+CONTEXT = Holder()
+OTHER = CONTEXT
+BOTH = TABLE_OF = Holder()
+
+
+class Named(nn.Module):
+    def __init__(self, context=CONTEXT):
+        super().__init__()
+        self.context = CONTEXT
+        self.other = OTHER
+        self.given = context
+        self.both = BOTH
+
+    def forward(self, x):
+        {write}
+        return x
+
+
+class Memory:
+    memo = {{}}
+
+
+class Remembering(nn.Module, Memory):
+    def forward(self, x):
+        self.memo["x"] = x.mean()
+        return x
+
+
+class Recalling(nn.Module, Memory):
+    def forward(self, x):
+        return x + self.memo["x"]
+"""
+
+
+@pytest.mark.parametrize(
+    ("write", "read"),
+    [
+        ("self.context.value = x.mean()", "CONTEXT.value"),
+        ("CONTEXT.value = x.mean()", "self.a.context.value"),
+        ("self.given.value = x.mean()", "CONTEXT.value"),
+        ("self.other.value = x.mean()", "CONTEXT.value"),
+        ("CONTEXT.value = x.mean()", "OTHER.value"),
+        ("self.both.value = x.mean()", "TABLE_OF.value"),
+    ],
+)
+def test_a_global_is_the_same_by_any_name(tmp_path, write, read):
+    top = GLOBALS.format(write=write)
+    assert isinstance(result(tmp_path, "self.a = Named()", last=f"x + {read}", top=top), Refusal)
+
+
+def test_what_a_class_keeps_is_kept_by_all_that_derive_from_it(tmp_path):
+    made = "self.a = Remembering()\n        self.b = Recalling()"
+    assert isinstance(result(tmp_path, made, last="self.b(x)", top=GLOBALS.format(write="pass")), Refusal)
