@@ -79,6 +79,8 @@ class Counting(Shape):
         written: Attributes of ``self`` and globals that may be others, or hold others, after other images; ``*``: all.
     """
 
+    asks = True
+
     def __init__(self, written: Collection[str]) -> None:
         super().__init__(believes_defaults=False)
         self.written = written

@@ -25,12 +25,14 @@ class Domain(ABC, Generic[Value]):
     Attributes:
         unknown: Nothing is known.
         nothing: ``None``, which a function gives that returns no value.
+        asks: Whether what is bound depends on the answers to questions, :meth:`depending`.
         believes_defaults: Whether an argument of a constructor that chooses a class, ``embed_layer=PatchEmbed``, is
             taken to be what it is by default.
     """
 
     unknown: Value
     nothing: Value
+    asks: bool = False
     believes_defaults: bool = True
 
     @abstractmethod

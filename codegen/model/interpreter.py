@@ -130,29 +130,28 @@ class Interpreter(Calls[Value]):
                 decided = self.decide(test)
                 if decided is not None:
                     return self._branch([body if decided else orelse])
-                return self._asked(node, self.of(test), lambda: self._branch([body, orelse]))
+                return self._asked(node, test, lambda: self._branch([body, orelse]))
             case ast.For(target=target, iter=iterable, body=body, orelse=orelse):
                 self._look(node)
                 self.name_elements(target, iterable)
                 start = partial(self._next, target, iterable)
-                return self._asked(node, self.of(iterable), lambda: self._loop(body, orelse, start))
+                return self._asked(node, iterable, lambda: self._loop(body, orelse, start))
             case ast.While(body=body, orelse=orelse):  # each round asks anew
-                unknown = self.domain.unknown
-                return self._asked(node, unknown, lambda: self._loop(body, orelse, lambda: self._look(node), asks=True))
+                return self._asked(node, None, lambda: self._loop(body, orelse, lambda: self._look(node), asks=True))
             case ast.With(items=items, body=body):
                 self._look(node)
                 return self._with(items, body)
             case ast.Try(body=body, handlers=handlers, orelse=orelse, finalbody=finalbody):
                 others = [handler.body for handler in handlers]
                 run = partial(self._try, node, [*body, *orelse], others, finalbody)
-                return self._asked(node, self.domain.unknown, run)
+                return self._asked(node, None, run)
             case ast.Match(subject=subject, cases=cases):
                 self._look(node)
                 # a pattern may bind names although its guard fails
                 self.forget(name for case in cases for name in bound_names(case.pattern))
                 guards = [node for case in cases if case.guard is not None for node in walk(case.guard)]
                 self.forget(node.target.id for node in guards if isinstance(node, ast.NamedExpr))
-                return self._asked(node, self.of(subject), lambda: self._branch([*(case.body for case in cases), []]))
+                return self._asked(node, subject, lambda: self._branch([*(case.body for case in cases), []]))
             case ast.Return(value=value):
                 self._forget_bound_inside(node)
                 self.returned.append(self.domain.nothing if value is None else self.of(value))
@@ -177,8 +176,11 @@ class Interpreter(Calls[Value]):
                     self.returned.append(self.domain.unknown)
         return True
 
-    def _asked(self, node: ast.stmt, answer: Value, run: Callable[[], bool]) -> bool:
-        """Interpret what runs, or how often, by the answer to a question."""
+    def _asked(self, node: ast.stmt, question: ast.expr | None, run: Callable[[], bool]) -> bool:
+        """Interpret what runs, or how often, by the answer to a question; ``None`` for one that is not in sight."""
+        if not self.domain.asks:
+            return run()
+        answer = self.domain.unknown if question is None else self.of(question)
         number = len(self._answers)
         reached = run()
         answers = [answer, *self._answers[number:]]
@@ -342,7 +344,8 @@ class Interpreter(Calls[Value]):
                 decided = self.decide(test)
                 if decided is not None:
                     return self.of(body if decided else orelse)
-                return self.domain.depending(self.domain.join(self.of(body), self.of(orelse)), self.of(test))
+                either = self.domain.join(self.of(body), self.of(orelse))
+                return self.domain.depending(either, self.of(test)) if self.domain.asks else either
             case ast.Call():
                 return self.call(node)
             case ast.Starred() | ast.Await() | ast.Yield() | ast.YieldFrom():

@@ -61,14 +61,16 @@ class _Neighbours:
     def _keeps(self, path: str) -> bool:
         """Whether the modules of one file keep anything, by themselves or by what they call."""
         if path not in self._keeping:
-            files = [self.index.parse(each).tree for each in sorted(self.seen_by(path))]
-            run = {id(node) for node in reached(files, self._roots)}
-            self._keeping[path] = self._has_modules(path) and any(
-                isinstance(function, ast.Lambda) or id(function) in run
-                for each in self.seen_by(path)
-                for function in self._keepers(each)
-            )
+            self._keeping[path] = self._has_modules(path) and self._runs_keepers(path)
         return self._keeping[path]
+
+    def _runs_keepers(self, path: str) -> bool:
+        seen = sorted(self.seen_by(path))
+        keepers = [function for each in seen for function in self._keepers(each)]
+        if not keepers:
+            return False
+        run = {id(node) for node in reached([self.index.parse(each).tree for each in seen], self._roots)}
+        return any(isinstance(function, ast.Lambda) or id(function) in run for function in keepers)
 
     @cached_property
     def _roots(self) -> frozenset[str]:
