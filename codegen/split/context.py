@@ -1,4 +1,7 @@
-"""A context around the whole body, ``with torch.no_grad():``, which both halves enter where that is the same."""
+"""A context around the whole body, ``with torch.no_grad():``, which both halves enter where that is the same.
+
+The decorator ``@torch.no_grad()`` is one, too.
+"""
 
 from __future__ import annotations
 
@@ -20,8 +23,18 @@ _WHY = {
 }
 
 
+def decorating_context(module: Module, method: ast.stmt) -> str:
+    """The context that the one decorator of a method enters around all of it; empty for any other decorators."""
+    match method:
+        case ast.FunctionDef(decorator_list=[ast.Call(args=[], keywords=[]) as decorator]):
+            return ast.unparse(decorator) if _path(module, decorator.func) in _STATELESS else ""
+        case ast.FunctionDef(decorator_list=[ast.Name() | ast.Attribute() as decorator]):  # torch makes it one itself
+            return f"{ast.unparse(decorator)}()" if _path(module, decorator) in _STATELESS else ""
+    return ""
+
+
 def without_context(
-    facts: Facts, module: Module, statements: Sequence[Statement], parameters: Sequence[str]
+    facts: Facts, module: Module, statements: Sequence[Statement], parameters: Sequence[str], decorating: str = ""
 ) -> tuple[str, tuple[Statement, ...]]:
     """The contexts around a whole body, ``torch.no_grad()``, and the statements inside; no text where there is none.
 
@@ -30,6 +43,7 @@ def without_context(
         module: The file of the method.
         statements: Those of the method.
         parameters: Its parameters.
+        decorating: What the decorator of the method enters.
 
     Raises:
         Unsound: If two halves cannot enter them as the whole does.
@@ -39,23 +53,31 @@ def without_context(
             after: tuple[Statement, ...] = ()
         case [ast.With() as node, ast.Return(value=ast.Name())]:  # it reads a name, which is the same inside
             after = (statements[1],)
-        case _:
-            return "", tuple(statements)
+        case trees:
+            if decorating:
+                _check_modes(facts, trees, parameters, decorating)
+            return decorating, tuple(statements)
     for item in node.items:
         _check(module, item)
-    written = effects(facts, node.body, parameters).writes
-    if any(place.kind != "argument" for place in written):
-        what = ast.unparse(node.items[0].context_expr)
-        raise Unsound(node, f"`with {what}` spans the whole method, and what runs in it may change such modes")
+    _check_modes(facts, node.body, parameters, ast.unparse(node.items[0].context_expr))
     text, inner = context_body(statements[0])
-    return text, (*inner, *after)
+    return ", ".join(filter(None, (decorating, text))), (*inner, *after)
+
+
+def _check_modes(facts: Facts, body: Sequence[ast.stmt], parameters: Sequence[str], entered: str) -> None:
+    if any(place.kind != "argument" for place in effects(facts, body, parameters).writes):
+        raise Unsound(body[0], f"`{entered}` spans the whole method, and what runs in it may change such modes")
+
+
+def _path(module: Module, function: ast.expr) -> str:
+    head, _, rest = dotted(function).partition(".")
+    return module.origin(head, rest) if head else ""
 
 
 def _check(module: Module, item: ast.withitem) -> None:
     call = item.context_expr
     function = call.func if isinstance(call, ast.Call) else call
-    head, _, rest = dotted(function).partition(".")
-    path = module.origin(head, rest) if head else ""
+    path = _path(module, function)
     arguments = (call.args, call.keywords) if isinstance(call, ast.Call) else ((), ())
     match arguments:
         case [[], []] if path in _STATELESS and isinstance(call, ast.Call) and item.optional_vars is None:

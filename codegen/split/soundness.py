@@ -48,20 +48,21 @@ def parents_call(node: ast.stmt, method: str) -> ast.Call | None:
     return None
 
 
-def check_method(module: Module, function: ast.stmt, parents: str = "") -> ast.FunctionDef:
+def check_method(module: Module, function: ast.stmt, parents: str = "", *, context: str = "") -> ast.FunctionDef:
     """Refuse a method whose statements mean something else in a subclass, or that is not a plain method.
 
     Args:
         module: Where it stands.
         function: The method.
         parents: The name of a method that its statements may call of the parent, for it will be written out.
+        context: What its decorator enters, if both halves will enter that.
 
     Raises:
         Unsound: With the construct and why.
     """
     if not isinstance(function, ast.FunctionDef):
         raise Unsound(function, "it is not a plain method")
-    if function.decorator_list:
+    if function.decorator_list and not context:
         name = ast.unparse(function.decorator_list[0])
         raise Unsound(function.decorator_list[0], f"it is decorated with `@{name}`, which may change what it does")
     receiver, *_ = [arg.arg for arg in (*function.args.posonlyargs, *function.args.args)] or [""]

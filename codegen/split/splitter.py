@@ -15,7 +15,7 @@ from codegen.model.steps import alias
 from codegen.source.imports import Import
 from codegen.source.index import Class, Index, Module
 from codegen.split.boundary import Cut, Refused, find_cut
-from codegen.split.context import without_context
+from codegen.split.context import decorating_context, without_context
 from codegen.split.crossing import cross
 from codegen.split.delegate import Delegation, find_delegate_cut, find_delegation, inline, joined
 from codegen.split.found_embedding import Embedding
@@ -223,11 +223,14 @@ def split_class(facts: Facts, cls: Class, method: ast.stmt) -> Split:
         Refused: If it has no boundary.
         Unsound: If it cannot be cut there.
     """
-    function = check_method(cls.module, method, facts.index.method)
+    decorating = decorating_context(cls.module, method)
+    function = check_method(cls.module, method, facts.index.method, context=decorating)
     body = _read_body(facts, cls, function)
     images = body.parameters[0]
     guards, rest = without_guard(cls.module, body.statements, images.name)
-    context, rest = without_context(facts, cls.module, rest, [p.name for p in body.parameters])
+    if guards and decorating:
+        raise Unsound(guards[0].tree, f"it answers before the rest, and `@{decorating}` is around both")
+    context, rest = without_context(facts, cls.module, rest, [p.name for p in body.parameters], decorating)
     parents = write_out_parents(facts, cls, rest)
     code = _code_of(facts, replace(body, statements=parents.statements))
     if context and code.delegation is not None:

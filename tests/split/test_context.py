@@ -71,6 +71,56 @@ def test_what_follows_the_context_is_not_moved_into_it():
     assert reason(tiny(inside("torch.no_grad()", BODY, "return self.norm(x)")))
 
 
+def decorated(decorator, header="", body=f"{BODY}return x"):
+    text = tiny(body, header=header)
+    line = next(line for line in text.splitlines() if "def forward_features" in line)
+    return text.replace(line, line.replace("def ", f"@{decorator}\n{line[: len(line) - len(line.lstrip())]}def "))
+
+
+@pytest.mark.parametrize(
+    ("decorator", "context", "header"),
+    [
+        ("torch.no_grad()", "torch.no_grad()", ""),
+        ("torch.no_grad", "torch.no_grad()", ""),
+        ("torch.enable_grad()", "torch.enable_grad()", ""),
+        ("no_grad()", "no_grad()", "from torch import no_grad"),
+        ("torch.autograd.no_grad()", "torch.autograd.no_grad()", ""),
+    ],
+)
+def test_a_decorator_that_enters_one_is_one(decorator, context, header):
+    assert split_of(decorated(decorator, header)).context == context
+
+
+def test_it_is_entered_before_one_inside():
+    assert split_of(decorated("torch.no_grad()", body=inside("torch.enable_grad()"))).context == (
+        "torch.no_grad(), torch.enable_grad()"
+    )
+
+
+@pytest.mark.parametrize(
+    ("decorator", "header"),
+    [
+        ("torch.inference_mode()", ""),
+        ("torch.no_grad(True)", ""),
+        ("torch.autocast('cuda')", ""),
+        ("no_grad()", "from elsewhere import no_grad"),
+        ("torch.compile", ""),
+    ],
+)
+def test_any_other_decorator_is_refused(decorator, header):
+    assert "it is decorated with" in reason(decorated(decorator, header))
+
+
+def test_what_is_answered_before_the_rest_is_answered_in_it():
+    guard = "if isinstance(x, list):\n    return [self.forward_features(each) for each in x]\n"
+    assert "around both" in reason(decorated("torch.no_grad()", body=f"{guard}{BODY}return x"))
+
+
+def test_a_mode_that_is_set_inside_is_refused():
+    body = f"torch.set_grad_enabled(True)\n{BODY}return x"
+    assert "may change such modes" in reason(decorated("torch.no_grad()", body=body))
+
+
 MODEL = """
     import torch
     from torch import nn
