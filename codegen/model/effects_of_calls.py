@@ -609,11 +609,6 @@ class CallEffects(ABC):
         assert found is not None
         return self.run(found[0].module, found[1], cls, value, self._by_name(found[1], call, 1), [given])
 
-    @staticmethod
-    def _within(holder: Place, place: Place) -> Place:
-        """A place as it is seen from where the object is held that its path begins with."""
-        return replace(place, root=root_of(holder)) if holder.kind == "attribute" else holder
-
     def _by_name(self, function: ast.FunctionDef, call: ast.Call, skip: int) -> dict[str, Value]:
         """What each parameter is given; nothing where ``*`` or ``**`` in the call hides it."""
         spread = any(isinstance(argument, ast.Starred) for argument in call.args)
@@ -664,7 +659,8 @@ class CallEffects(ABC):
         outside = Value()
         for value in others:
             outside |= value
-        objects = [replace(place, whole=True) if place.kind != "attribute" else place for place in owner.places]
+        elsewhere = {replace(place, whole=True) for place in owner.places if place.kind != "attribute"}
+        roots = {root_of(place) for place in owner.places if place.kind == "attribute" and place != SELF}
 
         def translated(places: Iterable[Place]) -> Iterator[Place]:
             for place in places:
@@ -681,8 +677,10 @@ class CallEffects(ABC):
                 elif place == SELF:
                     yield from owner.places
                 elif place.kind == "attribute" and place.root != ANY:
-                    for found in objects:
-                        yield place if found == SELF else self._within(found, place)
+                    if SELF in owner.places:
+                        yield place
+                    yield from elsewhere
+                    yield from (place if place.root == root else replace(place, root=root) for root in roots)
                 else:
                     yield place
 

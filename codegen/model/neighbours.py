@@ -20,13 +20,14 @@ from codegen.syntax.walking import walk
 def shares_state(index: Index, module: Module) -> bool:
     """Whether modules of unknown classes, when they run, may change a global, a class, a default or an outer variable.
 
-    If they do not, two of them cannot tell each other anything, unless one holds the other.
+    If they do not, two of them cannot tell each other anything, unless one holds the other. In a release of timm, no such
+    module is a user's.
 
     Args:
         index: The files.
         module: The file where such modules are in use.
     """
-    return _neighbours(index).share_state(module.path)
+    return bool(index.release.user_files) and _neighbours(index).share_state(module.path)
 
 
 def files_seen_by(index: Index, module: Module) -> Sequence[Module]:

@@ -61,6 +61,8 @@ class Value:
     methods: frozenset[tuple[Facts, ast.FunctionDef, Module, str]] = frozenset()
 
     def __or__(self, other: Value) -> Value:
+        if self is FRESH or other is FRESH:  # as most of what code computes
+            return other if self is FRESH else self
         return Value(
             self.places | other.places,
             self.held | other.held,
@@ -76,7 +78,7 @@ class Value:
     @property
     def inside(self) -> Value:
         """What may be taken out of it: a tensor's row, an element of a list."""
-        return replace(self, places=self.all)
+        return replace(self, places=self.all) if self.held else self
 
     @property
     def boxed(self) -> Value:
