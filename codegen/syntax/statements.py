@@ -7,6 +7,7 @@ which reads the ``ast`` of the same text.
 from __future__ import annotations
 
 import ast
+import functools
 import io
 import itertools
 import operator
@@ -122,7 +123,10 @@ def read_method(text: str, node: ast.FunctionDef, file: str, names: ComputedName
     if odd is not None:
         raise Unsound(node, f"it holds the character {odd.group()!a}, which ends a line for editors but not for Python")
     own = own_lines(lines, node)
-    module, function = _function(node, lines if own is None else [*own.head, f"{own.indentation}pass"])
+    try:
+        module, function = _function("\n".join(lines if own is None else [*own.head, f"{own.indentation}pass"]))
+    except cst.ParserSyntaxError as error:
+        raise Unsound(node, f"libcst cannot parse it: {error.message}") from error
     written = own.texts if own is not None else _texts(module, _lines(function.body))
     statements = _statements(written, [Place(file, inner.lineno) for inner in node.body], names)
     for statement in statements:
@@ -137,12 +141,10 @@ def read_method(text: str, node: ast.FunctionDef, file: str, names: ComputedName
     return Body(first.name, described, returns, statements, docstring)
 
 
-def _function(node: ast.FunctionDef, lines: Sequence[str]) -> tuple[cst.Module, cst.FunctionDef]:
-    """A method as libcst reads its lines, in a class, where they keep the indentation that they have."""
-    try:
-        module = cst.parse_module("\n".join(["class _:", *lines, ""]))
-    except cst.ParserSyntaxError as error:
-        raise Unsound(node, f"libcst cannot parse it: {error.message}") from error
+@functools.lru_cache(maxsize=32)  # most methods have one of a few signatures
+def _function(text: str) -> tuple[cst.Module, cst.FunctionDef]:
+    """A method as libcst reads it, in a class, where its lines keep the indentation that they have."""
+    module = cst.parse_module(f"class _:\n{text}\n")
     return module, cst.ensure_type(cst.ensure_type(module.body[0], cst.ClassDef).body.body[0], cst.FunctionDef)
 
 
@@ -156,7 +158,8 @@ def _is_shallow(node: ast.AST) -> bool:
     return False
 
 
-def source_lines(text: str) -> list[str]:
+@functools.lru_cache(maxsize=4)  # the classes of a file ask for its lines in turn
+def source_lines(text: str) -> Sequence[str]:
     """The lines of a file as Python counts them, without their ends."""
     return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")  # re.split takes twenty times as long
 
