@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import builtins
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from codegen.model.facts import Facts
@@ -81,6 +81,7 @@ class CallEffects(ABC):
     returned: Value = FRESH
     home: Class | None = None
     given: dict[ast.expr, Value] = field(default_factory=dict)  # what calls were passed, each argument read once
+    ran: dict[Hashable, Value] = field(default_factory=dict)  # what ran, by what it was given: again, it does no more
     repeats: bool = False  # whether what is bound late may be read by what stands before it
 
     @property
@@ -656,9 +657,12 @@ class CallEffects(ABC):
         summary = self.summary(module, function, cls, kinds)
         if summary is None:  # recursion
             return self.anything()
-        outside = Value()
+        outside = FRESH
         for value in others:
             outside |= value
+        key = (function, cls, owner, frozenset(arguments.items()), outside)
+        if key in self.ran:
+            return self.ran[key]
         elsewhere = {replace(place, whole=True) for place in owner.places if place.kind != "attribute"}
         roots = {root_of(place) for place in owner.places if place.kind == "attribute" and place != SELF}
 
@@ -696,6 +700,7 @@ class CallEffects(ABC):
                 given = arguments.get(place.name, FRESH if arguments else outside)
                 given = outside if place.name == ANY else given
                 back |= Value(frozenset(), given.held, given.kinds, given.methods)
+        self.ran[key] = back
         return back
 
 
