@@ -166,7 +166,7 @@ class CallEffects(ABC):
     def unread(self, *given: Value) -> Value:
         """Code that cannot be read is given some values."""
         places = frozenset(
-            replace(place, whole=True, beneath=place.beneath or (bool(value.kinds - {"box"}) and not place.whole))
+            place.opened(beneath=place.beneath or (bool(value.kinds - {"box"}) and not place.whole))
             for value in given
             for place in value.all
         )
@@ -200,7 +200,7 @@ class CallEffects(ABC):
 
     def unread_module(self, module: Value, *given: Value) -> Value:
         """A module whose code cannot be read is given some values: it has those, and all that it holds."""
-        inside = frozenset(p if p.whole else replace(p, whole=True, beneath=True) for p in module.all)
+        inside = frozenset(p if p.whole else p.opened(beneath=True) for p in module.all)
         self.reads |= inside
         self.writes |= inside
         return self.unread(*given) | Value(inside)
@@ -677,14 +677,14 @@ class CallEffects(ABC):
                         continue
                     beneath = bool(given.kinds - {"box"})
                     for p in given.all:
-                        yield p if p.whole else replace(p, whole=True, beneath=beneath)
+                        yield p if p.whole else p.opened(beneath=beneath)
                 elif place == SELF:
                     yield from owner.places
                 elif place.kind == "attribute" and place.root != ANY:
                     if SELF in owner.places:
                         yield place
                     yield from elsewhere
-                    yield from (place if place.root == root else replace(place, root=root) for root in roots)
+                    yield from map(place.by_way_of, roots)
                 else:
                     yield place
 
@@ -706,7 +706,7 @@ class CallEffects(ABC):
 
 def beneath(places: Iterable[Place]) -> Iterator[Place]:
     """All that can be reached from where attributes are kept, without these."""
-    return (replace(place, whole=True, beneath=True) for place in places if place.kind == "attribute")
+    return (place.opened(beneath=True) for place in places if place.kind == "attribute")
 
 
 _UNKNOWN: frozenset[Kind] = frozenset({"?"})

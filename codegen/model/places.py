@@ -38,6 +38,15 @@ class Place:
     whole: bool = False
     beneath: bool = False
 
+    # written out, for `dataclasses.replace` takes several times as long, and most places are made here
+    def by_way_of(self, root: str) -> Place:
+        """The same place as it is seen from an attribute of the model."""
+        return self if root == self.root else Place(self.kind, self.name, self.owner, root, self.whole, self.beneath)
+
+    def opened(self, *, beneath: bool) -> Place:
+        """All that can be reached from the place."""
+        return Place(self.kind, self.name, self.owner, self.root, True, beneath)
+
 
 SELF = Place("attribute", "self", whole=True)
 EVERYTHING = Place("attribute", ANY, root=ANY, whole=True)
