@@ -235,6 +235,10 @@ class Module:
                 return strings if len(strings) == len(names) else None
         return None
 
+    def may_name(self, name: str) -> bool:
+        """Whether the text holds a name, in another spelling perhaps: then it is worth to look for it in the tree."""
+        return name in self.text or not self.text.isascii()
+
     def _mentions(self, name: str) -> int:
         """How often code of the module mentions a name that it binds."""
         if self.text.isascii() and self.text.count(name) == 1:  # other letters may be another spelling of a name
@@ -521,11 +525,15 @@ class Index:
 
     def models(self) -> Iterator[tuple[Class, Class]]:
         """Each class that has the method to split, with the class that defines it, in order of file and line."""
-        for path in _model_files(self.release):
-            for cls in self.classes(self.parse(path)).values():
-                owner = self.owner(cls)
-                if owner is not None:
-                    yield cls, owner
+        for path in model_files(self.release):
+            yield from self.models_of(path)
+
+    def models_of(self, path: str) -> Iterator[tuple[Class, Class]]:
+        """Those of one file."""
+        for cls in self.classes(self.parse(path)).values():
+            owner = self.owner(cls)
+            if owner is not None:
+                yield cls, owner
 
     def owner(self, cls: Class) -> Class | None:
         """The class in the lineage of a class that defines the method to split."""
@@ -566,12 +574,12 @@ def parse_models(release: Release) -> Index:
         TimmSplitError: If one of them does not parse.
     """
     index = Index(release)
-    for path in _model_files(release):
+    for path in model_files(release):
         index.parse(path)
     return index
 
 
-def _model_files(release: Release) -> Iterable[str]:
+def model_files(release: Release) -> Iterable[str]:
     """The files whose classes are models to split."""
     return release.user_files or (path for path in release.files if "/layers/" not in path)
 
