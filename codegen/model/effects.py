@@ -313,7 +313,8 @@ class _Code(CallEffects):
         every = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
         names = [a.arg for a in [*every, *(extra for extra in (arguments.vararg, arguments.kwarg) if extra)]]
         shared = {name: value for name, value in self.names.items() if name not in names}
-        code = replace(self, names=dict(shared), returned=FRESH, given={}, repeats=False)  # its effects are those of both
+        # what it does, this function may do
+        code = replace(self, names=dict(shared), returned=FRESH, given={}, repeats=False)
         given = self.all_of([d for d in (*arguments.defaults, *arguments.kw_defaults) if d is not None])
         code.names |= dict.fromkeys(names, Value(frozenset({Place("argument", ANY)})) | given)
         code.settle(body)

@@ -20,8 +20,8 @@ from codegen.syntax.walking import walk
 def shares_state(index: Index, module: Module) -> bool:
     """Whether modules of unknown classes, when they run, may change a global, a class, a default or an outer variable.
 
-    If they do not, two of them cannot tell each other anything, unless one holds the other. In a release of timm, no such
-    module is a user's.
+    If they do not, two of them cannot tell each other anything, unless one holds the other. A release of timm has no
+    such modules.
 
     Args:
         index: The files.

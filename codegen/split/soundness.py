@@ -171,7 +171,7 @@ def check_class(index: Index, cls: Class, owner: Class) -> None:
     for ancestor in lineage:
         for decorator in ancestor.node.decorator_list:
             _check_decorator(index, ancestor, decorator)
-        for node in walk(ancestor.node):
+        for node in walk(ancestor.node) if ancestor.module.may_name("__class__") else ():
             if isinstance(node, ast.Attribute) and node.attr == "__class__" and isinstance(node.ctx, ast.Store):
                 raise Unsound(node, "it changes what class it is", ancestor.module.path)
     users = index.imported_with_users
