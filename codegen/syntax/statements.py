@@ -129,8 +129,8 @@ def read_method(text: str, node: ast.FunctionDef, file: str, names: ComputedName
         raise Unsound(node, f"libcst cannot parse it: {error.message}") from error
     written = own.texts if own is not None else _texts(module, _lines(function.body))
     statements = _statements(written, [Place(file, inner.lineno) for inner in node.body], names)
-    for statement in statements:
-        _check_strings(statement)
+    for statement, inner in zip(statements, node.body, strict=True):
+        _check_strings(statement.text, inner)
     if ast.get_docstring(node) is not None:
         statements = statements[1:]
     docstring = (ast.get_docstring(node) or "").strip()
@@ -186,16 +186,16 @@ def _parameters(module: cst.Module, params: cst.Parameters) -> list[Parameter]:
     return found
 
 
-def _check_strings(statement: Statement) -> None:
+def _check_strings(text: str, statement: ast.stmt) -> None:
     """Refuse a string whose text would change with the indentation of its lines. A string that is no value may."""
-    if statement.tree.lineno == statement.tree.end_lineno:
+    if statement.lineno == statement.end_lineno:
         return
-    comments = {id(node.value) for node in walk(statement.tree) if isinstance(node, ast.Expr)}
-    for node in walk(statement.tree):
+    comments = {id(node.value) for node in walk(statement) if isinstance(node, ast.Expr)}
+    for node in walk(statement):
         if not isinstance(node, ast.JoinedStr | ast.Constant) or id(node) in comments:
             continue
         if node.end_lineno != node.lineno:  # perhaps several strings in a row
-            for token in tokenize.generate_tokens(io.StringIO(statement.text).readline):
+            for token in tokenize.generate_tokens(io.StringIO(text).readline):
                 if "STRING" in tokenize.tok_name[token.type] and token.start[0] != token.end[0]:
                     raise Unsound(node, "a string over several lines would change with its indentation")
 
