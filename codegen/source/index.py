@@ -18,7 +18,7 @@ from functools import cached_property
 from typing import Any
 
 from codegen.errors import TimmSplitError
-from codegen.source.imports import Import, imports
+from codegen.source.imports import Import, imports, imports_anywhere
 from codegen.source.stars import Exports, spell_out
 from codegen.source.stores import Stores
 from codegen.syntax.bindings import bound_names
@@ -428,8 +428,8 @@ class Index:
             if path not in self._parsed and path not in self._trees:
                 self._trees[path] = parse_source(self.release.files[path], path)
             tree = self._parsed[path].tree if path in self._parsed else self._trees[path]
-            nodes = (n for n in walk(tree) if isinstance(n, ast.stmt)) if not path.startswith("timm/") else ()
-            found = {name for n in nodes for i in imports(n, path).values() for name in (i.module, i.path)}
+            every = imports_anywhere(tree, path).values() if not path.startswith("timm/") else ()
+            found = {name for several in every for i in several for name in (i.module, i.path)}
             self._importing[path] = frozenset(file for name in found if (file := self._file(name)) is not None)
         return self._importing[path]
 
