@@ -7,6 +7,7 @@ import re
 from collections.abc import Collection, Iterator, Sequence
 
 from codegen.model.decorators import name_of, objection
+from codegen.model.neighbours import files_seen_by
 from codegen.source.index import Class, Index, Module
 from codegen.split.libraries import back_door, check_libraries
 from codegen.syntax.bindings import bound_names
@@ -179,6 +180,10 @@ def check_class(index: Index, cls: Class, owner: Class) -> None:
     for module in dict.fromkeys([*users, *own]):
         check_libraries(index, module)
         _check_top_level(index, module, lineage)
+    for module in own:
+        for imported in files_seen_by(index, module):  # helper functions, in files without models
+            check_libraries(index, imported, importing=True)
+            _check_top_level(index, imported, lineage)
     for cls in lineage[: lineage.index(owner) + 1]:
         node = cls.node
         if node.keywords:
