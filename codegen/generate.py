@@ -52,9 +52,9 @@ def analyse(release: Release) -> tuple[Outcome, ...]:
     """
     # the trees of a release are millions of objects, and none of them is garbage before the end
     with _no_garbage():
-        index = parse_models(release)
         named = release.user_files or release.files
-        with split_ahead(index) as ahead:
+        with split_ahead(release) as ahead:
+            index = parse_models(release)
             models = registered_models(module for module in index.parsed() if module.path in named)
             outcomes = tuple(split_release(index, models, ahead))
         index.memory.clear()  # what it holds refers to the index: a cycle, which would keep all trees alive

@@ -22,7 +22,7 @@ MODELS = [
     for node in ast.parse(path.read_text(encoding="utf-8")).body
     if isinstance(node, ast.ClassDef) and any(isinstance(n, ast.FunctionDef) and n.name == METHOD for n in node.body)
 ]
-# what crosses has the batch size in it and cannot be made again: the stages say that the rows do not fit
+# what crosses has the batch size in it and cannot be recomputed: the stages say that the rows do not fit
 CROSSES = {"nasty_batch.WholeShape", "nasty_batch.Counted"}
 
 

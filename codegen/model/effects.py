@@ -19,9 +19,9 @@ from dataclasses import dataclass, field, replace
 from codegen.model.effects_of_calls import TRAPS, CallEffects, Summary, beneath, is_property, runs_as_written
 from codegen.model.facts import Facts
 from codegen.model.kinds import CONTAINERS, STATISTICS, TORCHS, Kind, children_of, kinds_of
-from codegen.model.library import LOGGING_METHODS
 from codegen.model.places import ANY, EVERYTHING, FRESH, SELF, Place, Value, root_of
 from codegen.model.purity import is_library, is_pure
+from codegen.model.shared_state import only_logs
 from codegen.model.special import ARITHMETIC, COMPARISON, CONTEXT, ITEMS, TEXT, TRUTH
 from codegen.source.index import Class, Index, Module
 from codegen.syntax.dataflow import dotted
@@ -32,7 +32,6 @@ _INSIDES = frozenset(
     {"__defaults__", "__kwdefaults__", "__globals__", "__closure__", "__code__", "__self__", "__func__"}
 )
 """What functions are made of: by these, code gets at what others read and keep."""
-"""What one may ask of a logger and leave it as it is."""
 _MEASURES = frozenset({"shape", "ndim", "dtype", "device"})
 """What is asked of a tensor and cannot be changed in place: numbers, and tuples of them."""
 _PLAIN = frozenset({"bool", "bytes", "dict", "float", "frozenset", "int", "list", "range", "set", "str", "tuple"})
@@ -313,9 +312,8 @@ class _Code(CallEffects):
         every = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
         names = [a.arg for a in [*every, *(extra for extra in (arguments.vararg, arguments.kwarg) if extra)]]
         shared = {name: value for name, value in self.names.items() if name not in names}
-        code = _Code(
-            self.index, self.module, self.facts, dict(shared), self.reads, self.writes, self.changes, home=self.home
-        )
+        # what it does, this function may do
+        code = replace(self, names=dict(shared), returned=FRESH, given={}, repeats=False)
         given = self.all_of([d for d in (*arguments.defaults, *arguments.kw_defaults) if d is not None])
         code.names |= dict.fromkeys(names, Value(frozenset({Place("argument", ANY)})) | given)
         code.settle(body)
@@ -384,7 +382,7 @@ class _Code(CallEffects):
                         return True
                     case ast.Call(func=function):
                         is_logger = self.path_of(function).startswith("logging.")
-                        return is_logger and all(_only_logs(node, name) for node in walk(self.module.tree))
+                        return is_logger and only_logs(self.module.tree, name)
         return False
 
     def _is_settled(self, name: str) -> bool:
@@ -506,11 +504,6 @@ def _other_names(module: Module, name: str) -> set[str]:
 def _is_plain(nodes: Sequence[ast.stmt]) -> bool:
     """Whether a name is bound to a number or a text."""
     return all(isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant) for node in nodes)
-
-
-def _only_logs(node: ast.AST, logger: str) -> bool:
-    """Whether a node asks no more of a logger of the module than to log."""
-    return not isinstance(node, ast.Attribute) or dotted(node.value) != logger or node.attr in LOGGING_METHODS
 
 
 def _summary(

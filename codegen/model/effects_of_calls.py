@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import builtins
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from codegen.model.facts import Facts
@@ -81,6 +81,7 @@ class CallEffects(ABC):
     returned: Value = FRESH
     home: Class | None = None
     given: dict[ast.expr, Value] = field(default_factory=dict)  # what calls were passed, each argument read once
+    ran: dict[Hashable, Value] = field(default_factory=dict)  # what ran, by what it was given: again, it does no more
     repeats: bool = False  # whether what is bound late may be read by what stands before it
 
     @property
@@ -165,7 +166,7 @@ class CallEffects(ABC):
     def unread(self, *given: Value) -> Value:
         """Code that cannot be read is given some values."""
         places = frozenset(
-            replace(place, whole=True, beneath=place.beneath or (bool(value.kinds - {"box"}) and not place.whole))
+            place.opened(beneath=place.beneath or (bool(value.kinds - {"box"}) and not place.whole))
             for value in given
             for place in value.all
         )
@@ -199,7 +200,7 @@ class CallEffects(ABC):
 
     def unread_module(self, module: Value, *given: Value) -> Value:
         """A module whose code cannot be read is given some values: it has those, and all that it holds."""
-        inside = frozenset(p if p.whole else replace(p, whole=True, beneath=True) for p in module.all)
+        inside = frozenset(p if p.whole else p.opened(beneath=True) for p in module.all)
         self.reads |= inside
         self.writes |= inside
         return self.unread(*given) | Value(inside)
@@ -611,11 +612,6 @@ class CallEffects(ABC):
         assert found is not None
         return self.run(found[0].module, found[1], cls, value, self._by_name(found[1], call, 1), [given])
 
-    @staticmethod
-    def _within(holder: Place, place: Place) -> Place:
-        """A place as it is seen from where the object is held that its path begins with."""
-        return replace(place, root=root_of(holder)) if holder.kind == "attribute" else holder
-
     def _by_name(self, function: ast.FunctionDef, call: ast.Call, skip: int) -> dict[str, Value]:
         """What each parameter is given; nothing where ``*`` or ``**`` in the call hides it."""
         spread = any(isinstance(argument, ast.Starred) for argument in call.args)
@@ -663,10 +659,14 @@ class CallEffects(ABC):
         summary = self.summary(module, function, cls, kinds)
         if summary is None:  # recursion
             return self.anything()
-        outside = Value()
+        outside = FRESH
         for value in others:
             outside |= value
-        objects = [replace(place, whole=True) if place.kind != "attribute" else place for place in owner.places]
+        key = (function, cls, owner, frozenset(arguments.items()), outside)
+        if key in self.ran:
+            return self.ran[key]
+        elsewhere = {replace(place, whole=True) for place in owner.places if place.kind != "attribute"}
+        roots = {root_of(place) for place in owner.places if place.kind == "attribute" and place != SELF}
 
         def translated(places: Iterable[Place]) -> Iterator[Place]:
             for place in places:
@@ -679,12 +679,14 @@ class CallEffects(ABC):
                         continue
                     beneath = bool(given.kinds - {"box"})
                     for p in given.all:
-                        yield p if p.whole else replace(p, whole=True, beneath=beneath)
+                        yield p if p.whole else p.opened(beneath=beneath)
                 elif place == SELF:
                     yield from owner.places
                 elif place.kind == "attribute" and place.root != ANY:
-                    for found in objects:
-                        yield place if found == SELF else self._within(found, place)
+                    if SELF in owner.places:
+                        yield place
+                    yield from elsewhere
+                    yield from map(place.by_way_of, roots)
                 else:
                     yield place
 
@@ -700,12 +702,13 @@ class CallEffects(ABC):
                 given = arguments.get(place.name, FRESH if arguments else outside)
                 given = outside if place.name == ANY else given
                 back |= Value(frozenset(), given.held, given.kinds, given.methods)
+        self.ran[key] = back
         return back
 
 
 def beneath(places: Iterable[Place]) -> Iterator[Place]:
     """All that can be reached from where attributes are kept, without these."""
-    return (replace(place, whole=True, beneath=True) for place in places if place.kind == "attribute")
+    return (place.opened(beneath=True) for place in places if place.kind == "attribute")
 
 
 _UNKNOWN: frozenset[Kind] = frozenset({"?"})

@@ -7,11 +7,11 @@ or one that is registered under a name that it looks things up in.
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 
 from codegen.model.shared_state import Keeping, global_objects
-from codegen.source.imports import Import, imports
+from codegen.source.imports import Import, imports_anywhere
 from codegen.source.index import Index, Module
 from codegen.source.reached import reached
 from codegen.syntax.walking import walk
@@ -20,13 +20,14 @@ from codegen.syntax.walking import walk
 def shares_state(index: Index, module: Module) -> bool:
     """Whether modules of unknown classes, when they run, may change a global, a class, a default or an outer variable.
 
-    If they do not, two of them cannot tell each other anything, unless one holds the other.
+    If they do not, two of them cannot tell each other anything, unless one holds the other. A release of timm has no
+    such modules.
 
     Args:
         index: The files.
         module: The file where such modules are in use.
     """
-    return _neighbours(index).share_state(module.path)
+    return bool(index.release.user_files) and _neighbours(index).share_state(module.path)
 
 
 def files_seen_by(index: Index, module: Module) -> Sequence[Module]:
@@ -50,7 +51,7 @@ class _Neighbours:
         self._seen: dict[str, frozenset[str]] = {}
         self._shares: dict[str, bool] = {}
         self._keeping: dict[str, bool] = {}
-        self._imports: dict[str, dict[str, list[Import]]] = {}
+        self._imports: dict[str, Mapping[str, Sequence[Import]]] = {}
         self._named: dict[str, frozenset[str]] = {}
 
     def share_state(self, path: str) -> bool:
@@ -130,14 +131,9 @@ class _Neighbours:
         for further in passed_on:
             yield from self._homes(further, depth + 1)
 
-    def _imported(self, path: str) -> dict[str, list[Import]]:
+    def _imported(self, path: str) -> Mapping[str, Sequence[Import]]:
         if path not in self._imports:
-            found: dict[str, list[Import]] = {}
-            for node in walk(self.index.parse(path).tree):
-                if isinstance(node, ast.Import | ast.ImportFrom):
-                    for name, imported in imports(node, path).items():
-                        found.setdefault(name, []).append(imported)
-            self._imports[path] = found
+            self._imports[path] = imports_anywhere(self.index.parse(path).tree, path)
         return self._imports[path]
 
     # Which may give it modules

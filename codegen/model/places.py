@@ -38,6 +38,15 @@ class Place:
     whole: bool = False
     beneath: bool = False
 
+    # written out, for `dataclasses.replace` takes several times as long, and most places are made here
+    def by_way_of(self, root: str) -> Place:
+        """The same place as it is seen from an attribute of the model."""
+        return self if root == self.root else Place(self.kind, self.name, self.owner, root, self.whole, self.beneath)
+
+    def opened(self, *, beneath: bool) -> Place:
+        """All that can be reached from the place."""
+        return Place(self.kind, self.name, self.owner, self.root, True, beneath)
+
 
 SELF = Place("attribute", "self", whole=True)
 EVERYTHING = Place("attribute", ANY, root=ANY, whole=True)
@@ -61,6 +70,8 @@ class Value:
     methods: frozenset[tuple[Facts, ast.FunctionDef, Module, str]] = frozenset()
 
     def __or__(self, other: Value) -> Value:
+        if self is FRESH or other is FRESH:  # as most of what code computes
+            return other if self is FRESH else self
         return Value(
             self.places | other.places,
             self.held | other.held,
@@ -76,7 +87,7 @@ class Value:
     @property
     def inside(self) -> Value:
         """What may be taken out of it: a tensor's row, an element of a list."""
-        return replace(self, places=self.all)
+        return replace(self, places=self.all) if self.held else self
 
     @property
     def boxed(self) -> Value:

@@ -59,7 +59,7 @@ class Keeping:
 
 def global_objects(tree: ast.Module) -> frozenset[str]:
     """Names that the top level of a file binds to what is no class, no function, no logger and nothing imported."""
-    loggers = {name for name in _loggers(tree) if _only_logs(tree, name)}
+    loggers = {name for name in _loggers(tree) if only_logs(tree, name)}
     return frozenset(_objects(tree.body)) - loggers
 
 
@@ -71,7 +71,7 @@ def _loggers(tree: ast.Module) -> Iterator[str]:
                     yield name
 
 
-def _only_logs(tree: ast.Module, logger: str) -> bool:
+def only_logs(tree: ast.Module, logger: str) -> bool:
     """Whether a file asks no more of a logger than to log."""
     nodes = list(walk(tree))
     asked = {id(n.value) for n in nodes if isinstance(n, ast.Attribute) and n.attr in LOGGING_METHODS}

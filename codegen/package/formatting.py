@@ -9,7 +9,7 @@ from pathlib import Path
 from ruff.__main__ import find_ruff_bin
 
 from codegen.errors import TimmSplitError
-from codegen.scratch import scratch_directory
+from codegen.source.scratch import scratch_directory
 
 
 def format_files(files: Mapping[str, str]) -> dict[str, str]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from codegen.errors import UsageError
 from codegen.generate import generate
 from codegen.package.writer import write_package
-from codegen.scratch import scratch_directory
+from codegen.source.scratch import scratch_directory
 from codegen.types import Release
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+from codegen.syntax.walking import walk
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,21 @@ def imports(node: ast.stmt, file: str) -> Mapping[str, Import]:
         module = source_module(node, file)
         return {alias.asname or alias.name: Import(module, alias.name) for alias in node.names}
     return {}
+
+
+def imports_anywhere(tree: ast.Module, file: str) -> Mapping[str, Sequence[Import]]:
+    """What each name stands for that a file imports, in functions too, by each statement that does.
+
+    Args:
+        tree: The file.
+        file: Its path from the import root.
+    """
+    found: dict[str, list[Import]] = {}
+    for node in walk(tree):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            for name, imported in imports(node, file).items():
+                found.setdefault(name, []).append(imported)
+    return found
 
 
 def source_module(node: ast.ImportFrom, file: str) -> str:

@@ -18,7 +18,7 @@ from functools import cached_property
 from typing import Any
 
 from codegen.errors import TimmSplitError
-from codegen.source.imports import Import, imports
+from codegen.source.imports import Import, imports, imports_anywhere
 from codegen.source.stars import Exports, spell_out
 from codegen.source.stores import Stores
 from codegen.syntax.bindings import bound_names
@@ -235,6 +235,10 @@ class Module:
                 return strings if len(strings) == len(names) else None
         return None
 
+    def may_name(self, name: str) -> bool:
+        """Whether the text holds a name, in another spelling perhaps: then it is worth to look for it in the tree."""
+        return name in self.text or not self.text.isascii()
+
     def _mentions(self, name: str) -> int:
         """How often code of the module mentions a name that it binds."""
         if self.text.isascii() and self.text.count(name) == 1:  # other letters may be another spelling of a name
@@ -424,8 +428,8 @@ class Index:
             if path not in self._parsed and path not in self._trees:
                 self._trees[path] = parse_source(self.release.files[path], path)
             tree = self._parsed[path].tree if path in self._parsed else self._trees[path]
-            nodes = (n for n in walk(tree) if isinstance(n, ast.stmt)) if not path.startswith("timm/") else ()
-            found = {name for n in nodes for i in imports(n, path).values() for name in (i.module, i.path)}
+            every = imports_anywhere(tree, path).values() if not path.startswith("timm/") else ()
+            found = {name for several in every for i in several for name in (i.module, i.path)}
             self._importing[path] = frozenset(file for name in found if (file := self._file(name)) is not None)
         return self._importing[path]
 
@@ -521,11 +525,15 @@ class Index:
 
     def models(self) -> Iterator[tuple[Class, Class]]:
         """Each class that has the method to split, with the class that defines it, in order of file and line."""
-        for path in _model_files(self.release):
-            for cls in self.classes(self.parse(path)).values():
-                owner = self.owner(cls)
-                if owner is not None:
-                    yield cls, owner
+        for path in model_files(self.release):
+            yield from self.models_of(path)
+
+    def models_of(self, path: str) -> Iterator[tuple[Class, Class]]:
+        """Those of one file."""
+        for cls in self.classes(self.parse(path)).values():
+            owner = self.owner(cls)
+            if owner is not None:
+                yield cls, owner
 
     def owner(self, cls: Class) -> Class | None:
         """The class in the lineage of a class that defines the method to split."""
@@ -566,12 +574,12 @@ def parse_models(release: Release) -> Index:
         TimmSplitError: If one of them does not parse.
     """
     index = Index(release)
-    for path in _model_files(release):
+    for path in model_files(release):
         index.parse(path)
     return index
 
 
-def _model_files(release: Release) -> Iterable[str]:
+def model_files(release: Release) -> Iterable[str]:
     """The files whose classes are models to split."""
     return release.user_files or (path for path in release.files if "/layers/" not in path)
 

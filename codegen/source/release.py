@@ -34,8 +34,8 @@ from packaging.version import InvalidVersion, Version
 
 from codegen.errors import TimmSplitError, UsageError
 from codegen.manifest import GENERATOR
-from codegen.scratch import scratch_directory
 from codegen.source.encoding import decode
+from codegen.source.scratch import scratch_directory
 from codegen.source.user_models import UserModels, holds_user_models, read_user_models
 from codegen.types import Release
 

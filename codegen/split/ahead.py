@@ -1,7 +1,7 @@
-"""Split a part of the classes of a release in a second process, where there is a second processor for it.
+"""Split classes of a release in a second process, from the last file backwards, until the two processes meet.
 
-The second process is a fork, which has the parsed release without copying it. Whatever becomes of it, the outcomes are
-the same: what it does not deliver is done by the first.
+The second process is a fork, and reads what it needs for itself. Whatever becomes of it, the outcomes are the same:
+what it has not delivered by the time that it is asked for is done by the first.
 """
 
 from __future__ import annotations
@@ -15,38 +15,37 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection
 
-from codegen.source.index import Class, Index
+from codegen.source.index import Class, Index, model_files
 from codegen.split.splitter import split_model
-from codegen.types import Outcome
+from codegen.types import Outcome, Release
 
-_FIRST = 0.42  # of the classes are left to the first process, which finds the registered names, too
-_FEWEST = 16  # classes that are worth a process
+_FEWEST = 16  # methods to split that are worth a process
 
 Ahead = Callable[[Class], Outcome | None]
-"""What became of a class in the second process; ``None`` if that was not asked to split it, or failed."""
+"""What became of a class in the second process; ``None`` if that has not split it yet, or failed."""
 
 
 @contextlib.contextmanager
-def split_ahead(index: Index) -> Iterator[Ahead]:
-    """Begin to split the later classes of a release, while the caller splits the earlier ones.
+def split_ahead(release: Release) -> Iterator[Ahead]:
+    """Begin to split the last classes of a release, while the caller parses it and splits the first.
 
     Args:
-        index: The release.
+        release: The release.
     """
-    models = _later(list(index.models()))
-    if not models or not _has_second_processor():
+    paths = _with_models(release)
+    if not paths or not _has_second_processor():
         yield lambda cls: None
         return
     context = multiprocessing.get_context("fork")
     receiving, sending = context.Pipe(duplex=False)
-    process = context.Process(target=_split, args=(index, models, sending), daemon=True)
+    process = context.Process(target=_split, args=(release, paths, sending), daemon=True)
     process.start()
     sending.close()
-    paths, found = {cls.path for cls, _ in models}, dict[str, Outcome]()
+    found: dict[str, Outcome] = {}
 
     def ahead(cls: Class) -> Outcome | None:
-        if cls.path in paths and not receiving.closed:
-            with contextlib.suppress(EOFError), receiving:
+        with contextlib.suppress(EOFError, OSError):  # it has ended
+            while receiving.poll():
                 found.update(receiving.recv())
         return found.get(cls.path)
 
@@ -58,13 +57,11 @@ def split_ahead(index: Index) -> Iterator[Ahead]:
         process.join()
 
 
-def _later(models: Sequence[tuple[Class, Class]]) -> Sequence[tuple[Class, Class]]:
-    """The classes of the files after about the middle: those of one file, which rest on each other, stay together."""
-    if len(models) < _FEWEST:
-        return ()
-    files = [cls.module.path for cls, _ in models]
-    middle = files.index(files[int(len(files) * _FIRST)])
-    return models[middle:]
+def _with_models(release: Release) -> Sequence[str]:
+    """The files that are worth a second process, by what they seem to hold before they are parsed."""
+    paths = [path for path in model_files(release) if release.method in release.files[path]]
+    methods = sum(release.files[path].count(f"def {release.method}") for path in paths)
+    return paths if methods >= _FEWEST and len(paths) > 1 else ()
 
 
 def _has_second_processor() -> bool:
@@ -73,10 +70,12 @@ def _has_second_processor() -> bool:
     return sys.platform == "linux" and len(os.sched_getaffinity(0)) > 1 and alone
 
 
-def _split(index: Index, models: Sequence[tuple[Class, Class]], sending: Connection) -> None:
+def _split(release: Release, paths: Sequence[str], sending: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process stops this one
-    done: dict[str, Outcome] = {}
+    index, done = Index(release), dict[str, Outcome]()
     with contextlib.suppress(Exception):  # the first process meets it again, and reports it
-        for cls, owner in models:
-            done[cls.path] = split_model(index, cls, owner, done)
-        sending.send(done)
+        for path in reversed(paths):
+            here: dict[str, Outcome] = {}
+            for cls, owner in index.models_of(path):
+                here[cls.path] = done[cls.path] = split_model(index, cls, owner, done)
+            sending.send(here)

@@ -9,7 +9,6 @@ import ast
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from codegen.model.effects import effects
 from codegen.model.facts import Facts
 from codegen.model.places import ANY, Place
 from codegen.model.quiet import is_quiet
@@ -18,7 +17,7 @@ from codegen.split.alignment import Alignment
 from codegen.split.boundary import Refused
 from codegen.split.collecting import Collecting
 from codegen.split.crossing import Crossing
-from codegen.split.state import check_state
+from codegen.split.state import check_state, embedding_effects
 from codegen.split.stem_parts import Joined
 from codegen.syntax.bindings import bound_names
 from codegen.syntax.dataflow import Unsound, flow, returns
@@ -100,7 +99,7 @@ class Around:
             own |= bound
         lost = joined.lost | {name for name, _ in joined.asked}
         without = [_without_lost(statement, lost, collecting) for statement in statements[last + 1 :]]
-        for statement in (*made, *moved, *without):
+        for statement in (*made, *moved, *without) if lost else ():
             read = flow([statement.tree]).needs & lost
             if read:
                 reason = f"it reads `{min(read)}`, which the stem makes on its way, after the embedding"
@@ -119,7 +118,7 @@ class Around:
 
 def _without_lost(statement: Statement, lost: frozenset[str], collecting: Collecting) -> Statement:
     """A statement after the embedding with an error where it takes a feature that was made on the way."""
-    return collecting.refusing(statement) if flow([statement.tree]).needs & lost else statement
+    return collecting.refusing(statement) if lost and flow([statement.tree]).needs & lost else statement
 
 
 def _asking(
@@ -151,8 +150,9 @@ def check_around(
     """
     looking = [statement for statement in around.given if statement not in around.asking]
     stages = tuple(around.plain.get(s, s) for s in crossing.stages if s not in looking)
-    check_state(facts, replace(crossing, stages=stages), parameters, early)
-    written = effects(facts, [s.tree for s in crossing.embed], parameters).writes
+    before = embedding_effects(facts, crossing, parameters)
+    check_state(facts, replace(crossing, stages=stages), before, parameters, early)
+    written = before.writes
     for statement in around.moved:  # they only look, so that the names of what they look at tell
         counted = _counted(statement)
         for node in walk(statement.tree):

@@ -215,7 +215,7 @@ def _adds_from_aside(step: Step) -> bool:
     return step.on_path and aside is not None and not isinstance(aside, ast.Constant)
 
 
-_QUALITIES = frozenset({"shape", "dtype", "device", "size", "ndim", "dim"})
+_SIZE_OR_KIND = frozenset({"shape", "dtype", "device", "size", "ndim", "dim"})
 
 
 def _reads(node: ast.AST, names: Set[str]) -> bool:
@@ -223,7 +223,7 @@ def _reads(node: ast.AST, names: Set[str]) -> bool:
     match node:
         case ast.Name(id=name):
             return name in names
-        case ast.Attribute(attr=attr) if attr in _QUALITIES:
+        case ast.Attribute(attr=attr) if attr in _SIZE_OR_KIND:
             return False
     return any(_reads(inner, names) for inner in ast.iter_child_nodes(node))
 

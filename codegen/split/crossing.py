@@ -301,7 +301,7 @@ class _Sizes:
     counts: Callable[[str], bool]
 
     def follows(self, value: ast.expr) -> bool:
-        """Whether an expression depends on the batch size and on nothing else, so that it can be made again."""
+        """Whether an expression depends on the batch size and on nothing else, so that it can be recomputed."""
         sized = any(isinstance(n, ast.Name) and n.id in self.names for n in walk(value))
         return (sized or any(self.is_size(n) for n in walk(value))) and self._is_arithmetic(value)
 

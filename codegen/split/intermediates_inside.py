@@ -19,7 +19,7 @@ from codegen.split.inside import RECEIVER, same_method
 from codegen.split.intermediates import IMAGE_SIZE, IntermediatesCut, Method, read_intermediates
 from codegen.split.missing_embedding import INTERMEDIATES, STAGES_INTERMEDIATES
 from codegen.split.soundness import check_scope
-from codegen.split.state import check_state
+from codegen.split.state import check_state, embedding_effects
 from codegen.syntax.bindings import bound_names
 from codegen.syntax.dataflow import dotted, flow
 from codegen.syntax.statements import Statement
@@ -192,7 +192,8 @@ def _check_rest(facts: Facts, split: Split, method: Method, number: int) -> None
     embed = tuple(Statement(text, rest[0].place, rest[0].names) for text in split.embed.body)
     fields = tuple(field.name for field in split.fields)
     crossing = Crossing(embed, (*statements[:number], *rest), fields, (), (), method.others, ())
-    check_state(inside, crossing, [p.name for p in split.embed.parameters])
+    names = [p.name for p in split.embed.parameters]
+    check_state(inside, crossing, embedding_effects(inside, crossing, names), names)
 
 
 def _passed(

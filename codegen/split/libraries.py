@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from codegen.model.purity import is_library
 from codegen.source.index import Index, Module
@@ -19,23 +19,29 @@ _GLOBAL_HOOK = "torch.nn.modules.module.register_module_forward"
 _SETTING = frozenset({"setattr", "delattr"})
 
 
-def check_libraries(index: Index, module: Module) -> None:
+def check_libraries(index: Index, module: Module, *, importing: bool = False) -> None:
     """Refuse the classes of files one of which changes a library.
+
+    Args:
+        index: The files.
+        module: One of them.
+        importing: Whether only what runs when it is imported counts.
 
     Raises:
         Unsound: With the place and the name.
     """
-    key = ("library changed by", module.path)
+    key = ("library changed by", module.path, importing)
     if key not in index.memory:
-        index.memory[key] = next(_changes(module), None)
+        nodes = module.running if importing else walk(module.tree)
+        index.memory[key] = next(_changes(module, nodes), None)
     found: tuple[ast.AST, str] | None = index.memory[key]
     if found is not None:
         node, name = found
         raise Unsound(node, f"its module sets `{name}`, and every model may compute something else by it", module.path)
 
 
-def _changes(module: Module) -> Iterator[tuple[ast.AST, str]]:
-    for node in walk(module.tree):
+def _changes(module: Module, nodes: Iterable[ast.AST]) -> Iterator[tuple[ast.AST, str]]:
+    for node in nodes:
         match node:
             case ast.Attribute(ctx=ast.Store() | ast.Del()):
                 path = _path(module, node)

@@ -17,7 +17,7 @@ from codegen.model.shape import token_order
 from codegen.model.steps import Step, holds_position, joins_after, quoted, through_views, walk_steps
 from codegen.split.boundary import Refused
 from codegen.split.crossing import Crossing, cross
-from codegen.split.state import check_state
+from codegen.split.state import check_state, embedding_effects
 from codegen.syntax.dataflow import Unsound
 from codegen.syntax.statements import Statement
 from codegen.syntax.walking import walk as walk_tree
@@ -73,7 +73,8 @@ def split_patches(
         end = Statement(f"return {', '.join(coarse.fields)}", statements[-1].last)  # so that these names are read
         made, later = statements[: cut.length], (*statements[cut.length :], end)
         crossing = cross(facts, made, later, parameters, cut.tokens)
-        check_state(facts, crossing, [parameter.name for parameter in parameters])
+        names = [parameter.name for parameter in parameters]
+        check_state(facts, crossing, embedding_effects(facts, crossing, names), names)
     except Refused as refused:
         return Absence(refused.reason)
     except Unsound as unsound:

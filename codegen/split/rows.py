@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from codegen.model.counting import CONSTANT, GIVEN, Counting, counts, is_batch
 from codegen.model.dimensions import Dim, Items, Size, Tensor, Value, number_of
-from codegen.model.effects import effects
+from codegen.model.effects import Effects
 from codegen.model.facts import Facts
 from codegen.model.interpreter import interpret
 from codegen.model.kinds import STATISTICS
@@ -26,12 +26,13 @@ from codegen.syntax.walking import walk
 from codegen.types import Parameter
 
 
-def check_rows(facts: Facts, crossing: Crossing, declared: Sequence[Parameter]) -> None:
+def check_rows(facts: Facts, crossing: Crossing, before: Effects, declared: Sequence[Parameter]) -> None:
     """Refuse an embedding whose rows could not be selected.
 
     Args:
         facts: The class.
         crossing: Its halves.
+        before: What the first does.
         declared: The parameters of the method, the images first.
 
     Raises:
@@ -44,8 +45,7 @@ def check_rows(facts: Facts, crossing: Crossing, declared: Sequence[Parameter]) 
     if not others and timms:
         return  # its tokens are tensors
     trees = [statement.tree for statement in crossing.embed]
-    writes = effects(facts, trees, [parameter.name for parameter in declared]).writes
-    lasting = [place for place in writes if place.kind not in (STATISTICS, "argument")]
+    lasting = [place for place in before.writes if place.kind not in (STATISTICS, "argument")]
     counting = Counting({name for place in lasting for name in (place.name, place.root) if name})
     names = interpret(counting, facts, trees, {**unknown_names(trees), **_given(declared)})
     if counts(names.get(tokens)):

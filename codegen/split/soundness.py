@@ -7,6 +7,7 @@ import re
 from collections.abc import Collection, Iterator, Sequence
 
 from codegen.model.decorators import name_of, objection
+from codegen.model.neighbours import files_seen_by
 from codegen.source.index import Class, Index, Module
 from codegen.split.libraries import back_door, check_libraries
 from codegen.syntax.bindings import bound_names
@@ -172,7 +173,7 @@ def check_class(index: Index, cls: Class, owner: Class) -> None:
     for ancestor in lineage:
         for decorator in ancestor.node.decorator_list:
             _check_decorator(index, ancestor, decorator)
-        for node in walk(ancestor.node):
+        for node in walk(ancestor.node) if ancestor.module.may_name("__class__") else ():
             if isinstance(node, ast.Attribute) and node.attr == "__class__" and isinstance(node.ctx, ast.Store):
                 raise Unsound(node, "it changes what class it is", ancestor.module.path)
     users = index.imported_with_users
@@ -180,6 +181,10 @@ def check_class(index: Index, cls: Class, owner: Class) -> None:
     for module in dict.fromkeys([*users, *own]):
         check_libraries(index, module)
         _check_top_level(index, module, lineage)
+    for module in own:
+        for imported in files_seen_by(index, module):  # helper functions, in files without models
+            check_libraries(index, imported, importing=True)
+            _check_top_level(index, imported, lineage)
     for cls in lineage[: lineage.index(owner) + 1]:
         node = cls.node
         if node.keywords:

@@ -29,7 +29,7 @@ from codegen.split.parent import WrittenOut, write_out_parents
 from codegen.split.patches import gives_position, split_patches
 from codegen.split.rows import check_rows
 from codegen.split.soundness import check_class, check_embed, check_imports, check_method, check_scope, check_stars
-from codegen.split.state import check_state
+from codegen.split.state import check_state, embedding_effects
 from codegen.split.subclassing import check_subclassing
 from codegen.split.tensor_images import is_tensor
 from codegen.syntax.computed_names import MARK
@@ -247,8 +247,10 @@ def split_class(facts: Facts, cls: Class, method: ast.stmt) -> Split:
     kinds = annotate(code.facts, made, annotations, images.name)
     fields = tuple(Field(name, kinds.get(name) or "Any") for name in crossing.fields)
     imports = _imports(facts, cls, function, code, whole, parents)
-    check_state(code.facts, crossing, [parameter.name for parameter in body.parameters], cut.early)
-    check_rows(code.facts, crossing, body.parameters)
+    names = [parameter.name for parameter in body.parameters]
+    before = embedding_effects(code.facts, crossing, names)
+    check_state(code.facts, crossing, before, names, cut.early)
+    check_rows(code.facts, crossing, before, body.parameters)
     image_batch = is_image_batch(cls.module.name, images.name, annotations[images.name])
     told = [p for p in body.parameters if p is not images or not image_batch]  # an image batch needs no text
     parameters = {p.name: p for p in body.parameters}

@@ -21,12 +21,20 @@ from codegen.syntax.dataflow import Unsound
 from codegen.syntax.statements import Statement
 
 
-def check_state(facts: Facts, crossing: Crossing, parameters: Collection[str], early: Sequence[Statement] = ()) -> None:
+def embedding_effects(facts: Facts, crossing: Crossing, parameters: Collection[str]) -> Effects:
+    """What the first half of a method may read and write beside its own variables."""
+    return effects(facts, [statement.tree for statement in crossing.embed], parameters)
+
+
+def check_state(
+    facts: Facts, crossing: Crossing, before: Effects, parameters: Collection[str], early: Sequence[Statement] = ()
+) -> None:
     """Refuse two halves of which the second needs more of the first than what is handed from one to the other.
 
     Args:
         facts: The class.
         crossing: The halves.
+        before: What the first does.
         parameters: Parameters of the method.
         early: Statements of the first half that may return, by questions that the second half asks again.
 
@@ -39,7 +47,6 @@ def check_state(facts: Facts, crossing: Crossing, parameters: Collection[str], e
     asked = [ast.Expr(statement.tree.test) for statement in early if isinstance(statement.tree, ast.If)]
     second = [*asked, *again, *(statement.tree for statement in crossing.stages)]
     passed_on, fields = crossing.stages_parameters, crossing.fields
-    before = effects(facts, first, parameters)
     written = [place for place in before.writes if place.kind != "argument" or place.name in {*passed_on, "*"}]
     own = any(_mentions_statistics(cls) for cls in facts.lineage if not cls.module.is_timms)
     may_change = own or any(place.kind == STATISTICS for place in written)

@@ -7,6 +7,7 @@ which reads the ``ast`` of the same text.
 from __future__ import annotations
 
 import ast
+import functools
 import io
 import itertools
 import operator
@@ -122,11 +123,14 @@ def read_method(text: str, node: ast.FunctionDef, file: str, names: ComputedName
     if odd is not None:
         raise Unsound(node, f"it holds the character {odd.group()!a}, which ends a line for editors but not for Python")
     own = own_lines(lines, node)
-    module, function = _function(node, lines if own is None else [*own.head, f"{own.indentation}pass"])
+    try:
+        module, function = _function("\n".join(lines if own is None else [*own.head, f"{own.indentation}pass"]))
+    except cst.ParserSyntaxError as error:
+        raise Unsound(node, f"libcst cannot parse it: {error.message}") from error
     written = own.texts if own is not None else _texts(module, _lines(function.body))
     statements = _statements(written, [Place(file, inner.lineno) for inner in node.body], names)
-    for statement in statements:
-        _check_strings(statement)
+    for statement, inner in zip(statements, node.body, strict=True):
+        _check_strings(statement.text, inner)
     if ast.get_docstring(node) is not None:
         statements = statements[1:]
     docstring = (ast.get_docstring(node) or "").strip()
@@ -137,12 +141,10 @@ def read_method(text: str, node: ast.FunctionDef, file: str, names: ComputedName
     return Body(first.name, described, returns, statements, docstring)
 
 
-def _function(node: ast.FunctionDef, lines: Sequence[str]) -> tuple[cst.Module, cst.FunctionDef]:
-    """A method as libcst reads its lines, in a class, where they keep the indentation that they have."""
-    try:
-        module = cst.parse_module("\n".join(["class _:", *lines, ""]))
-    except cst.ParserSyntaxError as error:
-        raise Unsound(node, f"libcst cannot parse it: {error.message}") from error
+@functools.lru_cache(maxsize=32)  # most methods have one of a few signatures
+def _function(text: str) -> tuple[cst.Module, cst.FunctionDef]:
+    """A method as libcst reads it, in a class, where its lines keep the indentation that they have."""
+    module = cst.parse_module(f"class _:\n{text}\n")
     return module, cst.ensure_type(cst.ensure_type(module.body[0], cst.ClassDef).body.body[0], cst.FunctionDef)
 
 
@@ -156,7 +158,8 @@ def _is_shallow(node: ast.AST) -> bool:
     return False
 
 
-def source_lines(text: str) -> list[str]:
+@functools.lru_cache(maxsize=4)  # the classes of a file ask for its lines in turn
+def source_lines(text: str) -> Sequence[str]:
     """The lines of a file as Python counts them, without their ends."""
     return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")  # re.split takes twenty times as long
 
@@ -183,16 +186,16 @@ def _parameters(module: cst.Module, params: cst.Parameters) -> list[Parameter]:
     return found
 
 
-def _check_strings(statement: Statement) -> None:
+def _check_strings(text: str, statement: ast.stmt) -> None:
     """Refuse a string whose text would change with the indentation of its lines. A string that is no value may."""
-    if statement.tree.lineno == statement.tree.end_lineno:
+    if statement.lineno == statement.end_lineno:
         return
-    comments = {id(node.value) for node in walk(statement.tree) if isinstance(node, ast.Expr)}
-    for node in walk(statement.tree):
+    comments = {id(node.value) for node in walk(statement) if isinstance(node, ast.Expr)}
+    for node in walk(statement):
         if not isinstance(node, ast.JoinedStr | ast.Constant) or id(node) in comments:
             continue
         if node.end_lineno != node.lineno:  # perhaps several strings in a row
-            for token in tokenize.generate_tokens(io.StringIO(statement.text).readline):
+            for token in tokenize.generate_tokens(io.StringIO(text).readline):
                 if "STRING" in tokenize.tok_name[token.type] and token.start[0] != token.end[0]:
                     raise Unsound(node, "a string over several lines would change with its indentation")
 

@@ -1,4 +1,4 @@
-"""Half of a release in a second process: the same outcomes, whatever becomes of that process."""
+"""A part of a release in a second process: the same outcomes, whatever becomes of that process."""
 
 import os
 import signal
@@ -6,6 +6,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 
 import pytest
 
@@ -47,17 +48,37 @@ def free(monkeypatch):
 @forks
 def test_a_second_process_delivers_what_the_first_would_have_found(free):
     expected = list(split_release(index(), {}))
-    with ahead.split_ahead(shared := index()) as of:
-        outcomes = list(split_release(shared, {}, of))
+    shared = index()
+    first, *_ = [cls for cls, _ in shared.models()]
+    with ahead.split_ahead(shared.release) as of:
+        until(lambda: of(first) is not None)  # it comes last
         delivered = [of(cls) for cls, _ in shared.models()]
-    assert outcomes == expected
-    assert sum(outcome is not None for outcome in delivered) > len(delivered) // 2
+        outcomes = list(split_release(shared, {}, of))
+    assert outcomes == delivered == expected
+
+
+def until(happens):
+    for _ in range(600):
+        if happens():
+            return
+        time.sleep(0.1)
+    raise TimeoutError
+
+
+@forks
+def test_what_is_not_delivered_yet_is_not_waited_for(free, monkeypatch):
+    monkeypatch.setattr(ahead, "_split", lambda release, paths, sending: signal.pause())
+    shared = index()
+    with ahead.split_ahead(shared.release) as of:
+        assert list(split_release(shared, {}, of)) == list(split_release(index(), {}))
 
 
 @forks
 def test_what_a_killed_process_does_not_deliver_is_done_by_the_first(free, monkeypatch):
-    monkeypatch.setattr(ahead, "_split", lambda index, models, sending: os.kill(os.getpid(), signal.SIGKILL))
-    with ahead.split_ahead(shared := index()) as of:
+    monkeypatch.setattr(ahead, "_split", lambda release, paths, sending: os.kill(os.getpid(), signal.SIGKILL))
+    shared = index()
+    with ahead.split_ahead(shared.release) as of:
+        ahead.multiprocessing.active_children()[0].join()
         outcomes = list(split_release(shared, {}, of))
     assert outcomes == list(split_release(index(), {}))
 
@@ -68,14 +89,17 @@ def test_an_error_in_the_second_process_is_met_again_in_the_first(free, monkeypa
         raise MemoryError
 
     monkeypatch.setattr(ahead, "split_model", fails)
-    with ahead.split_ahead(shared := index()) as of:
+    shared = index()
+    with ahead.split_ahead(shared.release) as of:
+        ahead.multiprocessing.active_children()[0].join()
         assert all(of(cls) is None for cls, _ in shared.models())
     assert capfd.readouterr().err == ""
 
 
+@forks
 def test_nothing_is_left_running_when_the_first_process_fails(free, monkeypatch):
-    monkeypatch.setattr(ahead, "_split", lambda index, models, sending: signal.pause())
-    with pytest.raises(KeyError), ahead.split_ahead(index()):
+    monkeypatch.setattr(ahead, "_split", lambda release, paths, sending: signal.pause())
+    with pytest.raises(KeyError), ahead.split_ahead(index().release):
         raise KeyError
     assert not ahead.multiprocessing.active_children()
 
@@ -91,11 +115,11 @@ def test_a_process_with_threads_does_not_fork():
         thread.join()
 
 
-def test_classes_of_one_file_stay_together():
-    files = {f"timm/models/{letter}.py": "".join(MODEL.format(number=n) for n in range(10)) for letter in "abc"}
-    later = ahead._later(list(index_of("", files).models()))
-    assert {cls.module.path for cls, _ in later} == {"timm/models/b.py", "timm/models/c.py"}
-    assert ahead._later(list(index_of("", dict(list(files.items())[:1])).models())) == ()
+def test_few_models_are_not_worth_a_process():
+    files = {f"timm/models/{letter}.py": "".join(MODEL.format(number=n) for n in range(10)) for letter in "ab"}
+    assert ahead._with_models(index_of("", files).release) == list(files)
+    assert not ahead._with_models(index_of("", dict(list(files.items())[:1])).release)
+    assert not ahead._with_models(index_of("", dict.fromkeys(files, MODEL)).release)
 
 
 @pytest.mark.parametrize("processors", [1, 2])

@@ -290,3 +290,36 @@ def replace(model):
     call = f"super().__init__()\n        {change}\n{more}"
     found = refusal_of(PASSED.format(base="Base", parameters="", call=call))
     assert "which the embedding leaves on the model" in found.reason
+
+
+LOGGER = """
+import logging
+import torch.nn as nn
+
+logger = logging.getLogger(__name__)
+
+
+class Tiny(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.patch_embed = nn.Conv2d(3, 8, 4, 4)
+        self.pos_embed = nn.Parameter()
+        self.blocks = nn.Sequential(*[])
+
+    def forward_features(self, x):
+        {first}
+        x = self.patch_embed(x)
+        x = x + self.pos_embed
+        x = self.blocks(x)
+        {last}
+        return x
+"""
+
+
+def test_a_logger_that_only_logs_is_nobodys_concern():
+    split_of(LOGGER.format(first="logger.debug('embedding')", last="logger.debug('done')"))
+
+
+def test_a_logger_under_another_name_may_keep_anything():
+    kept = LOGGER.format(first="note = logger; note.size = x.shape", last="seen = logger; x = x.view(seen.size)")
+    assert refusal_of(kept).reason == "it reads `timm.models.tiny.logger`, which the embedding writes"

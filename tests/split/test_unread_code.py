@@ -4,7 +4,7 @@ import pytest
 
 from codegen.generate import analyse
 from codegen.source.release import find_release
-from codegen.types import Refusal, Split
+from codegen.types import Place, Refusal, Split
 
 SOURCE = """
 import copy
@@ -258,6 +258,19 @@ LIBRARY = [
 @pytest.mark.parametrize("after", LIBRARY)
 def test_a_file_that_changes_a_library_or_any_name_is_refused(tmp_path, after):
     assert isinstance(result(tmp_path, stem="pass", after=after), Refusal)
+
+
+def test_a_library_that_a_helper_changes_when_it_is_imported_is_another(tmp_path):
+    (tmp_path / "helper.py").write_text("import torch\ntorch.relu = torch.sigmoid\n")
+    refused = result(tmp_path, stem="pass", imports="import helper")
+    assert isinstance(refused, Refusal)
+    assert refused.place == Place("helper.py", 2)
+    assert refused.reason.startswith("its module sets `torch.relu`")
+
+
+def test_what_a_helper_changes_only_when_it_is_called_is_no_concern_of_a_model_that_does_not_call_it(tmp_path):
+    (tmp_path / "helper.py").write_text("import torch\n\n\ndef quiet():\n    torch.relu = torch.sigmoid\n")
+    assert isinstance(result(tmp_path, stem="pass", imports="import helper"), Split)
 
 
 SETTINGS = [

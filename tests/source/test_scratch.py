@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from codegen import scratch
 from codegen.package.writer import write_package
-from codegen.scratch import scratch_directory
+from codegen.source import scratch
+from codegen.source.scratch import scratch_directory
 
 HOLDS = """
 import sys
 from pathlib import Path
-from codegen.scratch import scratch_directory
+from codegen.source.scratch import scratch_directory
 with scratch_directory(Path(sys.argv[1])) as directory:
     (directory / "file").touch()
     print(directory, flush=True)
@@ -34,7 +34,7 @@ def test_a_directory_goes_with_its_block(tmp_path):
 def test_what_a_killed_run_left_goes_with_the_next_and_what_is_in_use_stays(tmp_path, monkeypatch):
     monkeypatch.setattr(scratch, "_UNLOCKED", -1.0)
     command = [sys.executable, "-c", HOLDS, str(tmp_path)]
-    environment = os.environ | {"PYTHONPATH": str(Path(scratch.__file__).parents[1])}
+    environment = os.environ | {"PYTHONPATH": str(Path(scratch.__file__).parents[2])}
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
     ) as process:
