@@ -71,7 +71,12 @@ class Effects:
 
 
 def effects(
-    facts: Facts, statements: Sequence[ast.stmt], parameters: Iterable[str] = (), before: Effects | None = None
+    facts: Facts,
+    statements: Sequence[ast.stmt],
+    parameters: Iterable[str] = (),
+    before: Effects | None = None,
+    *,
+    shallow: bool = False,
 ) -> Effects:
     """What statements of a method may read and write.
 
@@ -80,10 +85,12 @@ def effects(
         statements: They may return and loop.
         parameters: Parameters of the method that they may read.
         before: What statements that run before them do, for the variables that these bind.
+        shallow: Whether to believe that the methods and functions that they call leave alone what they are given.
     """
     values = {} if before is None else before.values
     known = {name: _apart(value) for name, value in values.items() if isinstance(value, Value)}
     code = _Code(facts.index, facts.cls.module, facts, known)
+    code.shallow = shallow
     code.bind_parameters(parameters)
     code.settle(statements)
     reads, writes, changes = (frozenset(map(_rooted, found)) for found in (code.reads, code.writes, code.changes))

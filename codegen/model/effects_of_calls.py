@@ -81,6 +81,9 @@ class CallEffects(ABC):
     returned: Value = FRESH
     home: Class | None = None
     given: dict[ast.expr, Value] = field(default_factory=dict)  # what calls were passed, each argument read once
+    shallow: bool = (
+        False  # whether methods and functions are taken to leave alone, and not to return, what they are given
+    )
     repeats: bool = False  # whether what is bound late may be read by what stands before it
 
     @property
@@ -399,7 +402,8 @@ class CallEffects(ABC):
             return self.anything()
         if is_pure(path):
             self.operate(given, EVERY)
-            for argument in changed_arguments(path, call):
+            named = [keyword for keyword in call.keywords if keyword.arg is not None]  # **options may hold `out`
+            for argument in changed_arguments(path, ast.Call(call.func, call.args, named) if self.shallow else call):
                 self.change(self.given[argument].inside)
             if given.methods or "function" in given.kinds:
                 return self.unread(given)
@@ -534,7 +538,8 @@ class CallEffects(ABC):
                 # it reads its own weights
                 self.reads |= set(beneath(value.places))
                 self.writes |= {Place(kind, place.name) for place in value.places if kind == STATISTICS}
-                if kind == IN_PLACE:
+                among_others = self.shallow and value.kinds - {IN_PLACE, "view"}  # after a convolution, say
+                if kind == IN_PLACE and not among_others:
                     self.change(given)
                 result |= replace(given, kinds=frozenset()) if kind in ("view", IN_PLACE) else FRESH
             elif kind == "box":
@@ -700,8 +705,10 @@ class CallEffects(ABC):
 
         self.reads |= set(translated(summary.reads))
         arguments_changed = [place for place in summary.writes if place.kind == "argument"]
-        self.change(Value(frozenset(translated(arguments_changed))))
         self.writes |= set(translated(summary.writes - set(arguments_changed)))
+        if self.shallow:
+            return Value(kinds=summary.returned.kinds)
+        self.change(Value(frozenset(translated(arguments_changed))))
         self.changes |= set(translated(summary.changes - set(arguments_changed)))
         value = summary.returned
         back = Value(frozenset(translated(value.places)), frozenset(translated(value.held)), value.kinds)
