@@ -461,6 +461,14 @@ class _Imported(ast.expr):
         self.module, self.name = module, name
 
 
+class _Passed(ast.expr):
+    """An expression that a call passes to the function that is being read."""
+
+    def __init__(self, value: ast.expr, making: _Making) -> None:
+        super().__init__()
+        self.value, self.making = value, making
+
+
 @dataclass(eq=False)
 class _Making:
     """What the expressions of one function may make.
@@ -481,12 +489,12 @@ class _Making:
 
     def of(self, node: ast.expr, seen: frozenset[str] = frozenset()) -> Iterator[Kind]:
         match node:
-            case Elsewhere(value=value):
-                yield from self._there(node).of(value) if self.depth < _FUNCTIONS else "?"
+            case Elsewhere() | _Passed():
+                yield from self._there(node).of(node.value) if self.depth < _FUNCTIONS else "?"
             case ast.Call(func=function, args=args, keywords=keywords):
                 if any(keyword.arg in ("max_norm", "track_running_stats") for keyword in keywords):
                     yield STATISTICS
-                for kind in self.call(function, [*args, *(keyword.value for keyword in keywords)], seen):
+                for kind in self.call(function, args, keywords, seen):
                     yield IN_PLACE if kind == "view" and self._works_in_place(function, args, keywords) else kind
             case ast.Name(id=name) if name in self.values and _FUNCTION not in self.values[name]:
                 if name not in seen:
@@ -556,8 +564,10 @@ class _Making:
         for part in parts:
             yield from self._in_display(part, seen)
 
-    def _there(self, node: Elsewhere) -> _Making:
+    def _there(self, node: Elsewhere | _Passed) -> _Making:
         """Where an expression stands that is passed from elsewhere."""
+        if isinstance(node, _Passed):
+            return node.making
         bound = {} if node.function is None else _remembered(self.facts, "bound", node.function, _bindings)
         return _Making(self.facts, node.module, bound, self.attribute, self.depth + 1)
 
@@ -566,8 +576,15 @@ class _Making:
         index = self.facts.index
         return cls if are_as_they_read(index, index.lineage(cls)) else "?"
 
-    def call(self, function: ast.expr, arguments: list[ast.expr], seen: frozenset[str]) -> Iterator[Kind]:
+    def call(
+        self,
+        function: ast.expr,
+        args: Sequence[ast.expr] = (),
+        keywords: Sequence[ast.keyword] = (),
+        seen: frozenset[str] = frozenset(),
+    ) -> Iterator[Kind]:
         """What a call makes."""
+        arguments = [*args, *(keyword.value for keyword in keywords)]
         name = dotted(function)
         head, _, rest = name.partition(".")
         if rest and self._assigned(head):
@@ -586,7 +603,7 @@ class _Making:
             if given is not None and dotted(part).partition(".")[0] not in self.values:
                 yield self._as_read(given)
         if head == "self" and (method := self.facts.method(rest)) is not None:
-            yield from self.returned(method[0].module, method[1], rest)
+            yield from self.returned(method[0].module, method[1], rest, self._passed(method[1], args, keywords, 1))
         elif not name and isinstance(function, ast.Attribute):
             yield from self.of_method(function)
         elif not name:
@@ -602,7 +619,7 @@ class _Making:
         elif not self._is_bound(head):
             yield "torch"  # the constructor fails: there is no such model
         elif (found := self.facts.index.function(self.module, name)) is not None:
-            yield from self.returned(*found, name)
+            yield from self.returned(*found, name, self._passed(found[1], args, keywords, 0))
         elif hands_on(self.facts.index, self.module, name):
             for argument in arguments:
                 yield from self.of(argument, seen)
@@ -708,7 +725,7 @@ class _Making:
         if all(isinstance(value, ast.Constant) for value in alternatives):  # layer = layer or None
             alternatives = [value for value in self.values[name] if name not in seen]
         for value in alternatives:
-            if isinstance(value, Elsewhere):
+            if isinstance(value, Elsewhere | _Passed):
                 yield from self._there(value).made_by(value.value) if self.depth < _FUNCTIONS else "?"
                 continue
             target = (
@@ -745,7 +762,7 @@ class _Making:
             case ast.Name(id=name) if name in self.values:
                 yield from self.chosen(name, "", frozenset())
             case _:
-                yield from self.call(callee, [], frozenset()) if dotted(callee) else "?"
+                yield from self.call(callee) if dotted(callee) else "?"
 
     def _alternatives(self, name: str, seen: frozenset[str]) -> Iterator[ast.expr]:
         """What a variable may be bound to, each of ``norm_layer or nn.LayerNorm`` by itself."""
@@ -769,8 +786,20 @@ class _Making:
     def _by_name(self, name: str) -> Iterator[Kind]:
         yield "view" if is_believed(self.module, name.rpartition(".")[2]) else "?"
 
-    def returned(self, module: Module, function: ast.FunctionDef, name: str) -> Iterator[Kind]:
-        """What a function of the release may return that makes a module."""
+    def _passed(
+        self, function: ast.FunctionDef, args: Sequence[ast.expr], keywords: Sequence[ast.keyword], skip: int
+    ) -> dict[str, list[ast.expr]]:
+        """What a call passes to the parameters of a function; of those that ``*`` and ``**`` hide, nothing is said."""
+        if any(isinstance(arg, ast.Starred) for arg in args) or any(keyword.arg is None for keyword in keywords):
+            return {}
+        parameters = [*function.args.posonlyargs, *function.args.args]
+        given = [*zip((p.arg for p in parameters[skip:]), args, strict=False), *((k.arg, k.value) for k in keywords)]
+        return {name: [_Passed(value, self)] for name, value in given if name is not None}
+
+    def returned(
+        self, module: Module, function: ast.FunctionDef, name: str, passed: Mapping[str, list[ast.expr]]
+    ) -> Iterator[Kind]:
+        """What a function of the release may return that makes a module, by what its parameters are passed."""
         if is_believed(module, name.rpartition(".")[2]):
             yield "view"
             return
@@ -778,7 +807,8 @@ class _Making:
             yield "?"
             return
         bound = _remembered(self.facts, "bound", function, _bindings)
-        inner = _Making(self.facts, module, bound, self.attribute, self.depth + 1)
+        given = {name: [*values, *bound[name][1:]] for name, values in passed.items() if name in bound}
+        inner = _Making(self.facts, module, {**bound, **given}, self.attribute, self.depth + 1)
         for node in walk(function):
             if isinstance(node, ast.Return) and node.value is not None:
                 yield from inner.of(node.value)

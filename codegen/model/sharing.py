@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from codegen.model.facts import Facts
@@ -47,7 +47,7 @@ def _escaping(facts: Facts) -> frozenset[str]:
         for cls in facts.lineage:
             for name, method in cls.members.items():
                 if not name.startswith("forward"):  # what runs is asked for its effects
-                    found.update(_handed_on(method, inside=False))
+                    found.update(_handed_on(method, _only_asked(method), inside=False))
         memory[key] = frozenset(
             name for name in found if kinds_of(facts, name) or any(map(_is_container, facts.values.get(name, ())))
         )
@@ -55,8 +55,11 @@ def _escaping(facts: Facts) -> frozenset[str]:
     return escaping
 
 
-def _handed_on(node: ast.AST, *, inside: bool) -> Iterator[str]:
-    """Attributes of ``self`` that code hands on as they are, or that a function which is made there may use."""
+def _handed_on(node: ast.AST, asked: Collection[str], *, inside: bool) -> Iterator[str]:
+    """Attributes of ``self`` that code hands on as they are, or that a function which is made there may use.
+
+    Not to variables that are only ``asked``.
+    """
     match node:
         case ast.Lambda():
             inside = True
@@ -65,28 +68,40 @@ def _handed_on(node: ast.AST, *, inside: bool) -> Iterator[str]:
                 yield attr
             return
         case ast.Attribute(value=owner) | ast.Subscript(value=owner):
-            yield from _handed_on(owner, inside=inside) if inside or not isinstance(owner, ast.Attribute) else ()
+            yield from _handed_on(owner, asked, inside=inside) if inside or not isinstance(owner, ast.Attribute) else ()
             return
         case ast.Assign(targets=targets, value=value):
-            kept = not all(isinstance(target, ast.Attribute) and _own(target) == _own(value) for target in targets)
-            yield from (_own(value),) if _own(value) and kept else _handed_on(value, inside=inside)
+            kept = not all(_own(target) == _own(value) or dotted(target) in asked for target in targets)
+            yield from (_own(value),) if _own(value) and kept else _handed_on(value, asked, inside=inside)
             return
         case ast.Call(func=function, args=args, keywords=keywords):
-            yield from _handed_on(function, inside=False)
+            yield from _handed_on(function, asked, inside=False)
             given = [*args, *(keyword.value for keyword in keywords)]
             harmless = dotted(function).rpartition(".")[2] in _LOOKS or dotted(function).startswith(
                 ("nn.init.", "torch.")
             )
             for argument in given:
                 if not (harmless and _own(argument)):
-                    yield from (_own(argument),) if _own(argument) else _handed_on(argument, inside=inside)
+                    yield from (_own(argument),) if _own(argument) else _handed_on(argument, asked, inside=inside)
             return
         case ast.List(elts=parts) | ast.Tuple(elts=parts) | ast.Set(elts=parts) | ast.Dict(values=parts):
             for part in parts:
-                yield from (_own(part),) if _own(part) else _handed_on(part, inside=inside)
+                yield from (_own(part),) if _own(part) else _handed_on(part, asked, inside=inside)
+            return
+        case ast.For(target=ast.Name(id=name), iter=ast.List() | ast.Tuple()) if name in asked:
+            for statement in (*node.body, *node.orelse):
+                yield from _handed_on(statement, asked, inside=inside)
             return
     for child in ast.iter_child_nodes(node):
-        yield from _handed_on(child, inside=inside)
+        yield from _handed_on(child, asked, inside=inside)
+
+
+def _only_asked(method: ast.AST) -> frozenset[str]:
+    """Variables of a method that it gets at what they hold by, ``m.parameters()``, and gives no other name."""
+    nodes = list(walk(method))
+    owners = {id(node.value) for node in nodes if isinstance(node, ast.Attribute)}
+    loaded = [node for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)]
+    return frozenset(node.id for node in loaded) - {node.id for node in loaded if id(node) not in owners}
 
 
 _LOOKS = frozenset(
