@@ -6,7 +6,7 @@ import ast
 import builtins
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from codegen.model.decorators import are_as_they_read
 from codegen.model.facts import Facts
@@ -567,7 +567,7 @@ class _Making:
     def _there(self, node: Elsewhere | _Passed) -> _Making:
         """Where an expression stands that is passed from elsewhere."""
         if isinstance(node, _Passed):
-            return node.making
+            return replace(node.making, depth=self.depth + 1)  # default(dim, default(dim, 64)) comes to an end
         bound = {} if node.function is None else _remembered(self.facts, "bound", node.function, _bindings)
         return _Making(self.facts, node.module, bound, self.attribute, self.depth + 1)
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 
 from codegen.model.facts import UNKNOWN, Facts, Role, names_position
 from codegen.model.invariant import depends_on_self_alone, is_invariant
+from codegen.model.leading import leading_position
 from codegen.model.steps import Step, alias, holds_position, joins_after, quoted, through_views, walk_steps
 from codegen.split.crossing import sink
 from codegen.syntax.bindings import bound_names
@@ -151,6 +152,16 @@ def _require_no_first_round(facts: Facts, statement: Statement) -> None:
                     raise Refused(Place(statement.place.file, inner.lineno), reason)
 
 
+def _require_no_leading_position(facts: Facts, entry: Step) -> None:
+    """Refuse blocks the first of which is no block, but what gives the tokens their position."""
+    for attribute in sorted(a for a in entry.runs if facts.role(a) is Role.BLOCK):
+        if name := leading_position(facts, attribute):
+            reason = (
+                f"the first part of `self.{attribute}`, {name}, may give the tokens their position: run that before it"
+            )
+            raise Refused(entry.statement.place, reason)
+
+
 def _require_no_later_position(facts: Facts, statements: Sequence[Statement], last: int, entry: int) -> None:
     """Refuse a body in which no position was found, if what follows has to do with one, and blocks run after that.
 
@@ -271,6 +282,7 @@ def _flat(
         if last < 0:  # what has a position does not become the tokens
             raise _no_stem(facts, entry.statement, early_return=early_return)
         _require_no_first_round(facts, entry.statement)
+        _require_no_leading_position(facts, entry)
         _require_no_later_position(facts, statements, last, len(steps))
         if steps[last].is_prefix and not steps[last].is_stem:
             reasons.append(f"line {steps[last].statement.place.line} adds the prefix tokens")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Sequence
 
-from codegen.model.counting import CONSTANT, GIVEN, Counting, counts, is_batch
+from codegen.model.counting import CONSTANT, GIVEN, Counting, counts, is_batch, is_row
 from codegen.model.dimensions import Dim, Items, Tensor, Value, number_of
 from codegen.model.effects import effects
 from codegen.model.facts import Facts
@@ -49,6 +49,8 @@ def check_rows(facts: Facts, crossing: Crossing, declared: Sequence[Parameter]) 
     names = interpret(counting, facts, trees, {**unknown_names(trees), **_given(declared)})
     if counts(names.get(tokens)):
         raise Unsound(trees[-1], f"`{tokens}` is no tensor with a row for each image, but a list that is as long")
+    if not timms and (objection := _not_rows(names.get(tokens))):
+        raise Unsound(trees[-1], f"{objection}: the rows of `{tokens}` are no images, and could not be selected")
     for name in others:
         value = _used(names.get(name), name, crossing.stages)
         node = next((s.tree for s in reversed(crossing.embed) if name in bound_names(s.tree)), trees[-1])
@@ -62,6 +64,15 @@ def check_rows(facts: Facts, crossing: Crossing, declared: Sequence[Parameter]) 
             raise Unsound(
                 node, f"`{name}` crosses and may depend on the number of images, but {_REASON.format(tokens)}"
             )
+
+
+def _not_rows(tokens: Value) -> str:
+    """How a tensor has its images, if it is known to have no row for each."""
+    if not isinstance(tokens, Tensor) or not tokens.dims or is_row(tokens.dims[0]):
+        return ""
+    if is_batch(tokens.dims[0]):
+        return "the tokens have each image in several rows, as windows or frames"
+    return "the tokens have the images in another dimension than the first" if any(map(is_batch, tokens.dims)) else ""
 
 
 _REASON = (
