@@ -22,6 +22,7 @@ from codegen.model.effects_of_calls import (
     CallEffects,
     Summary,
     beneath,
+    changes_in_place,
     has_trap,
     is_descriptor,
     is_property,
@@ -484,6 +485,8 @@ class _Code(CallEffects):
         """What an attribute of an object of one class may be."""
         if not isinstance(kind, Class):
             self.reads |= places
+            if changes_in_place(attr):  # of a list or tensor, handed on for another to call: map(self.seen.append, ...)
+                self.change(held)
             if kind in TORCHS:  # self.norm.weight
                 self.reads |= set(beneath(held.places))
             if kind == STATISTICS:  # self.bn.running_mean

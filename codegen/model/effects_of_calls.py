@@ -157,6 +157,9 @@ class CallEffects(ABC):
                 facts = Facts.of(self.index, kind)
                 for name in facts.special & methods:
                     self._special(facts, name, value)
+        for owner in (place.owner for place in value.places if place.kind == "global" and place.owner is not None):
+            if _is_operated_on(Facts.of(self.index, owner), methods):
+                self.anything()
         unknown = value.kinds & {"?", "function"} and not self.module.is_timms
         if unknown and not methods.isdisjoint(keeping_operations(self.index, self.module)):
             self.anything()
@@ -381,6 +384,8 @@ class CallEffects(ABC):
                 self.operate(given.inside, EVERY)
                 if given.methods or "function" in given.kinds:
                     return self.anything()  # map(self.note, ...)
+                if name in ("map", "filter") and "?" in given.kinds and not self.module.is_timms:
+                    return self.unread(given)
             if name == "type" and len(call.args) == 1:  # what an object's class has, it has
                 return given
             if name in ("len", "isinstance", "callable", "id"):
@@ -509,7 +514,7 @@ class CallEffects(ABC):
             if name not in PURE_METHODS | TENSOR_METHODS | ALLOCATING_METHODS | READING_MODULE_METHODS:
                 self.change(owner)
             return self.unread_module(owner, given)
-        if name in MUTATING_METHODS or (name.endswith("_") and not name.endswith("__")):
+        if changes_in_place(name):
             self.change(owner)
             if name in MUTATING_METHODS:
                 self.put(function.value, given)
@@ -738,6 +743,11 @@ class CallEffects(ABC):
         return defaults
 
 
+def changes_in_place(method: str) -> bool:
+    """Whether a method of a list, a tensor or the like changes it, by its name."""
+    return method in MUTATING_METHODS or (method.endswith("_") and not method.endswith("__"))
+
+
 def beneath(places: Iterable[Place]) -> Iterator[Place]:
     """All that can be reached from where attributes are kept, without these."""
     return (replace(place, whole=True, beneath=True) for place in places if place.kind == "attribute")
@@ -829,9 +839,19 @@ def is_property(facts: Facts, attribute: str) -> bool:
 
 def _is_made_by_its_constructor(facts: Facts) -> bool:
     """Whether to make an object of a class runs its ``__init__`` alone, and nothing runs when it dies."""
+    return _has_plain_metaclass(facts) and not any(
+        facts.has_member(name) for name in ("__new__", "__post_init__", "__del__")
+    )
+
+
+def _has_plain_metaclass(facts: Facts) -> bool:
     metaclasses = [k.value for cls in facts.lineage for k in cls.node.keywords if k.arg == "metaclass"]
-    plain = all(dotted(metaclass).rpartition(".")[2] == "ABCMeta" for metaclass in metaclasses)
-    return plain and not any(facts.has_member(name) for name in ("__new__", "__post_init__", "__del__"))
+    return all(dotted(metaclass).rpartition(".")[2] == "ABCMeta" for metaclass in metaclasses)
+
+
+def _is_operated_on(facts: Facts, methods: frozenset[str]) -> bool:
+    """Whether an operation on a class itself runs code of it, or of its metaclass: ``Registry["name"]``."""
+    return ("__getitem__" in methods and facts.has_member("__class_getitem__")) or not _has_plain_metaclass(facts)
 
 
 def runs_as_written(module: Module, function: ast.FunctionDef) -> bool:

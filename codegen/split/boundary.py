@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import ast
 import itertools
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 
 from codegen.model.facts import UNKNOWN, Facts, Role, names_position
@@ -136,20 +136,38 @@ def _require_no_first_round(facts: Facts, statement: Statement) -> None:
     tree = statement.tree
     if not isinstance(tree, ast.For):
         return
+    changing = {*bound_names(tree.target), *(name for inner in tree.body for name in bound_names(inner))}
     for inner in tree.body:
+        for node in walk(inner):
+            match node:
+                case ast.If(test=test, body=body, orelse=orelse):
+                    arms: tuple[Sequence[ast.AST], Sequence[ast.AST]] = (body, orelse)
+                case ast.IfExp(test=test, body=taken, orelse=other):
+                    arms = ([taken], [other])
+                case _:
+                    continue
+            first = arms[1:] if _leaves_out_first(test, {*bound_names(tree.target)}) else arms
+            asks = any(isinstance(n, ast.Name) and n.id in changing for n in walk(test))
+            if asks and any(_mentions_position(facts, *arm) for arm in first):
+                reason = "the loop over blocks may give the tokens their position in its first round: do that before it"
+                raise Refused(Place(statement.place.file, node.lineno), reason)
         called = {dotted(n.func) for n in walk(inner) if isinstance(n, ast.Call)}
         if called & {*bound_names(tree.target)} or Role.BLOCK in map(facts.role, facts.runs(inner)):
             return
-        match inner:
-            case (
-                ast.If(test=ast.Compare(left=ast.Name(id=index), ops=[ast.Eq()], comparators=[ast.Constant(0)]))
-                | ast.If(test=ast.UnaryOp(op=ast.Not(), operand=ast.Name(id=index)))
-            ):
-                if index in bound_names(tree.target) and _mentions_position(facts, *inner.body):
-                    reason = (
-                        "the loop over blocks gives the tokens their position in its first round: do that before it"
-                    )
-                    raise Refused(Place(statement.place.file, inner.lineno), reason)
+
+
+def _leaves_out_first(test: ast.expr, counters: Collection[str]) -> bool:
+    """Whether a question about the number of a round is answered no in the first: ``i > 0``, ``i != 0``, ``i``."""
+    match test:
+        case ast.Name(id=name):
+            return name in counters
+        case ast.Compare(left=ast.Name(id=name), ops=[ast.Gt() | ast.NotEq()], comparators=[ast.Constant(value=0)]):
+            return name in counters
+        case ast.Compare(left=ast.Name(id=name), ops=[ast.GtE() | ast.Eq()], comparators=[ast.Constant(int(number))]):
+            return name in counters and number > 0
+        case ast.BoolOp(op=ast.And(), values=parts):
+            return any(_leaves_out_first(part, counters) for part in parts)
+    return False
 
 
 def _require_no_leading_position(facts: Facts, entry: Step) -> None:

@@ -45,6 +45,12 @@ def check_reuse(facts: Facts, crossing: Crossing, parameters: Collection[str], f
         node = next((tree for tree in reversed(trees) if name in bound_names(tree)), trees[-1])
         if isinstance(node, ast.Assign) and _is_used_up(facts, found[0].module, node.value, 0):
             raise Unsound(node, f"`{name}` crosses and is an iterator: an embedding may be used more than once")
+    for part in (part for tree in trees for part in walk(tree)):
+        match part:
+            case ast.Attribute(value=ast.Name(id=name), attr=attr, ctx=ast.Store()) if name in crossing.fields:
+                raise Unsound(
+                    part, f"`{name}.{attr}` is set on what crosses, and lost where that is selected or masked"
+                )
     before = effects(facts, trees, parameters)
     values = {name: value for name, value in before.values.items() if isinstance(value, Value)}
     given = {f.name: values.get(f.name, Value()) for f in fields if not f.annotation.startswith(_NUMBERS)}

@@ -191,3 +191,36 @@ class Part(nn.Module):
 def test_a_default_value_is_the_global_that_it_is_made_from(stem, last):
     assert isinstance(result(DEFAULTS, "self.part = Part()", stem, last), Refusal)
     assert isinstance(result(DEFAULTS, "self.part = Part()", stem, "x"), Split)
+
+
+REGISTRY = """
+class Registry:
+    log = [0.0]
+
+    def __class_getitem__(cls, name):
+        cls.log.append(name)
+        return cls
+
+
+class Meta(type):
+    def __len__(cls):
+        cls.log.append(1.0)
+        return 1
+
+
+class Table(metaclass=Meta):
+    log = [0.0]
+"""
+
+
+@pytest.mark.parametrize(
+    ("stem", "last"),
+    [("Registry[1.0]", "x * Registry.log[-1]"), ("n = len(Table)", "x * Table.log[-1]")],
+)
+def test_an_operation_on_a_class_runs_code_of_it(stem, last):
+    assert isinstance(result(REGISTRY, "pass", stem, last), Refusal)
+
+
+@pytest.mark.parametrize("stem", ["list(map(self.log.append, [1.0]))", "put = self.log.append\nput(1.0)"])
+def test_a_method_that_is_handed_on_may_be_called(stem):
+    assert isinstance(result("", "self.log = [0.0]", stem, "x * self.log[-1]"), Refusal)

@@ -129,3 +129,20 @@ def test_an_object_that_crosses_may_not_be_used_up(made, stages):
 
 def test_an_object_that_is_only_asked_may_cross():
     assert isinstance(result(RUN + "return x * c.half()", "c = Counter()"), Split)
+
+
+def test_an_attribute_of_the_tokens_is_lost_where_rows_are_selected():
+    found = result(RUN + "return x", "x.tag = 2.0\n        x += self.pos_embed")
+    assert isinstance(found, Refusal)
+    assert "`x.tag` is set on what crosses" in found.reason
+
+
+def test_patches_that_get_their_position_in_place_are_no_embedding_of_their_own():
+    in_place, anew = (
+        result_in_users_file(
+            SOURCE.format(made="pass", stages=textwrap.indent(RUN + "return x", " " * 8)).replace(*how)
+        )
+        for how in (("x = x + self.pos_embed", "x += self.pos_embed"), ("\n\n\n\n", "\n"))
+    )
+    assert "change it in place" in in_place.patches.reason
+    assert anew.patches.embed_positions
