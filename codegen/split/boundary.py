@@ -180,7 +180,9 @@ def _require_no_leading_position(facts: Facts, entry: Step) -> None:
             raise Refused(entry.statement.place, reason)
 
 
-def _require_no_later_position(facts: Facts, statements: Sequence[Statement], last: int, entry: int) -> None:
+def _require_no_later_position(
+    facts: Facts, statements: Sequence[Statement], last: int, first: Step, entry: int
+) -> None:
     """Refuse a body in which no position was found, if what follows has to do with one, and blocks run after that.
 
     What was taken for the first blocks may be a part of the stem then; or the position is given in a way that is not
@@ -190,11 +192,13 @@ def _require_no_later_position(facts: Facts, statements: Sequence[Statement], la
         facts: The class.
         statements: The block.
         last: The last one of the embedding, as far as is known.
-        entry: The first one of the stages, by what it runs.
+        first: The first one of the stages, by what it runs.
+        entry: Its number.
     """
     trees = [statement.tree for statement in statements]
     running = [number for number, tree in enumerate(trees) if Role.BLOCK in map(facts.role, facts.runs(tree))]
     called_blocks = any(facts.is_named_block(attribute) for attribute in facts.runs(trees[entry]))
+    called_blocks &= first.on_path or isinstance(trees[entry], ast.Return)  # and not self.blocks.append(...)
     for number in range(last + 1, entry + 1 if called_blocks else len(trees)):
         helper = number == entry and not isinstance(trees[number], ast.For | ast.While)
         told = number < entry and any(map(_adds_position, walk(trees[number])))
@@ -301,7 +305,7 @@ def _flat(
             raise _no_stem(facts, entry.statement, early_return=early_return)
         _require_no_first_round(facts, entry.statement)
         _require_no_leading_position(facts, entry)
-        _require_no_later_position(facts, statements, last, len(steps))
+        _require_no_later_position(facts, statements, last, entry, len(steps))
         if steps[last].is_prefix and not steps[last].is_stem:
             reasons.append(f"line {steps[last].statement.place.line} adds the prefix tokens")
         trailing = {Role.DROPOUT, Role.ACTIVATION} | (set() if facts.matcher else {Role.OTHER})

@@ -91,6 +91,12 @@ def test_whatever_runs_it(run):
     assert isinstance(result("self.blocks = nn.Sequential(Sines(), Block())", run), Refusal)
 
 
+def test_a_statement_that_only_changes_the_blocks_runs_none():
+    made = "self.blocks = nn.ModuleList([Block()])\nself.pos_embed = nn.Parameter(torch.zeros(1, 16, 8))"
+    found = result(made, "self.blocks.append(Block())\nx = x + self.pos_embed\n" + LOOP)
+    assert isinstance(found, Refusal)
+
+
 @pytest.mark.parametrize(
     "made",
     [
