@@ -97,7 +97,7 @@ def _plainly(place: Place) -> tuple[bool, bool, bool, str, str, str]:
 
 
 def _reason(facts: Facts, read: Place, written: Place, node: ast.AST) -> str:
-    left, unread = _said(facts, written), _unread(facts, node)
+    left, unread = _said(facts, written), _unread(facts, node, deep=written == EVERYTHING)
     if written == EVERYTHING:
         what = f"{unread}, which cannot be read" if unread else "what cannot be read"
         return f"before the boundary, line {getattr(node, 'lineno', 0)} runs {what} and may change anything"
@@ -105,16 +105,24 @@ def _reason(facts: Facts, read: Place, written: Place, node: ast.AST) -> str:
         return f"it runs what cannot be read and may read {left}, which the embedding leaves on the model"
     if written.whole:
         line = getattr(node, "lineno", 0)
+        direct = unread and written.root in ("", written.name)
         return f"it reads {_said(facts, read)}, which line {line} may change: " + (
-            f"it runs {unread}, which cannot be read" if unread else f"by way of {left} it runs what cannot be read"
+            f"it runs {unread}, which cannot be read" if direct else f"by way of {left} it runs what cannot be read"
         )
     where = "leaves on the model" if written.kind == "attribute" else "writes"
     return f"it reads {_said(facts, read if not read.whole else written)}, which the embedding {where}"
 
 
-def _unread(facts: Facts, node: ast.AST, path: str = "self") -> str:
-    """The module that code runs whose class is not known, in words; empty if there is none in sight."""
-    for attribute in sorted(facts.runs(node)):
+def _unread(facts: Facts, node: ast.AST, path: str = "self", *, deep: bool) -> str:
+    """The module that code runs whose class is not known, in words; empty if there is none in sight.
+
+    Args:
+        facts: The class whose code it is.
+        node: The code.
+        path: The object whose code it is.
+        deep: Whether to look into the modules that it runs.
+    """
+    for attribute in sorted(name for name in facts.runs(node) if "." not in name):
         kinds = kinds_of(facts, attribute)
         for value in facts.values.get(attribute, ()) if "?" in kinds or not kinds else ():
             for made in alternatives(value):
@@ -123,9 +131,9 @@ def _unread(facts: Facts, node: ast.AST, path: str = "self") -> str:
                     return f"`{path}.{attribute}`, made by the argument `{maker.id}` of the constructor"
         if "?" in kinds:
             return f"`{path}.{attribute}`"
-        for inner in (Facts.of(facts.index, kind) for kind in kinds if isinstance(kind, Class) and path == "self"):
+        for inner in (Facts.of(facts.index, kind) for kind in kinds if isinstance(kind, Class) and deep):
             forward = inner.method("forward")
-            if forward is not None and (found := _unread(inner, forward[1], f"self.{attribute}")):
+            if forward is not None and (found := _unread(inner, forward[1], f"self.{attribute}", deep=False)):
                 return found
     return ""
 

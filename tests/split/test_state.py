@@ -247,7 +247,7 @@ def test_what_cannot_be_read_is_named_where_it_may_change_what_is_read():
     refusal = refusal_of(BACKBONE)
     assert refusal.reason == (
         "it reads `self.patch_embed.pad`, which line 35 may change: "
-        "it runs `self.patch_embed.backbone`, made by the argument `backbone` of the constructor, which cannot be read"
+        "by way of `self.patch_embed.backbone` it runs what cannot be read"
     )
 
 
