@@ -6,7 +6,7 @@ import ast
 import builtins
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from codegen.model.decorators import are_as_they_read
 from codegen.model.facts import Facts
@@ -74,15 +74,58 @@ def kinds_of(facts: Facts, attribute: str) -> frozenset[Kind]:
     if key in memory:
         known: frozenset[Kind] = memory[key]
         return known
-    open_: set[object] = memory.setdefault("kinds being found out", set())
-    if key in open_:
-        return frozenset()  # self.layers = self.layers[:2]: it holds what it holds otherwise
-    open_.add(key)
-    found = frozenset(_find(facts, attribute))
-    open_.discard(key)
-    if not open_:
-        memory[key] = found
+    search: _Search | None = memory.get("search for kinds")
+    if search is not None:
+        return search.kinds_of(facts, attribute, key)
+    memory["search for kinds"] = search = _Search()
+    try:
+        found = search.first(facts, attribute, key)
+    finally:
+        del memory["search for kinds"]
+    memory.update(search.found)
     return found
+
+
+@dataclass(eq=False)
+class _Search:
+    """The kinds of one attribute, and of all that they depend on, be it on each other: ``self.layers[:2]``.
+
+    Where they do, all are found again with what is known by then, until nothing new is found.
+
+    Attributes:
+        found: What each attribute is known to hold.
+        seen: The attributes that have been looked at in this round.
+        open: Those of them that are not done.
+        is_round: Whether one depends on itself.
+        grows: Whether something new was found in this round.
+    """
+
+    found: dict[object, frozenset[Kind]] = field(default_factory=dict)
+    seen: set[object] = field(default_factory=set)
+    open: set[object] = field(default_factory=set)
+    is_round: bool = False
+    grows: bool = True
+
+    def first(self, facts: Facts, attribute: str, key: object) -> frozenset[Kind]:
+        while self.grows:
+            self.grows = False
+            self.seen.clear()
+            found = self.kinds_of(facts, attribute, key)
+            if not self.is_round:
+                break
+        return found
+
+    def kinds_of(self, facts: Facts, attribute: str, key: object) -> frozenset[Kind]:
+        if key in self.seen:
+            self.is_round |= key in self.open
+            return self.found.get(key, frozenset())
+        self.seen.add(key)
+        self.open.add(key)
+        found = frozenset(_find(facts, attribute))
+        self.open.discard(key)
+        self.grows |= found != self.found.get(key)
+        self.found[key] = found
+        return found
 
 
 def is_tampered_with(facts: Facts, attribute: str) -> bool:
@@ -96,8 +139,11 @@ def _find(facts: Facts, attribute: str) -> Iterator[Kind]:
     if {attribute, "*"} & _hooked(facts):
         yield "hooked"
     outside = Outside.of(facts.index)
-    if {attribute, "*"} & _remade(facts) or attribute in outside.stored:
+    if {attribute, "*"} & _remade(facts):
         yield "?"
+    elsewhere = _Making(facts, facts.cls.module, {}, attribute)
+    for stored_there in outside.stored.get(attribute, ()):
+        yield from elsewhere.of(stored_there)
     for cls in facts.lineage:
         for method in cls.members.values():
             if isinstance(method, ast.FunctionDef):
@@ -462,11 +508,17 @@ class _Imported(ast.expr):
 
 
 class _Passed(ast.expr):
-    """An expression that a call passes to the function that is being read."""
+    """An expression that a call passes to the function that is being read.
 
-    def __init__(self, value: ast.expr, making: _Making) -> None:
+    Attributes:
+        value: The expression.
+        making: Where it stands.
+        seen: Variables that are being followed there.
+    """
+
+    def __init__(self, value: ast.expr, making: _Making, seen: frozenset[str]) -> None:
         super().__init__()
-        self.value, self.making = value, making
+        self.value, self.making, self.seen = value, making, seen
 
 
 @dataclass(eq=False)
@@ -489,8 +541,10 @@ class _Making:
 
     def of(self, node: ast.expr, seen: frozenset[str] = frozenset()) -> Iterator[Kind]:
         match node:
-            case Elsewhere() | _Passed():
-                yield from self._there(node).of(node.value) if self.depth < _FUNCTIONS else "?"
+            case Elsewhere(value=value):
+                yield from self._there(node).of(value) if self.depth < _FUNCTIONS else "?"
+            case _Passed(value=value, seen=already):
+                yield from self._where_passed(node).of(value, already) if self.depth < _FUNCTIONS else "?"
             case ast.Call(func=function, args=args, keywords=keywords):
                 if any(keyword.arg in ("max_norm", "track_running_stats") for keyword in keywords):
                     yield STATISTICS
@@ -564,12 +618,14 @@ class _Making:
         for part in parts:
             yield from self._in_display(part, seen)
 
-    def _there(self, node: Elsewhere | _Passed) -> _Making:
+    def _where_passed(self, node: _Passed) -> _Making:
+        return replace(node.making, depth=self.depth + 1)
+
+    def _there(self, node: Elsewhere) -> _Making:
         """Where an expression stands that is passed from elsewhere."""
-        if isinstance(node, _Passed):
-            return replace(node.making, depth=self.depth + 1)  # default(dim, default(dim, 64)) comes to an end
-        bound = {} if node.function is None else _remembered(self.facts, "bound", node.function, _bindings)
-        return _Making(self.facts, node.module, bound, self.attribute, self.depth + 1)
+        facts = self.facts if node.owner is None else Facts.of(self.facts.index, node.owner)
+        bound = {} if node.function is None else _remembered(facts, "bound", node.function, _bindings)
+        return _Making(facts, node.module, bound, self.attribute, self.depth + 1)
 
     def _as_read(self, cls: Class) -> Kind:
         """A class, unless a decorator may make it another one than it reads."""
@@ -603,7 +659,9 @@ class _Making:
             if given is not None and dotted(part).partition(".")[0] not in self.values:
                 yield self._as_read(given)
         if head == "self" and (method := self.facts.method(rest)) is not None:
-            yield from self.returned(method[0].module, method[1], rest, self._passed(method[1], args, keywords, 1))
+            yield from self.returned(
+                method[0].module, method[1], rest, self._passed(method[1], args, keywords, 1, seen)
+            )
         elif not name and isinstance(function, ast.Attribute):
             yield from self.of_method(function)
         elif not name:
@@ -619,7 +677,7 @@ class _Making:
         elif not self._is_bound(head):
             yield "torch"  # the constructor fails: there is no such model
         elif (found := self.facts.index.function(self.module, name)) is not None:
-            yield from self.returned(*found, name, self._passed(found[1], args, keywords, 0))
+            yield from self.returned(*found, name, self._passed(found[1], args, keywords, 0, seen))
         elif hands_on(self.facts.index, self.module, name):
             for argument in arguments:
                 yield from self.of(argument, seen)
@@ -638,7 +696,7 @@ class _Making:
                 yield STATISTICS if writes else "view" if kind in TORCH_HANDING_ON else "torch"
             elif origin in _PARTIAL and arguments and self._is_code(arguments[0]):
                 yield from self.of(arguments[0], seen)
-            elif origin == "collections.OrderedDict" or origin in _HOLDERS:
+            elif origin in _HOLDERS:
                 for argument in arguments:
                     yield from self.of(argument, seen)
             elif is_library(origin) and not is_pure(origin):  # nn.utils.spectral_norm(...), torch.hub.load(...)
@@ -725,8 +783,12 @@ class _Making:
         if all(isinstance(value, ast.Constant) for value in alternatives):  # layer = layer or None
             alternatives = [value for value in self.values[name] if name not in seen]
         for value in alternatives:
-            if isinstance(value, Elsewhere | _Passed):
+            if isinstance(value, Elsewhere):
                 yield from self._there(value).made_by(value.value) if self.depth < _FUNCTIONS else "?"
+                continue
+            if isinstance(value, _Passed):
+                passed = self._where_passed(value)
+                yield from passed.made_by(value.value, value.seen) if self.depth < _FUNCTIONS else "?"
                 continue
             target = (
                 value.args[0]
@@ -747,22 +809,22 @@ class _Making:
         if not self.values[name]:
             yield "?"
 
-    def made_by(self, callee: ast.expr) -> Iterator[Kind]:
+    def made_by(self, callee: ast.expr, seen: frozenset[str] = frozenset()) -> Iterator[Kind]:
         """What a call makes of what an expression gives: a class, or a module that is there already."""
         match callee:
             case ast.Call(func=function, args=[made, *_]) if dotted(function) in _PARTIAL:
-                yield from self.made_by(made)
+                yield from self.made_by(made, seen)
             case ast.IfExp(body=body, orelse=orelse):
-                yield from (*self.made_by(body), *self.made_by(orelse))
+                yield from (*self.made_by(body, seen), *self.made_by(orelse, seen))
             case ast.BoolOp(values=parts):
                 for part in parts:
-                    yield from self.made_by(part)
+                    yield from self.made_by(part, seen)
             case ast.Constant():
                 return
             case ast.Name(id=name) if name in self.values:
-                yield from self.chosen(name, "", frozenset())
+                yield from self.chosen(name, "", seen)
             case _:
-                yield from self.call(callee) if dotted(callee) else "?"
+                yield from self.call(callee, seen=seen) if dotted(callee) else "?"
 
     def _alternatives(self, name: str, seen: frozenset[str]) -> Iterator[ast.expr]:
         """What a variable may be bound to, each of ``norm_layer or nn.LayerNorm`` by itself."""
@@ -787,14 +849,19 @@ class _Making:
         yield "view" if is_believed(self.module, name.rpartition(".")[2]) else "?"
 
     def _passed(
-        self, function: ast.FunctionDef, args: Sequence[ast.expr], keywords: Sequence[ast.keyword], skip: int
+        self,
+        function: ast.FunctionDef,
+        args: Sequence[ast.expr],
+        keywords: Sequence[ast.keyword],
+        skip: int,
+        seen: frozenset[str],
     ) -> dict[str, list[ast.expr]]:
         """What a call passes to the parameters of a function; of those that ``*`` and ``**`` hide, nothing is said."""
         if any(isinstance(arg, ast.Starred) for arg in args) or any(keyword.arg is None for keyword in keywords):
             return {}
         parameters = [*function.args.posonlyargs, *function.args.args]
         given = [*zip((p.arg for p in parameters[skip:]), args, strict=False), *((k.arg, k.value) for k in keywords)]
-        return {name: [_Passed(value, self)] for name, value in given if name is not None}
+        return {name: [_Passed(value, self, seen)] for name, value in given if name is not None}
 
     def returned(
         self, module: Module, function: ast.FunctionDef, name: str, passed: Mapping[str, list[ast.expr]]
@@ -816,5 +883,6 @@ class _Making:
 
 _HOLDERS = frozenset(
     {"filter", "list", "tuple", "reversed", "zip", "enumerate", "sorted", "set", "dict", "iter", "next"}
+    | {"collections.OrderedDict", "copy.copy", "copy.deepcopy"}
 )
 _PARTIAL = frozenset({"partial", "functools.partial"})

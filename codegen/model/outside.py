@@ -15,14 +15,24 @@ from codegen.syntax.dataflow import dotted
 from codegen.syntax.walking import walk
 
 _NUMBERS = ast.Constant | ast.Compare | ast.UnaryOp | ast.BinOp | ast.JoinedStr
+_UNKNOWN = ast.Yield()  # stands for a value that is not in sight
 
 
 class Elsewhere(ast.expr):
-    """An expression that stands in another function than what is being read."""
+    """An expression that stands in another function than what is being read.
 
-    def __init__(self, value: ast.expr, module: Module, function: ast.FunctionDef | None) -> None:
+    Attributes:
+        value: The expression.
+        module: Its file.
+        function: The function or method that it stands in.
+        owner: The class whose method that is.
+    """
+
+    def __init__(
+        self, value: ast.expr, module: Module, function: ast.FunctionDef | None, owner: Class | None = None
+    ) -> None:
         super().__init__()
-        self.value, self.module, self.function = value, module, function
+        self.value, self.module, self.function, self.owner = value, module, function, owner
 
 
 @dataclass(frozen=True)
@@ -32,12 +42,12 @@ class Outside:
     Attributes:
         named: What calls pass under a name, whatever they call, or put into a dictionary under it.
         placed: What calls of a class pass to a parameter by its place: by the full name of the class.
-        stored: Attributes that are set on anything but ``self``.
+        stored: What attributes are set to, on anything but ``self``.
     """
 
     named: Mapping[str, tuple[Elsewhere, ...]]
     placed: Mapping[tuple[str, str], tuple[Elsewhere, ...]]
-    stored: frozenset[str]
+    stored: Mapping[str, tuple[Elsewhere, ...]]
 
     @staticmethod
     def of(index: Index) -> Outside:
@@ -55,23 +65,26 @@ class Outside:
 def _read(index: Index) -> Outside:
     named: dict[str, list[Elsewhere]] = {}
     placed: dict[tuple[str, str], list[Elsewhere]] = {}
-    stored: set[str] = set()
+    stored: dict[str, list[Elsewhere]] = {}
     for module in index.user_modules:
+        owners = {id(node): cls for cls in index.classes(module).values() for node in cls.node.body}
         for node, function in _nodes(module):
+            owner = owners.get(id(function))
             for name, value in _named(node):
                 if not isinstance(value, _NUMBERS):
-                    named.setdefault(name, []).append(Elsewhere(value, module, function))
+                    named.setdefault(name, []).append(Elsewhere(value, module, function, owner))
             if isinstance(node, ast.Call):
                 made = index.resolve(module, dotted(node.func)) if dotted(node.func) else None
                 if made is not None:
                     for name, value in zip(_parameters(index, made), node.args, strict=False):
                         if not isinstance(value, _NUMBERS | ast.Starred):
-                            placed.setdefault((made.path, name), []).append(Elsewhere(value, module, function))
-            stored.update(_stored(node))
+                            placed.setdefault((made.path, name), []).append(Elsewhere(value, module, function, owner))
+            for name, value in _stored(node):
+                stored.setdefault(name, []).append(Elsewhere(value, module, function, owner))
     return Outside(
         {name: tuple(values) for name, values in named.items()},
         {key: tuple(values) for key, values in placed.items()},
-        frozenset(stored),
+        {name: tuple(values) for name, values in stored.items()},
     )
 
 
@@ -103,11 +116,31 @@ def _parameters(index: Index, cls: Class) -> list[str]:
     return [] if arguments is None else [a.arg for a in (*arguments.posonlyargs, *arguments.args)][1:]
 
 
-def _stored(node: ast.AST) -> Iterator[str]:
+def _stored(node: ast.AST) -> Iterator[tuple[str, ast.expr]]:
     match node:
-        case ast.Attribute(value=owner, attr=attr, ctx=ast.Store()):
-            if not (isinstance(owner, ast.Name) and owner.id == "self"):
-                yield attr
-        case ast.Call(func=ast.Name("setattr"), args=[owner, ast.Constant(str(attr)), _]):
-            if not (isinstance(owner, ast.Name) and owner.id == "self"):
-                yield attr
+        case ast.Assign(targets=targets, value=value):
+            for target in targets:
+                yield from _set(target, value)
+        case ast.AnnAssign(target=target, value=ast.expr() as value):
+            yield from _set(target, value)
+        case ast.AugAssign(target=target) | ast.For(target=target) | ast.comprehension(target=target):
+            yield from _set(target, _UNKNOWN)
+        case ast.withitem(optional_vars=ast.expr() as target):
+            yield from _set(target, _UNKNOWN)
+        case ast.Call(func=ast.Name("setattr"), args=[owner, ast.Constant(str(attr)), value]) if not _is_self(owner):
+            yield attr, value
+
+
+def _set(target: ast.expr, value: ast.expr) -> Iterator[tuple[str, ast.expr]]:
+    match target:
+        case ast.Attribute(value=owner, attr=attr) if not _is_self(owner):
+            yield attr, value
+        case ast.Tuple(elts=elements) | ast.List(elts=elements):
+            for element in elements:
+                yield from _set(element, _UNKNOWN)
+        case ast.Starred(value=inner):
+            yield from _set(inner, _UNKNOWN)
+
+
+def _is_self(node: ast.expr) -> bool:
+    return isinstance(node, ast.Name) and node.id == "self"

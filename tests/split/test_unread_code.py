@@ -478,3 +478,64 @@ def test_a_global_is_the_same_by_any_name(tmp_path, write, read):
 def test_what_a_class_keeps_is_kept_by_all_that_derive_from_it(tmp_path):
     made = "self.a = Remembering()\n        self.b = Recalling()"
     assert isinstance(result(tmp_path, made, last="self.b(x)", top=GLOBALS.format(write="pass")), Refusal)
+
+
+FOREIGN = """
+from mmcv.cnn import build_conv_layer, build_norm_layer
+from torch import nn
+
+
+class M(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.kept = []
+        self.conv1 = build_conv_layer(None, 3, 8, 4)
+        self.norm1_name, norm1 = build_norm_layer(dict(type="BN"), 8, postfix=1)
+        self.add_module(self.norm1_name, norm1)
+        self.blocks = nn.ModuleList([nn.Conv2d(8, 8, 1)])
+
+    @property
+    def norm1(self):
+        return getattr(self, self.norm1_name)
+
+    def freeze(self):
+        {freeze}
+
+    def forward_features(self, x):
+        x = self.norm1(self.conv1(x))
+        for block in self.blocks:
+            x = block(x) * x.shape[1]
+        return x
+"""
+EACH = "for m in [self.conv1, self.norm1]:\n            "
+
+
+def foreign(tmp_path, freeze):
+    (tmp_path / "m.py").write_text(FOREIGN.format(freeze=freeze))
+    (outcome,) = analyse(find_release(None, tmp_path / "m.py", announce=lambda message: None))
+    return outcome.result
+
+
+@pytest.mark.parametrize(
+    "freeze",
+    [
+        f"{EACH}m.eval()",
+        f"{EACH}for p in m.parameters():\n                p.requires_grad = False",
+        "m = self.conv1\n        m.requires_grad_(False)",
+    ],
+)
+def test_a_variable_that_only_asks_a_layer_is_no_other_name_of_it(tmp_path, freeze):
+    assert isinstance(foreign(tmp_path, freeze), Split)
+
+
+@pytest.mark.parametrize(
+    "freeze",
+    [
+        f"{EACH}m.eval()\n        self.kept.append(m)",
+        f"{EACH}self.kept.append(m)",
+        f"{EACH}self.blocks[0].other = m",
+        "m = self.conv1\n        m.eval()\n        self.blocks.append(m)",
+    ],
+)
+def test_one_that_is_kept_is(tmp_path, freeze):
+    assert isinstance(foreign(tmp_path, freeze), Refusal)
