@@ -47,9 +47,9 @@ def check_reuse(facts: Facts, crossing: Crossing, parameters: Collection[str], f
             raise Unsound(node, f"`{name}` crosses and is an iterator: an embedding may be used more than once")
     for part in (part for tree in trees for part in walk(tree)):
         match part:
-            case ast.Attribute(value=ast.Name(id=name), attr=attr, ctx=ast.Store()) if name in crossing.fields:
+            case ast.Attribute(value=ast.Name(id=name), attr=attr, ctx=ast.Store()) if name == crossing.fields[0]:
                 raise Unsound(
-                    part, f"`{name}.{attr}` is set on what crosses, and lost where that is selected or masked"
+                    part, f"`{name}.{attr}` is set on the tokens, and lost where rows of them are selected or masked"
                 )
     before = effects(facts, trees, parameters)
     values = {name: value for name, value in before.values.items() if isinstance(value, Value)}

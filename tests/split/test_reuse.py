@@ -134,7 +134,7 @@ def test_an_object_that_is_only_asked_may_cross():
 def test_an_attribute_of_the_tokens_is_lost_where_rows_are_selected():
     found = result(RUN + "return x", "x.tag = 2.0\n        x += self.pos_embed")
     assert isinstance(found, Refusal)
-    assert "`x.tag` is set on what crosses" in found.reason
+    assert "`x.tag` is set on the tokens" in found.reason
 
 
 def test_patches_that_get_their_position_in_place_are_no_embedding_of_their_own():
