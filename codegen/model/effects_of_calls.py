@@ -554,9 +554,8 @@ class CallEffects(ABC):
                 result |= self._run_function(kind, Value(frozenset(holders)), given)
             elif kind in ("hooked", "function") or self._may_be_anyones(kind):
                 result |= self.anything()
-            elif kind == "foreign":  # a layer gives tensors: new ones, or what it is given
-                self.unread(value, given)
-                result |= replace(given, kinds=frozenset())
+            elif kind == "foreign":  # a layer gives tensors
+                result |= replace(self.unread(value, given), kinds=frozenset())
             elif kind == "inner":  # what it does was noted where it was made
                 result |= (value | given).inside
             else:
