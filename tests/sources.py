@@ -3,6 +3,7 @@
 import functools
 import json
 import re
+import tempfile
 import textwrap
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import codegen
-from codegen.generate import RenderedPackage, generate
+from codegen.generate import RenderedPackage, analyse, generate
 from codegen.model.facts import Facts
 from codegen.source.index import Class, Index, Module
 from codegen.source.release import find_release
@@ -53,6 +54,15 @@ def facts_of(source: str, name: str = "Tiny", files: Files = NONE) -> Facts:
 def outcomes_of(source: str, files: Files = NONE) -> dict[str, Outcome]:
     """What becomes of each model class, by its name."""
     return {outcome.name: outcome for outcome in split_release(index_of(source, files), {})}
+
+
+def result_in_users_file(source: str, name: str = "M") -> Split | Refusal:
+    """What becomes of a class in a file that is not timm's, where no name is believed."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "models.py"
+        path.write_text(source, encoding="utf-8")
+        outcomes = analyse(find_release(None, path, announce=lambda message: None))
+    return next(outcome.result for outcome in outcomes if outcome.name == name)
 
 
 def with_statements_alone(text: str) -> str:

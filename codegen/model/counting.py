@@ -60,6 +60,11 @@ def is_batch(dim: Dim) -> bool:
     return dim.role == "B" or "'batch'" in repr(dim.size)
 
 
+def is_row(dim: Dim) -> bool:
+    """Whether a dimension has one place for each image."""
+    return dim.role == "B" or dim.size == "batch"
+
+
 def counts(value: Value) -> bool:
     """Whether something is made of the number of images."""
     match value:
@@ -106,7 +111,7 @@ class Counting(Shape):
         match value:
             case Tensor(dims=[first, *others]):
                 told = all(self._is_told(dim) and not is_batch(dim) for dim in (first, *others))
-                return is_batch(first) or (told and not value.open)
+                return is_row(first) or (told and not value.open)
             case Items(values=values, open=open_, mutable=mutable):
                 return not open_ and not mutable and all(map(self.follows, values))
         return isinstance(value, Given) or self.is_constant(value)

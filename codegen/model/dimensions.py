@@ -73,6 +73,10 @@ Known: TypeAlias = Tensor | Size | Items | Nothing | Constant | Count | Given
 Value: TypeAlias = Known | None
 
 ANY = Dim()
+BATCH = "batch"
+"""The size of the dimension of the images."""
+SEVERAL = Dim("", ("product", BATCH, None))
+"""A dimension that has several places for each image, or one for several."""
 
 
 def first_dims(value: Value, count: int) -> Value:
@@ -114,7 +118,8 @@ def merged(dims: Sequence[Dim]) -> Dim:
         return dims[0]
     role = "N" if {dim.role for dim in dims} == {"H", "W"} else ""
     sizes = tuple(dim.size for dim in dims)
-    return Dim(role, ("product", *sizes) if all(size is not None for size in sizes) else None)
+    known = all(size is not None for size in sizes) or BATCH in sizes  # of which it has several, whatever the number
+    return Dim(role, ("product", *sizes) if known else None)
 
 
 def number_of(node: ast.AST | None) -> int | None:
@@ -249,7 +254,7 @@ def reshaped(value: Tensor, sizes: Sequence[Value], call: ast.Call) -> Value:
     old, at = value.dims, 0
     dims: list[Dim] = []
     for number, size in enumerate(sizes):
-        dim = size.dim if isinstance(size, Size) else ANY
+        dim = size.dim if isinstance(size, Size) else SEVERAL if isinstance(size, Count) else ANY
         length = _consumed(old, at, dim)
         if number_of(one_list(call)[number]) == -1 and not value.open:
             length = _free(old[at:], sizes[number + 1 :])

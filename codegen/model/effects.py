@@ -13,16 +13,27 @@ from __future__ import annotations
 
 import ast
 import builtins
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
-from codegen.model.effects_of_calls import TRAPS, CallEffects, Summary, beneath, is_property, runs_as_written
+from codegen.model.effects_of_calls import (
+    PLAIN,
+    CallEffects,
+    Summary,
+    beneath,
+    changes_in_place,
+    has_trap,
+    is_descriptor,
+    is_property,
+    runs_as_written,
+)
 from codegen.model.facts import Facts
 from codegen.model.kinds import CONTAINERS, STATISTICS, TORCHS, Kind, children_of, kinds_of
 from codegen.model.places import ANY, EVERYTHING, FRESH, SELF, Place, Value, root_of
 from codegen.model.purity import is_library, is_pure
 from codegen.model.shared_state import only_logs
-from codegen.model.special import ARITHMETIC, COMPARISON, CONTEXT, ITEMS, TEXT, TRUTH
+from codegen.model.special import ARITHMETIC, COMPARISON, CONTEXT, ITEMS, KEYS, TEXT, TRUTH
 from codegen.source.index import Class, Index, Module
 from codegen.syntax.dataflow import dotted
 from codegen.syntax.parameters import defaults_of
@@ -34,7 +45,10 @@ _INSIDES = frozenset(
 """What functions are made of: by these, code gets at what others read and keep."""
 _MEASURES = frozenset({"shape", "ndim", "dtype", "device"})
 """What is asked of a tensor and cannot be changed in place: numbers, and tuples of them."""
-_PLAIN = frozenset({"bool", "bytes", "dict", "float", "frozenset", "int", "list", "range", "set", "str", "tuple"})
+
+
+_LATER = (ast.Lambda, ast.FunctionDef, ast.AsyncFunctionDef, ast.GeneratorExp)
+"""What sees the variables around it whenever it runs."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +71,12 @@ class Effects:
 
 
 def effects(
-    facts: Facts, statements: Sequence[ast.stmt], parameters: Iterable[str] = (), before: Effects | None = None
+    facts: Facts,
+    statements: Sequence[ast.stmt],
+    parameters: Iterable[str] = (),
+    before: Effects | None = None,
+    *,
+    shallow: bool = False,
 ) -> Effects:
     """What statements of a method may read and write.
 
@@ -66,10 +85,12 @@ def effects(
         statements: They may return and loop.
         parameters: Parameters of the method that they may read.
         before: What statements that run before them do, for the variables that these bind.
+        shallow: Whether to believe that the methods and functions that they call leave alone what they are given.
     """
     values = {} if before is None else before.values
     known = {name: _apart(value) for name, value in values.items() if isinstance(value, Value)}
     code = _Code(facts.index, facts.cls.module, facts, known)
+    code.shallow = shallow
     code.bind_parameters(parameters)
     code.settle(statements)
     reads, writes, changes = (frozenset(map(_rooted, found)) for found in (code.reads, code.writes, code.changes))
@@ -96,11 +117,29 @@ class _Code(CallEffects):
     def bind_parameters(self, parameters: Iterable[str]) -> None:
         self.names |= {name: Value(frozenset({Place("argument", name)})) for name in parameters}
 
-    def settle(self, statements: Sequence[ast.stmt]) -> None:
-        """Read statements until the variables hold nothing new."""
+    def settle(self, statements: Sequence[ast.stmt], *, once: bool = True) -> None:
+        """Read statements until the variables hold nothing new.
+
+        Args:
+            statements: They run in this order.
+            once: Whether they do so once, so that ``x = ...`` among them leaves nothing of what ``x`` was.
+        """
+        if not once or any(isinstance(node, _LATER) for statement in statements for node in walk(statement)):
+            self._until_settled(partial(self.block, statements))
+            return
+        for statement in statements:
+            match statement:
+                case ast.Assign(targets=[ast.Name(id=name)], value=value):
+                    self._until_settled(partial(self.of, value))
+                    self.names[name] = self.of(value)
+                case _:
+                    self._until_settled(partial(self.statement, statement))
+
+    def _until_settled(self, read: Callable[[], object]) -> None:
+        self.repeats = False
         while True:
             before = dict(self.names), self.returned
-            self.block(statements)
+            read()
             if not self.repeats or (dict(self.names), self.returned) == before:
                 return
 
@@ -173,10 +212,11 @@ class _Code(CallEffects):
                 self.store(self.of(owner), attr)
             case ast.Subscript(value=owner, slice=index):
                 held = self.of(owner)
-                self.of(index)
+                self.key(index)
                 self.change(held)
                 self.put(owner, value)
             case ast.Tuple(elts=elements) | ast.List(elts=elements):
+                self.operate(value, ITEMS)
                 for element in elements:
                     self.bind(element, value.inside)
             case ast.Starred(value=inner):
@@ -219,7 +259,7 @@ class _Code(CallEffects):
             case ast.Attribute(value=owner, attr=attr):
                 return self.attribute(node, owner, attr)
             case ast.Subscript(value=owner, slice=index):
-                self.of(index)
+                self.key(index)
                 held = self.of(owner)
                 self.look_up(held)
                 self.operate(held, ITEMS)
@@ -234,10 +274,15 @@ class _Code(CallEffects):
                 return both.boxed if "box" in both.kinds and isinstance(op, ast.Add | ast.Mult) else FRESH
             case ast.BoolOp(values=values) | ast.Tuple(elts=values) | ast.List(elts=values) | ast.Set(elts=values):
                 found = self.all_of(values)
+                if isinstance(node, ast.Set):
+                    self.operate(found, KEYS)
                 if isinstance(node, ast.BoolOp):
                     self.operate(found, TRUTH)
                 return found if isinstance(node, ast.BoolOp) else found.boxed
             case ast.Dict(keys=keys, values=values):
+                for key in keys:
+                    if key is not None:
+                        self.key(key)
                 return self.all_of([*(key for key in keys if key is not None), *values]).boxed
             case ast.IfExp(test=test, body=body, orelse=orelse):
                 self.operate(self.of(test), TRUTH)
@@ -257,7 +302,7 @@ class _Code(CallEffects):
                 self.all_of(values)
                 return FRESH
             case ast.Starred(value=inner):
-                return self.of(inner).inside
+                return self.elements(inner)
             case ast.Slice(lower=lower, upper=upper, step=step):
                 self.all_of([part for part in (lower, upper, step) if part is not None])
                 return FRESH
@@ -269,12 +314,26 @@ class _Code(CallEffects):
             case ast.Lambda(args=args, body=body):
                 return self.inner(args, [ast.Expr(body)])
             case ast.ListComp(generators=generators) | ast.SetComp(generators=generators):
-                return self.comprehension(generators, [node.elt])
+                found = self.comprehension(generators, [node.elt])
+                if isinstance(node, ast.SetComp):
+                    self.operate(found.inside, KEYS)
+                return found
             case ast.GeneratorExp(generators=generators, elt=elt):
                 return self.comprehension(generators, [elt])
             case ast.DictComp(generators=generators, key=key, value=value):
-                return self.comprehension(generators, [key, value])
+                found = self.comprehension(generators, [key, value])
+                self.key(key)
+                return found
         return self.anything()
+
+    def key(self, node: ast.expr) -> None:
+        """An expression is what something is looked up by: its hash or its number is asked for."""
+        parts = node.elts if isinstance(node, ast.Tuple) else [node]
+        for part in parts:
+            bounds = [part.lower, part.upper, part.step] if isinstance(part, ast.Slice) else [part]
+            for bound in bounds:
+                if bound is not None:
+                    self.operate(self.of(bound), KEYS)
 
     def all_of(self, nodes: Iterable[ast.expr]) -> Value:
         found = FRESH
@@ -316,7 +375,7 @@ class _Code(CallEffects):
         code = replace(self, names=dict(shared), returned=FRESH, given={}, repeats=False)
         given = self.all_of([d for d in (*arguments.defaults, *arguments.kw_defaults) if d is not None])
         code.names |= dict.fromkeys(names, Value(frozenset({Place("argument", ANY)})) | given)
-        code.settle(body)
+        code.settle(body, once=False)
         for name, value in code.names.items():
             if name in shared:
                 self.bind_name(name, value)
@@ -366,7 +425,7 @@ class _Code(CallEffects):
         match value:
             case ast.Call(func=function):
                 path = self.path_of(function)
-                return path in _PLAIN or is_pure(path) or path.startswith("collections.")
+                return path in PLAIN or is_pure(path) or path.startswith("collections.")
             case ast.Constant() | ast.Dict() | ast.List() | ast.Tuple() | ast.Set() | ast.UnaryOp() | ast.BinOp():
                 return True
             case ast.ListComp() | ast.DictComp() | ast.SetComp() | ast.JoinedStr():
@@ -404,17 +463,28 @@ class _Code(CallEffects):
         if attr == "__dict__" and SELF not in held.places:  # of a module, perhaps, which holds all that it binds
             return self.anything()
         if not held.places:
-            return Value(held=held.held)
+            of_class = frozenset(self._of_classes(held, attr))
+            self.reads |= of_class
+            return Value(of_class, held.held)
         places = frozenset(self.attributes(held, attr))
         found = Value()
         for kind in held.kinds or {""}:
             found |= self._attribute_of(held, kind, attr, places)
         return found
 
+    def _of_classes(self, held: Value, attr: str) -> Iterator[Place]:
+        """Where the attribute of an object that is made here is kept, if its class has it and not the object."""
+        for facts in (Facts.of(self.index, kind) for kind in held.kinds if isinstance(kind, Class)):
+            if attr not in facts.values and facts.has_member(attr) and facts.method(attr) is None:
+                owner = next(cls for cls in facts.lineage if attr in cls.members)
+                yield Place("attribute", attr, owner, ANY)
+
     def _attribute_of(self, held: Value, kind: Kind, attr: str, places: frozenset[Place]) -> Value:
         """What an attribute of an object of one class may be."""
         if not isinstance(kind, Class):
             self.reads |= places
+            if changes_in_place(attr):  # of a list or tensor, handed on for another to call: map(self.seen.append, ...)
+                self.change(held)
             if kind in TORCHS:  # self.norm.weight
                 self.reads |= set(beneath(held.places))
             if kind == STATISTICS:  # self.bn.running_mean
@@ -423,12 +493,15 @@ class _Code(CallEffects):
                 return FRESH
             return Value(places, held.held, frozenset({"?"}) if kind == "?" else frozenset())
         facts = Facts.of(self.index, kind)
-        if any(facts.has_member(trap) for trap in TRAPS):
+        if has_trap(facts) or is_descriptor(self.index, facts, attr):
             return self.anything()
         found = facts.method(attr)
-        if found is not None and attr not in facts.values:
-            if found[1].decorator_list and is_property(facts, attr):
-                value = self.run(found[0].module, found[1], kind, held, {}, [])
+        if found is not None and (attr not in facts.values or is_property(facts, attr)):
+            if is_property(facts, attr):
+                value = FRESH
+                for function in found[0].node.body:  # by one name, what reads it and what binds it
+                    if isinstance(function, ast.FunctionDef) and function.name == attr:
+                        value |= self.run(found[0].module, function, kind, held, {}, [])
                 if any("cached" in dotted(decorator) for decorator in found[1].decorator_list):
                     self.reads |= places  # it is kept from then on
                     self.writes |= places
@@ -440,27 +513,11 @@ class _Code(CallEffects):
             methods = frozenset((facts, found[1], found[0].module, root) for root in roots)
             return Value(held=held.places, methods=methods)
         if attr not in facts.values and facts.has_member(attr):  # of the class, not of the object
-            if self._is_descriptor(facts, attr):
-                return self.anything()
             owner = next(cls for cls in facts.lineage if attr in cls.members)
             places = frozenset(replace(place, root=ANY, owner=owner) for place in places)
         places |= _globals_in(facts, attr)
         self.reads |= places
         return Value(places, kinds=kinds_of(facts, attr))
-
-    def _is_descriptor(self, facts: Facts, attr: str) -> bool:
-        """Whether code of a class may run where an attribute of the class is read, ``one = Counting()``."""
-        owner = next(cls for cls in facts.lineage if attr in cls.members)
-        member = owner.members[attr]
-        value = member.value if isinstance(member, ast.Assign | ast.AnnAssign) else None
-        if not isinstance(value, ast.Call):
-            return False
-        cls = self.index.resolve(owner.module, dotted(value.func))
-        if cls is not None:
-            return any(Facts.of(self.index, cls).has_member(name) for name in ("__get__", "__set__"))
-        head, _, rest = dotted(value.func).partition(".")
-        origin = owner.module.origin(head, rest) if head else ""
-        return not (is_pure(origin) or origin in _PLAIN)
 
     def summary(
         self, module: Module, function: ast.FunctionDef, cls: Class | None, kinds: Mapping[str, frozenset[Kind]]

@@ -24,11 +24,11 @@ from codegen.model.library import (
     TENSOR_METHODS,
     TORCH_STATISTICS,
 )
-from codegen.model.neighbours import shares_state
+from codegen.model.neighbours import keeping_operations, shares_state
 from codegen.model.places import ANY, EVERYTHING, FRESH, MODE, SELF, Place, Value, root_of
 from codegen.model.purity import changed_arguments, is_library, is_pure, sets_mode
 from codegen.model.sharing import is_aliased
-from codegen.model.special import EVERY
+from codegen.model.special import EVERY, INSIDE
 from codegen.source.imports import imports
 from codegen.source.index import Class, Index, Module
 from codegen.syntax.dataflow import dotted
@@ -82,6 +82,7 @@ class CallEffects(ABC):
     home: Class | None = None
     given: dict[ast.expr, Value] = field(default_factory=dict)  # what calls were passed, each argument read once
     ran: dict[Hashable, Value] = field(default_factory=dict)  # what ran, by what it was given: again, it does no more
+    shallow: bool = False  # whether what is called is taken to leave alone, and not to return, what it is given
     repeats: bool = False  # whether what is bound late may be read by what stands before it
 
     @property
@@ -148,17 +149,24 @@ class CallEffects(ABC):
 
     def operate(self, value: Value, methods: frozenset[str]) -> None:
         """An operation of Python is applied to a value, which the methods of its class may make anything of."""
-        made_here = "box" in value.kinds and not value.places  # a list of such objects
-        for kind in () if made_here else value.kinds:
+        if "box" in value.kinds and not value.places:  # a list of such objects
+            value, methods = value.inside, methods & INSIDE
+        for kind in value.kinds:
             if isinstance(kind, Class):
                 facts = Facts.of(self.index, kind)
                 for name in facts.special & methods:
                     self._special(facts, name, value)
+        for owner in (place.owner for place in value.places if place.kind == "global" and place.owner is not None):
+            if _is_operated_on(Facts.of(self.index, owner), methods):
+                self.anything()
+        unknown = value.kinds & {"?", "function"} and not self.module.is_timms
+        if unknown and not methods.isdisjoint(keeping_operations(self.index, self.module)):
+            self.anything()
 
     def _special(self, facts: Facts, name: str, value: Value) -> None:
         self.reads |= set(beneath(value.places))
         found = facts.method(name)
-        if found is None or not runs_as_written(found[0].module, found[1]):
+        if has_trap(facts) or found is None or not runs_as_written(found[0].module, found[1]):
             self.anything()
         else:
             self.run(found[0].module, found[1], facts.cls, value, {}, [value])
@@ -213,7 +221,7 @@ class CallEffects(ABC):
         for cls in owner.kinds:
             if isinstance(cls, Class):
                 facts = Facts.of(self.index, cls)
-                if any(facts.has_member(trap) for trap in TRAPS) or is_property(facts, attr):
+                if has_trap(facts) or is_property(facts, attr) or is_descriptor(self.index, facts, attr):
                     self.anything()
 
     def attributes(self, owner: Value, attr: str) -> Iterator[Place]:
@@ -372,8 +380,11 @@ class CallEffects(ABC):
         if name in PURE_BUILTINS:
             if name not in _ASKING:
                 self.operate(given, EVERY)
+                self.operate(given.inside, EVERY)
                 if given.methods or "function" in given.kinds:
                     return self.anything()  # map(self.note, ...)
+                if name in ("map", "filter") and "?" in given.kinds and not self.module.is_timms:
+                    return self.unread(given)
             if name == "type" and len(call.args) == 1:  # what an object's class has, it has
                 return given
             if name in ("len", "isinstance", "callable", "id"):
@@ -394,7 +405,9 @@ class CallEffects(ABC):
         if sets_mode(path):
             return self.anything()
         if is_pure(path):
-            for argument in changed_arguments(path, call):
+            self.operate(given, EVERY)
+            named = [keyword for keyword in call.keywords if keyword.arg is not None]  # **options may hold `out`
+            for argument in changed_arguments(path, ast.Call(call.func, call.args, named) if self.shallow else call):
                 self.change(self.given[argument].inside)
             if given.methods or "function" in given.kinds:
                 return self.unread(given)
@@ -427,7 +440,7 @@ class CallEffects(ABC):
         result = FRESH
         for cls in classes:
             facts = Facts.of(self.index, cls)
-            if any(facts.has_member(trap) for trap in TRAPS):
+            if has_trap(facts):
                 return self.anything()
             found = facts.method(name)
             if is_property(facts, name):
@@ -487,6 +500,7 @@ class CallEffects(ABC):
         """A method of a tensor, a list, a module of torch, or of what is not known."""
         if name in ("forward", "__call__"):
             return self.run_value(owner, call, given)
+        self.operate(given, EVERY)
         if name == "backward":  # it adds to the gradients of whatever the tensor was made of
             return self.anything()
         if name in ("train", "eval") and owner.kinds:
@@ -499,7 +513,7 @@ class CallEffects(ABC):
             if name not in PURE_METHODS | TENSOR_METHODS | ALLOCATING_METHODS | READING_MODULE_METHODS:
                 self.change(owner)
             return self.unread_module(owner, given)
-        if name in MUTATING_METHODS or (name.endswith("_") and not name.endswith("__")):
+        if changes_in_place(name):
             self.change(owner)
             if name in MUTATING_METHODS:
                 self.put(function.value, given)
@@ -528,7 +542,8 @@ class CallEffects(ABC):
                 # it reads its own weights
                 self.reads |= set(beneath(value.places))
                 self.writes |= {Place(kind, place.name) for place in value.places if kind == STATISTICS}
-                if kind == IN_PLACE:
+                among_others = self.shallow and value.kinds - {IN_PLACE, "view"}  # after a convolution, say
+                if kind == IN_PLACE and not among_others:
                     self.change(given)
                 result |= replace(given, kinds=frozenset()) if kind in ("view", IN_PLACE) else FRESH
             elif kind == "box":
@@ -628,7 +643,7 @@ class CallEffects(ABC):
             return {}
         given |= {args.vararg.arg: self._any_given(rest).boxed} if args.vararg is not None else {}
         given |= {args.kwarg.arg: self._any_given(others).boxed} if args.kwarg is not None else {}
-        return {**_kept_defaults(function), **given}
+        return given
 
     def _any_given(self, arguments: Iterable[ast.expr]) -> Value:
         found = FRESH
@@ -662,6 +677,13 @@ class CallEffects(ABC):
         outside = FRESH
         for value in others:
             outside |= value
+        defaults = self._kept_defaults(module, function)
+
+        def passed(name: str) -> Value:
+            if name == ANY:
+                return outside
+            return arguments.get(name, (FRESH if arguments else outside) | defaults.get(name, FRESH))
+
         key = (function, cls, owner, frozenset(arguments.items()), outside)
         if key in self.ran:
             return self.ran[key]
@@ -671,9 +693,7 @@ class CallEffects(ABC):
         def translated(places: Iterable[Place]) -> Iterator[Place]:
             for place in places:
                 if place.kind == "argument":
-                    given = arguments.get(place.name, FRESH if arguments else outside)
-                    if place.name == ANY:
-                        given = outside
+                    given = passed(place.name)
                     if not place.whole:
                         yield from given.all  # of a list that is made for the call, what is in it
                         continue
@@ -692,18 +712,40 @@ class CallEffects(ABC):
 
         self.reads |= set(translated(summary.reads))
         arguments_changed = [place for place in summary.writes if place.kind == "argument"]
-        self.change(Value(frozenset(translated(arguments_changed))))
         self.writes |= set(translated(summary.writes - set(arguments_changed)))
+        if self.shallow:
+            return Value(kinds=summary.returned.kinds)
+        self.change(Value(frozenset(translated(arguments_changed))))
         self.changes |= set(translated(summary.changes - set(arguments_changed)))
         value = summary.returned
         back = Value(frozenset(translated(value.places)), frozenset(translated(value.held)), value.kinds)
         for place in value.all:
             if place.kind == "argument":
-                given = arguments.get(place.name, FRESH if arguments else outside)
-                given = outside if place.name == ANY else given
+                given = passed(place.name)
                 back |= Value(frozenset(), given.held, given.kinds, given.methods)
         self.ran[key] = back
         return back
+
+    def _kept_defaults(self, module: Module, function: ast.FunctionDef) -> Mapping[str, Value]:
+        """Parameters whose default value lives as long as the function: ``seen=[]``, ``log=LOG``."""
+        key, memory = ("kept defaults", id(function)), self.index.memory
+        if key not in memory:
+            found: dict[str, Value] = {}
+            plain = ast.Constant | ast.UnaryOp
+            for name, default in defaults_of(function.args).items():
+                if not isinstance(default, plain | ast.Attribute if module.is_timms else plain):
+                    kept = Place("global", f"{name} of {function.name}, line {function.lineno}")
+                    code = type(self)(self.index, module, None)
+                    given = FRESH if module.is_timms else code.of(default)
+                    found[name] = Value(given.all | {kept}, kinds=given.kinds)
+            memory[key] = found
+        defaults: Mapping[str, Value] = memory[key]
+        return defaults
+
+
+def changes_in_place(method: str) -> bool:
+    """Whether a method of a list, a tensor or the like changes it, by its name."""
+    return method in MUTATING_METHODS or (method.endswith("_") and not method.endswith("__"))
 
 
 def beneath(places: Iterable[Place]) -> Iterator[Place]:
@@ -729,16 +771,6 @@ def _is_defaultdict(value: ast.expr) -> bool:
     return isinstance(value, ast.Call) and dotted(value.func).rpartition(".")[2] == "defaultdict"
 
 
-def _kept_defaults(function: ast.FunctionDef) -> dict[str, Value]:
-    """Parameters whose default value lives as long as the function: ``seen=[]``."""
-    plain = ast.Constant | ast.UnaryOp | ast.Attribute
-    names = [name for name, default in defaults_of(function.args).items() if not isinstance(default, plain)]
-    return {
-        name: Value(frozenset({Place("global", f"{name} of {function.name}, line {function.lineno}")}))
-        for name in names
-    }
-
-
 def _is_constant(value: ast.expr) -> bool:
     """Whether a value is a number or a text, or made of such alone."""
     match value:
@@ -761,6 +793,40 @@ def _may_be_called_by_torch(name: str, member: ast.stmt) -> bool:
     return isinstance(member, ast.FunctionDef) and (hidden or bool(member.decorator_list))
 
 
+def has_trap(facts: Facts) -> bool:
+    """Whether a class gives access to attributes a meaning of its own, or its objects keep them in one dictionary."""
+    return any(facts.has_member(trap) for trap in TRAPS) or "__dict__" in facts.values
+
+
+def is_descriptor(index: Index, facts: Facts, attribute: str) -> bool:
+    """Whether code may run where an attribute is read or bound: ``count = property(...)``, ``one = Counting()``."""
+    owner = next((cls for cls in facts.lineage if attribute in cls.members), None)
+    return owner is not None and _describes(index, owner, owner.members[attribute], frozenset())
+
+
+def _describes(index: Index, owner: Class, member: ast.stmt, seen: frozenset[str]) -> bool:
+    """Whether a member of a class, or the global that it is, is an object that sees how it is read and bound."""
+    value = member.value if isinstance(member, ast.Assign | ast.AnnAssign) else None
+    if isinstance(value, ast.Name) and value.id not in seen:  # total = count
+        other = owner.members.get(value.id)
+        if isinstance(other, ast.FunctionDef):
+            return bool(other.decorator_list)
+        nodes = owner.module.bindings.get(value.id, ()) if other is None else [other]
+        return any(_describes(index, owner, node, seen | {value.id}) for node in nodes)
+    if not isinstance(value, ast.Call):
+        return False
+    cls = index.resolve(owner.module, dotted(value.func))
+    if cls is not None:
+        return any(Facts.of(index, cls).has_member(name) for name in ("__get__", "__set__", "__delete__"))
+    head, _, rest = dotted(value.func).partition(".")
+    origin = owner.module.origin(head, rest) if head else ""
+    return not (is_pure(origin) or origin in PLAIN)
+
+
+PLAIN = frozenset({"bool", "bytes", "dict", "float", "frozenset", "int", "list", "range", "set", "str", "tuple"})
+"""Functions of Python that make numbers, texts and containers."""
+
+
 def is_property(facts: Facts, attribute: str) -> bool:
     found = facts.method(attribute)
     if found is None:
@@ -773,9 +839,19 @@ def is_property(facts: Facts, attribute: str) -> bool:
 
 def _is_made_by_its_constructor(facts: Facts) -> bool:
     """Whether to make an object of a class runs its ``__init__`` alone, and nothing runs when it dies."""
+    return _has_plain_metaclass(facts) and not any(
+        facts.has_member(name) for name in ("__new__", "__post_init__", "__del__")
+    )
+
+
+def _has_plain_metaclass(facts: Facts) -> bool:
     metaclasses = [k.value for cls in facts.lineage for k in cls.node.keywords if k.arg == "metaclass"]
-    plain = all(dotted(metaclass).rpartition(".")[2] == "ABCMeta" for metaclass in metaclasses)
-    return plain and not any(facts.has_member(name) for name in ("__new__", "__post_init__", "__del__"))
+    return all(dotted(metaclass).rpartition(".")[2] == "ABCMeta" for metaclass in metaclasses)
+
+
+def _is_operated_on(facts: Facts, methods: frozenset[str]) -> bool:
+    """Whether an operation on a class itself runs code of it, or of its metaclass: ``Registry["name"]``."""
+    return ("__getitem__" in methods and facts.has_member("__class_getitem__")) or not _has_plain_metaclass(facts)
 
 
 def runs_as_written(module: Module, function: ast.FunctionDef) -> bool:

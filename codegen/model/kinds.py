@@ -687,7 +687,8 @@ class _Making:
             if kind in ("Parameter", "Buffer"):
                 return  # a tensor
             if origin.startswith("torch.nn.") and kind in CONTAINERS:
-                yield "view"
+                if kind == "Sequential" or not arguments:  # of none, it gives what it is given
+                    yield "view"
                 for argument in arguments:
                     yield from self.of(argument, seen)
             elif origin.startswith("torch.nn.") and "." not in kind and kind not in TORCH_WRAPPERS:

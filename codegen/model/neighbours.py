@@ -10,7 +10,9 @@ import ast
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 
+from codegen.model.library import MUTATING_METHODS
 from codegen.model.shared_state import Keeping, global_objects
+from codegen.model.special import EVERY
 from codegen.source.imports import Import, imports_anywhere
 from codegen.source.index import Index, Module
 from codegen.source.reached import reached
@@ -28,6 +30,36 @@ def shares_state(index: Index, module: Module) -> bool:
         module: The file where such modules are in use.
     """
     return bool(index.release.user_files) and _neighbours(index).share_state(module.path)
+
+
+def keeping_operations(index: Index, module: Module) -> frozenset[str]:
+    """The methods behind operations of Python, ``__mul__``, that keep something in some class of a user's files.
+
+    An object of a class that is not in sight may be of any of these.
+
+    Args:
+        index: The files.
+        module: The file where such objects are in use.
+    """
+    key, memory = ("operations that keep something", module.path), index.memory
+    if key not in memory:
+        classes = (n for each in files_seen_by(index, module) for n in walk(each.tree) if isinstance(n, ast.ClassDef))
+        methods = (m for cls in classes for m in cls.body if isinstance(m, ast.FunctionDef) and m.name in EVERY)
+        memory[key] = frozenset(method.name for method in methods if any(map(_may_keep, walk(method))))
+    found: frozenset[str] = memory[key]
+    return found
+
+
+def _may_keep(node: ast.AST) -> bool:
+    """Whether a piece of code may change an object, or a name that is not its own."""
+    match node:
+        case ast.Attribute(ctx=ast.Store() | ast.Del()) | ast.Subscript(ctx=ast.Store() | ast.Del()):
+            return True
+        case ast.Global() | ast.Nonlocal() | ast.Call(func=ast.Name("next" | "setattr")):
+            return True
+        case ast.Call(func=ast.Attribute(attr=attr)):
+            return attr in MUTATING_METHODS
+    return False
 
 
 def files_seen_by(index: Index, module: Module) -> Sequence[Module]:

@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 
 from codegen.model.facts import Facts
 from codegen.model.kinds import is_believed, kinds_of
-from codegen.source.index import Class
+from codegen.model.library import ALLOCATING_FUNCTIONS, ALLOCATING_METHODS
+from codegen.model.purity import is_library
+from codegen.source.index import Class, Index, Module
 from codegen.syntax.dataflow import dotted
 from codegen.syntax.parameters import defaults_of
 from codegen.syntax.walking import walk
@@ -159,6 +161,13 @@ def _put(facts: Facts, cls: Class) -> Mapping[str, list[ast.expr]]:
                             found.setdefault(name, []).extend(named)
                         elif name := _own(_way(target)):  # self.names[0] = value, self.stem.owner = value
                             found.setdefault(name, []).append(value)
+                case ast.Call(func=ast.Attribute(ast.Name("self"), attr), args=args, keywords=keywords) if (
+                    attr in _REGISTERING
+                ):
+                    given = [*args, *(keyword.value for keyword in keywords)]
+                    match given:
+                        case [ast.Constant(value=str(name)), *values]:
+                            found.setdefault(name, []).extend(values)
                 case ast.Call(func=ast.Name("setattr"), args=[owner, _, value]) if name := _own(_way(owner)):
                     found.setdefault(name, []).append(value)
                 case ast.Call(func=ast.Attribute(value=owner), args=args) if name := _own(_way(owner)):
@@ -166,6 +175,9 @@ def _put(facts: Facts, cls: Class) -> Mapping[str, list[ast.expr]]:
         memory[key] = found
     known: Mapping[str, list[ast.expr]] = memory[key]
     return known
+
+
+_REGISTERING = frozenset({"register_buffer", "register_parameter"})
 
 
 def _is_container(value: ast.expr) -> bool:
@@ -176,6 +188,22 @@ def _is_container(value: ast.expr) -> bool:
 
 
 _CONTAINERS = frozenset({"list", "dict", "set", "deque", "defaultdict", "OrderedDict", "Counter", "SimpleNamespace"})
+
+
+def _is_plain(value: ast.expr) -> bool:
+    """Whether a value is a number or a text, or made of such alone."""
+    match value:
+        case ast.Constant() | ast.JoinedStr() | ast.Compare():
+            return True
+        case ast.UnaryOp(operand=operand):
+            return _is_plain(operand)
+        case ast.BinOp(left=left, right=right):
+            return _is_plain(left) or _is_plain(right)
+    return False
+
+
+def _binds_plain(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None and _is_plain(node.value)
 
 
 def _way(node: ast.expr) -> ast.expr:
@@ -192,6 +220,64 @@ def _is_variable(node: ast.expr, name: str) -> bool:
 def _own(node: ast.expr) -> str:
     """The name of an attribute of ``self``; empty if a node is none."""
     return node.attr if isinstance(node, ast.Attribute) and dotted(node.value) == "self" else ""
+
+
+def gives_again(index: Index, home: Class, callee: ast.expr) -> bool:
+    """Whether a call in a constructor may give an object that another call gave before.
+
+    A function that remembers what it made, a class with a ``__new__``, a default value.
+    """
+    head = dotted(callee).partition(".")[0]
+    return bool(head) and head not in home.constructor_names and _gives_again(index, home.module, callee, 0)
+
+
+def _gives_again(index: Index, module: Module, callee: ast.expr, depth: int) -> bool:
+    name = dotted(callee)
+    cls = index.resolve(module, name) if name else None
+    if cls is not None:
+        lineage = [each for each in index.lineage(cls) if not each.module.is_timms]
+        made = next((c.constructor for c in index.lineage(cls) if c.constructor is not None), None)
+        odd = any("__new__" in each.members or each.node.keywords for each in lineage)
+        return bool(lineage) and (odd or (made is not None and _keeps_defaults(made)))
+    found = index.function(module, name) if name else None
+    if found is None or found[0].is_timms:
+        return False
+    home, function = found
+    if function.decorator_list or _keeps_defaults(function) or depth > _DEPTH:
+        return True
+    values = [n.value for n in walk(function) if isinstance(n, ast.Return) and n.value is not None]
+    return not all(_is_new(index, home, function, value, depth) for value in values)
+
+
+def _is_new(index: Index, module: Module, function: ast.FunctionDef, value: ast.expr, depth: int) -> bool:
+    """Whether a function makes what it returns, or is given it."""
+    match value:
+        case ast.Call(func=callee):
+            return not _gives_again(index, module, callee, depth + 1)
+        case ast.Name(id=name):
+            given = any(isinstance(n, ast.arg) and n.arg == name for n in walk(function.args))
+            made = [n.value for n in walk(function) if isinstance(n, ast.Assign) and name in _names(n)]
+            several = [v for v in made if not (isinstance(v, ast.Name) and v.id == name)]
+            return (given or bool(made)) and all(_is_new(index, module, function, v, depth + 1) for v in several)
+        case ast.IfExp(body=body, orelse=orelse):
+            return all(_is_new(index, module, function, part, depth) for part in (body, orelse))
+        case ast.Tuple(elts=parts) | ast.List(elts=parts):
+            return all(_is_new(index, module, function, part, depth) for part in parts)
+    displays = ast.Dict | ast.Set | ast.ListComp | ast.DictComp | ast.SetComp | ast.GeneratorExp
+    return isinstance(value, displays | ast.Constant | ast.BinOp | ast.JoinedStr | ast.Compare | ast.UnaryOp)
+
+
+def _names(node: ast.Assign) -> set[str]:
+    return {target.id for target in node.targets if isinstance(target, ast.Name)}
+
+
+def _keeps_defaults(function: ast.FunctionDef) -> bool:
+    """Whether a parameter has an object by default, the same for all calls."""
+    defaults = defaults_of(function.args).values()
+    return any(isinstance(n, ast.Call | ast.List | ast.Dict | ast.Set) for d in defaults for n in walk(d))
+
+
+_DEPTH = 4  # of functions that call each other to make a module
 
 
 @dataclass(frozen=True)
@@ -219,6 +305,8 @@ class _Objects:
                 if name not in self.home.constructor_names:
                     if not self.home.module.is_timms and self._is_made_elsewhere(name):
                         yield f"{name} of another method"
+                    if not self.home.module.is_timms and self._is_global(name):
+                        yield f"{name} of the module"
                     return
                 if is_believed(self.home.module, name):
                     return
@@ -236,13 +324,21 @@ class _Objects:
                 attribute = dotted(value).split(".")[1]
                 if attribute in ("_modules", "_parameters", "_buffers", "__dict__"):
                     yield _WHOLE
-                if kinds_of(self.facts, attribute) or any(map(_is_container, self.facts.values.get(attribute, ()))):
+                bound = self.facts.values.get(attribute, ())
+                if kinds_of(self.facts, attribute) or any(map(_is_container, bound)):
                     yield f"self.{attribute}"
+                elif self.facts.is_parameter(attribute) or not (
+                    self.home.module.is_timms or all(map(_is_plain, bound))
+                ):
+                    yield f"self.{attribute}"  # a tensor has the same numbers under each of its names
             case ast.Call(func=function, args=args, keywords=keywords):
                 if isinstance(function, ast.Attribute) and dotted(function.value) != "self":
-                    yield from self.of(function.value)
+                    copied = function.attr in ALLOCATING_METHODS and self.facts.is_parameter(_own(function.value))
+                    yield from () if copied else self.of(function.value)
                 if isinstance(function, ast.Call):  # partial(Wrap, stem)()
                     yield from self.of(function)
+                if gives_again(self.facts.index, self.home, function):
+                    yield f"what {dotted(function)} gives"
                 pairs = [*enumerate(args), *((keyword.arg, keyword.value) for keyword in keywords)]
                 for place, given in pairs:
                     bare = isinstance(given, ast.Name) and given.id != "self"
@@ -254,12 +350,21 @@ class _Objects:
                         yield from self.of(inner)
             case ast.Subscript(value=ast.Attribute() | ast.Call() | ast.List() | ast.Tuple() | ast.Dict() as inner):
                 yield from self.of(inner)  # self.alias = self.blocks[0]
+            case ast.Subscript(value=ast.Name() as inner) if not self.home.module.is_timms:
+                yield from self.of(inner)
             case ast.BinOp() | ast.Compare() | ast.Constant() | ast.Subscript():
                 return
             case _:
                 for child in ast.iter_child_nodes(value):
                     if isinstance(child, ast.expr):
                         yield from self.of(child)
+
+    def _is_global(self, name: str) -> bool:
+        """Whether a name is a global of the module that may be changed in place."""
+        nodes = self.home.module.bindings.get(name, ())
+        known = self.facts.index.resolve(self.home.module, name) or self.facts.index.function(self.home.module, name)
+        library = is_library(self.home.module.origin(name))
+        return known is None and not library and any(not _binds_plain(node) for node in nodes)
 
     def _is_made_elsewhere(self, name: str) -> bool:
         """Whether another method than the constructor makes an object by this name."""
@@ -339,7 +444,7 @@ def _keeps(facts: Facts, home: Class, function: ast.expr, place: int | str | Non
     head = name.partition(".")[0]
     cls = facts.index.resolve(home.module, name) if name and head not in home.constructor_names else None
     if cls is None:
-        return made == "module"
+        return made == "module" or (bool(name) and not home.module.is_timms and _gives_tensor_of(home, name))
     inner = Facts.of(facts.index, cls)
     found = inner.method("__init__")
     if found is None:
@@ -349,6 +454,15 @@ def _keeps(facts: Facts, home: Class, function: ast.expr, place: int | str | Non
     if parameter not in {*parameters, *(a.arg for a in found[1].args.kwonlyargs)}:
         return made == "module"
     return _uses_as_object(inner, found[1], str(parameter))
+
+
+def _gives_tensor_of(home: Class, name: str) -> bool:
+    """Whether a function of torch may give the tensor that it is given, or a view: ``nn.Parameter(table)``."""
+    head, _, rest = name.partition(".")
+    namespace, _, function = ("" if head in home.constructor_names else home.module.origin(head, rest)).rpartition(".")
+    if namespace in ("torch.nn", "torch.nn.parameter"):
+        return function in ("Parameter", "Buffer")
+    return namespace == "torch" and function not in ALLOCATING_FUNCTIONS
 
 
 def _uses_as_object(facts: Facts, constructor: ast.FunctionDef, parameter: str) -> bool:

@@ -6,7 +6,8 @@ _BINARY = "add sub mul matmul truediv floordiv mod divmod pow lshift rshift and 
 
 TRUTH = frozenset({"__bool__", "__len__"})
 ITEMS = frozenset({"__getitem__", "__missing__", "__iter__", "__next__", "__reversed__", "__length_hint__"})
-COMPARISON = frozenset({"__eq__", "__ne__", "__lt__", "__le__", "__gt__", "__ge__", "__contains__"}) | ITEMS
+ORDER = frozenset({"__eq__", "__ne__", "__lt__", "__le__", "__gt__", "__ge__"})
+COMPARISON = ORDER | {"__contains__"} | ITEMS
 ARITHMETIC = frozenset(f"__{kind}{name}__" for name in _BINARY.split() for kind in ("", "r", "i")) | {
     "__neg__",
     "__pos__",
@@ -19,4 +20,7 @@ CONTEXT = frozenset({"__enter__", "__exit__"})
 CONVERSION = frozenset(
     {"__int__", "__float__", "__index__", "__complex__", "__hash__", "__abs__", "__round__", "__bytes__", "__array__"}
 )
+KEYS = frozenset({"__hash__", "__eq__", "__index__"})
+INSIDE = ORDER | {"__repr__", "__hash__"}
+"""Those that an operation on a list, a tuple or the like applies to what that holds."""
 EVERY = TRUTH | ITEMS | COMPARISON | ARITHMETIC | TEXT | CONTEXT | CONVERSION

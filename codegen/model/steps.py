@@ -297,11 +297,23 @@ def _is_view(value: ast.expr, made: set[str]) -> bool:
         case ast.Call(func=ast.Attribute(value=ast.Name(id=name), attr="get"), args=args, keywords=[]):
             return name in made and all(isinstance(arg, ast.Constant) for arg in args)
         case ast.Call(func=ast.Name("rearrange"), args=[ast.Name(id=name), ast.Constant()], keywords=sizes):
-            return name in made and not any(isinstance(node, ast.Call) for size in sizes for node in walk(size.value))
+            plain = not any(isinstance(node, ast.Call) for size in sizes for node in walk(size.value))
+            return name in made and plain
         case ast.Call(func=ast.Attribute(value=inner, attr=attr), args=args):
             plain = not any(isinstance(node, ast.Call) for arg in args for node in walk(arg))
-            return attr in _RESHAPES and plain and (_is_view(inner, made) or dotted(inner) in made)
+            kept = attr in _RESHAPES and plain and not _moves_images(attr, args)
+            return kept and (_is_view(inner, made) or dotted(inner) in made)
     return False
+
+
+def _moves_images(method: str, args: Sequence[ast.expr]) -> bool:
+    """Whether a view has the images in another dimension than the first: ``permute(1, 0, 2)``, ``flatten(0, 1)``."""
+    listed = args[0].elts if args and isinstance(args[0], ast.Tuple | ast.List) else args
+    axes = [node.value for node in listed if isinstance(node, ast.Constant)]
+    if method == "permute":
+        return axes[:1] not in ([0], [])
+    folds = method == "flatten" and (not args or axes[:1] == [0])
+    return folds or (method == "transpose" and 0 in axes)
 
 
 def quoted(names: Iterable[str]) -> str:

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import ast
 import itertools
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 
 from codegen.model.facts import UNKNOWN, Facts, Role, names_position
 from codegen.model.invariant import depends_on_self_alone, is_invariant
+from codegen.model.leading import leading_position
 from codegen.model.steps import Step, alias, holds_position, joins_after, quoted, through_views, walk_steps
 from codegen.split.crossing import sink
 from codegen.syntax.bindings import bound_names
@@ -135,23 +136,53 @@ def _require_no_first_round(facts: Facts, statement: Statement) -> None:
     tree = statement.tree
     if not isinstance(tree, ast.For):
         return
+    changing = {*bound_names(tree.target), *(name for inner in tree.body for name in bound_names(inner))}
     for inner in tree.body:
+        for node in walk(inner):
+            match node:
+                case ast.If(test=test, body=body, orelse=orelse):
+                    arms: tuple[Sequence[ast.AST], Sequence[ast.AST]] = (body, orelse)
+                case ast.IfExp(test=test, body=taken, orelse=other):
+                    arms = ([taken], [other])
+                case _:
+                    continue
+            first = arms[1:] if _leaves_out_first(test, {*bound_names(tree.target)}) else arms
+            asks = any(isinstance(n, ast.Name) and n.id in changing for n in walk(test))
+            if asks and any(_mentions_position(facts, *arm) for arm in first):
+                reason = "the loop over blocks may give the tokens their position in its first round: do that before it"
+                raise Refused(Place(statement.place.file, node.lineno), reason)
         called = {dotted(n.func) for n in walk(inner) if isinstance(n, ast.Call)}
         if called & {*bound_names(tree.target)} or Role.BLOCK in map(facts.role, facts.runs(inner)):
             return
-        match inner:
-            case (
-                ast.If(test=ast.Compare(left=ast.Name(id=index), ops=[ast.Eq()], comparators=[ast.Constant(0)]))
-                | ast.If(test=ast.UnaryOp(op=ast.Not(), operand=ast.Name(id=index)))
-            ):
-                if index in bound_names(tree.target) and _mentions_position(facts, *inner.body):
-                    reason = (
-                        "the loop over blocks gives the tokens their position in its first round: do that before it"
-                    )
-                    raise Refused(Place(statement.place.file, inner.lineno), reason)
 
 
-def _require_no_later_position(facts: Facts, statements: Sequence[Statement], last: int, entry: int) -> None:
+def _leaves_out_first(test: ast.expr, counters: Collection[str]) -> bool:
+    """Whether a question about the number of a round is answered no in the first: ``i > 0``, ``i != 0``, ``i``."""
+    match test:
+        case ast.Name(id=name):
+            return name in counters
+        case ast.Compare(left=ast.Name(id=name), ops=[ast.Gt() | ast.NotEq()], comparators=[ast.Constant(value=0)]):
+            return name in counters
+        case ast.Compare(left=ast.Name(id=name), ops=[ast.GtE() | ast.Eq()], comparators=[ast.Constant(int(number))]):
+            return name in counters and number > 0
+        case ast.BoolOp(op=ast.And(), values=parts):
+            return any(_leaves_out_first(part, counters) for part in parts)
+    return False
+
+
+def _require_no_leading_position(facts: Facts, entry: Step) -> None:
+    """Refuse blocks the first of which is no block, but what gives the tokens their position."""
+    for attribute in sorted(a for a in entry.runs if facts.role(a) is Role.BLOCK):
+        if name := leading_position(facts, attribute):
+            reason = (
+                f"the first part of `self.{attribute}`, {name}, may give the tokens their position: run that before it"
+            )
+            raise Refused(entry.statement.place, reason)
+
+
+def _require_no_later_position(
+    facts: Facts, statements: Sequence[Statement], last: int, first: Step, entry: int
+) -> None:
     """Refuse a body in which no position was found, if what follows has to do with one, and blocks run after that.
 
     What was taken for the first blocks may be a part of the stem then; or the position is given in a way that is not
@@ -161,11 +192,13 @@ def _require_no_later_position(facts: Facts, statements: Sequence[Statement], la
         facts: The class.
         statements: The block.
         last: The last one of the embedding, as far as is known.
-        entry: The first one of the stages, by what it runs.
+        first: The first one of the stages, by what it runs.
+        entry: Its number.
     """
     trees = [statement.tree for statement in statements]
     running = [number for number, tree in enumerate(trees) if Role.BLOCK in map(facts.role, facts.runs(tree))]
     called_blocks = any(facts.is_named_block(attribute) for attribute in facts.runs(trees[entry]))
+    called_blocks &= first.on_path or isinstance(trees[entry], ast.Return)  # and not self.blocks.append(...)
     for number in range(last + 1, entry + 1 if called_blocks else len(trees)):
         helper = number == entry and not isinstance(trees[number], ast.For | ast.While)
         told = number < entry and any(map(_adds_position, walk(trees[number])))
@@ -271,7 +304,8 @@ def _flat(
         if last < 0:  # what has a position does not become the tokens
             raise _no_stem(facts, entry.statement, early_return=early_return)
         _require_no_first_round(facts, entry.statement)
-        _require_no_later_position(facts, statements, last, len(steps))
+        _require_no_leading_position(facts, entry)
+        _require_no_later_position(facts, statements, last, entry, len(steps))
         if steps[last].is_prefix and not steps[last].is_stem:
             reasons.append(f"line {steps[last].statement.place.line} adds the prefix tokens")
         trailing = {Role.DROPOUT, Role.ACTIVATION} | (set() if facts.matcher else {Role.OTHER})

@@ -17,6 +17,7 @@ from codegen.model.shape import token_order
 from codegen.model.steps import Step, holds_position, joins_after, quoted, through_views, walk_steps
 from codegen.split.boundary import Refused
 from codegen.split.crossing import Crossing, cross
+from codegen.split.reuse import check_reuse
 from codegen.split.state import check_state, embedding_effects
 from codegen.syntax.dataflow import Unsound
 from codegen.syntax.statements import Statement
@@ -74,15 +75,16 @@ def split_patches(
         made, later = statements[: cut.length], (*statements[cut.length :], end)
         crossing = cross(facts, made, later, parameters, cut.tokens)
         names = [parameter.name for parameter in parameters]
+        trees = [s.tree for s in made]
+        kinds = annotate(facts, trees, annotations, images)
+        fields = tuple(Field(field, kinds.get(field) or "Any") for field in crossing.fields)
         check_state(facts, crossing, embedding_effects(facts, crossing, names), names)
+        check_reuse(facts, crossing, names, fields)
     except Refused as refused:
         return Absence(refused.reason)
     except Unsound as unsound:
         line = getattr(unsound.node, "lineno", statements[0].place.line)
         return Absence(f"it cannot be cut after its patches: {unsound.reason} (line {line})")
-    trees = [s.tree for s in made]
-    kinds = annotate(facts, trees, annotations, images)
-    fields = tuple(Field(field, kinds.get(field) or "Any") for field in crossing.fields)
     declared = {parameter.name: parameter for parameter in parameters}
     last = made[-1]
     return Patches(

@@ -10,17 +10,16 @@ from __future__ import annotations
 import ast
 from collections.abc import Sequence
 
-from codegen.model.counting import CONSTANT, GIVEN, Counting, counts, is_batch
-from codegen.model.dimensions import Dim, Items, Size, Tensor, Value, number_of
+from codegen.model.counting import CONSTANT, GIVEN, Counting, counts, is_batch, is_row
+from codegen.model.dimensions import Dim, Items, Tensor, Value, number_of
 from codegen.model.effects import Effects
 from codegen.model.facts import Facts
 from codegen.model.interpreter import interpret
 from codegen.model.kinds import STATISTICS
-from codegen.model.library import MUTATING_METHODS
 from codegen.model.shape import batch_size, unknown_names
 from codegen.split.crossing import Crossing
 from codegen.syntax.bindings import bound_names
-from codegen.syntax.dataflow import Unsound, dotted
+from codegen.syntax.dataflow import Unsound
 from codegen.syntax.statements import Statement
 from codegen.syntax.walking import walk
 from codegen.types import Parameter
@@ -50,14 +49,11 @@ def check_rows(facts: Facts, crossing: Crossing, before: Effects, declared: Sequ
     names = interpret(counting, facts, trees, {**unknown_names(trees), **_given(declared)})
     if counts(names.get(tokens)):
         raise Unsound(trees[-1], f"`{tokens}` is no tensor with a row for each image, but a list that is as long")
+    if not timms and (objection := _not_rows(names.get(tokens))):
+        raise Unsound(trees[-1], f"{objection}: the rows of `{tokens}` are no images, and could not be selected")
     for name in others:
         value = _used(names.get(name), name, crossing.stages)
         node = next((s.tree for s in reversed(crossing.embed) if name in bound_names(s.tree)), trees[-1])
-        if _is_iterator(node):
-            raise Unsound(node, f"`{name}` crosses and is an iterator: an embedding may be used more than once")
-        if not timms and not isinstance(value, Size) and _changes(crossing.stages, name):
-            reason = f"`{name}` crosses, and the stages change it in place: an embedding may be used more than once"
-            raise Unsound(crossing.stages[0].tree, reason)
         if _is_batch_size(node, name):
             continue
         if counts(value):
@@ -70,46 +66,19 @@ def check_rows(facts: Facts, crossing: Crossing, before: Effects, declared: Sequ
             )
 
 
+def _not_rows(tokens: Value) -> str:
+    """How a tensor has its images, if it is known to have no row for each."""
+    if not isinstance(tokens, Tensor) or not tokens.dims or is_row(tokens.dims[0]):
+        return ""
+    if is_batch(tokens.dims[0]):
+        return "the tokens have each image in several rows, as windows or frames"
+    return "the tokens have the images in another dimension than the first" if any(map(is_batch, tokens.dims)) else ""
+
+
 _REASON = (
     "would not follow the tokens when rows of them are selected or repeated: "
     "read it from `{0}` where it is used, `{0}.shape[0]`"
 )
-
-
-_ITERATORS = frozenset(
-    {"zip", "iter", "enumerate", "map", "filter", "reversed", "children", "modules", "parameters", "buffers"}
-    | {"named_children", "named_modules", "named_parameters", "named_buffers"}
-)
-
-
-def _is_iterator(node: ast.AST) -> bool:
-    """Whether a statement binds what can be gone through once alone."""
-    match node:
-        case ast.Assign(value=ast.GeneratorExp()):
-            return True
-        case ast.Assign(value=ast.Call(func=function)):
-            name = dotted(function)
-            return name.rpartition(".")[2] in _ITERATORS or name.startswith("itertools.")
-    return False
-
-
-def _changes(stages: Sequence[Statement], name: str) -> bool:
-    """Whether statements change in place what a variable holds, which they do not bind anew."""
-    nodes = [node for statement in stages for node in walk(statement.tree)]
-    stored = [n for n in nodes if isinstance(n, ast.Name) and n.id == name and isinstance(n.ctx, ast.Store)]
-    added = [n.target for n in nodes if isinstance(n, ast.AugAssign)]
-    if any(all(node is not target for target in added) for node in stored):
-        return False
-    for node in nodes:
-        match node:
-            case ast.AugAssign(target=ast.Name(id=found)) if found == name:
-                return True
-            case ast.Subscript(value=ast.Name(id=found), ctx=ast.Store() | ast.Del()) if found == name:
-                return True
-            case ast.Call(func=ast.Attribute(value=ast.Name(id=found), attr=attr)) if found == name:
-                if attr in MUTATING_METHODS or (attr.endswith("_") and not attr.startswith("_")):
-                    return True
-    return False
 
 
 def _is_batch_size(node: ast.AST, name: str) -> bool:

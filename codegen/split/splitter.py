@@ -27,6 +27,7 @@ from codegen.split.masking import find_masking
 from codegen.split.missing_embedding import STAGES_INTERMEDIATES
 from codegen.split.parent import WrittenOut, write_out_parents
 from codegen.split.patches import gives_position, split_patches
+from codegen.split.reuse import check_reuse
 from codegen.split.rows import check_rows
 from codegen.split.soundness import check_class, check_embed, check_imports, check_method, check_scope, check_stars
 from codegen.split.state import check_state, embedding_effects
@@ -250,6 +251,7 @@ def split_class(facts: Facts, cls: Class, method: ast.stmt) -> Split:
     names = [parameter.name for parameter in body.parameters]
     before = embedding_effects(code.facts, crossing, names)
     check_state(code.facts, crossing, before, names, cut.early)
+    check_reuse(code.facts, crossing, names, fields)
     check_rows(code.facts, crossing, before, body.parameters)
     image_batch = is_image_batch(cls.module.name, images.name, annotations[images.name])
     told = [p for p in body.parameters if p is not images or not image_batch]  # an image batch needs no text

@@ -10,7 +10,7 @@ import ast
 from collections.abc import Collection, Iterator, Sequence
 
 from codegen.model.effects import Effects, effects
-from codegen.model.facts import Facts
+from codegen.model.facts import Facts, alternatives
 from codegen.model.kinds import STATISTICS, kinds_of
 from codegen.model.places import EVERYTHING, MODE, Place, may_meet
 from codegen.model.statistics import reader_of_statistics
@@ -104,20 +104,45 @@ def _plainly(place: Place) -> tuple[bool, bool, bool, str, str, str]:
 
 
 def _reason(facts: Facts, read: Place, written: Place, node: ast.AST) -> str:
-    left = _said(facts, written)
+    left, unread = _said(facts, written), _unread(facts, node, deep=written == EVERYTHING)
     if written == EVERYTHING:
-        return (
-            f"before the boundary, line {getattr(node, 'lineno', 0)} runs what cannot be read and may change anything"
-        )
+        what = f"{unread}, which cannot be read" if unread else "what cannot be read"
+        return f"before the boundary, line {getattr(node, 'lineno', 0)} runs {what} and may change anything"
     if read.name == "*" or (read.whole and read.name != written.name):
         return f"it runs what cannot be read and may read {left}, which the embedding leaves on the model"
     if written.whole:
         line = getattr(node, "lineno", 0)
-        return (
-            f"it reads {_said(facts, read)}, which line {line} may change: by way of {left} it runs what cannot be read"
+        direct = unread and written.root in ("", written.name)
+        return f"it reads {_said(facts, read)}, which line {line} may change: " + (
+            f"it runs {unread}, which cannot be read" if direct else f"by way of {left} it runs what cannot be read"
         )
     where = "leaves on the model" if written.kind == "attribute" else "writes"
     return f"it reads {_said(facts, read if not read.whole else written)}, which the embedding {where}"
+
+
+def _unread(facts: Facts, node: ast.AST, path: str = "self", *, deep: bool) -> str:
+    """The module that code runs whose class is not known, in words; empty if there is none in sight.
+
+    Args:
+        facts: The class whose code it is.
+        node: The code.
+        path: The object whose code it is.
+        deep: Whether to look into the modules that it runs.
+    """
+    for attribute in sorted(name for name in facts.runs(node) if "." not in name):
+        kinds = kinds_of(facts, attribute)
+        for value in facts.values.get(attribute, ()) if "?" in kinds or not kinds else ():
+            for made in alternatives(value):
+                maker = made.func if isinstance(made, ast.Call) else made
+                if isinstance(maker, ast.Name) and maker.id in facts.home(made).constructor_parameters:
+                    return f"`{path}.{attribute}`, made by the argument `{maker.id}` of the constructor"
+        if "?" in kinds:
+            return f"`{path}.{attribute}`"
+        for inner in (Facts.of(facts.index, kind) for kind in kinds if isinstance(kind, Class) and deep):
+            forward = inner.method("forward")
+            if forward is not None and (found := _unread(inner, forward[1], f"self.{attribute}", deep=False)):
+                return found
+    return ""
 
 
 def _said(facts: Facts, place: Place) -> str:

@@ -77,7 +77,7 @@ PASSED = [
     ("self.layers = zero(Other())", {"Other"}),
     ("self.layers = zero(zero(nn.Conv2d(3, 8, 1)))", {"torch"}),
     ("self.layers = pick(Other)", {"Other"}),
-    ("self.layers = nn.ModuleList([copy.deepcopy(made) for made in [Other(), Pool()]])", {"view", "Other", "Pool"}),
+    ("self.layers = nn.ModuleList([copy.deepcopy(made) for made in [Other(), Pool()]])", {"Other", "Pool"}),
     ("self.layers = pick(nn.Linear, pool=Pool())", {"torch", "Pool"}),
     ("kind = Pool\nself.layers = self._make(kind, 2)", {"view", "Pool"}),
 ]

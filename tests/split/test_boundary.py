@@ -1060,9 +1060,9 @@ def test_a_computed_name_of_an_attribute_says_so(statement):
     assert refuse(f"name = 'a'\n{statement}\nx = self.patch_embed(x)\nx = self.blocks(x)\nreturn x").reason == reason
 
 
-@pytest.mark.parametrize("first", ["i == 0", "not i"])
+@pytest.mark.parametrize("first", ["i == 0", "not i", "i < 1", "block is self.blocks[0]", "i in (0, 2)", "x.is_new"])
 def test_a_loop_over_blocks_that_gives_a_position_before_its_first_block_is_refused(first):
-    reason = "the loop over blocks gives the tokens their position in its first round: do that before it"
+    reason = "the loop over blocks may give the tokens their position in its first round: do that before it"
     position = f"if {first}: x = x + self.pos_embed"
     assert refuse(IN_THE_LOOP.format(before=position, after="pass")).reason == reason
 
@@ -1072,8 +1072,10 @@ def test_a_loop_over_blocks_that_gives_a_position_before_its_first_block_is_refu
     [
         {"before": "pass", "after": "if i == 0: x = x + self.pos_embed"},
         {"before": "if i == 1: x = x + self.pos_embed", "after": "pass"},
+        {"before": "if i > 0: x = x + self.pos_embed", "after": "pass"},
+        {"before": "if i: x = x + self.pos_embed", "after": "pass"},
     ],
-    ids=["after the first block", "before the second"],
+    ids=["after the block", "in a later round", "in all later rounds", "in all but the first"],
 )
 def test_a_position_further_inside_is_of_the_stages(parts):
     split = split_of(source(IN_THE_LOOP.format(**parts), VIT, VIT_MATCHER))

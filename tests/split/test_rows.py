@@ -217,3 +217,30 @@ def test_what_the_stages_change_in_place_does_not_cross(refusal_of, used):
     )
     reason = refusal_of(source).reason
     assert reason == "`it` crosses, and the stages change it in place: an embedding may be used more than once"
+
+
+def laid_out(after, position="x = x + self.pos_embed"):
+    flat = "x = x.flatten(2).transpose(1, 2)\n        x = x + self.pos_embed\n"
+    return model("pass", "x").replace(flat, f"{after}\n        {position}\n")
+
+
+@pytest.mark.parametrize(
+    ("after", "how"),
+    [
+        ("x = x.flatten(2).permute(2, 0, 1)", "in another dimension than the first"),
+        ("x = rearrange(x, 'b c h w -> (h w) b c')", "in another dimension than the first"),
+        ("B, C, H, W = x.shape; x = x.permute(0, 2, 3, 1).reshape(B * 4, 4, C)", "in several rows"),
+        ("B, C, H, W = x.shape; x = x.permute(0, 2, 3, 1).reshape(self.window * B, 4, C)", "in several rows"),
+        ("x = x.transpose(1, 3).flatten(0, 1)", "in several rows"),
+    ],
+)
+def test_tokens_whose_rows_are_no_images_are_refused(refusal_of, after, how):
+    position = "x = x + self.pos_embed[:, :4]" if "several" in how else "x = x + self.pos_embed.transpose(0, 1)"
+    assert how in refusal_of(laid_out(after.replace("; ", "\n        "), position)).reason
+
+
+@pytest.mark.parametrize("view", ["x.permute(1, 0, 2)", "x.transpose(0, 1)", "x.flatten(0, 1)"])
+def test_a_view_that_moves_the_images_belongs_to_the_stages(split_of, view):
+    position = f"x = x + self.pos_embed\n        x = {view}"
+    split = split_of(laid_out("x = x.flatten(2).transpose(1, 2)", position))
+    assert split.boundary.statement == "x = x + self.pos_embed"

@@ -1,7 +1,7 @@
 """What the embedding leaves on the model: refused where the stages read it, and nobody's concern where they do not."""
 
 import pytest
-from sources import outcomes_of, refusal_of, split_of
+from sources import outcomes_of, refusal_of, result_in_users_file, split_of
 
 from codegen.types import Inherited
 
@@ -197,7 +197,8 @@ class Tiny({base}):
 )
 def test_the_stem_is_what_a_child_passes_to_its_parents_constructor(base, parameters, call):
     refusal = refusal_of(PASSED.format(base=base, parameters=parameters, call=call))
-    unread = "which line 36 may change: by way of `self.patch_embed` it runs what cannot be read"
+    stem = "`self.patch_embed`, made by the argument `stem` of the constructor"
+    unread = f"which line 36 may change: it runs {stem}, which cannot be read"
     may_be_any = "lambda" in call or "make" in call or "Far" in call
     why = unread if may_be_any else "which the embedding leaves on the model"
     assert refusal.reason == f"it reads `self.patch_embed.seen`, {why}"
@@ -323,3 +324,48 @@ def test_a_logger_that_only_logs_is_nobodys_concern():
 def test_a_logger_under_another_name_may_keep_anything():
     kept = LOGGER.format(first="note = logger; note.size = x.shape", last="seen = logger; x = x.view(seen.size)")
     assert refusal_of(kept).reason == "it reads `timm.models.tiny.logger`, which the embedding writes"
+
+
+UNREAD_ARGUMENT = """
+import torch
+from torch import nn
+
+
+class Embed(nn.Module):
+    def __init__(self, norm_layer):
+        super().__init__()
+        self.proj = nn.Conv2d(3, 8, 4, 4)
+        self.norm = norm_layer(8)
+
+    def forward(self, x):
+        return self.norm(self.proj(x).flatten(2).transpose(1, 2))
+
+
+class M(nn.Module):
+    def __init__(self, norm_layer):
+        super().__init__()
+        self.patch_embed = {embed}
+        self.norm = {norm}
+        self.pos_embed = nn.Parameter(torch.zeros(1, 16, 8))
+        self.blocks = nn.ModuleList([nn.Linear(8, 8)])
+
+    def forward_features(self, x):
+        x = self.norm(self.patch_embed(x))
+        x = x + self.pos_embed
+        for block in self.blocks:
+            x = block(x)
+        return self.norm(x) + self.pos_embed.mean()
+"""
+
+
+@pytest.mark.parametrize(
+    ("embed", "norm", "named"),
+    [
+        ("nn.Conv2d(3, 8, 4, 4)", "norm_layer(8)", "self.norm"),
+        ("Embed(norm_layer)", "norm_layer(8)", "self.norm"),
+        ("nn.Conv2d(3, 8, 4, 4)", "norm_layer", "self.norm"),
+    ],
+)
+def test_a_layer_that_the_constructor_is_given_is_named_as_what_cannot_be_read(embed, norm, named):
+    refusal = result_in_users_file(UNREAD_ARGUMENT.format(embed=embed, norm=norm))
+    assert f"it runs `{named}`, made by the argument `norm_layer` of the constructor" in refusal.reason

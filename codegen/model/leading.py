@@ -1,0 +1,107 @@
+"""Whether the first parts of a container of blocks give the tokens their position, before any block of it runs."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Sequence
+
+from codegen.model.facts import Facts, Role
+from codegen.model.kinds import CONTAINERS, kinds_of
+from codegen.model.library import SHAPE_KEEPING_MODULES
+from codegen.source.index import Class
+from codegen.syntax.dataflow import dotted
+from codegen.syntax.walking import walk
+
+
+def leading_position(facts: Facts, attribute: str) -> str:
+    """The class of a leading part that gives a position, empty if there is none.
+
+    Blocks that each give one, as relative positions are given, are blocks.
+
+    Args:
+        facts: The model's class.
+        attribute: What holds the blocks, ``blocks``, or a part of it, ``blocks.0``.
+    """
+    head, _, number = attribute.partition(".")
+    parts = _parts(facts, head)
+    if parts is None:
+        kinds = [kind for kind in kinds_of(facts, head) if isinstance(kind, Class)]
+        found = [kind.name for kind in kinds if _is_position(Facts.of(facts.index, kind))]
+        return min(found, default="") if len(found) < len(kinds) else ""
+    for part in parts[int(number) :] if number.isdigit() else parts:
+        cls = facts.index.resolve(facts.home(part).module, dotted(part.func))
+        if cls is not None:
+            gives = _gives_position(Facts.of(facts.index, cls))
+            others = [other for other in parts if dotted(other.func) != dotted(part.func)]
+            return cls.name if gives and (others or _is_told_its_place(facts, head, part)) else ""
+        if dotted(part.func).rpartition(".")[2] not in SHAPE_KEEPING_MODULES:
+            return ""
+    return ""
+
+
+def _is_position(facts: Facts) -> bool:
+    """Whether a module does no more than to add a position."""
+    forward = facts.method("forward")
+    beside = {Role.POSITION, Role.PARAMETER, Role.DROPOUT}
+    return forward is not None and _gives_position(facts) and beside.issuperset(map(facts.role, facts.runs(forward[1])))
+
+
+def _gives_position(facts: Facts) -> bool:
+    """Whether a module adds a position, by name, or a parameter or buffer of its own."""
+    forward = facts.method("forward")
+    if forward is None or facts.runs_position:
+        return forward is not None
+    sums = (node for node in walk(forward[1]) if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add))
+    terms = (term.value if isinstance(term, ast.Subscript) else term for s in sums for term in (s.left, s.right))
+    return any(isinstance(t, ast.Attribute) and facts.is_attribute(t) and facts.is_parameter(t.attr) for t in terms)
+
+
+def _parts(facts: Facts, attribute: str) -> Sequence[ast.Call] | None:
+    """The calls that make the parts of a container, in order; ``None`` where they are not in sight."""
+    if attribute in facts.altered | facts.replaced:
+        return None
+    made = [part for call in facts.constructors(attribute) for part in _listed(facts, call)]
+    if any(part is None for part in made):
+        return None
+    return [*(part for part in made if part is not None), *facts.put(attribute)]
+
+
+def _listed(facts: Facts, call: ast.Call) -> Iterator[ast.Call | None]:
+    if dotted(call.func).rpartition(".")[2] not in CONTAINERS:
+        yield call
+        return
+    for argument in call.args:
+        inner = argument.value if isinstance(argument, ast.Starred) else argument
+        match inner:
+            case ast.List(elts=elements) | ast.Tuple(elts=elements):
+                several: Sequence[ast.expr] = elements
+            case ast.ListComp(elt=element) | ast.GeneratorExp(elt=element):
+                several = [element]
+            case _:
+                several = [inner]
+        for element in several:
+            if isinstance(element, ast.Call):
+                yield from _listed(facts, element)
+            else:
+                yield None
+
+
+def _is_told_its_place(facts: Facts, attribute: str, part: ast.Call) -> bool:
+    """Whether what makes the parts tells each whether it is the first: ``[Block(i == 0) for i in range(depth)]``."""
+    for call in facts.constructors(attribute):
+        for comprehension in (n for n in walk(call) if isinstance(n, ast.ListComp | ast.GeneratorExp)):
+            inside = {id(n) for n in walk(comprehension)}
+            if id(part) in inside and any(_asks_for_first(n) for a in _arguments(part) for n in walk(a)):
+                return True
+    return False
+
+
+def _arguments(call: ast.Call) -> list[ast.expr]:
+    return [*call.args, *(keyword.value for keyword in call.keywords)]
+
+
+def _asks_for_first(node: ast.AST) -> bool:
+    match node:
+        case ast.Compare(comparators=[ast.Constant(value=0 | 1)]) | ast.UnaryOp(op=ast.Not(), operand=ast.Name()):
+            return True
+    return False

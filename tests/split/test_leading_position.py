@@ -1,0 +1,110 @@
+"""A position that stands among the blocks, in front of them."""
+
+import textwrap
+
+import pytest
+from sources import result_in_users_file
+
+from codegen.types import Refusal, Split
+
+SOURCE = """
+import torch
+from torch import nn
+
+
+class Position(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.table = nn.Parameter(torch.zeros(1, 16, 8))
+
+    def forward(self, x):
+        return x + self.table
+
+
+class Sines(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("pe", torch.zeros(1, 16, 8))
+
+    def forward(self, x):
+        return x + self.pe[:, : x.shape[1]]
+
+
+class Block(nn.Module):
+    def __init__(self, first=False):
+        super().__init__()
+        self.fc = nn.Linear(8, 8)
+
+    def forward(self, x):
+        return x + self.fc(x)
+
+
+class First(Block):
+    def __init__(self, first=False):
+        super().__init__()
+        self.pos_embed = nn.Parameter(torch.zeros(1, 16, 8)) if first else None
+
+    def forward(self, x):
+        return self.fc(x if self.pos_embed is None else x + self.pos_embed)
+
+
+class M(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.patch_embed = nn.Conv2d(3, 8, 4, 4)
+{made}
+
+    def forward_features(self, x):
+        x = self.patch_embed(x).flatten(2).transpose(1, 2)
+{run}
+        return x
+"""
+LOOP = "for block in self.blocks:\n    x = block(x)"
+
+
+def result(made, run=LOOP):
+    made, run = (textwrap.indent(part, " " * 8) for part in (made, run))
+    return result_in_users_file(SOURCE.format(made=made, run=run))
+
+
+AMONG_BLOCKS = [
+    "self.blocks = nn.ModuleList([Position(), Block(), Block()])",
+    "self.blocks = nn.ModuleList([nn.LayerNorm(8), nn.Identity(), Position(), Block()])",
+    "self.blocks = nn.ModuleList([nn.Sequential(Sines(), Block()), Block()])",
+    "self.blocks = nn.ModuleList([Position(), *[Block() for _ in range(3)]])",
+    "self.blocks = nn.ModuleList()\nself.blocks.append(Position())\nself.blocks.append(Block())",
+    "layers = [Position()]\nlayers += [Block(), Block()]\nself.blocks = nn.ModuleList(layers)",
+    "self.blocks = nn.ModuleList([First(i == 0) for i in range(3)])",
+    "self.blocks = nn.ModuleList([First(first=not i) for i in range(3)])",
+]
+
+
+@pytest.mark.parametrize("made", AMONG_BLOCKS)
+def test_a_position_in_front_of_the_blocks_is_no_block(made):
+    found = result(made)
+    assert isinstance(found, Refusal)
+    assert "may give the tokens their position" in found.reason
+
+
+@pytest.mark.parametrize("run", ["x = self.blocks(x)", "x = self.blocks[0](x)\nx = self.blocks[1](x)"])
+def test_whatever_runs_it(run):
+    assert isinstance(result("self.blocks = nn.Sequential(Sines(), Block())", run), Refusal)
+
+
+def test_a_statement_that_only_changes_the_blocks_runs_none():
+    made = "self.blocks = nn.ModuleList([Block()])\nself.pos_embed = nn.Parameter(torch.zeros(1, 16, 8))"
+    found = result(made, "self.blocks.append(Block())\nx = x + self.pos_embed\n" + LOOP)
+    assert isinstance(found, Refusal)
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        "self.blocks = nn.ModuleList([Block(), Position(), Block()])",
+        "self.blocks = nn.ModuleList([First(True) for _ in range(3)])",
+        "self.blocks = nn.ModuleList([nn.LayerNorm(8), Block(), Block()])",
+        "layers = [Block()]\nlayers += [Block(), Block()]\nself.blocks = nn.ModuleList(layers)",
+    ],
+)
+def test_blocks_that_give_a_position_themselves_are_blocks(made):
+    assert isinstance(result(made), Split)

@@ -1,0 +1,161 @@
+"""One tensor or module under two names: what the embedding changes by the one, the stages may not read by the other."""
+
+import textwrap
+
+import pytest
+from sources import result_in_users_file
+
+from codegen.types import Refusal, Split
+
+SOURCE = """
+import functools
+
+import numpy as np
+import torch
+from torch import nn
+
+TABLE = np.ones(8, dtype="float32")
+WEIGHT = torch.ones(8)
+
+
+class Keeping(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.last = 0.0
+
+    def forward(self, x):
+        y = x + self.last
+        self.last = float(x.mean())
+        return y
+
+
+KEPT = Keeping()
+
+
+class Single(Keeping):
+    one = None
+
+    def __new__(cls):
+        cls.one = cls.one or super().__new__(cls)
+        return cls.one
+
+
+class Owner(nn.Module):
+    def __init__(self, part=Keeping()):
+        super().__init__()
+        self.part = part
+
+    def forward(self, x):
+        return self.part(x)
+
+
+class Holder(nn.Module):
+    def __init__(self, part):
+        super().__init__()
+        self.part = part
+
+    def forward(self, x):
+        return self.part(x)
+
+
+@functools.lru_cache(None)
+def remembered():
+    return Keeping()
+
+
+def by_default(part=Keeping()):
+    return part
+
+
+def kept():
+    return KEPT
+
+
+def new():
+    part = Keeping()
+    return part
+
+
+class M(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.patch_embed = nn.Conv2d(3, 8, 4, 4)
+        self.pos_embed = nn.Parameter(torch.zeros(1, 16, 8))
+{made}
+        self.blocks = nn.ModuleList([nn.Linear(8, 8)])
+
+{methods}
+    def forward_features(self, x):
+        x = self.patch_embed(x).flatten(2).transpose(1, 2)
+        {stem}
+        x = x + self.pos_embed
+        for block in self.blocks:
+            x = block(x)
+        return {last}
+"""
+
+
+def result(made, stem, last, methods=""):
+    return result_in_users_file(
+        SOURCE.format(made=textwrap.indent(made, " " * 8), stem=stem, last=last, methods=methods)
+    )
+
+
+TENSORS = [
+    "self.register_buffer('a', torch.ones(8))\nself.register_buffer('b', self.a)",
+    "self.register_buffer('a', torch.ones(8))\nself.register_buffer(name='b', tensor=self.a)",
+    "self.register_buffer('a', torch.ones(2, 8))\nself.register_buffer('b', self.a[0])",
+    "self.a = nn.Parameter(torch.ones(8))\nself.b = self.a",
+    "self.a = nn.Parameter(torch.ones(8))\nself.b = nn.Parameter(self.a.data)",
+    "self.a = nn.Parameter(torch.ones(8))\nself.register_buffer('b', self.a.detach())",
+    "w = torch.ones(8)\nself.register_buffer('a', w)\nself.register_buffer('b', w)",
+    "w = torch.ones(8)\nself.a = nn.Parameter(w)\nself.b = nn.Parameter(w)",
+    "self.register_buffer('a', torch.from_numpy(TABLE))\nself.register_buffer('b', torch.from_numpy(TABLE))",
+    "self.register_buffer('a', WEIGHT)\nself.register_buffer('b', WEIGHT)",
+]
+
+
+@pytest.mark.parametrize("made", TENSORS)
+def test_a_tensor_under_two_names(made):
+    assert isinstance(result(made, "self.a.data.add_(x.detach().mean())", "x * self.b"), Refusal)
+    assert isinstance(result(made, "x = x * self.a", "x * self.b"), Split)
+
+
+def test_a_tensor_that_another_method_gives_a_second_name():
+    tie = "    def tie(self):\n        self.b = self.a\n"
+    made = "self.register_buffer('a', torch.ones(8))\nself.tie()"
+    assert isinstance(result(made, "self.a.add_(x.detach().mean())", "x * self.b", tie), Refusal)
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        "self.register_buffer('a', torch.ones(8))\nself.register_buffer('b', torch.ones(8))",
+        "self.register_buffer('a', torch.ones(8))\nself.register_buffer('b', self.a.clone())",
+        "w = torch.ones(8)\nself.register_buffer('a', torch.zeros(8))\nself.register_buffer('b', w)",
+    ],
+)
+def test_tensors_of_their_own(made):
+    assert isinstance(result(made, "self.a.data.add_(x.detach().mean())", "x * self.b"), Split)
+
+
+MODULES = [
+    "self.a, self.b = remembered(), remembered()",
+    "self.a = remembered()\nself.b = remembered()",
+    "self.a = by_default()\nself.b = by_default()",
+    "self.a = kept()\nself.b = kept()",
+    "self.a = Single()\nself.b = Single()",
+    "self.a = Owner()\nself.b = Owner()",
+    "part = Keeping()\nself.a = Holder(part)\nself.b = Holder(part)",
+    "parts = [Keeping()]\nself.a = Holder(parts[0])\nself.b = Holder(parts[0])",
+]
+
+
+@pytest.mark.parametrize("made", MODULES)
+def test_a_module_that_is_reached_in_two_ways(made):
+    assert isinstance(result(made, "x = self.a(x)", "self.b(x)"), Refusal)
+
+
+@pytest.mark.parametrize("made", ["self.a = new()\nself.b = new()", "self.a = Holder(new())\nself.b = Holder(new())"])
+def test_modules_of_their_own(made):
+    assert isinstance(result(made, "x = self.a(x)", "self.b(x)"), Split)

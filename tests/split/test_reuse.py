@@ -1,0 +1,148 @@
+"""An embedding is what it was after the stages have run, so that it can be used again."""
+
+import textwrap
+
+import pytest
+from sources import result_in_users_file, split_of
+
+from codegen.types import Refusal, Split
+
+SOURCE = """
+import itertools
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+
+class Counter:
+    def __init__(self):
+        self.count = 1.0
+
+    def __enter__(self):
+        self.count += 1
+        return self
+
+    def __exit__(self, *error):
+        return False
+
+    def step(self):
+        self.count *= 2
+
+    def half(self):
+        return self.count / 2
+
+
+class Numbers:
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        return 1.0
+
+
+def pairs():
+    return (number for number in (1.0, 2.0))
+
+
+def yielding():
+    yield 1.0
+
+
+class M(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.patch_embed = nn.Conv2d(3, 8, 4, 4)
+        self.pos_embed = nn.Parameter(torch.zeros(1, 16, 8))
+        self.act = nn.ReLU(inplace=True)
+        self.branches = nn.ModuleList([nn.Sequential(nn.Linear(8, 8), nn.ReLU(inplace=True))])
+        self.blocks = nn.ModuleList([nn.Linear(8, 8)])
+
+    def forward_features(self, x):
+        x = self.patch_embed(x).flatten(2).transpose(1, 2)
+        {made}
+        x = x + self.pos_embed
+{stages}
+"""
+
+
+def result(stages, made="pass"):
+    stages = textwrap.indent(textwrap.dedent(stages), " " * 8)
+    return result_in_users_file(SOURCE.format(made=made, stages=stages))
+
+
+IN_PLACE = [
+    "for block in self.blocks:\n    x += 1\n    x = block(x)\nreturn x",
+    "for block in self.blocks:\n    x.mul_(2)\n    x = block(x)\nreturn x",
+    "for block in self.blocks:\n    x = block(F.relu(x, inplace=True))\nreturn x",
+    "for block in self.blocks:\n    x = block(self.act(x))\nreturn x",
+    "y = x\nfor block in self.blocks:\n    y[:, 0] = 0\n    x = block(x)\nreturn x",
+    "y = x[:, :1]\nfor block in self.blocks:\n    y.zero_()\n    x = block(x)\nreturn x",
+    "if self.training:\n    x.clamp_(0)\nfor block in self.blocks:\n    x = block(x)\nreturn x",
+]
+
+
+@pytest.mark.parametrize("stages", IN_PLACE)
+def test_the_stages_may_not_change_the_tokens_in_place(stages):
+    found = result(stages)
+    assert isinstance(found, Refusal)
+    assert "the stages change it in place" in found.reason
+
+
+FINE = [
+    "for block in self.branches:\n    x = block(x)\nreturn x",
+    "for block in self.blocks:\n    x = block(x)\n    x += 1\nreturn x",
+    "x = self.blocks[0](x)\nx += 1\nfor block in self.blocks:\n    x = block(x)\nreturn self.act(x)",
+    "y = x.clone()\ny.zero_()\nfor block in self.blocks:\n    x = block(x)\nreturn x + y",
+    "skip = x\nfor block in self.blocks:\n    x = block(x)\nx += skip\nreturn x",
+]
+
+
+@pytest.mark.parametrize("stages", FINE)
+def test_what_the_stages_made_themselves_they_may_change(stages):
+    assert isinstance(result(stages), Split)
+
+
+def test_timms_own_stages_do_what_they_do():
+    source = SOURCE.format(made="pass", stages=textwrap.indent(IN_PLACE[0], " " * 8))
+    assert isinstance(split_of(source, "M"), Split)
+
+
+RUN = "for block in self.blocks:\n    x = block(x)\n"
+
+
+@pytest.mark.parametrize(
+    ("made", "stages"),
+    [
+        ("c = Counter()", "with c:\n    x = x * c.count\nreturn x"),
+        ("c = Counter()", "c.step()\nreturn x * c.count"),
+        ("c = pairs()", "for number in c:\n    x = x * number\nreturn x"),
+        ("c = yielding()", "for number in c:\n    x = x * number\nreturn x"),
+        ("c = Numbers()", "for number in c:\n    x = x * number\n    break\nreturn x"),
+        ("c = (iter([1.0]), 2)", "for number in c[0]:\n    x = x * number\nreturn x"),
+        ("c = {'all': itertools.count()}", "for number in c['all']:\n    x = x * number\n    break\nreturn x"),
+    ],
+)
+def test_an_object_that_crosses_may_not_be_used_up(made, stages):
+    assert isinstance(result(RUN + stages, made), Refusal)
+
+
+def test_an_object_that_is_only_asked_may_cross():
+    assert isinstance(result(RUN + "return x * c.half()", "c = Counter()"), Split)
+
+
+def test_an_attribute_of_the_tokens_is_lost_where_rows_are_selected():
+    found = result(RUN + "return x", "x.tag = 2.0\n        x += self.pos_embed")
+    assert isinstance(found, Refusal)
+    assert "`x.tag` is set on the tokens" in found.reason
+
+
+def test_patches_that_get_their_position_in_place_are_no_embedding_of_their_own():
+    in_place, anew = (
+        result_in_users_file(
+            SOURCE.format(made="pass", stages=textwrap.indent(RUN + "return x", " " * 8)).replace(*how)
+        )
+        for how in (("x = x + self.pos_embed", "x += self.pos_embed"), ("\n\n\n\n", "\n"))
+    )
+    assert "change it in place" in in_place.patches.reason
+    assert anew.patches.embed_positions
