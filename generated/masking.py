@@ -23,7 +23,7 @@ from ._drop import Dropped, check_drops_none, keep, visible_first
 from ._features import FeatureLayout, feature_layout, find_features
 from ._final_norm import find_final_norm
 from ._given import Given, divide
-from ._hide import Fill, hide
+from ._hide import Fill, check_fill, hide
 from ._intermediates import METHOD, count, differ, first_index, keywords_of, why_no_intermediates
 from ._layout import _quietly, black_images, grid_of_images, patch_layout, token_layout, why_no_patches
 from ._leaves import leaves_of, with_leaves
@@ -287,8 +287,7 @@ class MaskedImageModel(nn.Module):
         _check_choice("strategy", strategy, ("replace", "drop", "sparse"))
         _check_choice("position", position, ("before", "after"))
         _check_choice("leak", leak, ("hide", "allow"))
-        if isinstance(fill, str):
-            _check_choice("fill", fill, ("mean", "noise"))
+        check_fill(fill)
         if not callable(sampler):
             _check_choice("sampler", sampler, tuple(_SAMPLERS))
         _check_ratio(mask_ratio, masked_images, strategy)

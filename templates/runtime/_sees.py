@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -34,9 +36,10 @@ def sees(embed: Embed, layout: TokenLayout, like: torch.Tensor) -> int:
     if like.device.type == "meta":
         return whole
     images, others, generator = _drawn(like)
-    if not _any_reached(embed, layout, images, others, generator):
-        return 0
-    return _distance(embed, layout, images, others) or whole
+    with _without_onednn():
+        if not _any_reached(embed, layout, images, others, generator):
+            return 0
+        return _distance(embed, layout, images, others) or whole
 
 
 def sees_more_in_training(model: nn.Module, embed: Embed, layout: TokenLayout, like: torch.Tensor) -> bool:
@@ -68,9 +71,19 @@ def sees_more_in_training(model: nn.Module, embed: Embed, layout: TokenLayout, l
         images, others, generator = _drawn(like)
         if not _same_form(layout, trained, images):  # patches are dropped in training, which masking refuses
             return False
-        return _any_reached(trained, layout, images, others, generator)
+        with _without_onednn():
+            return _any_reached(trained, layout, images, others, generator)
     finally:
         model.eval()
+
+
+@contextlib.contextmanager
+def _without_onednn() -> Iterator[None]:
+    """By torch's own kernels: oneDNN's of bfloat16 multiply pixels beside a window by zero, and spread what is NaN."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "TF32 acceleration on top of oneDNN")  # it sets what it found
+        with torch.backends.mkldnn.flags(enabled=False):
+            yield
 
 
 def _same_form(layout: TokenLayout, trained: Embed, images: torch.Tensor) -> bool:

@@ -265,6 +265,14 @@ def test_patches_are_whole_where_images_are_not(padding, size, grid):
     assert (stream.grid, stream.stride, layout.sees) == (grid, (8, 8), 0)
 
 
+@pytest.mark.parametrize("autocast", [False, True])
+def test_half_precision_lets_a_token_see_no_further(autocast):
+    """The kernels of some processors multiply pixels beside a patch by zero, which a NaN shows and no number does."""
+    model = build("test_vit")
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        assert token_layout(model if autocast else model.bfloat16()).sees == 0
+
+
 def test_on_the_meta_device_a_token_is_taken_to_see_everything():
     with torch.device("meta"):
         model = generated.create_model("test_vit")
@@ -312,6 +320,8 @@ def test_where_tokens_see_their_own_patch_alone_nothing_is_done():
         (torch.zeros(2, 256), 0.0, TypeError, "torch.bool"),
         (torch.zeros(2, 255, dtype=torch.bool), 0.0, ValueError, r"\(2, 255\), and there are \(2, 256\)"),
         (torch.zeros(2, 256, dtype=torch.bool), "median", ValueError, "fill is 'median'"),
+        (torch.zeros(2, 256, dtype=torch.bool), torch.zeros(3), TypeError, "fill is a Tensor: it must be a number"),
+        (torch.zeros(2, 256, dtype=torch.bool), None, TypeError, "fill is a NoneType: it must be a number"),
     ],
 )
 def test_what_cannot_be_hidden_is_refused(mask, fill, error, message):
