@@ -10,8 +10,10 @@ from typing import Any
 import torch
 from torch import nn
 
+from ._leaves import leaves_of
 from ._tokens import TokenLayout, fields_of
 
+_STRONG = 1e4  # times as strong as images, at most, are others: so that what hardly passes on anything shows it
 _ROUNDS = 4  # of masks and their complements: a pair of patches is on one side of all of them once in 16 times
 
 Embed = Callable[[torch.Tensor], Any]
@@ -97,10 +99,11 @@ def _same_form(layout: TokenLayout, trained: Embed, images: torch.Tensor) -> boo
 
 
 def _drawn(like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Generator]:
-    """Two pairs of images, and what draws more."""
+    """Two pairs of images, the second of pixels of all strengths, and what draws more."""
     generator = torch.Generator().manual_seed(0)
-    images, others = (torch.randn(like.shape, generator=generator).to(like) for _ in range(2))
-    return images, others, generator
+    images, others = (torch.randn(like.shape, generator=generator) for _ in range(2))
+    strength = _STRONG ** torch.rand(like.shape, generator=generator)
+    return images.to(like), (others * strength).to(like), generator
 
 
 def _any_reached(
@@ -169,16 +172,22 @@ def _reached(
         undefined = embed(images.masked_fill(pixels, torch.nan))
         if any(bool(x.any()) for x in _visible(layout, undefined, masks, prefixes, torch.isnan)):
             return True
-        straight, changed = embed(images), embed(torch.where(pixels, others * 3, images))
-    except Exception:  # whatever its own code raises where it looks at pixels
+        straight, changed = embed(images), embed(torch.where(pixels, others, images))
+        first, second = (_visible(layout, x, masks, prefixes) for x in (straight, changed))
+    except Exception:  # whatever its own code raises where it looks at pixels, and what holds nobody knows what
         return True
-    same = zip(  # noqa: B905 - both are of one form
-        _visible(layout, straight, masks, prefixes), _visible(layout, changed, masks, prefixes)
-    )
-    return any(_differ(a.float(), b.float(), 1e-3 if images.dtype == torch.float32 else 1e-1) for a, b in same)
+    limit = 1e-3 if images.dtype == torch.float32 else 1e-1
+    return len(first) != len(second) or any(_differ(a, b, limit) for a, b in zip(first, second))  # noqa: B905
 
 
 def _differ(a: torch.Tensor, b: torch.Tensor, limit: float) -> bool:
+    if a.shape != b.shape:
+        return True
+    if a.is_complex():
+        a, b = torch.view_as_real(a), torch.view_as_real(b)
+    if not a.is_floating_point():
+        return not torch.equal(a, b)
+    a, b = a.float(), b.float()
     finite = a.isfinite() & b.isfinite()  # masks of attention say no to a pair with -inf
     if not torch.equal(a[~finite], b[~finite]):
         return True
@@ -200,15 +209,24 @@ def _visible(
         if prefixes and stream.order == "NLC":
             found.append(ask(x[:, : stream.prefix]))
     for name, value in fields_of(embedding).items() if prefixes else ():
-        for x in _floating(value):
+        for x in _held(value):
             if not any(x is one for one in tokens):  # which are replaced wherever they are
                 found.append(ask(x[~masks[0].flatten()] if name in layout.content else x))
     return found
 
 
-def _floating(value: Any) -> list[torch.Tensor]:
-    """The tensors of real numbers in a field."""
-    if isinstance(value, torch.Tensor):
-        return [value] if value.is_floating_point() else []
-    inner = value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else ()
-    return [x for one in inner for x in _floating(one)]
+def _held(value: Any) -> list[torch.Tensor]:
+    """All that may tell of pixels in a field, as tensors: numbers, too.
+
+    Raises:
+        TypeError: It may hold anything.
+    """
+    found = []
+    for x in leaves_of(value):
+        if isinstance(x, torch.Tensor):
+            found.append(x)
+        elif isinstance(x, (bool, int, float)):
+            found.append(torch.tensor(x))
+        elif x is not None and not isinstance(x, (str, type, torch.dtype, torch.device, nn.Module)):
+            raise TypeError(f"what a {type(x).__name__} holds is not known")
+    return found

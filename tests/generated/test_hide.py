@@ -2,8 +2,10 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -253,6 +255,86 @@ def patches(channels: int = 3) -> nn.Module:
 def test_how_far_a_token_sees_is_found_by_trying(stem, sees):
     torch.manual_seed(0)
     assert token_layout(Stem(stem).eval()).sees == sees
+
+
+class Faint(nn.Module):
+    """Passes on next to nothing of the places around, and no NaN: before training, or all the time."""
+
+    def __init__(self, scale: float) -> None:
+        super().__init__()
+        self.mix = nn.Conv2d(8, 8, 3, padding=1)
+        self.scale = nn.Parameter(torch.full((8, 1, 1), scale))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + self.scale * self.mix(x).nan_to_num() if bool(self.scale.any()) else x
+
+
+@pytest.mark.parametrize("scale", [0.0, 1e-5])
+def test_what_hardly_reaches_another_patch_is_seen(scale):
+    torch.manual_seed(0)
+    assert token_layout(Stem(nn.Sequential(patches(), Faint(scale))).eval()).sees == 8
+
+
+class Beside(Stem):
+    """Gives the stages more than tokens that see their own patch alone."""
+
+    def __init__(self, more: Any) -> None:
+        super().__init__(patches())
+        self.more = more
+
+    def embed(self, images: torch.Tensor) -> Any:
+        return WithMore(super().embed(images), self.more(images))
+
+
+class WithMore(NamedTuple):
+    x: torch.Tensor
+    more: Any
+
+
+@dataclass
+class Held:
+    images: torch.Tensor
+
+
+MORE = {
+    "nothing": (lambda x: None, False),
+    "its size": (lambda x: [x.shape[-2:], x.dtype, 3, "NCHW"], False),
+    "positions": (lambda x: torch.arange(64), False),
+    "numbers": (lambda x: x.mean(1), True),
+    "whole numbers": (lambda x: x.flatten(1).argsort(1), True),
+    "yes and no": (lambda x: x > 0, True),
+    "complex numbers": (lambda x: torch.fft.fft(x), True),
+    "one number": (lambda x: float(x.mean()), True),
+    "as many as are bright": (lambda x: x[x > 1], True),
+    "in a dictionary": (lambda x: {"a": [{"b": x}]}, True),
+    "in a dataclass": (Held, True),
+    "in an object": (lambda x: SimpleNamespace(images=x), True),
+    "in a function": (lambda x: lambda: x, True),
+}
+
+
+@pytest.mark.parametrize("kind", MORE)
+def test_whatever_the_stages_get_besides_tokens_may_tell_of_pixels(kind):
+    more, tells = MORE[kind]
+    assert token_layout(Beside(more).eval()).leaks == tells
+
+
+def test_tokens_finer_than_pixels_are_no_patches():
+    with pytest.raises(TypeError, match="is no grid of patches"):
+        token_layout(Stem(nn.ConvTranspose2d(3, 8, 2, 2)).eval(), (8, 8))
+
+
+class Normed(nn.Module):
+    """Normalises each patch, and puts its pixels into channels: more than its convolution has of images."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        pixels = nn.functional.unfold(x, 8, stride=8)
+        return nn.functional.normalize(pixels, dim=1).unflatten(2, (8, 8))
+
+
+def test_a_stem_may_rearrange_pixels_before_its_convolution():
+    stem = nn.Sequential(Normed(), nn.Conv2d(192, 8, 1))
+    assert token_layout(Stem(stem).eval()).sees == 0
 
 
 @pytest.mark.parametrize(
