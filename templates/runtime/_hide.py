@@ -45,6 +45,7 @@ def hide(
     """
     check_fill(fill)
     size, pixels = (images.shape[-2], images.shape[-1]), None
+    layout.check_size(size)
     for stream, one in zip(layout.streams, [mask] if isinstance(mask, torch.Tensor) else mask):  # noqa: B905
         grid = stream.at(size, None if stream.is_even(size) else one.shape[-1])
         check_mask(one, images, grid[0] * grid[1])

@@ -19,7 +19,7 @@ from . import _manifest
 from ._drop import keep
 from ._leaves import leaves_of, told
 from ._locate import first_shown
-from ._sees import mixes_batch, sees, sees_more_in_training
+from ._sees import mixes_batch, sees, sees_more_in_training, sizes_like
 from ._tokens import Stream, TokenLayout, fields_of, has_fields
 
 _BATCH = 2  # of the images that embed is tried on
@@ -133,6 +133,8 @@ def _look(
             layout = _with_sight(embed, layout, images)
             if not layout.leaks and sees_more_in_training(model, embed, layout, images):
                 layout = replace(layout, batch_norm=True)
+            if not layout.leaks:
+                layout = replace(layout, sizes=sizes_like(embed, layout, images))
         unit_mask = declared.get("unit_mask")
         unit = _side_of_units(model, streams[0], unit_mask) if unit_mask else 0
         if unit:

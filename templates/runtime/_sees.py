@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import nn
 
 from ._leaves import leaves_of
-from ._tokens import TokenLayout, fields_of
+from ._tokens import Sizes, TokenLayout, fields_of
 
 _STRONG = 1e4  # times as strong as images, at most, are others: so that what hardly passes on anything shows it
 _ROUNDS = 4  # of masks and their complements: a pair of patches is on one side of all of them once in 16 times
@@ -57,26 +58,30 @@ def sees_more_in_training(model: nn.Module, embed: Embed, layout: TokenLayout, l
     """
     if like.device.type == "meta":
         return False
-    kept = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    with in_training(model), _without_onednn():
 
-    def trained(images: torch.Tensor) -> Any:
-        torch.manual_seed(0)  # for dropout
-        try:
+        def trained(images: torch.Tensor) -> Any:
+            torch.manual_seed(0)  # for dropout
             return embed(images)
-        finally:
-            for name, buffer in model.named_buffers():
-                if name in kept:
-                    buffer.copy_(kept[name])
 
-    model.train()
-    try:
         images, others, generator = _drawn(like)
         if not _same_form(layout, trained, images):  # patches are dropped in training, which masking refuses
             return False
-        with _without_onednn():
-            return _any_reached(trained, layout, images, others, generator)
+        return _any_reached(trained, layout, images, others, generator)
+
+
+@contextlib.contextmanager
+def in_training(model: nn.Module) -> Iterator[None]:
+    """A model in training, for a while; then in eval mode, its buffers as they were."""
+    kept = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    model.train()
+    try:
+        yield
     finally:
         model.eval()
+        for name, buffer in model.named_buffers():
+            if name in kept:
+                buffer.copy_(kept[name])
 
 
 @contextlib.contextmanager
@@ -86,6 +91,44 @@ def _without_onednn() -> Iterator[None]:
         warnings.filterwarnings("ignore", "TF32 acceleration on top of oneDNN")  # it sets what it found
         with torch.backends.mkldnn.flags(enabled=False):
             yield
+
+
+def sizes_like(embed: Embed, layout: TokenLayout, like: torch.Tensor) -> Sizes:
+    """Of images of which sizes tokens see their own patch alone as well, of those that the model takes.
+
+    A stem that pads images to whole patches is like itself for any; one that resizes them mixes the pixels of patches.
+
+    Args:
+        embed: The method that makes the tokens, of a model in eval mode.
+        layout: Where the patches are in what it returns, whose tokens see their own patch alone.
+        like: Two images that it takes.
+    """
+    if like.device.type == "meta":
+        return "any"
+    (height, width), (rows, columns) = like.shape[-2:], layout.streams[0].grid
+    larger = height + height // rows
+    uneven = _sees_the_same(embed, layout, like.new_zeros((*like.shape[:-2], larger, width + width // columns // 2)))
+    if uneven:
+        return "any"
+    even = _sees_the_same(embed, layout, like.new_zeros((*like.shape[:-2], larger, width)))
+    if even is False:
+        return "one"
+    return "any" if uneven is None else "whole"
+
+
+def _sees_the_same(embed: Embed, layout: TokenLayout, images: torch.Tensor) -> bool | None:
+    """Whether tokens of images of another size see their own patch alone; ``None`` if the model takes none such."""
+    size = (images.shape[-2], images.shape[-1])
+    try:
+        tokens = layout.tokens(embed(images))
+    except Exception:  # whatever its own code raises
+        return None
+    try:
+        grids = [s.grid_of(x, size) for s, x in zip(layout.streams, tokens)]  # noqa: B905 - as many
+    except ValueError:
+        return False
+    streams = (replace(s, grid=grid, image_size=size) for s, grid in zip(layout.streams, grids))  # noqa: B905
+    return sees(embed, replace(layout, streams=tuple(streams)), images) == 0
 
 
 def _same_form(layout: TokenLayout, trained: Embed, images: torch.Tensor) -> bool:

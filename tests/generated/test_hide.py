@@ -168,25 +168,6 @@ def test_dropout_in_training_is_no_leak(noise):
     assert not token_layout(Stem(nn.Sequential(patches(), noise))).leaks
 
 
-class Resized(nn.Module):
-    """Brings any image to 64 x 64 pixels first: patches of others are of another size, and mix their pixels."""
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return nn.functional.interpolate(x, (64, 64), mode="bilinear")
-
-
-def test_patches_of_images_that_are_resized_are_not_those_of_others():
-    model = Stem(nn.Sequential(Resized(), patches()))
-    layout = token_layout(model)
-    assert layout.sees == 0
-    with pytest.raises(ValueError, match=r"100 x 64 pixels have 8 x 8 patches, which are not of 8 x 8 .*image_size"):
-        layout.grid_of(model.embed(torch.zeros(1, 3, 100, 64)), (100, 64))
-    assert token_layout(model, (100, 64)).sees > 0
-
-
-# How far tokens see
-
-
 class Stem(nn.Module):
     """A model around a stem, split by hand."""
 
@@ -200,6 +181,63 @@ class Stem(nn.Module):
 
     def forward_stages(self, tokens: torch.Tensor) -> torch.Tensor:
         return tokens
+
+
+def patches(channels: int = 3) -> nn.Module:
+    return nn.Conv2d(channels, 8, 8, 8)
+
+
+class Resized(nn.Module):
+    """Brings any image to 64 x 64 pixels first: patches of others are of another size, and mix their pixels."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return nn.functional.interpolate(x, (64, 64), mode="bilinear")
+
+
+def test_patches_of_images_that_are_resized_are_not_those_of_others():
+    model = Stem(nn.Sequential(Resized(), patches()))
+    layout = token_layout(model)
+    assert layout.sees == 0
+    with pytest.raises(ValueError, match=r"of images of 100 x 64 pixels tokens see other pixels.*image_size"):
+        layout.grid_of(model.embed(torch.zeros(1, 3, 100, 64)), (100, 64))
+    assert token_layout(model, (100, 64)).sees > 0
+
+
+class ToWholePatches(nn.Module):
+    """Resizes images to the next multiple of a patch, and leaves alone what is one."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return nn.functional.interpolate(x, [-(-side // 8) * 8 for side in x.shape[2:]], mode="bilinear")
+
+
+@pytest.mark.parametrize(("resize", "sizes"), [(ToWholePatches(), "whole"), (Resized(), "one")])
+@pytest.mark.parametrize("flat", [nn.Identity(), nn.Flatten(2)])
+def test_what_is_not_resized_tells_nothing_of_what_is(resize, sizes, flat):
+    """As many patches as there would be without: 8 x 8 of 60 x 60 pixels, 16 x 4 of 128 x 32."""
+
+    class Sequence(Stem):
+        def embed(self, images: torch.Tensor) -> torch.Tensor:
+            x = flat(super().embed(images))
+            return x.mT if x.ndim == 3 else x
+
+    model = Sequence(nn.Sequential(resize, patches())).eval()
+    layout = token_layout(model)
+    assert (layout.sees, layout.sizes) == (0, sizes)
+    for size in ((60, 60), (128, 32))[: 2 if sizes == "one" else 1]:
+        mask = torch.zeros(1, 64, dtype=torch.bool)
+        with pytest.raises(ValueError, match="as if they were resized: find the layout for them"):
+            hide(torch.rand(1, 3, *size), mask, layout)
+        with pytest.raises(ValueError, match="as if they were resized: find the layout for them"):
+            layout.grid_of(model.embed(torch.rand(1, 3, *size)), size)
+    assert token_layout(model, (60, 60)).sees > 0
+
+
+@pytest.mark.parametrize("stem", [patches(), nn.Sequential(nn.ZeroPad2d((0, 7, 0, 7)), patches())])
+def test_images_that_are_padded_or_cut_are_of_any_size(stem):
+    assert token_layout(Stem(stem).eval()).sizes == "any"
+
+
+# How far tokens see
 
 
 class Global(nn.Module):
@@ -226,10 +264,6 @@ class Shifted(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x + (x.roll((0, 1), (2, 3)) > 0)
-
-
-def patches(channels: int = 3) -> nn.Module:
-    return nn.Conv2d(channels, 8, 8, 8)
 
 
 @pytest.mark.parametrize(
