@@ -744,11 +744,10 @@ def _unit_of_features(unit: int, features: FeatureLayout) -> int:
 def _check_count(mask: torch.Tensor, count: int) -> None:
     """Without waiting for a device: there, a wrong count ends the program by an assertion."""
     right = (mask.sum(dim=1) == count).all()
-    message = f"count is {count}, and the mask does not mask so many patches in each row"
-    if torch.compiler.is_compiling() or mask.device.type != "cpu":
-        torch._assert_async(right, message)
+    if torch.compiler.is_compiling() or mask.device.type != "cpu":  # a graph that named the count would be of that one
+        torch._assert_async(right, "the mask does not mask as many patches in each row as count says")
     elif not bool(right):
-        raise ValueError(message)
+        raise ValueError(f"count is {count}, and the mask does not mask so many patches in each row")
 
 
 def _masked_in_each(mask: torch.Tensor) -> int:
