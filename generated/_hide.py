@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Sequence
 from typing import Literal
 
@@ -39,12 +40,12 @@ def hide(
         (B, C, H, W): ``images`` itself where each token sees its own patch alone.
 
     Raises:
-        TypeError: The mask is not boolean.
+        TypeError: The mask is not boolean, or the fill is neither a number nor a word.
         ValueError: The mask is not for these images, on another device, or there is no such fill.
     """
-    if isinstance(fill, str) and fill not in ("mean", "noise"):
-        raise ValueError(f"fill is {fill!r}: it must be a number, or one of mean, noise")
+    check_fill(fill)
     size, pixels = (images.shape[-2], images.shape[-1]), None
+    layout.check_size(size)
     for stream, one in zip(layout.streams, [mask] if isinstance(mask, torch.Tensor) else mask):  # noqa: B905
         grid = stream.at(size, None if stream.is_even(size) else one.shape[-1])
         check_mask(one, images, grid[0] * grid[1])
@@ -62,3 +63,14 @@ def hide(
         noise = torch.randn(images.shape, generator=generator, device=device).to(images)
         return torch.where(pixels, noise, images)
     return images.masked_fill(pixels, fill)
+
+
+def check_fill(fill: object) -> None:
+    """Raise what is wrong with what is to go into masked pixels."""
+    if isinstance(fill, str) and fill in ("mean", "noise"):
+        return
+    message = "it must be a number, or one of mean, noise"
+    if isinstance(fill, str):
+        raise ValueError(f"fill is {fill!r}: {message}")
+    if not isinstance(fill, numbers.Real):
+        raise TypeError(f"fill is a {type(fill).__name__}: {message}")

@@ -19,7 +19,7 @@ from . import _manifest
 from ._drop import keep
 from ._leaves import leaves_of, told
 from ._locate import first_shown
-from ._sees import mixes_batch, sees, sees_more_in_training
+from ._sees import mixes_batch, sees, sees_more_in_training, sizes_like
 from ._tokens import Stream, TokenLayout, fields_of, has_fields
 
 _BATCH = 2  # of the images that embed is tried on
@@ -128,10 +128,13 @@ def _look(
             attention_masks=tuple(declared.get("attention_masks", ())),
             numbers=numbers,
         )
-        layout = _with_sight(embed, layout, images)
         layout = replace(layout, batch_norm=mixes_batch(model, lambda: embed(images)))
-        if not layout.leaks and sees_more_in_training(model, embed, layout, images):
-            layout = replace(layout, batch_norm=True)
+        with _stirred(model):
+            layout = _with_sight(embed, layout, images)
+            if not layout.leaks and sees_more_in_training(model, embed, layout, images):
+                layout = replace(layout, batch_norm=True)
+            if not layout.leaks:
+                layout = replace(layout, sizes=sizes_like(embed, layout, images))
         unit_mask = declared.get("unit_mask")
         unit = _side_of_units(model, streams[0], unit_mask) if unit_mask else 0
         if unit:
@@ -287,7 +290,7 @@ def _images(model: nn.Module) -> tuple[list[int], tuple[int, int]]:
     channels, *size = config.get("input_size") or (3, 224, 224)
     named = [n for module in model.modules() if isinstance(n := getattr(module, "in_chans", None), int)]
     taken = [module.in_channels for module in model.modules() if isinstance(module, nn.Conv2d)]
-    likeliest = [*named[:1], *taken[:1]] or [channels]
+    likeliest = [*named[:1], *taken[:1], channels]  # a stem may rearrange pixels before its convolution
     for module in model.modules():
         made_for = getattr(module, "img_size", None)
         if made_for is not None:
@@ -313,16 +316,17 @@ def _stream(
             f"the embedding of {type(model).__name__} is of shape {tuple(tokens.shape)} for {len(images)} images: its "
             "first dimension must be the batch"
         )
-    candidates = list(_sequences(tokens, maps, size) if tokens.ndim == 3 else _maps(model, tokens, maps, size))
+    ways = _sequences(tokens, maps, size) if tokens.ndim == 3 else _maps(model, tokens, maps, size)
+    candidates = [way for way in ways if way.grid[0] <= size[0] and way.grid[1] <= size[1]]  # else no pixel is its own
     shown = candidates[0] if candidates and images.device.type == "meta" else first_shown(pick, candidates, images)
     if shown is not None:
         return shown
-    ways = (
+    what = (
         f"the {tokens.shape[1]} tokens of {type(model).__name__} are no grid of patches behind prefix tokens"
         if tokens.ndim == 3
         else f"the embedding of {type(model).__name__}, of shape {tuple(tokens.shape)}, is no grid of patches"
     )
-    raise TypeError(f"{ways}: for none that they may be do tokens change most with the pixels of their own patch")
+    raise TypeError(f"{what}: for none that they may be do tokens change most with the pixels of their own patch")
 
 
 def _maps(

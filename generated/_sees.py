@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import nn
 
-from ._tokens import TokenLayout, fields_of
+from ._leaves import leaves_of
+from ._tokens import Sizes, TokenLayout, fields_of
 
+_STRONG = 1e4  # times as strong as images, at most, are others: so that what hardly passes on anything shows it
 _ROUNDS = 4  # of masks and their complements: a pair of patches is on one side of all of them once in 16 times
 
 Embed = Callable[[torch.Tensor], Any]
@@ -34,9 +39,10 @@ def sees(embed: Embed, layout: TokenLayout, like: torch.Tensor) -> int:
     if like.device.type == "meta":
         return whole
     images, others, generator = _drawn(like)
-    if not _any_reached(embed, layout, images, others, generator):
-        return 0
-    return _distance(embed, layout, images, others) or whole
+    with _without_onednn():
+        if not _any_reached(embed, layout, images, others, generator):
+            return 0
+        return _distance(embed, layout, images, others) or whole
 
 
 def sees_more_in_training(model: nn.Module, embed: Embed, layout: TokenLayout, like: torch.Tensor) -> bool:
@@ -52,25 +58,77 @@ def sees_more_in_training(model: nn.Module, embed: Embed, layout: TokenLayout, l
     """
     if like.device.type == "meta":
         return False
-    kept = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    with in_training(model), _without_onednn():
 
-    def trained(images: torch.Tensor) -> Any:
-        torch.manual_seed(0)  # for dropout
-        try:
+        def trained(images: torch.Tensor) -> Any:
+            torch.manual_seed(0)  # for dropout
             return embed(images)
-        finally:
-            for name, buffer in model.named_buffers():
-                if name in kept:
-                    buffer.copy_(kept[name])
 
-    model.train()
-    try:
         images, others, generator = _drawn(like)
         if not _same_form(layout, trained, images):  # patches are dropped in training, which masking refuses
             return False
         return _any_reached(trained, layout, images, others, generator)
+
+
+@contextlib.contextmanager
+def in_training(model: nn.Module) -> Iterator[None]:
+    """A model in training, for a while; then in eval mode, its buffers as they were."""
+    kept = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    model.train()
+    try:
+        yield
     finally:
         model.eval()
+        for name, buffer in model.named_buffers():
+            if name in kept:
+                buffer.copy_(kept[name])
+
+
+@contextlib.contextmanager
+def _without_onednn() -> Iterator[None]:
+    """By torch's own kernels: oneDNN's of bfloat16 multiply pixels beside a window by zero, and spread what is NaN."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "TF32 acceleration on top of oneDNN")  # it sets what it found
+        with torch.backends.mkldnn.flags(enabled=False):
+            yield
+
+
+def sizes_like(embed: Embed, layout: TokenLayout, like: torch.Tensor) -> Sizes:
+    """Of images of which sizes tokens see their own patch alone as well, of those that the model takes.
+
+    A stem that pads images to whole patches is like itself for any; one that resizes them mixes the pixels of patches.
+
+    Args:
+        embed: The method that makes the tokens, of a model in eval mode.
+        layout: Where the patches are in what it returns, whose tokens see their own patch alone.
+        like: Two images that it takes.
+    """
+    if like.device.type == "meta":
+        return "any"
+    (height, width), (rows, columns) = like.shape[-2:], layout.streams[0].grid
+    larger = height + height // rows
+    uneven = _sees_the_same(embed, layout, like.new_zeros((*like.shape[:-2], larger, width + width // columns // 2)))
+    if uneven:
+        return "any"
+    even = _sees_the_same(embed, layout, like.new_zeros((*like.shape[:-2], larger, width)))
+    if even is False:
+        return "one"
+    return "any" if uneven is None else "whole"
+
+
+def _sees_the_same(embed: Embed, layout: TokenLayout, images: torch.Tensor) -> bool | None:
+    """Whether tokens of images of another size see their own patch alone; ``None`` if the model takes none such."""
+    size = (images.shape[-2], images.shape[-1])
+    try:
+        tokens = layout.tokens(embed(images))
+    except Exception:  # whatever its own code raises
+        return None
+    try:
+        grids = [s.grid_of(x, size) for s, x in zip(layout.streams, tokens)]  # noqa: B905 - as many
+    except ValueError:
+        return False
+    streams = (replace(s, grid=grid, image_size=size) for s, grid in zip(layout.streams, grids))  # noqa: B905
+    return sees(embed, replace(layout, streams=tuple(streams)), images) == 0
 
 
 def _same_form(layout: TokenLayout, trained: Embed, images: torch.Tensor) -> bool:
@@ -84,10 +142,11 @@ def _same_form(layout: TokenLayout, trained: Embed, images: torch.Tensor) -> boo
 
 
 def _drawn(like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Generator]:
-    """Two pairs of images, and what draws more."""
+    """Two pairs of images, the second of pixels of all strengths, and what draws more."""
     generator = torch.Generator().manual_seed(0)
-    images, others = (torch.randn(like.shape, generator=generator).to(like) for _ in range(2))
-    return images, others, generator
+    images, others = (torch.randn(like.shape, generator=generator) for _ in range(2))
+    strength = _STRONG ** torch.rand(like.shape, generator=generator)
+    return images.to(like), (others * strength).to(like), generator
 
 
 def _any_reached(
@@ -156,16 +215,22 @@ def _reached(
         undefined = embed(images.masked_fill(pixels, torch.nan))
         if any(bool(x.any()) for x in _visible(layout, undefined, masks, prefixes, torch.isnan)):
             return True
-        straight, changed = embed(images), embed(torch.where(pixels, others * 3, images))
-    except Exception:  # whatever its own code raises where it looks at pixels
+        straight, changed = embed(images), embed(torch.where(pixels, others, images))
+        first, second = (_visible(layout, x, masks, prefixes) for x in (straight, changed))
+    except Exception:  # whatever its own code raises where it looks at pixels, and what holds nobody knows what
         return True
-    same = zip(  # noqa: B905 - both are of one form
-        _visible(layout, straight, masks, prefixes), _visible(layout, changed, masks, prefixes)
-    )
-    return any(_differ(a.float(), b.float(), 1e-3 if images.dtype == torch.float32 else 1e-1) for a, b in same)
+    limit = 1e-3 if images.dtype == torch.float32 else 1e-1
+    return len(first) != len(second) or any(_differ(a, b, limit) for a, b in zip(first, second))  # noqa: B905
 
 
 def _differ(a: torch.Tensor, b: torch.Tensor, limit: float) -> bool:
+    if a.shape != b.shape:
+        return True
+    if a.is_complex():
+        a, b = torch.view_as_real(a), torch.view_as_real(b)
+    if not a.is_floating_point():
+        return not torch.equal(a, b)
+    a, b = a.float(), b.float()
     finite = a.isfinite() & b.isfinite()  # masks of attention say no to a pair with -inf
     if not torch.equal(a[~finite], b[~finite]):
         return True
@@ -187,15 +252,24 @@ def _visible(
         if prefixes and stream.order == "NLC":
             found.append(ask(x[:, : stream.prefix]))
     for name, value in fields_of(embedding).items() if prefixes else ():
-        for x in _floating(value):
+        for x in _held(value):
             if not any(x is one for one in tokens):  # which are replaced wherever they are
                 found.append(ask(x[~masks[0].flatten()] if name in layout.content else x))
     return found
 
 
-def _floating(value: Any) -> list[torch.Tensor]:
-    """The tensors of real numbers in a field."""
-    if isinstance(value, torch.Tensor):
-        return [value] if value.is_floating_point() else []
-    inner = value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else ()
-    return [x for one in inner for x in _floating(one)]
+def _held(value: Any) -> list[torch.Tensor]:
+    """All that may tell of pixels in a field, as tensors: numbers, too.
+
+    Raises:
+        TypeError: It may hold anything.
+    """
+    found = []
+    for x in leaves_of(value):
+        if isinstance(x, torch.Tensor):
+            found.append(x)
+        elif isinstance(x, (bool, int, float)):
+            found.append(torch.tensor(x))
+        elif x is not None and not isinstance(x, (str, type, torch.dtype, torch.device, nn.Module)):
+            raise TypeError(f"what a {type(x).__name__} holds is not known")
+    return found

@@ -17,6 +17,7 @@ from torch import nn
 from ._features import FeatureLayout, find_features
 from ._layout import _quietly, black_images
 from ._masks import random_mask
+from ._sees import in_training
 from ._split import SplitModel
 from ._tokens import TokenLayout
 
@@ -151,13 +152,15 @@ def find_sparse(model: SplitModel, layout: TokenLayout) -> FeatureLayout:
         images = torch.randn(images.shape, generator=torch.Generator().manual_seed(0)).to(images)
         generator = torch.Generator().manual_seed(0)
         mask = random_mask(1, layout.grid(size), 0.5, unit=side, generator=generator, device=images.device)
-        with sparsely(model, layout.streams[0].pixels(mask, size)) as holes, _poisoned(model, holes) as mixing:
-            x = features.image(model.forward_stages(model.embed(holes.fill(images, torch.nan))))
-            if bool(x.masked_select(~holes.at(*features.grid)).isnan().any()):
-                name = mixing[0] if mixing else ""
-                raise TypeError(
-                    _mixes(model, name, model.get_submodule(name), "what it would do without some is not known")
-                )
+        pixels = layout.streams[0].pixels(mask, size)
+        for mode in (contextlib.nullcontext(), in_training(model)):
+            with mode, sparsely(model, pixels) as holes, _poisoned(model, holes) as mixing:
+                x = features.image(model.forward_stages(model.embed(holes.fill(images, torch.nan))))
+                if bool(x.masked_select(~holes.at(*features.grid)).isnan().any()):
+                    name = mixing[0] if mixing else ""
+                    raise TypeError(
+                        _mixes(model, name, model.get_submodule(name), "what it would do without some is not known")
+                    )
     return features
 
 
@@ -198,8 +201,8 @@ def _is_spoilt(out: Any, holes: _Holes) -> bool:
     if not isinstance(out, torch.Tensor) or not out.is_floating_point():
         return False
     batch, full = len(holes.pixels), holes.pixels.shape[-2:]
-    for x in (out, out.movedim(-1, 1)) if out.ndim == 4 and len(out) == batch else ():  # not windows of images
-        height, width = x.shape[2:]
-        if height > 1 and width > 1 and not (full[0] % height or full[1] % width):
-            return bool(x.isnan().any(dim=1, keepdim=True)[~holes.at(height, width)].any())
+    readings = (out, out.movedim(-1, 1)) if out.ndim == 4 and len(out) == batch else ()  # not windows of images
+    maps = [x for x in readings if min(x.shape[2:]) > 1 and not (full[0] % x.shape[2] or full[1] % x.shape[3])]
+    if maps:  # of both orders where both may be
+        return all(bool(x.isnan().any(dim=1, keepdim=True)[~holes.at(*x.shape[2:])].any()) for x in maps)
     return bool(out.isnan().all())

@@ -14,6 +14,8 @@ import torch
 
 from ._masks import Grid
 
+Sizes = Literal["any", "whole", "one"]
+
 _FEWER = 3  # places of a map of other images than those that it was found with, where its convolutions do not pad
 
 
@@ -166,6 +168,9 @@ class TokenLayout:
             the images if it sees all of them.
         batch_norm: Whether the tokens have passed a batch norm, which in training mixes all places of all images, or
             see more in training for another reason.
+        sizes: Of which images this holds: of ``any`` size that the model takes, of those that are ``whole`` patches, or
+            of ``one`` size, that it was found with. Of others tokens see the pixels of other patches, as behind a stem
+            that resizes.
     """
 
     streams: tuple[Stream, ...]
@@ -180,6 +185,7 @@ class TokenLayout:
     numbers: Mapping[str, bool] = field(default_factory=dict)
     sees: int = 0
     batch_norm: bool = False
+    sizes: Sizes = "any"
 
     @property
     def leaks(self) -> bool:
@@ -188,11 +194,24 @@ class TokenLayout:
 
     def grid(self, image_size: tuple[int, int]) -> Grid:
         """Height and width, in patches, of images of some height and width; the first grid where there are several."""
+        self.check_size(image_size)
         return self.streams[0].at(image_size)
 
     def grid_of(self, embedding: Any, image_size: tuple[int, int]) -> Grid:
         """The grid of an embedding that was made of images of some height and width."""
+        self.check_size(image_size)
         return self.streams[0].grid_of(self.tokens(embedding)[0], image_size)
+
+    def check_size(self, image_size: tuple[int, int]) -> None:
+        """Raise where patches of images of some height and width are not where this says."""
+        stream = self.streams[0]
+        found = stream.image_size
+        if image_size != found and (self.sizes == "one" or (self.sizes == "whole" and not stream.is_even(image_size))):
+            raise ValueError(
+                f"of images of {image_size[0]} x {image_size[1]} pixels tokens see other pixels than of those of "
+                f"{found[0]} x {found[1]}, as if they were resized: find the layout for them, with "
+                "image_size=(height, width)"
+            )
 
     def patches(self, embedding: Any) -> Any:
         """The patches of an embedding, (B, N, C) in row-major order; a list of them where its tokens are a list."""

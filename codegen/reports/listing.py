@@ -174,7 +174,7 @@ def print_listing(listing: Listing, out: Console) -> None:
 
 
 def summary(listing: Listing) -> str:
-    """The counts: ``timm 1.0.31: 98 classes, 91 split, 80 of them with intermediate features, 7 refused``."""
+    """The counts: ``timm 1.0.31: 98 classes, 91 split, 81 of them with intermediate features, 7 refused``."""
     refused = sum(row.split is None for row in listing.rows)
     classes = len(listing.rows)
     tapped = sum(row.split is not None and isinstance(row.split.intermediates, Intermediates) for row in listing.rows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import operator
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -21,7 +22,8 @@ from ._tokens import Stream, TokenLayout
 _ONE_BY_ONE = 64  # places of a grid that are redrawn one at a time; of larger ones halves are
 _HALVES = 32  # that are drawn: enough to tell thousands of places apart
 _GRIDS = 2  # that a sequence is tried to lie on, those that leave the fewest tokens
-_DRAWS = 2  # of other pixels, until each feature has shown its place
+_DRAWS = 2  # of other pixels, until each feature has shown its place,
+_RISES = 0.05  # and more of them as long as each shows the places of so many features more, as on a fine grid
 _AT_ONCE = 8  # images in a batch
 _NEAR = 0.9  # of the features must depend most on their own place or one beside it,
 _EXACT = 0.5  # and of a sequence on their own, where stages blur the grid;
@@ -268,12 +270,17 @@ class _Probe:
 def _confirmed(probe: _Probe) -> list[int] | None:
     """Where the feature of each place is among all of a form, by row; ``None`` if trying does not show that."""
     depends: torch.Tensor | float = 0.0
-    for seed in range(_DRAWS):
+    found = 0.0
+    for seed in itertools.count():
         depends = depends + _dependence(probe, seed)
         index = _by_strength(depends) if probe.form.order == "NLC" else None
         index = index or _by_row(depends, probe.form)
         if index is not None:
             return index
+        near = float((_away(depends, probe.form)[1] <= 1).float().mean())
+        if seed + 1 >= _DRAWS and near < found + _RISES:
+            break
+        found = near
     return None
 
 
@@ -289,19 +296,26 @@ def _by_strength(depends: torch.Tensor) -> list[int] | None:
 
 def _by_row(depends: torch.Tensor, form: Stream) -> list[int] | None:
     """Where the feature of each place is, if they follow each other by row as far as stages that blur them show."""
-    columns, count = form.grid[1], depends.shape[1]
-    first = max(range(len(depends) - count + 1), key=lambda n: float(depends[n : n + count].diagonal().sum()))
-    own = torch.arange(count, device=depends.device)
-    found = depends[first : first + count].argmax(dim=1)
-    away = torch.maximum((found // columns - own // columns).abs(), (found % columns - own % columns).abs())
+    count = depends.shape[1]
+    first, away = _away(depends, form)
     near, exact = (float((away <= limit).float().mean()) for limit in (1, 0))
     if form.order != "NLC":  # a map has an order: what is to be shown is that it is one of the image
         more = _OWN if count > 1 else _EXACT  # a single place has no other to differ from
         shown = near >= _NEAR and float(depends.diagonal().mean()) > more * float(depends.mean())
         return list(range(count)) if shown else None
-    if near < _NEAR or exact < _EXACT or not _others_are_global(depends, own + first):
+    index = torch.arange(first, first + count, device=depends.device)
+    if near < _NEAR or exact < _EXACT or not _others_are_global(depends, index):
         return None
-    return list(range(first, first + count))
+    return index.tolist()
+
+
+def _away(depends: torch.Tensor, form: Stream) -> tuple[int, torch.Tensor]:
+    """Where features that follow each other by row begin, and how far from its place what each depends most on is."""
+    columns, count = form.grid[1], depends.shape[1]
+    first = max(range(len(depends) - count + 1), key=lambda n: float(depends[n : n + count].diagonal().sum()))
+    own = torch.arange(count, device=depends.device)
+    found = depends[first : first + count].argmax(dim=1)
+    return first, torch.maximum((found // columns - own // columns).abs(), (found % columns - own % columns).abs())
 
 
 def _others_are_global(depends: torch.Tensor, features: torch.Tensor) -> bool:

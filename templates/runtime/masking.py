@@ -23,7 +23,7 @@ from ._drop import Dropped, check_drops_none, keep, visible_first
 from ._features import FeatureLayout, feature_layout, find_features
 from ._final_norm import find_final_norm
 from ._given import Given, divide
-from ._hide import Fill, hide
+from ._hide import Fill, check_fill, hide
 from ._intermediates import METHOD, count, differ, first_index, keywords_of, why_no_intermediates
 from ._layout import _quietly, black_images, grid_of_images, patch_layout, token_layout, why_no_patches
 from ._leaves import leaves_of, with_leaves
@@ -287,8 +287,7 @@ class MaskedImageModel(nn.Module):
         _check_choice("strategy", strategy, ("replace", "drop", "sparse"))
         _check_choice("position", position, ("before", "after"))
         _check_choice("leak", leak, ("hide", "allow"))
-        if isinstance(fill, str):
-            _check_choice("fill", fill, ("mean", "noise"))
+        check_fill(fill)
         if not callable(sampler):
             _check_choice("sampler", sampler, tuple(_SAMPLERS))
         _check_ratio(mask_ratio, masked_images, strategy)
@@ -745,11 +744,10 @@ def _unit_of_features(unit: int, features: FeatureLayout) -> int:
 def _check_count(mask: torch.Tensor, count: int) -> None:
     """Without waiting for a device: there, a wrong count ends the program by an assertion."""
     right = (mask.sum(dim=1) == count).all()
-    message = f"count is {count}, and the mask does not mask so many patches in each row"
-    if torch.compiler.is_compiling() or mask.device.type != "cpu":
-        torch._assert_async(right, message)
+    if torch.compiler.is_compiling() or mask.device.type != "cpu":  # a graph that named the count would be of that one
+        torch._assert_async(right, "the mask does not mask as many patches in each row as count says")
     elif not bool(right):
-        raise ValueError(message)
+        raise ValueError(f"count is {count}, and the mask does not mask so many patches in each row")
 
 
 def _masked_in_each(mask: torch.Tensor) -> int:

@@ -243,6 +243,13 @@ def test_a_map_of_one_place_has_it():
     assert layout.stream.order == "NCHW"
 
 
+def test_a_fine_grid_is_found():
+    """Of 12,544 places: as many random halves as tell a thousand places apart do not."""
+    layout = feature_layout(build("efficientnet_b0"), (224, 224), intermediate=0)
+    assert layout.grid == (112, 112)
+    assert layout.stream.order == "NCHW"
+
+
 def test_a_map_that_is_pooled_to_one_place_is_no_grid():
     class Pooled(type(generated.create_model("convnext_atto"))):
         def forward_stages(self, x):

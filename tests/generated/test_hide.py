@@ -2,8 +2,10 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -166,25 +168,6 @@ def test_dropout_in_training_is_no_leak(noise):
     assert not token_layout(Stem(nn.Sequential(patches(), noise))).leaks
 
 
-class Resized(nn.Module):
-    """Brings any image to 64 x 64 pixels first: patches of others are of another size, and mix their pixels."""
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return nn.functional.interpolate(x, (64, 64), mode="bilinear")
-
-
-def test_patches_of_images_that_are_resized_are_not_those_of_others():
-    model = Stem(nn.Sequential(Resized(), patches()))
-    layout = token_layout(model)
-    assert layout.sees == 0
-    with pytest.raises(ValueError, match=r"100 x 64 pixels have 8 x 8 patches, which are not of 8 x 8 .*image_size"):
-        layout.grid_of(model.embed(torch.zeros(1, 3, 100, 64)), (100, 64))
-    assert token_layout(model, (100, 64)).sees > 0
-
-
-# How far tokens see
-
-
 class Stem(nn.Module):
     """A model around a stem, split by hand."""
 
@@ -198,6 +181,63 @@ class Stem(nn.Module):
 
     def forward_stages(self, tokens: torch.Tensor) -> torch.Tensor:
         return tokens
+
+
+def patches(channels: int = 3) -> nn.Module:
+    return nn.Conv2d(channels, 8, 8, 8)
+
+
+class Resized(nn.Module):
+    """Brings any image to 64 x 64 pixels first: patches of others are of another size, and mix their pixels."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return nn.functional.interpolate(x, (64, 64), mode="bilinear")
+
+
+def test_patches_of_images_that_are_resized_are_not_those_of_others():
+    model = Stem(nn.Sequential(Resized(), patches()))
+    layout = token_layout(model)
+    assert layout.sees == 0
+    with pytest.raises(ValueError, match=r"of images of 100 x 64 pixels tokens see other pixels.*image_size"):
+        layout.grid_of(model.embed(torch.zeros(1, 3, 100, 64)), (100, 64))
+    assert token_layout(model, (100, 64)).sees > 0
+
+
+class ToWholePatches(nn.Module):
+    """Resizes images to the next multiple of a patch, and leaves alone what is one."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return nn.functional.interpolate(x, [-(-side // 8) * 8 for side in x.shape[2:]], mode="bilinear")
+
+
+@pytest.mark.parametrize(("resize", "sizes"), [(ToWholePatches(), "whole"), (Resized(), "one")])
+@pytest.mark.parametrize("flat", [nn.Identity(), nn.Flatten(2)])
+def test_what_is_not_resized_tells_nothing_of_what_is(resize, sizes, flat):
+    """As many patches as there would be without: 8 x 8 of 60 x 60 pixels, 16 x 4 of 128 x 32."""
+
+    class Sequence(Stem):
+        def embed(self, images: torch.Tensor) -> torch.Tensor:
+            x = flat(super().embed(images))
+            return x.mT if x.ndim == 3 else x
+
+    model = Sequence(nn.Sequential(resize, patches())).eval()
+    layout = token_layout(model)
+    assert (layout.sees, layout.sizes) == (0, sizes)
+    for size in ((60, 60), (128, 32))[: 2 if sizes == "one" else 1]:
+        mask = torch.zeros(1, 64, dtype=torch.bool)
+        with pytest.raises(ValueError, match="as if they were resized: find the layout for them"):
+            hide(torch.rand(1, 3, *size), mask, layout)
+        with pytest.raises(ValueError, match="as if they were resized: find the layout for them"):
+            layout.grid_of(model.embed(torch.rand(1, 3, *size)), size)
+    assert token_layout(model, (60, 60)).sees > 0
+
+
+@pytest.mark.parametrize("stem", [patches(), nn.Sequential(nn.ZeroPad2d((0, 7, 0, 7)), patches())])
+def test_images_that_are_padded_or_cut_are_of_any_size(stem):
+    assert token_layout(Stem(stem).eval()).sizes == "any"
+
+
+# How far tokens see
 
 
 class Global(nn.Module):
@@ -226,10 +266,6 @@ class Shifted(nn.Module):
         return x + (x.roll((0, 1), (2, 3)) > 0)
 
 
-def patches(channels: int = 3) -> nn.Module:
-    return nn.Conv2d(channels, 8, 8, 8)
-
-
 @pytest.mark.parametrize(
     ("stem", "sees"),
     [
@@ -255,6 +291,86 @@ def test_how_far_a_token_sees_is_found_by_trying(stem, sees):
     assert token_layout(Stem(stem).eval()).sees == sees
 
 
+class Faint(nn.Module):
+    """Passes on next to nothing of the places around, and no NaN: before training, or all the time."""
+
+    def __init__(self, scale: float) -> None:
+        super().__init__()
+        self.mix = nn.Conv2d(8, 8, 3, padding=1)
+        self.scale = nn.Parameter(torch.full((8, 1, 1), scale))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + self.scale * self.mix(x).nan_to_num() if bool(self.scale.any()) else x
+
+
+@pytest.mark.parametrize("scale", [0.0, 1e-5])
+def test_what_hardly_reaches_another_patch_is_seen(scale):
+    torch.manual_seed(0)
+    assert token_layout(Stem(nn.Sequential(patches(), Faint(scale))).eval()).sees == 8
+
+
+class Beside(Stem):
+    """Gives the stages more than tokens that see their own patch alone."""
+
+    def __init__(self, more: Any) -> None:
+        super().__init__(patches())
+        self.more = more
+
+    def embed(self, images: torch.Tensor) -> Any:
+        return WithMore(super().embed(images), self.more(images))
+
+
+class WithMore(NamedTuple):
+    x: torch.Tensor
+    more: Any
+
+
+@dataclass
+class Held:
+    images: torch.Tensor
+
+
+MORE = {
+    "nothing": (lambda x: None, False),
+    "its size": (lambda x: [x.shape[-2:], x.dtype, 3, "NCHW"], False),
+    "positions": (lambda x: torch.arange(64), False),
+    "numbers": (lambda x: x.mean(1), True),
+    "whole numbers": (lambda x: x.flatten(1).argsort(1), True),
+    "yes and no": (lambda x: x > 0, True),
+    "complex numbers": (lambda x: torch.fft.fft(x), True),
+    "one number": (lambda x: float(x.mean()), True),
+    "as many as are bright": (lambda x: x[x > 1], True),
+    "in a dictionary": (lambda x: {"a": [{"b": x}]}, True),
+    "in a dataclass": (Held, True),
+    "in an object": (lambda x: SimpleNamespace(images=x), True),
+    "in a function": (lambda x: lambda: x, True),
+}
+
+
+@pytest.mark.parametrize("kind", MORE)
+def test_whatever_the_stages_get_besides_tokens_may_tell_of_pixels(kind):
+    more, tells = MORE[kind]
+    assert token_layout(Beside(more).eval()).leaks == tells
+
+
+def test_tokens_finer_than_pixels_are_no_patches():
+    with pytest.raises(TypeError, match="is no grid of patches"):
+        token_layout(Stem(nn.ConvTranspose2d(3, 8, 2, 2)).eval(), (8, 8))
+
+
+class Normed(nn.Module):
+    """Normalises each patch, and puts its pixels into channels: more than its convolution has of images."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        pixels = nn.functional.unfold(x, 8, stride=8)
+        return nn.functional.normalize(pixels, dim=1).unflatten(2, (8, 8))
+
+
+def test_a_stem_may_rearrange_pixels_before_its_convolution():
+    stem = nn.Sequential(Normed(), nn.Conv2d(192, 8, 1))
+    assert token_layout(Stem(stem).eval()).sees == 0
+
+
 @pytest.mark.parametrize(
     ("padding", "size", "grid"), [(0, (64, 70), (8, 8)), (0, (60, 64), (7, 8)), (7, (60, 70), (8, 9))]
 )
@@ -263,6 +379,14 @@ def test_patches_are_whole_where_images_are_not(padding, size, grid):
     layout = token_layout(Stem(stem).eval(), size)
     (stream,) = layout.streams
     assert (stream.grid, stream.stride, layout.sees) == (grid, (8, 8), 0)
+
+
+@pytest.mark.parametrize("autocast", [False, True])
+def test_half_precision_lets_a_token_see_no_further(autocast):
+    """The kernels of some processors multiply pixels beside a patch by zero, which a NaN shows and no number does."""
+    model = build("test_vit")
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        assert token_layout(model if autocast else model.bfloat16()).sees == 0
 
 
 def test_on_the_meta_device_a_token_is_taken_to_see_everything():
@@ -312,6 +436,8 @@ def test_where_tokens_see_their_own_patch_alone_nothing_is_done():
         (torch.zeros(2, 256), 0.0, TypeError, "torch.bool"),
         (torch.zeros(2, 255, dtype=torch.bool), 0.0, ValueError, r"\(2, 255\), and there are \(2, 256\)"),
         (torch.zeros(2, 256, dtype=torch.bool), "median", ValueError, "fill is 'median'"),
+        (torch.zeros(2, 256, dtype=torch.bool), torch.zeros(3), TypeError, "fill is a Tensor: it must be a number"),
+        (torch.zeros(2, 256, dtype=torch.bool), None, TypeError, "fill is a NoneType: it must be a number"),
     ],
 )
 def test_what_cannot_be_hidden_is_refused(mask, fill, error, message):

@@ -9,6 +9,7 @@ import timm
 import torch
 from timm.models.hiera import Hiera
 from torch import nn
+from torch._dynamo.testing import CompileCounter
 
 import generated
 from generated.masking import (
@@ -489,6 +490,20 @@ def test_it_is_one_graph(kind, options):
     actual = compiled(images)
     torch.testing.assert_close(actual.features, expected.features)
     assert torch.equal(actual.mask, expected.mask)
+
+
+@pytest.mark.parametrize(("strategy", "given"), [("replace", False), ("drop", False), ("drop", True)])
+def test_a_ratio_that_changes_is_not_compiled_each_time(strategy, given):
+    """Once for the first one, and once for any: whether the ratio is given, or a mask and what it counts."""
+    torch.compiler.reset()
+    masked = MaskedImageModel(build("vit"), strategy=strategy)
+    images, counter = images_for(masked.backbone), CompileCounter()
+    compiled = torch.compile(masked, fullgraph=True, backend=counter)
+    for count in (4, 6, 8, 10, 12):
+        mask = random_mask(2, (4, 4), count / 16)
+        result = compiled(images, mask, count=count) if given else compiled(images, ratio=count / 16)
+        assert result.mask.sum(1).tolist() == [count, count]
+    assert counter.frame_count <= 2
 
 
 @pytest.mark.parametrize(

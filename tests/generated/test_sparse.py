@@ -199,6 +199,28 @@ def test_what_mixes_places_in_other_ways_is_refused(name, message):
         MaskedImageModel(build(name), strategy="sparse")
 
 
+class NormOfOnesOwn(nn.Module):
+    """A batch norm that is a function, of maps whose channels come last."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.register_buffer("m", torch.zeros(dim))
+        self.register_buffer("v", torch.ones(dim))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = F.batch_norm(x.movedim(-1, 1), self.m, self.v, training=self.training)
+        return x.movedim(1, -1)
+
+
+def test_what_mixes_places_in_training_alone_is_refused():
+    model = build("test_convnext")
+    block = model.stages[-1].blocks[-1]
+    block.norm = norm = NormOfOnesOwn(64)
+    with pytest.raises(TypeError, match=r"blocks.1.norm`, a NormOfOnesOwn, mixes places"):
+        MaskedImageModel(model, strategy="sparse", image_size=(64, 64))
+    assert not norm.m.any()
+
+
 def test_masks_must_hold_at_every_stage():
     model = build("resnet18")
     with pytest.raises(ValueError, match="unit is 3: a feature is made of 8 x 8 patches"):
