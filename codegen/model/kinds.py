@@ -672,6 +672,8 @@ class _Making:
             yield "function"  # its methods see the variables of the function that it stands in
         elif head in self.values:
             yield from self.chosen(head, rest, seen) if not rest else ("?",)
+            if self._tells_more(head, arguments, seen):
+                yield "?"
         elif (cls := self.facts.index.resolve(self.module, name)) is not None:
             yield self._as_read(cls)
         elif not self._is_bound(head):
@@ -809,6 +811,13 @@ class _Making:
         if not self.values[name]:
             yield "?"
 
+    def _tells_more(self, callee: str, arguments: Sequence[ast.expr], seen: frozenset[str]) -> bool:
+        """Whether a class that a variable holds is made with modules that its own code does not tell of."""
+        given = {kind for argument in arguments for kind in self.of(argument, seen)} - _KNOWN
+        if any(isinstance(value, _Passed) for value in self._alternatives(callee, seen)):
+            return bool(given)
+        return not self.module.is_timms and any(isinstance(kind, Class) for kind in given)
+
     def made_by(self, callee: ast.expr, seen: frozenset[str] = frozenset()) -> Iterator[Kind]:
         """What a call makes of what an expression gives: a class, or a module that is there already."""
         match callee:
@@ -881,6 +890,7 @@ class _Making:
                 yield from inner.of(node.value)
 
 
+_KNOWN = TORCHS - {IN_PLACE}
 _HOLDERS = frozenset(
     {"filter", "list", "tuple", "reversed", "zip", "enumerate", "sorted", "set", "dict", "iter", "next"}
     | {"collections.OrderedDict", "copy.copy", "copy.deepcopy"}

@@ -9,8 +9,10 @@ from dataclasses import dataclass, field
 from codegen.model.facts import Facts
 from codegen.model.kinds import is_believed, kinds_of
 from codegen.model.library import ALLOCATING_FUNCTIONS, ALLOCATING_METHODS
+from codegen.model.neighbours import files_seen_by
 from codegen.model.purity import is_library
 from codegen.source.index import Class, Index, Module
+from codegen.source.reached import made_and_run
 from codegen.syntax.dataflow import dotted
 from codegen.syntax.parameters import defaults_of
 from codegen.syntax.walking import walk
@@ -36,7 +38,31 @@ def may_share(facts: Facts, one: str, other: str) -> bool:
         other: Another, by way of which something is read.
     """
     first, second = _ingredients(facts, one), _ingredients(facts, other)
-    return _WHOLE in first | second or one in _escaping(facts) or not first.isdisjoint(second)
+    if _WHOLE in first | second or one in _escaping(facts) or not first.isdisjoint(second):
+        return True
+    return _is_given_objects(facts)
+
+
+def _is_given_objects(facts: Facts) -> bool:
+    """Whether code that may run when a model is made puts an object into parts of it: ``part.context = context``."""
+    memory, key = facts.index.memory, ("is given objects", id(facts.cls))
+    if key not in memory:
+        classes = [cls for cls in facts.lineage if not cls.module.is_timms]
+        files = {module.path: module.tree for cls in classes for module in files_seen_by(facts.index, cls.module)}
+        made = made_and_run(files.values(), [cls.node for cls in classes], {"__init__"})
+        memory[key] = any(_puts_object(node) for code in made for node in walk(code))
+    given: bool = memory[key]
+    return given
+
+
+def _puts_object(node: ast.AST) -> bool:
+    """Whether a statement sets an attribute of something else than ``self`` to what may have other names."""
+    match node:
+        case ast.Assign(targets=targets, value=value):
+            others = [t for target in targets for t in walk(target) if isinstance(t, ast.Attribute)]
+            others = [t for t in others if isinstance(t.ctx, ast.Store) and dotted(t.value) != "self"]
+            return bool(others) and any(isinstance(v, ast.Name | ast.Attribute | ast.Call) for v in _bare(value))
+    return False
 
 
 def _escaping(facts: Facts) -> frozenset[str]:
@@ -97,11 +123,27 @@ def _handed_on(node: ast.AST, asked: Collection[str], *, inside: bool) -> Iterat
 
 
 def _only_asked(method: ast.AST) -> frozenset[str]:
-    """Variables of a method that it gets at what they hold by, ``m.parameters()``, and gives no other name."""
+    """Variables of a method by which it freezes layers, ``m.eval()``, and does no more with what they hold."""
     nodes = list(walk(method))
-    owners = {id(node.value) for node in nodes if isinstance(node, ast.Attribute)}
+    freezing = {id(owner) for node in nodes for owner in _frozen_by(node)}
     loaded = [node for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)]
-    return frozenset(node.id for node in loaded) - {node.id for node in loaded if id(node) not in owners}
+    return frozenset(node.id for node in loaded) - {node.id for node in loaded if id(node) not in freezing}
+
+
+def _frozen_by(node: ast.AST) -> Iterator[ast.expr]:
+    """What a statement freezes: ``m.eval()``, and ``for p in m.parameters(): p.requires_grad = False``."""
+    match node:
+        case ast.Expr(value=ast.Call(func=ast.Attribute(value=owner, attr=attr), args=args, keywords=[])):
+            if attr in ("eval", "train", "requires_grad_") and all(isinstance(a, ast.Constant) for a in args):
+                yield owner
+        case ast.Assign(targets=[ast.Attribute(value=owner, attr="requires_grad")], value=ast.Constant()):
+            yield owner
+        case ast.For(
+            target=ast.Name(id=name), iter=ast.Call(func=ast.Attribute(value=owner, attr="parameters"), args=[])
+        ):
+            frozen = {part.id for inner in node.body for part in _frozen_by(inner) if isinstance(part, ast.Name)}
+            if frozen <= {name} and all(any(True for _ in _frozen_by(inner)) for inner in node.body):
+                yield owner
 
 
 _LOOKS = frozenset(
@@ -313,7 +355,8 @@ class _Objects:
                 if _bound_to(self.home, name, self.facts) == "plain":
                     return
                 made = list(_reaching(self.home.constructor, value))
-                yield from (f"{name} of line {node.lineno}" for node in made)
+                # variables that one expression is bound to, a, b = both(m), may be the same
+                yield from (f"what line {node.lineno}, column {node.col_offset} makes" for node in made)
                 if name not in self.seen:
                     self.seen.add(name)
                     for source in made:

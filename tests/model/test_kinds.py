@@ -30,9 +30,12 @@ def zero(module):
         nn.init.zeros_(p)
     return module
 
-def pick(kind, *more, pool=None, **others):
-    made = kind(8, **others)
+def pick(kind, *more, pool=None):
+    made = kind(8)
     return made if pool is None else pool
+
+def pass_on(kind, **others):
+    return kind(8, **others)
 
 class Tiny(nn.Module):
     def __init__(self, block=Block, dims=(8, 8)):
@@ -98,6 +101,7 @@ def test_a_function_makes_what_it_is_passed(made, expected):
         "self.layers = self._make(**dims)",
         "self.layers = self._make(dims[0], 2)",
         "self.layers = zero(Unknown())",
+        "self.layers = pass_on(Block, inner=Other)",
         "self.layers = self._make(Block, 2, norm=Unknown())",
         "self.layers = self._again(Block, 2)",  # a function that calls itself is followed so far and no further
     ],

@@ -548,6 +548,13 @@ def test_a_variable_that_only_asks_a_layer_is_no_other_name_of_it(tmp_path, free
         f"{EACH}self.kept.append(m)",
         f"{EACH}self.blocks[0].other = m",
         "m = self.conv1\n        m.eval()\n        self.blocks.append(m)",
+        f"{EACH}m.context = {{}}",
+        f"{EACH}m.attach(self)",
+        f"context = {{}}\n        {EACH}m.attach(context)",
+        f"{EACH}self.blocks[0].other = m.inner",
+        f"{EACH}other = m.get()",
+        f"{EACH}for p in m.parameters():\n                self.kept.append(p)",
+        f"{EACH}for p in m.parameters():\n                self.last = p",
     ],
 )
 def test_one_that_is_kept_is(tmp_path, freeze):
