@@ -61,8 +61,14 @@ def _puts_object(node: ast.AST) -> bool:
         case ast.Assign(targets=targets, value=value):
             others = [t for target in targets for t in walk(target) if isinstance(t, ast.Attribute)]
             others = [t for t in others if isinstance(t.ctx, ast.Store) and dotted(t.value) != "self"]
-            return bool(others) and any(isinstance(v, ast.Name | ast.Attribute | ast.Call) for v in _bare(value))
+            return bool(others) and _may_be_object(value)
+        case ast.Call(func=ast.Name("setattr"), args=[owner, _, value]):
+            return dotted(owner) != "self" and _may_be_object(value)
     return False
+
+
+def _may_be_object(value: ast.expr) -> bool:
+    return any(isinstance(v, ast.Name | ast.Attribute | ast.Call) for v in _bare(value))
 
 
 def _escaping(facts: Facts) -> frozenset[str]:

@@ -127,6 +127,8 @@ SHARED = [
     APART + "self.patch_embed.act.context = self.blocks[0].act.context",
     APART + "copy_context(self)",
     APART + "for m in [self.patch_embed.act, self.blocks[0].act]:\n    m.context = GLOBAL",
+    APART + "[setattr(m, 'context', GLOBAL) for m in self.modules() if hasattr(m, 'context')]",
+    APART + "for m in self.modules():\n    if hasattr(m, 'context'):\n        m.context = GLOBAL",
     APART + "self._share(self.patch_embed.act, self.blocks[0].act)",
     "self.patch_embed = Stem()\nself.blocks = nn.ModuleList([Block()])\nequip(self)",
     "kind = Block\nself.patch_embed = Stem(Noting(GLOBAL))\nself.blocks = nn.ModuleList([kind(Reading(GLOBAL))])",
