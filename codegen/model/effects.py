@@ -29,7 +29,7 @@ from codegen.model.effects_of_calls import (
     runs_as_written,
 )
 from codegen.model.facts import Facts
-from codegen.model.kinds import CONTAINERS, STATISTICS, TORCHS, Kind, children_of, kinds_of
+from codegen.model.kinds import CONTAINERS, STATISTICS, TORCHS, Kind, children_of, is_of_layers, kinds_of
 from codegen.model.places import ANY, EVERYTHING, FRESH, SELF, Place, Value, root_of
 from codegen.model.purity import is_library, is_pure
 from codegen.model.shared_state import only_logs
@@ -533,8 +533,12 @@ def _globals_in(facts: Facts, attribute: str) -> frozenset[Place]:
         if home.module.is_timms:
             continue
         defaults = defaults_of(home.constructor.args) if home.constructor is not None else {}
-        for part in (defaults.get(name, node) for node in walk(value) if (name := dotted(node))):
+        called = {id(n) for call in walk(value) if isinstance(call, ast.Call) for n in walk(call.func)}
+        for node in (node for node in walk(value) if dotted(node)):
+            part = defaults.get(dotted(node), node)
             head = dotted(part).partition(".")[0]
+            if id(node) in called and is_of_layers(facts.index, home.module.origin(head)):
+                continue  # what it makes is new
             nodes = home.module.bindings.get(head, []) if head not in home.constructor_names else []
             if nodes and not any(isinstance(n, ast.FunctionDef | ast.ClassDef) for n in nodes):
                 origin = home.module.origin(head)

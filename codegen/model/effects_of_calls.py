@@ -235,7 +235,7 @@ class CallEffects(ABC):
             root = root_of(place)
             for cls in classes:
                 yield Place("attribute", attr, cls, root)
-            if "?" in owner.kinds:  # of what unread code gave, what it was given may hold
+            if _UNREAD & owner.kinds:  # of what unread code gave, what it was given may hold
                 yield place if place.whole and place.beneath else Place("attribute", attr, None, root)
             if not owner.kinds or owner.kinds & TORCHS:
                 yield place  # of a tensor
@@ -580,7 +580,7 @@ class CallEffects(ABC):
 
     def _may_be_anyones(self, kind: Kind) -> bool:
         """Whether a module may be one of a user's classes, of which some keep what others read."""
-        return kind == "?" and shares_state(self.index, self.module)
+        return kind in _UNREAD and shares_state(self.index, self.module)
 
     def _run_function(self, function: Function, holder: Value, given: Value) -> Value:
         """A function runs that an attribute of an object holds."""
@@ -754,6 +754,8 @@ def beneath(places: Iterable[Place]) -> Iterator[Place]:
 
 
 _UNKNOWN: frozenset[Kind] = frozenset({"?"})
+_UNREAD: frozenset[Kind] = frozenset({"?", "foreign"})
+"""A layer of a library may be one of the user's, registered where the library looks layers up."""
 
 
 def _is_iterator(value: ast.expr) -> bool:

@@ -15,7 +15,7 @@ from codegen.model.neighbours import files_seen_by
 from codegen.model.outside import COMPUTED, Elsewhere, Outside
 from codegen.model.purity import is_library, is_pure
 from codegen.model.tuples import hands_on
-from codegen.source.index import Class, Module
+from codegen.source.index import Class, Index, Module
 from codegen.source.reached import made_and_run
 from codegen.source.stores import stores_in
 from codegen.syntax.dataflow import dotted, free_names
@@ -58,6 +58,11 @@ _CHOICES = re.compile(
     r"(^|_)(norm|act|drop|dropout|conv|pool|aa|bn|ln)(\d?d?|_layer|_cls|_fn)*$|(^|_)(norm|act|activation)_"
 )
 _NUMBERS = frozenset({"int", "float", "bool", "str", "len", "max", "min", "sum", "range", "round", "isinstance"})
+
+
+def is_of_layers(index: Index, path: str) -> bool:
+    """Whether a name is of a library of layers, whose files are not those of the user."""
+    return path.startswith(_LAYERS) and index.module(path.partition(".")[0]) is None
 
 
 def is_believed(module: Module, name: str) -> bool:
@@ -703,7 +708,7 @@ class _Making:
                     yield from self.of(argument, seen)
             elif is_library(origin) and not is_pure(origin):  # nn.utils.spectral_norm(...), torch.hub.load(...)
                 yield "?"
-            elif origin.startswith(_LAYERS) and self.facts.index.module(origin.partition(".")[0]) is None:
+            elif is_of_layers(self.facts.index, origin):
                 yield "foreign"
             elif not (is_pure(origin) and not origin.startswith("torch.nn.")) and origin not in _NUMBERS:
                 yield from self._by_name(name)
