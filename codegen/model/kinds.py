@@ -12,7 +12,7 @@ from codegen.model.decorators import are_as_they_read
 from codegen.model.facts import Facts
 from codegen.model.library import IN_PLACE_MODULES, TORCH_HANDING_ON, TORCH_STATISTICS, TORCH_WRAPPERS
 from codegen.model.neighbours import files_seen_by
-from codegen.model.outside import COMPUTED, Elsewhere, Outside
+from codegen.model.outside import Elsewhere, Outside
 from codegen.model.purity import is_library, is_pure
 from codegen.model.tuples import hands_on
 from codegen.source.index import Class, Index, Module
@@ -147,7 +147,7 @@ def _find(facts: Facts, attribute: str) -> Iterator[Kind]:
     if {attribute, "*"} & _remade(facts):
         yield "?"
     elsewhere = _Making(facts, facts.cls.module, {}, attribute)
-    for stored_there in (value for name in (attribute, COMPUTED) for value in outside.stored.get(name, ())):
+    for stored_there in outside.stored.get(attribute, ()):
         yield from elsewhere.of(stored_there)
     for cls in facts.lineage:
         for method in cls.members.values():

@@ -7,16 +7,14 @@ A class that reads ``act=nn.Identity`` may be made with another ``act``, and may
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from codegen.source.index import Class, Index, Module
-from codegen.source.reached import made_and_run
 from codegen.syntax.dataflow import dotted
 from codegen.syntax.walking import walk
 
 _NUMBERS = ast.Constant | ast.Compare | ast.UnaryOp | ast.BinOp | ast.JoinedStr
-COMPUTED = "*"  # stands for a name that is computed
 _UNKNOWN = ast.Yield()  # stands for a value that is not in sight
 
 
@@ -44,8 +42,7 @@ class Outside:
     Attributes:
         named: What calls pass under a name, whatever they call, or put into a dictionary under it.
         placed: What calls of a class pass to a parameter by its place: by the full name of the class.
-        stored: What attributes are set to, on anything but ``self``; under :data:`COMPUTED`, those with computed names,
-            by code that may run when a model is made.
+        stored: What attributes are set to, on anything but ``self``.
     """
 
     named: Mapping[str, tuple[Elsewhere, ...]]
@@ -83,8 +80,7 @@ def _read(index: Index) -> Outside:
                         if not isinstance(value, _NUMBERS | ast.Starred):
                             placed.setdefault((made.path, name), []).append(Elsewhere(value, module, function, owner))
             for name, value in _stored(node):
-                if name != COMPUTED or id(node) in _made(index):
-                    stored.setdefault(name, []).append(Elsewhere(value, module, function, owner))
+                stored.setdefault(name, []).append(Elsewhere(value, module, function, owner))
     return Outside(
         {name: tuple(values) for name, values in named.items()},
         {key: tuple(values) for key, values in placed.items()},
@@ -131,18 +127,8 @@ def _stored(node: ast.AST) -> Iterator[tuple[str, ast.expr]]:
             yield from _set(target, _UNKNOWN)
         case ast.withitem(optional_vars=ast.expr() as target):
             yield from _set(target, _UNKNOWN)
-        case ast.Call(func=ast.Name("setattr"), args=[owner, name, value]) if not _is_self(owner):
-            yield name.value if isinstance(name, ast.Constant) and isinstance(name.value, str) else COMPUTED, value
-
-
-def _made(index: Index) -> Set[int]:
-    """The code that may run when a model of the user's is made."""
-    if "code that makes models" not in index.memory:
-        models = [cls.node for cls, _ in index.models()]
-        made = made_and_run([module.tree for module in index.user_modules], models, {"__init__"})
-        index.memory["code that makes models"] = {id(node) for code in made for node in walk(code)}
-    found: Set[int] = index.memory["code that makes models"]
-    return found
+        case ast.Call(func=ast.Name("setattr"), args=[owner, ast.Constant(str(attr)), value]) if not _is_self(owner):
+            yield attr, value
 
 
 def _set(target: ast.expr, value: ast.expr) -> Iterator[tuple[str, ast.expr]]:

@@ -81,11 +81,6 @@ def equip(model):
     model.blocks[0].act = Reading(context)
 
 
-def fitted(stem, name, part):
-    setattr(stem, name, part)
-    return stem
-
-
 class M(nn.Module):
     def __init__(self):
         super().__init__()
@@ -134,7 +129,6 @@ SHARED = [
     APART + "for m in [self.patch_embed.act, self.blocks[0].act]:\n    m.context = GLOBAL",
     APART + "[setattr(m, 'context', GLOBAL) for m in self.modules() if hasattr(m, 'context')]",
     APART + "for m in self.modules():\n    if hasattr(m, 'context'):\n        m.context = GLOBAL",
-    "self.patch_embed = fitted(Stem(), 'act', Noting(GLOBAL))\nself.blocks = nn.ModuleList([Block(Reading(GLOBAL))])",
     APART + "self._share(self.patch_embed.act, self.blocks[0].act)",
     "self.patch_embed = Stem()\nself.blocks = nn.ModuleList([Block()])\nequip(self)",
     "kind = Block\nself.patch_embed = Stem(Noting(GLOBAL))\nself.blocks = nn.ModuleList([kind(Reading(GLOBAL))])",
