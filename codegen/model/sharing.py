@@ -363,6 +363,8 @@ class _Objects:
                 made = list(_reaching(self.home.constructor, value))
                 # variables that one expression is bound to, a, b = both(m), may be the same
                 yield from (f"what line {node.lineno}, column {node.col_offset} makes" for node in made)
+                if not made:
+                    yield f"what {name} is bound to in another way"
                 if name not in self.seen:
                     self.seen.add(name)
                     for source in made:
@@ -386,6 +388,8 @@ class _Objects:
                     yield from () if copied else self.of(function.value)
                 if isinstance(function, ast.Call):  # partial(Wrap, stem)()
                     yield from self.of(function)
+                if isinstance(function, ast.Name) and self._is_made_here(function.id):
+                    yield f"what {function.id} has at hand"
                 if gives_again(self.facts.index, self.home, function):
                     yield f"what {dotted(function)} gives"
                 pairs = [*enumerate(args), *((keyword.arg, keyword.value) for keyword in keywords)]
@@ -414,6 +418,16 @@ class _Objects:
         known = self.facts.index.resolve(self.home.module, name) or self.facts.index.function(self.home.module, name)
         library = is_library(self.home.module.origin(name))
         return known is None and not library and any(not _binds_plain(node) for node in nodes)
+
+    def _is_made_here(self, name: str) -> bool:
+        """Whether the constructor makes a function of that name, which sees its variables."""
+        for node in walk(self.home.constructor or ast.Pass()):
+            match node:
+                case ast.FunctionDef(name=found) if found == name and node is not self.home.constructor:
+                    return True
+                case ast.Assign(targets=[ast.Name(id=found)], value=ast.Lambda()) if found == name:
+                    return True
+        return False
 
     def _is_made_elsewhere(self, name: str) -> bool:
         """Whether another method than the constructor makes an object by this name."""

@@ -131,6 +131,18 @@ SHARED = [
     APART + "for m in self.modules():\n    if hasattr(m, 'context'):\n        m.context = GLOBAL",
     APART + "self._share(self.patch_embed.act, self.blocks[0].act)",
     "self.patch_embed = Stem()\nself.blocks = nn.ModuleList([Block()])\nequip(self)",
+    "c = [Context()] * 2\nself.patch_embed = Stem(Noting(c[0]))\nself.blocks = nn.ModuleList([Block(Reading(c[1]))])",
+    "c = Context()\ndef on(k):\n    return k(c)\n"
+    "self.patch_embed = Stem(on(Noting))\nself.blocks = nn.ModuleList([Block(on(Reading))])",
+    "on = lambda k, c=Context(): k(c)\n"
+    "self.patch_embed = Stem(on(Noting))\nself.blocks = nn.ModuleList([Block(on(Reading))])",
+    "with torch.no_grad() as c:\n"
+    "    self.patch_embed = Stem(Noting(c))\n    self.blocks = nn.ModuleList([Block(Reading(c))])",
+    "if (c := Context()):\n"
+    "    self.patch_embed = Stem(Noting(c))\n    self.blocks = nn.ModuleList([Block(Reading(c))])",
+    "self.patch_embed = Stem(Noting(c := Context()))\nself.blocks = nn.ModuleList([Block(Reading(c))])",
+    "for c in [Context()]:\n"
+    "    self.patch_embed = Stem(Noting(c))\n    self.blocks = nn.ModuleList([Block(Reading(c))])",
     "kind = Block\nself.patch_embed = Stem(Noting(GLOBAL))\nself.blocks = nn.ModuleList([kind(Reading(GLOBAL))])",
 ]
 
