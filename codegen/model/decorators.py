@@ -37,8 +37,7 @@ def objection(index: Index, module: Module, decorator: ast.expr) -> Unproven | N
 
 
 def _objection(index: Index, module: Module, decorator: ast.expr) -> Unproven | None:
-    head, _, rest = dotted(decorator.func if isinstance(decorator, ast.Call) else decorator).partition(".")
-    origin = module.origin(head, rest) if head else ""
+    origin = module.origin_of(decorator.func if isinstance(decorator, ast.Call) else decorator)
     if origin.startswith(_CHANGING):
         return Unproven(decorator, module, f"`{origin}` changes the class")
     if name_of(decorator) in index.release.trusted:

@@ -820,8 +820,7 @@ def _describes(index: Index, owner: Class, member: ast.stmt, seen: frozenset[str
     cls = index.resolve(owner.module, dotted(value.func))
     if cls is not None:
         return any(Facts.of(index, cls).has_member(name) for name in ("__get__", "__set__", "__delete__"))
-    head, _, rest = dotted(value.func).partition(".")
-    origin = owner.module.origin(head, rest) if head else ""
+    origin = owner.module.origin_of(value.func)
     return not (is_pure(origin) or origin in PLAIN)
 
 
@@ -863,9 +862,7 @@ def runs_as_written(module: Module, function: ast.FunctionDef) -> bool:
 
 def _keeps_code(module: Module, decorator: ast.expr) -> bool:
     """Whether a decorator leaves what a function does as it is, or only remembers what it returned."""
-    name = dotted(decorator.func if isinstance(decorator, ast.Call) else decorator)
-    head, _, rest = name.partition(".")
-    path = module.origin(head, rest) if head else ""
+    path = module.origin_of(decorator.func if isinstance(decorator, ast.Call) else decorator)
     timms = path.startswith("timm.") and path.rpartition(".")[2] in _TIMM_DECORATORS
     return timms or path in _DECORATORS or path.startswith(("torch.jit.", "torch.compiler.disable"))
 

@@ -196,8 +196,7 @@ class Facts:
         """The class of ``torch.nn`` that the class derives from, ``LayerNorm``; empty if it is plain or not known."""
         for cls in self.lineage:
             for base in cls.node.bases:
-                head, _, rest = dotted(base).partition(".")
-                origin = cls.module.origin(head, rest) if head else ""
+                origin = cls.module.origin_of(base)
                 name = origin.rpartition(".")[2]
                 if origin.startswith("torch.nn.") and name != "Module":
                     return name

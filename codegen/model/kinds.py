@@ -252,13 +252,11 @@ def _hooked(facts: Facts) -> frozenset[str]:
 
 def _is_hooked_elsewhere(facts: Facts, own: Collection[ast.FunctionDef]) -> bool:
     """Whether code that may run when the model is made registers hooks, or replaces what runs, other than its own."""
-    classes = [cls for cls in facts.lineage if not cls.module.is_timms]
-    files = {module.path: module for cls in classes for module in files_seen_by(facts.index, cls.module)}
-    if not any(word in module.text for module in files.values() for word in _HOOKING):
+    files = [module for cls in facts.lineage for module in _files_of(facts, cls)]
+    if not any(word in module.text for module in files for word in _HOOKING):
         return False
     seen = {id(node) for function in own for node in walk(function)}
-    trees = [module.tree for module in files.values()]
-    for code in made_and_run(trees, [cls.node for cls in classes], {"__init__"}):
+    for code in code_that_makes(facts):
         for node in walk(code):
             match node:
                 case ast.Attribute(attr=attr) if attr in _HOOKS | _HOOK_TABLES and id(node) not in seen:
@@ -268,6 +266,21 @@ def _is_hooked_elsewhere(facts: Facts, own: Collection[ast.FunctionDef]) -> bool
                 case ast.Call(func=ast.Name("setattr"), args=[_, ast.Constant(value="forward"), *_]):
                     return True
     return False
+
+
+def code_that_makes(facts: Facts) -> Sequence[ast.AST]:
+    """The code of a user's files that may run when a model of a class is made."""
+    memory, key = facts.index.memory, ("code that makes", id(facts.cls))
+    if key not in memory:
+        classes = [cls for cls in facts.lineage if not cls.module.is_timms]
+        trees = {module.path: module.tree for cls in classes for module in _files_of(facts, cls)}
+        memory[key] = made_and_run(trees.values(), [cls.node for cls in classes], {"__init__"})
+    code: Sequence[ast.AST] = memory[key]
+    return code
+
+
+def _files_of(facts: Facts, cls: Class) -> Sequence[Module]:
+    return [] if cls.module.is_timms else files_seen_by(facts.index, cls.module)
 
 
 def _replaces_code(node: ast.AST) -> bool:
@@ -546,10 +559,9 @@ class _Making:
 
     def of(self, node: ast.expr, seen: frozenset[str] = frozenset()) -> Iterator[Kind]:
         match node:
-            case Elsewhere(value=value):
-                yield from self._there(node).of(value) if self.depth < _FUNCTIONS else "?"
-            case _Passed(value=value, seen=already):
-                yield from self._where_passed(node).of(value, already) if self.depth < _FUNCTIONS else "?"
+            case Elsewhere() | _Passed():
+                there, already = self._there(node)
+                yield from there.of(node.value, already) if self.depth < _FUNCTIONS else "?"
             case ast.Call(func=function, args=args, keywords=keywords):
                 if any(keyword.arg in ("max_norm", "track_running_stats") for keyword in keywords):
                     yield STATISTICS
@@ -623,14 +635,13 @@ class _Making:
         for part in parts:
             yield from self._in_display(part, seen)
 
-    def _where_passed(self, node: _Passed) -> _Making:
-        return replace(node.making, depth=self.depth + 1)
-
-    def _there(self, node: Elsewhere) -> _Making:
-        """Where an expression stands that is passed from elsewhere."""
+    def _there(self, node: Elsewhere | _Passed) -> tuple[_Making, frozenset[str]]:
+        """Where an expression stands that is passed from elsewhere, and the variables that are being followed there."""
+        if isinstance(node, _Passed):
+            return replace(node.making, depth=self.depth + 1), node.seen
         facts = self.facts if node.owner is None else Facts.of(self.facts.index, node.owner)
         bound = {} if node.function is None else _remembered(facts, "bound", node.function, _bindings)
-        return _Making(facts, node.module, bound, self.attribute, self.depth + 1)
+        return _Making(facts, node.module, bound, self.attribute, self.depth + 1), frozenset()
 
     def _as_read(self, cls: Class) -> Kind:
         """A class, unless a decorator may make it another one than it reads."""
@@ -790,12 +801,9 @@ class _Making:
         if all(isinstance(value, ast.Constant) for value in alternatives):  # layer = layer or None
             alternatives = [value for value in self.values[name] if name not in seen]
         for value in alternatives:
-            if isinstance(value, Elsewhere):
-                yield from self._there(value).made_by(value.value) if self.depth < _FUNCTIONS else "?"
-                continue
-            if isinstance(value, _Passed):
-                passed = self._where_passed(value)
-                yield from passed.made_by(value.value, value.seen) if self.depth < _FUNCTIONS else "?"
+            if isinstance(value, Elsewhere | _Passed):
+                there, already = self._there(value)
+                yield from there.made_by(value.value, already) if self.depth < _FUNCTIONS else "?"
                 continue
             target = (
                 value.args[0]

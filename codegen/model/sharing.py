@@ -7,12 +7,10 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from codegen.model.facts import Facts
-from codegen.model.kinds import is_believed, kinds_of
+from codegen.model.kinds import code_that_makes, is_believed, kinds_of
 from codegen.model.library import ALLOCATING_FUNCTIONS, ALLOCATING_METHODS
-from codegen.model.neighbours import files_seen_by
 from codegen.model.purity import is_library
 from codegen.source.index import Class, Index, Module
-from codegen.source.reached import made_and_run
 from codegen.syntax.dataflow import dotted
 from codegen.syntax.parameters import defaults_of
 from codegen.syntax.walking import walk
@@ -47,10 +45,7 @@ def _is_given_objects(facts: Facts) -> bool:
     """Whether code that may run when a model is made puts an object into parts of it: ``part.context = context``."""
     memory, key = facts.index.memory, ("is given objects", id(facts.cls))
     if key not in memory:
-        classes = [cls for cls in facts.lineage if not cls.module.is_timms]
-        files = {module.path: module.tree for cls in classes for module in files_seen_by(facts.index, cls.module)}
-        made = made_and_run(files.values(), [cls.node for cls in classes], {"__init__"})
-        memory[key] = any(_puts_object(node) for code in made for node in walk(code))
+        memory[key] = any(_puts_object(node) for code in code_that_makes(facts) for node in walk(code))
     given: bool = memory[key]
     return given
 
@@ -147,8 +142,9 @@ def _frozen_by(node: ast.AST) -> Iterator[ast.expr]:
         case ast.For(
             target=ast.Name(id=name), iter=ast.Call(func=ast.Attribute(value=owner, attr="parameters"), args=[])
         ):
-            frozen = {part.id for inner in node.body for part in _frozen_by(inner) if isinstance(part, ast.Name)}
-            if frozen <= {name} and all(any(True for _ in _frozen_by(inner)) for inner in node.body):
+            frozen = [list(_frozen_by(inner)) for inner in node.body]
+            names = {part.id for parts in frozen for part in parts if isinstance(part, ast.Name)}
+            if all(frozen) and names <= {name}:
                 yield owner
 
 

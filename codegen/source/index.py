@@ -23,6 +23,7 @@ from codegen.source.stars import Exports, spell_out
 from codegen.source.stores import Stores
 from codegen.syntax.bindings import bound_names
 from codegen.syntax.computed_names import NONE, ComputedNames, find_computed_names, find_held_names, may_compute_names
+from codegen.syntax.dataflow import dotted
 from codegen.syntax.parsing import parse
 from codegen.syntax.walking import walk
 from codegen.types import Place, Release
@@ -202,6 +203,11 @@ class Module:
             certain = len(found) == 1 and name not in self.conditional  # import torch, import torch.utils.checkpoint
             self._imported[name] = found.pop() if certain else None
         return self._imported[name]
+
+    def origin_of(self, node: ast.expr) -> str:
+        """The full name of what a (dotted) name in the code of the module means; empty for any other expression."""
+        head, _, rest = dotted(node).partition(".")
+        return self.origin(head, rest) if head else ""
 
     def origin(self, name: str, rest: str = "") -> str:
         """The full name of what a name of the module means, ``torch.nn.functional.relu`` for ``F`` and ``relu``.

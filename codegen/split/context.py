@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from codegen.model.effects import effects
 from codegen.model.facts import Facts
 from codegen.source.index import Module
-from codegen.syntax.dataflow import Unsound, dotted
+from codegen.syntax.dataflow import Unsound
 from codegen.syntax.statements import Statement, context_body
 
 # They set the mode in which gradients are recorded, and set it back; nothing is kept in between.
@@ -27,9 +27,9 @@ def decorating_context(module: Module, method: ast.stmt) -> str:
     """The context that the one decorator of a method enters around all of it; empty for any other decorators."""
     match method:
         case ast.FunctionDef(decorator_list=[ast.Call(args=[], keywords=[]) as decorator]):
-            return ast.unparse(decorator) if _path(module, decorator.func) in _STATELESS else ""
+            return ast.unparse(decorator) if module.origin_of(decorator.func) in _STATELESS else ""
         case ast.FunctionDef(decorator_list=[ast.Name() | ast.Attribute() as decorator]):  # torch makes it one itself
-            return f"{ast.unparse(decorator)}()" if _path(module, decorator) in _STATELESS else ""
+            return f"{ast.unparse(decorator)}()" if module.origin_of(decorator) in _STATELESS else ""
     return ""
 
 
@@ -69,15 +69,10 @@ def _check_modes(facts: Facts, body: Sequence[ast.stmt], parameters: Sequence[st
         raise Unsound(body[0], f"`{entered}` spans the whole method, and what runs in it may change such modes")
 
 
-def _path(module: Module, function: ast.expr) -> str:
-    head, _, rest = dotted(function).partition(".")
-    return module.origin(head, rest) if head else ""
-
-
 def _check(module: Module, item: ast.withitem) -> None:
     call = item.context_expr
     function = call.func if isinstance(call, ast.Call) else call
-    path = _path(module, function)
+    path = module.origin_of(function)
     arguments = (call.args, call.keywords) if isinstance(call, ast.Call) else ((), ())
     match arguments:
         case [[], []] if path in _STATELESS and isinstance(call, ast.Call) and item.optional_vars is None:
