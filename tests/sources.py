@@ -6,6 +6,7 @@ import re
 import tempfile
 import textwrap
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -56,12 +57,18 @@ def outcomes_of(source: str, files: Files = NONE) -> dict[str, Outcome]:
     return {outcome.name: outcome for outcome in split_release(index_of(source, files), {})}
 
 
-def result_in_users_file(source: str, name: str = "M") -> Split | Refusal:
-    """What becomes of a class in a file that is not timm's, where no name is believed."""
+def result_in_users_file(source: str, name: str = "M", **options: object) -> Split | Refusal:
+    """What becomes of a class in a file that is not timm's, where no name is believed.
+
+    Args:
+        source: The file.
+        name: The class.
+        options: What the user says of the file: fields of ``Release``, such as ``method``.
+    """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "models.py"
         path.write_text(source, encoding="utf-8")
-        outcomes = analyse(find_release(None, path, announce=lambda message: None))
+        outcomes = analyse(replace(find_release(None, path, announce=lambda message: None), **options))
     return next(outcome.result for outcome in outcomes if outcome.name == name)
 
 

@@ -1,11 +1,8 @@
 """A library that looks layers up by a configuration, as mmcv does, may make one that the user has registered."""
 
-from dataclasses import replace
-
 import pytest
+from sources import result_in_users_file
 
-from codegen.generate import analyse
-from codegen.source.release import find_release
 from codegen.types import Refusal, Split
 
 SOURCE = """
@@ -60,11 +57,9 @@ class M(nn.Module):
 """
 
 
-def result(tmp_path, norm="pass", made="pass", last="x"):
-    (tmp_path / "m.py").write_text(SOURCE.format(norm=norm, made=made, last=last))
-    release = find_release(None, tmp_path / "m.py", announce=lambda message: None)
-    outcomes = analyse(replace(release, trusted=frozenset({"MODELS.register_module"}), method="forward"))
-    return next(outcome.result for outcome in outcomes if outcome.name == "M")
+def result(norm="pass", made="pass", last="x"):
+    text = SOURCE.format(norm=norm, made=made, last=last)
+    return result_in_users_file(text, trusted=frozenset({"MODELS.register_module"}), method="forward")
 
 
 @pytest.mark.parametrize(
@@ -80,10 +75,10 @@ def result(tmp_path, norm="pass", made="pass", last="x"):
         ("self.last = x.mean()", "pass", "self.norm(x)"),
     ],
 )
-def test_what_such_a_layer_may_keep_is_not_read_by_the_stages(tmp_path, norm, made, last):
-    assert isinstance(result(tmp_path, norm, made, last), Refusal)
+def test_what_such_a_layer_may_keep_is_not_read_by_the_stages(norm, made, last):
+    assert isinstance(result(norm, made, last), Refusal)
 
 
 @pytest.mark.parametrize("norm", ["pass", "x = x * 2", "self.last = x.mean()"])
-def test_two_that_are_made_apart_share_nothing(tmp_path, norm):
-    assert isinstance(result(tmp_path, norm), Split)
+def test_two_that_are_made_apart_share_nothing(norm):
+    assert isinstance(result(norm), Split)

@@ -1,9 +1,10 @@
 """Two modules that are given one object share what is kept in it, whoever gives it to them."""
 
-import pytest
+import textwrap
 
-from codegen.generate import analyse
-from codegen.source.release import find_release
+import pytest
+from sources import result_in_users_file
+
 from codegen.types import Refusal, Split
 
 SOURCE = """
@@ -84,7 +85,7 @@ def equip(model):
 class M(nn.Module):
     def __init__(self):
         super().__init__()
-        {made}
+{made}
         self.pos_embed = nn.Parameter(torch.zeros(1, 16, 8))
 
     def _make(self, kind, act):
@@ -107,11 +108,8 @@ class M(nn.Module):
 """
 
 
-def result(tmp_path, made):
-    text = SOURCE.replace("{made}", made.replace("\n", "\n        "))
-    (tmp_path / "m.py").write_text(text)
-    (outcome,) = analyse(find_release(None, tmp_path / "m.py", announce=lambda message: None))
-    return outcome.result
+def result(made):
+    return result_in_users_file(SOURCE.format(made=textwrap.indent(made, " " * 8)))
 
 
 APART = "self.patch_embed = Stem(Noting())\nself.blocks = nn.ModuleList([Block(Reading())])\n"
@@ -148,8 +146,8 @@ SHARED = [
 
 
 @pytest.mark.parametrize("made", SHARED)
-def test_what_one_keeps_in_it_the_other_reads(tmp_path, made):
-    assert isinstance(result(tmp_path, made), Refusal)
+def test_what_one_keeps_in_it_the_other_reads(made):
+    assert isinstance(result(made), Refusal)
 
 
 @pytest.mark.parametrize(
@@ -162,5 +160,5 @@ def test_what_one_keeps_in_it_the_other_reads(tmp_path, made):
         "self.patch_embed = self._make(Stem, nn.GELU())\nself.blocks = nn.ModuleList([Block(Reading())])",
     ],
 )
-def test_who_shares_nothing_is_split(tmp_path, made):
-    assert isinstance(result(tmp_path, made), Split)
+def test_who_shares_nothing_is_split(made):
+    assert isinstance(result(made), Split)

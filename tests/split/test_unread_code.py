@@ -1,6 +1,7 @@
 """Code that cannot be followed may do anything that it can reach: what the stages read of it is refused."""
 
 import pytest
+from sources import result_in_users_file
 
 from codegen.generate import analyse
 from codegen.source.release import find_release
@@ -523,10 +524,8 @@ class M(nn.Module):
 EACH = "for m in [self.conv1, self.norm1]:\n            "
 
 
-def foreign(tmp_path, freeze):
-    (tmp_path / "m.py").write_text(FOREIGN.format(freeze=freeze))
-    (outcome,) = analyse(find_release(None, tmp_path / "m.py", announce=lambda message: None))
-    return outcome.result
+def foreign(freeze):
+    return result_in_users_file(FOREIGN.format(freeze=freeze))
 
 
 @pytest.mark.parametrize(
@@ -537,8 +536,8 @@ def foreign(tmp_path, freeze):
         "m = self.conv1\n        m.requires_grad_(False)",
     ],
 )
-def test_a_variable_that_only_asks_a_layer_is_no_other_name_of_it(tmp_path, freeze):
-    assert isinstance(foreign(tmp_path, freeze), Split)
+def test_a_variable_that_only_asks_a_layer_is_no_other_name_of_it(freeze):
+    assert isinstance(foreign(freeze), Split)
 
 
 @pytest.mark.parametrize(
@@ -557,5 +556,5 @@ def test_a_variable_that_only_asks_a_layer_is_no_other_name_of_it(tmp_path, free
         f"{EACH}for p in m.parameters():\n                self.last = p",
     ],
 )
-def test_one_that_is_kept_is(tmp_path, freeze):
-    assert isinstance(foreign(tmp_path, freeze), Refusal)
+def test_one_that_is_kept_is(freeze):
+    assert isinstance(foreign(freeze), Refusal)
