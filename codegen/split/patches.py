@@ -78,8 +78,9 @@ def split_patches(
         trees = [s.tree for s in made]
         kinds = annotate(facts, trees, annotations, images)
         fields = tuple(Field(field, kinds.get(field) or "Any") for field in crossing.fields)
-        check_state(facts, crossing, embedding_effects(facts, crossing, names), names)
-        check_reuse(facts, crossing, names, fields)
+        before = embedding_effects(facts, crossing, names)
+        check_state(facts, crossing, before, names)
+        check_reuse(facts, crossing, before, fields)
     except Refused as refused:
         return Absence(refused.reason)
     except Unsound as unsound:

@@ -8,7 +8,7 @@ have to.
 from __future__ import annotations
 
 import ast
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from codegen.model.effects import Effects, effects
@@ -25,13 +25,13 @@ _NUMBERS = ("int", "float", "bool", "str", "tuple[int", "Tuple[int")
 """How the types begin of what nobody can change in place."""
 
 
-def check_reuse(facts: Facts, crossing: Crossing, parameters: Collection[str], fields: Sequence[Field]) -> None:
+def check_reuse(facts: Facts, crossing: Crossing, before: Effects, fields: Sequence[Field]) -> None:
     """Refuse stages after which the embedding is not what it was. What timm's own stages do is left to its callers.
 
     Args:
         facts: The class.
         crossing: The halves.
-        parameters: Parameters of the method.
+        before: What the first does.
         fields: What crosses, with its types.
 
     Raises:
@@ -51,7 +51,6 @@ def check_reuse(facts: Facts, crossing: Crossing, parameters: Collection[str], f
                 raise Unsound(
                     part, f"`{name}.{attr}` is set on the tokens, and lost where rows of them are selected or masked"
                 )
-    before = effects(facts, trees, parameters)
     values = {name: value for name, value in before.values.items() if isinstance(value, Value)}
     given = {f.name: values.get(f.name, Value()) for f in fields if not f.annotation.startswith(_NUMBERS)}
     made = {

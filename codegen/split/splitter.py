@@ -251,7 +251,7 @@ def split_class(facts: Facts, cls: Class, method: ast.stmt) -> Split:
     names = [parameter.name for parameter in body.parameters]
     before = embedding_effects(code.facts, crossing, names)
     check_state(code.facts, crossing, before, names, cut.early)
-    check_reuse(code.facts, crossing, names, fields)
+    check_reuse(code.facts, crossing, before, fields)
     check_rows(code.facts, crossing, before, body.parameters)
     image_batch = is_image_batch(cls.module.name, images.name, annotations[images.name])
     told = [p for p in body.parameters if p is not images or not image_batch]  # an image batch needs no text
