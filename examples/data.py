@@ -151,7 +151,7 @@ def open_images(name: str, size: Size, channels: int, *, made: int) -> Dataset[T
     """The images to train with that a name stands for.
 
     Args:
-        name: ``made``, ``digits``, a folder of images, a tar or a folder of tars, or ``hfds/NAME`` of Hugging Face.
+        name: ``made``, ``digits``, a folder of images, or what ``open_reader`` takes.
         size: Height and width of made images.
         channels: That images are converted to.
         made: How many are made.
@@ -163,27 +163,41 @@ def open_images(name: str, size: Size, channels: int, *, made: int) -> Dataset[T
         return MadeImages(made, size, channels)
     if name == "digits":
         return Digits(channels)
-    if name.startswith("hfds/"):
-        return _opened(lambda: create_reader(name), name, channels)
+    reader = open_reader(name)
+    if reader is not None:
+        return ReaderImages(reader, name, channels)
     path = Path(name)
     if not path.exists():
         raise InputError(f"--data {name} does not exist: name a folder, a tar, hfds/NAME, or one of digits and made.")
-    if path.suffix == ".tar" or (path.is_dir() and any(path.glob("*.tar"))):
-        # a tar that stays open has one place to read from, which processes that load images would share
-        return _opened(lambda: ReaderImageInTar(name, cache_tarfiles=False, cache_tarinfo=False), name, channels)
     if not path.is_dir():
         raise InputError(f"--data {name} is neither a folder nor a tar.")
     return FolderImages(path, channels)
 
 
-def _opened(reader: Callable[[], Any], name: str, channels: int) -> ReaderImages:
+def open_reader(name: str) -> Any | None:
+    """timm's reader of ``hfds/NAME`` or ``hfds/NAME:SPLIT``, a tar, or a folder of tars; ``None`` of what is none.
+
+    WebDataset's shards are such a folder, with ``wds/`` before it or not. They are read at random, so that their images
+    are in the same order on any number of processes, and a run that goes on finds its place.
+
+    Raises:
+        InputError: It cannot be read, or there is nothing in it.
+    """
+    path = Path(name.removeprefix("wds/"))
     try:
-        images = ReaderImages(reader(), name, channels)
+        if name.startswith("hfds/"):
+            name, _, split = name.partition(":")
+            reader = create_reader(name, split=split or "train")
+        elif path.suffix == ".tar" or (path.is_dir() and any(path.glob("*.tar"))):
+            # a tar that stays open has one place to read from, which processes that load images would share
+            reader = ReaderImageInTar(str(path), cache_tarfiles=False, cache_tarinfo=False)
+        else:
+            return None
     except Exception as error:  # a library that is missing, a name that is unknown, a tar without an image
         raise InputError(f"--data {name} cannot be read ({type(error).__name__}: {error}).") from error
-    if not len(images):
+    if not len(reader):
         raise InputError(f"{name} holds no images.")
-    return images
+    return reader
 
 
 class MadeImages(Dataset[Tensor]):

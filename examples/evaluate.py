@@ -50,7 +50,7 @@ class Settings:
     checkpoints: tuple[str, ...]
     output: Path
     data: str = "digits"
-    test_data: Path | None = None
+    test_data: str | None = None
     labels: int | None = None
     model_kwarg: Kwargs = ()
     image_size: Size | None = None
@@ -333,11 +333,14 @@ def table(found: list[Scores]) -> Table:
     return shown
 
 
+DATA = "A folder with one folder for each class, a tar or folder of tars, hfds/NAME (Hugging Face), or digits."
+
+
 @click.command(context_settings={"show_default": True, "max_content_width": 120})
 @click.argument("model")
 @click.argument("checkpoints", nargs=-1, required=True)
-@click.option("--data", default="digits", help="A folder with one folder for each class, or digits (scikit-learn's).")
-@click.option("--test-data", type=FOLDER, help="Such a folder to test with.  [default: each fifth image of --data]")
+@click.option("--data", default="digits", help=DATA)
+@click.option("--test-data", help="Such a thing to test with.  [default: each fifth image of --data]")
 @click.option("--labels", type=POSITIVE, help="How many labels to learn from, equally of each class.  [default: all]")
 @click.option("--output", type=FOLDER, default="runs/evaluate", help="Where scores.json and features.png go.")
 @click.option(

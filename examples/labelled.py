@@ -1,13 +1,17 @@
-"""Images with labels, to measure what a backbone has learned: scikit-learn's digits, or folders of classes."""
+"""Images with labels, to measure what a backbone has learned: digits, folders of classes, tars or Hugging Face."""
 
 from __future__ import annotations
 
+import tarfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 import torch
-from data import Digits, FolderImages, InputError
+from data import Digits, FolderImages, InputError, ReaderImages, open_reader
+from timm.data.readers.reader_image_in_tar import ReaderImageInTar
+from timm.utils import natural_key
 from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision.transforms import v2
@@ -34,16 +38,16 @@ class Labelled:
         return Labelled(torch.utils.data.Subset(self.images, chosen), self.labels[chosen], self.classes)
 
 
-def open_labelled(data: str, test: Path | None, channels: int) -> tuple[Labelled, Labelled]:
+def open_labelled(data: str, test: str | None, channels: int) -> tuple[Labelled, Labelled]:
     """Images to learn from, and others to test with.
 
     Args:
-        data: ``digits``, or a folder that holds one folder for each class.
-        test: Another such folder; by default each fifth image of ``data`` is for the test.
+        data: ``digits``, a folder that holds one folder for each class, or what ``data.open_reader`` takes.
+        test: Another of these; by default each fifth image of ``data`` is for the test.
         channels: That the images are converted to.
 
     Raises:
-        InputError: There is no such folder, or it has no classes, or the two have not the same ones.
+        InputError: There is no such thing, or it has no classes, or the two have not the same ones.
     """
     if data == "digits":
         if test is not None:
@@ -51,9 +55,9 @@ def open_labelled(data: str, test: Path | None, channels: int) -> tuple[Labelled
         learn, rest = (Digits(channels, test=held_out) for held_out in (False, True))
         names = tuple(map(str, range(10)))
         return Labelled(learn, learn.labels, names), Labelled(rest, rest.labels, names)
-    whole = _folder_of_classes(Path(data), channels)
+    whole = _with_classes(data, channels)
     if test is not None:
-        others = _folder_of_classes(test, channels)
+        others = _with_classes(test, channels)
         if others.classes != whole.classes:
             raise InputError(f"{data} and {test} hold different classes: {_difference(whole.classes, others.classes)}.")
         return whole, others
@@ -94,19 +98,69 @@ class _Middle:
         return resized
 
 
-def _folder_of_classes(root: Path, channels: int) -> Labelled:
+def _with_classes(name: str, channels: int) -> Labelled:
+    reader = open_reader(name)
+    images: FolderImages | ReaderImages
+    if reader is not None:
+        images, labels = ReaderImages(reader, name, channels), _labels_of(reader, name)
+    else:
+        images, labels = _folder_of_classes(Path(name), channels)
+    classes = tuple(sorted(set(labels), key=natural_key))
+    if len(classes) < 2:
+        raise InputError(f"{name} holds one class alone, {classes[0]}: it takes two to tell apart.")
+    number = {label: index for index, label in enumerate(classes)}
+    return Labelled(images, torch.tensor([number[label] for label in labels]), classes)
+
+
+def _folder_of_classes(root: Path, channels: int) -> tuple[FolderImages, list[str]]:
     if not root.is_dir():
         what = "is not a folder" if root.exists() else "does not exist"
-        raise InputError(f"{root} {what}: name a folder that holds one folder for each class, or digits.")
+        raise InputError(
+            f"{root} {what}: name a folder that holds one folder for each class, a tar, hfds/NAME, or digits."
+        )
     images = FolderImages(root, channels)
-    names = [path.relative_to(root).parts[0] if path.parent != root else "" for path in images.paths]
-    loose = names.count("")
+    labels = [path.relative_to(root).parts[0] if path.parent != root else "" for path in images.paths]
+    loose = labels.count("")
     if loose:
         raise InputError(f"{loose} images of {root} have no label: put each into a folder with the name of its class.")
-    classes = tuple(sorted(set(names)))
-    if len(classes) < 2:
-        raise InputError(f"{root} holds one class alone, {classes[0]}: it takes two to tell apart.")
-    return Labelled(images, torch.tensor([classes.index(name) for name in names]), classes)
+    return images, labels
+
+
+def _labels_of(reader: Any, name: str) -> list[str]:
+    """The class of each image of one of timm's readers."""
+    if isinstance(reader, ReaderImageInTar):
+        return _labels_in_tars(reader)
+    columns = reader.dataset.features
+    if "label" not in columns:
+        raise InputError(f"{name} has no column 'label', but {', '.join(columns)}.")
+    labels = list(reader.dataset["label"])
+    none = sum(label in (None, -1) for label in labels)  # -1 is Hugging Face's for a class that is not told
+    if none:
+        raise InputError(f"{none} of the {len(labels)} images of {name} have no label.")
+    names = getattr(columns["label"], "names", None)
+    return [names[label] if names else str(label) for label in labels]
+
+
+def _labels_in_tars(reader: ReaderImageInTar) -> list[str]:
+    """What stands in the file beside each image that has its name and ends in ``.cls``, or else the image's folder."""
+    root = Path(reader.root)
+    beside = {}
+    for path in [root] if reader.root_is_tar else sorted(root.glob("*.tar")):
+        with tarfile.open(path) as tar:
+            for member in tar:
+                if member.name.endswith(".cls") and (file := tar.extractfile(member)):
+                    beside[path.name, _sample(member.name)] = file.read().decode().strip()
+    labels = []
+    for (member, tar_name, _), target in zip(reader.samples, reader.targets.tolist(), strict=True):
+        folder = reader.class_idx_to_name[target]
+        labels.append(beside.get((tar_name or root.name, _sample(member.name)), folder))
+    return labels
+
+
+def _sample(member: str) -> str:
+    """What WebDataset's files of one sample share: their path up to the first dot of their name."""
+    path = PurePosixPath(member)
+    return str(path.with_name(path.name.partition(".")[0]))
 
 
 def _each_fifth(labels: Tensor) -> Tensor:

@@ -97,13 +97,13 @@ def test_tiffs_of_16_bits_are_read_whole(tmp_path):
     torch.testing.assert_close(FolderImages(tmp_path)[0][0, 0], torch.tensor([0.0, 0.2, 1.0]))
 
 
-def shard(path: Path, shades: dict[str, int]) -> None:
+def shard(path: Path, shades: dict[str, int], label: str = "0") -> None:
     """A tar of grey images by their names, as WebDataset's shards are, with a label beside each."""
     with tarfile.open(path, "w") as tar:
         for name, shade in shades.items():
             content = io.BytesIO()
             Image.new("L", (6, 4), shade).save(content, "png")
-            for extension, data in (("png", content.getvalue()), ("cls", b"0")):
+            for extension, data in (("png", content.getvalue()), ("cls", label.encode())):
                 info = tarfile.TarInfo(f"{name}.{extension}")
                 info.size = len(data)
                 tar.addfile(info, io.BytesIO(data))
@@ -114,8 +114,9 @@ def test_a_tar_and_a_folder_of_tars_are_images(tmp_path):
     shard(tmp_path / "001.tar", {"c": 30})
     one = open_images(str(tmp_path / "000.tar"), (8, 8), 1, made=0)
     assert [int(image.max()) for image in (one[0], one[1])] == [10, 20]
-    several = open_images(str(tmp_path), (8, 8), 3, made=0)
-    assert [int(several[index].max()) for index in range(len(several))] == [10, 20, 30]
+    for name in (str(tmp_path), f"wds/{tmp_path}"):
+        several = open_images(name, (8, 8), 3, made=0)
+        assert [int(several[index].max()) for index in range(len(several))] == [10, 20, 30]
     assert several[2].shape == (3, 4, 6)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["000.tar", "001.tar"]  # nothing is left beside them
 
