@@ -3,17 +3,23 @@
     python examples/reproduce.py --output runs/reproduce --report docs/results.md
 
 Each cell, a backbone trained by a method with a seed, is measured once: results are kept in ``results.json`` of the
-output folder, and a run that was stopped goes on with the cells that are missing.
+output folder, and a run that was stopped goes on with the cells that are missing. What a cell prints goes to a file
+beside its output.
 """
 
 from __future__ import annotations
 
 import csv
 import json
+import multiprocessing
+import os
 import shutil
 import statistics
 import textwrap
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import redirect_stdout
 from dataclasses import asdict, dataclass
 from io import BytesIO
 from pathlib import Path
@@ -96,6 +102,10 @@ CELLS = {
 """Every method on a ViT, and the two that take any backbone on all others: epochs, and the learning rate."""
 
 
+Key = tuple[str, str, int, int]
+"""Backbone, method, seed and epochs."""
+
+
 @dataclass(frozen=True)
 class Accuracy:
     """What part of the test is told right, in per cent."""
@@ -114,6 +124,7 @@ class Cell:
             which tell much more apart.
         trained: After training.
         losses: The mean of each epoch.
+        seconds: How long training and measuring took, on one core.
         course: The epoch, and the accuracy after it, of some epochs.
     """
 
@@ -125,10 +136,11 @@ class Cell:
     start: Accuracy
     trained: Accuracy
     losses: tuple[float, ...]
+    seconds: float
     course: tuple[tuple[int, Accuracy], ...] = ()
 
     @property
-    def key(self) -> tuple[str, str, int, int]:
+    def key(self) -> Key:
         """What was asked for."""
         return self.backbone, self.method, self.seed, self.epochs
 
@@ -138,29 +150,26 @@ def folder_of(output: Path, backbone: str, method: str, seed: int, epochs: int) 
     return output / f"{backbone.replace(' ', '-')}-{method}-{epochs}-{seed}"
 
 
-def measure(backbone: str, method: str, seed: int, epochs: int, output: Path) -> Cell:
-    """Train and evaluate."""
+def options_of(backbone: str, method: str, seed: int, epochs: int) -> list[str]:
+    """The command line that trains a cell."""
     name, *kwargs = BACKBONES[backbone].split()
-    folder = folder_of(output, backbone, method, seed, epochs)
-    shutil.rmtree(folder, ignore_errors=True)  # of a run that was stopped
-    words = [
-        name,
-        *TRAINING.split(),
-        "--method",
-        method,
-        "--seed",
-        seed,
-        "--epochs",
-        epochs,
-        "--lr",
-        CELLS[backbone, method][1],
-    ]
-    words += [word for kwarg in kwargs for word in ("-k", kwarg)]
     strategy = STRATEGIES.get((backbone, method))
     options = OPTIONS[method].split() + ([f"strategy={strategy}"] if strategy else [])
-    words += [word for option in options for word in ("-o", option)] + WORDS.get(method, "").split()
-    words += ["--output", folder, "--keep-every", KEEP]
-    pretrain_main([str(word) for word in words], standalone_mode=False)
+    run = f"--method {method} --seed {seed} --epochs {epochs} --lr {CELLS[backbone, method][1]} --keep-every {KEEP}"
+    words = [name, *TRAINING.split(), *run.split(), *WORDS.get(method, "").split()]
+    words += [word for kwarg in kwargs for word in ("-k", kwarg)]
+    return words + [word for option in options for word in ("-o", option)]
+
+
+def measure(backbone: str, method: str, seed: int, epochs: int, output: Path) -> Cell:
+    """Train and evaluate."""
+    began = time.perf_counter()
+    folder = folder_of(output, backbone, method, seed, epochs)
+    shutil.rmtree(folder, ignore_errors=True)  # of a run that was stopped
+    with folder.with_suffix(".log").open("w") as printed, redirect_stdout(printed):
+        words = [*options_of(backbone, method, seed, epochs), "--output", str(folder)]
+        pretrain_main(words, standalone_mode=False)
+    name, *kwargs = BACKBONES[backbone].split()
     kept = sorted(folder.glob("backbone-*.safetensors"))
     settings = Settings(
         name,
@@ -175,7 +184,22 @@ def measure(backbone: str, method: str, seed: int, epochs: int, output: Path) ->
     course = tuple((epoch_of(file.name) or 0, one) for file, one in zip(kept, found, strict=True))
     with (folder / "log.csv").open(newline="") as log:
         losses = tuple(round(float(row["loss"]), 4) for row in csv.DictReader(log))
-    return Cell(backbone, method, seed, epochs, random, found[0], found[-1], losses, course)
+    seconds = round(time.perf_counter() - began)
+    return Cell(backbone, method, seed, epochs, random, found[0], found[-1], losses, seconds, course)
+
+
+def measure_all(keys: Sequence[Key], output: Path, jobs: int) -> Iterator[Cell]:
+    """The cells in the order in which they end, of so many processes."""
+    if jobs == 1:
+        yield from (measure(*key, output) for key in keys)
+        return
+    spawn = multiprocessing.get_context("spawn")  # a fork would copy the threads of torch's pools, dead
+    with ProcessPoolExecutor(jobs, spawn, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        try:
+            for future in as_completed([pool.submit(measure, *key, output) for key in keys]):
+                yield future.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def read(file: Path) -> list[Cell]:
@@ -336,6 +360,7 @@ def draw(cells: Sequence[Cell], output: Path, folder: Path) -> list[Path]:
 @click.option("--method", "methods", multiple=True, type=click.Choice(METHODS), default=METHODS)
 @click.option("--seeds", type=click.IntRange(min=1), default=3, help="How many.")
 @click.option("--epochs", type=click.IntRange(min=1), help="Of each run.  [default: as many as each method needs]")
+@click.option("--jobs", type=click.IntRange(min=1), default=os.cpu_count(), help="Processes, of one thread each.")
 @click.option("--measure/--no-measure", "measuring", default=True, help="Whether to run the cells that are missing.")
 def main(
     output: Path,
@@ -344,6 +369,7 @@ def main(
     methods: tuple[str, ...],
     seeds: int,
     epochs: int | None,
+    jobs: int,
     measuring: bool,
 ) -> None:
     """Measure the cells that are missing, and write all that are there."""
@@ -351,12 +377,17 @@ def main(
     output.mkdir(parents=True, exist_ok=True)
     file = output / "results.json"
     cells = read(file)
-    wanted = [(backbone, method) for backbone, method in CELLS if backbone in backbones and method in methods]
-    for backbone, method, seed in [(*pair, seed) for seed in range(seeds) for pair in wanted]:
-        length = epochs or CELLS[backbone, method][0]
-        if measuring and (backbone, method, seed, length) not in [cell.key for cell in cells]:
-            cells.append(measure(backbone, method, seed, length, output))
-            write(file, cells)
+    there = {cell.key for cell in cells}
+    wanted = [pair for pair in CELLS if pair[0] in backbones and pair[1] in methods]
+    keys = [(*pair, seed, epochs or CELLS[pair][0]) for seed in range(seeds) for pair in wanted]
+    missing = [key for key in keys if key not in there] if measuring else []
+    for number, cell in enumerate(measure_all(missing, output, jobs), 1):
+        cells.append(cell)
+        write(file, cells)
+        what = f"{cell.method} on {cell.backbone}, seed {cell.seed}"
+        click.echo(
+            f"{number} of {len(missing)}: {what}: 10-NN {cell.start.knn} -> {cell.trained.knn} %, {cell.seconds} s"
+        )
     cells.sort(key=lambda cell: (list(CELLS).index((cell.backbone, cell.method)), cell.epochs, cell.seed))
     pictures = draw(cells, output, page.with_suffix("")) if page and cells else []
     text = report(cells, pictures)

@@ -10,7 +10,7 @@ from reproduce import BACKBONES, CELLS, OPTIONS, Accuracy, Cell, curves, read, r
 def cell(backbone: str, method: str, seed: int = 0, epochs: int = 40, knn: float = 80.0, probe: float = 90.0) -> Cell:
     random, start = Accuracy(40.0 + seed, 70.0), Accuracy(50.0, 75.0 + 2 * seed)
     trained = Accuracy(knn, probe)
-    return Cell(backbone, method, seed, epochs, random, start, trained, (2.0, 1.5, 1.0), ((0, start), (3, trained)))
+    return Cell(backbone, method, seed, epochs, random, start, trained, (2.0, 1.5, 1.0), 60, ((0, start), (3, trained)))
 
 
 def test_each_row_is_the_mean_and_spread_over_seeds():
@@ -50,7 +50,7 @@ def test_a_run_goes_on_with_the_cells_that_are_missing(tmp_path, monkeypatch):
     ]  # one of 9 epochs is another
     write(tmp_path / "results.json", there)
     page = tmp_path / "page.md"
-    options = ["--output", tmp_path, "--report", page, "--backbone", "EVA", "--seeds", 2]
+    options = ["--output", tmp_path, "--report", page, "--backbone", "EVA", "--seeds", 2, "--jobs", 1]
     result = CliRunner().invoke(reproduce.main, list(map(str, options)))
     assert result.exit_code == 0, result.output
     assert measured == [("EVA", "simmim", 0), ("EVA", "mae", 1), ("EVA", "simmim", 1)]
