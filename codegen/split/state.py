@@ -106,18 +106,26 @@ def _plainly(place: Place) -> tuple[bool, bool, bool, str, str, str]:
 def _reason(facts: Facts, read: Place, written: Place, node: ast.AST) -> str:
     left, unread = _said(facts, written), _unread(facts, node, deep=written == EVERYTHING)
     if written == EVERYTHING:
-        what = f"{unread}, which cannot be read" if unread else "what cannot be read"
+        what = f"{unread}, which cannot be read" if unread else f"what cannot be read{_quoted(node)}"
         return f"before the boundary, line {getattr(node, 'lineno', 0)} runs {what} and may change anything"
     if read.name == "*" or (read.whole and read.name != written.name):
         return f"it runs what cannot be read and may read {left}, which the embedding leaves on the model"
     if written.whole:
-        line = getattr(node, "lineno", 0)
-        direct = unread and written.root in ("", written.name)
-        return f"it reads {_said(facts, read)}, which line {line} may change: " + (
-            f"it runs {unread}, which cannot be read" if direct else f"by way of {left} it runs what cannot be read"
-        )
+        if unread and written.root in ("", written.name):
+            how = f"it runs {unread}, which cannot be read"
+        elif "*" in (written.root, written.name):
+            how = f"it runs what cannot be read{_quoted(node)}".rstrip(",")
+        else:
+            how = f"by way of {left} it runs what cannot be read"
+        return f"it reads {_said(facts, read)}, which line {getattr(node, 'lineno', 0)} may change: {how}"
     where = "leaves on the model" if written.kind == "attribute" else "writes"
     return f"it reads {_said(facts, read if not read.whole else written)}, which the embedding {where}"
+
+
+def _quoted(node: ast.AST) -> str:
+    """A statement of one line as an insertion; empty if it is a long one."""
+    text = ast.unparse(node)
+    return "" if "\n" in text or len(text) > 80 else f", `{text}`,"
 
 
 def _unread(facts: Facts, node: ast.AST, path: str = "self", *, deep: bool) -> str:
@@ -154,12 +162,16 @@ def _said(facts: Facts, place: Place) -> str:
 
 
 def _culprit(facts: Facts, statements: Sequence[ast.stmt], parameters: Collection[str], place: Place) -> ast.AST:
-    """The statement that writes a place."""
+    """The statement that writes a place, the innermost one."""
     whole = effects(facts, statements, parameters)
-    for statement in statements:
-        if place.name in {found.name for found in effects(facts, [statement], parameters, whole).writes}:
-            return statement
-    return statements[0]
+
+    def writes(statement: ast.stmt) -> bool:
+        return place.name in {found.name for found in effects(facts, [statement], parameters, whole).writes}
+
+    culprit, inside = statements[0], statements
+    while found := next(filter(writes, inside), None):
+        culprit, inside = found, [node for node in ast.iter_child_nodes(found) if isinstance(node, ast.stmt)]
+    return culprit
 
 
 def _reader(

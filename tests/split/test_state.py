@@ -243,6 +243,44 @@ class Tiny(nn.Module):
 """
 
 
+UNREAD_IN_A_BRANCH = """
+import torch.nn as nn
+from somewhere import build
+
+
+class Tiny(nn.Module):
+    def __init__(self, deep=False):
+        super().__init__()
+        self.deep = deep
+        self.norm_name, norm = build()
+        self.add_module(self.norm_name, norm)
+        self.patch_embed = nn.Conv2d(3, 8, 4)
+        self.pos_embed = nn.Parameter()
+        self.blocks = nn.Sequential(*[])
+        self.scale = 1.0
+
+    @property
+    def norm1(self):
+        return getattr(self, self.norm_name)
+
+    def forward_features(self, x):
+        x = self.patch_embed(x)
+        if self.deep:
+            x = x.flatten(2)
+            x = self.norm1(x)
+        x = x + self.pos_embed
+        x = self.blocks(x)
+        return x * self.scale
+"""
+
+
+def test_the_line_that_cannot_be_read_is_named_and_not_the_branch_around_it():
+    refusal = refusal_of(UNREAD_IN_A_BRANCH)
+    assert refusal.reason == (
+        "it reads `self.blocks`, which line 25 may change: it runs what cannot be read, `x = self.norm1(x)`"
+    )
+
+
 def test_what_cannot_be_read_is_named_where_it_may_change_what_is_read():
     refusal = refusal_of(BACKBONE)
     assert refusal.reason == (
