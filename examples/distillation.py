@@ -39,6 +39,8 @@ class Distillation(method.Method):
         distort: Whether colours are changed, blurred and solarised.
         hidden: Channels of the head.
         bottleneck: Channels of the head's output, before the prototypes.
+        batch_norm: Whether the head normalises over the batch, as both papers' code has it for CNNs: it takes away what
+            features of all images have in common, by which those of a short run with few images are told apart.
         temperatures: Of the teacher, at first and in the end.
     """
 
@@ -61,6 +63,7 @@ class Distillation(method.Method):
         distort: bool = True,
         hidden: int = 2048,
         bottleneck: int = 256,
+        batch_norm: bool = False,
         temperatures: tuple[float, float] = (0.04, 0.07),
     ) -> None:
         super().__init__(backbone, images)
@@ -69,7 +72,9 @@ class Distillation(method.Method):
         self.momentum, self.temperatures, self.temperature_warmup = momentum, temperatures, temperature_warmup
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # of the weight norm that is replaced at once
-            self.head = DINOProjectionHead(self.grid.channels, hidden, bottleneck, prototypes, freeze_last_layer=frozen)
+            self.head = DINOProjectionHead(
+                self.grid.channels, hidden, bottleneck, prototypes, batch_norm, freeze_last_layer=frozen
+            )
         _copyable(self.head)
         self.teacher = method.Teacher(self.student)
         self.class_loss, self.patch_loss = DINOLoss(prototypes), IBOTPatchLoss(prototypes)
