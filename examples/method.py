@@ -175,7 +175,7 @@ class Teacher(ModelEmaV3):  # type: ignore[misc]  # timm is not typed
         self.update(student)
 
 
-def fix_sincos_positions(backbone: nn.Module, grid: Size) -> None:
+def fix_sincos_positions(backbone: nn.Module, grid: tuple[int, ...]) -> None:
     """Set positions, (1, prefix + N, C), to sines and cosines that are not trained, as MAE and I-JEPA do."""
     position, patches = getattr(backbone, "pos_embed", None), grid[0] * grid[1]
     if isinstance(position, nn.Parameter) and position.ndim == 3 and 0 <= position.shape[1] - patches < 8:

@@ -24,12 +24,14 @@ class FinalNorm:
         leaf: Which tensor of the features it is for, counted through what holds them.
         channels_first: Whether that is (B, C, H, W).
         as_map: Whether the norm takes (B, C, 1, 1), else (B, C).
+        ndim: Dimensions of such a map; 5 of a video's.
     """
 
     name: str
     leaf: int
     channels_first: bool
     as_map: bool
+    ndim: int = 4
 
     def __call__(self, model: nn.Module, features: Features) -> Features:
         """Features of the same form, with each token normalised by itself."""
@@ -37,7 +39,7 @@ class FinalNorm:
         x = contiguous_gradient(leaves[self.leaf]).movedim(1, -1) if self.channels_first else leaves[self.leaf]
         tokens = x.reshape(-1, x.shape[-1])
         norm = model.get_submodule(self.name)
-        normed = norm(tokens[:, :, None, None]).flatten(1) if self.as_map else norm(tokens)
+        normed = norm(_mapped(tokens, self.ndim)).flatten(1) if self.as_map else norm(tokens)
         normed = normed.view(x.shape)
         leaves[self.leaf] = normed.movedim(-1, 1) if self.channels_first else normed
         return with_leaves(features, leaves)
@@ -68,14 +70,19 @@ def find_final_norm(model: nn.Module, features: Features, images: torch.Tensor) 
     failures: list[Exception] = []
     worked = False
     for leaf, tokens in enumerate(leaves):
-        if not isinstance(tokens, torch.Tensor) or tokens.ndim not in (3, 4) or not tokens.is_floating_point():
+        if (
+            not isinstance(tokens, torch.Tensor)
+            or tokens.ndim not in (3, images.ndim)
+            or not tokens.is_floating_point()
+        ):
             continue
-        for channels_first in (False, True) if tokens.ndim == 4 else (False,):
-            token = torch.randn(tokens.shape[1 if channels_first else -1], generator=torch.Generator().manual_seed(0))
+        for channels_first in (False, True) if tokens.ndim > 3 else (False,):
+            channels, generator = tokens.shape[1 if channels_first else -1], torch.Generator().manual_seed(0)
+            token = torch.randn(channels, generator=generator, device="cpu")
             if len(token) < 2:  # one channel is like every other
                 continue
             token = token.to(tokens.device, tokens.dtype)
-            alike = (token[:, None, None] if channels_first else token).expand_as(tokens)
+            alike = (_mapped(token[None], tokens.ndim)[0] if channels_first else token).expand_as(tokens)
             tried = with_leaves(features, [*leaves[:leaf], alike, *leaves[leaf + 1 :]])
             try:
                 given = _given_to_norms(model, tried, images)
@@ -86,8 +93,8 @@ def find_final_norm(model: nn.Module, features: Features, images: torch.Tensor) 
             for name, x in given:
                 if _is_all(x, token):
                     return FinalNorm(name, leaf, channels_first, as_map=False)
-                if x.ndim == 4 and _is_all(x.movedim(1, -1), token):
-                    return FinalNorm(name, leaf, channels_first, as_map=True)
+                if x.ndim == images.ndim and _is_all(x.movedim(1, -1), token):
+                    return FinalNorm(name, leaf, channels_first, as_map=True, ndim=x.ndim)
     if failures and not worked:
         raise ValueError(
             f"the final norm of {type(model).__name__} is found by running its head, which fails "
@@ -115,6 +122,11 @@ def _given_to_norms(model: nn.Module, features: Features, images: torch.Tensor) 
         for hook in hooks:
             hook.remove()
     return given
+
+
+def _mapped(tokens: torch.Tensor, ndim: int) -> torch.Tensor:
+    """Tokens, (B, C), as maps of one place, (B, C, 1, 1)."""
+    return tokens.view(*tokens.shape, *[1] * (ndim - 2))
 
 
 def _is_norm(module: nn.Module) -> bool:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import numbers
 from collections.abc import Sequence
 from typing import Literal
 
 import torch
 
-from ._tokens import TokenLayout, check_mask
+from ._tokens import TokenLayout, check_mask, check_mask_type, check_number, images_size
 
 Fill = float | Literal["mean", "noise"]
 """What goes into masked pixels."""
@@ -29,7 +30,7 @@ def hide(
     SparK (arXiv 2301.03580), the stem is given nothing there.
 
     Args:
-        images: (B, C, H, W), normalised.
+        images: (B, C, H, W), or videos, (B, C, T, H, W), normalised.
         mask: (B, N), bool, True where masked; a list of them, one for each grid, hides what any of them masks.
         layout: Of the model's embedding, ``token_layout(model)``; of its patches, ``patch_layout(model)``, if patches
             are replaced before their position.
@@ -37,26 +38,32 @@ def hide(
         generator: Where noise comes from.
 
     Returns:
-        (B, C, H, W): ``images`` itself where each token sees its own patch alone.
+        Of the same shape: ``images`` itself where each token sees its own patch alone.
 
     Raises:
         TypeError: The mask is not boolean, or the fill is neither a number nor a word.
-        ValueError: The mask is not for these images, on another device, or there is no such fill.
+        ValueError: The images are of another form than those of the layout, the mask is not for them or on another
+            device, or there is no such fill.
     """
     check_fill(fill)
-    size, pixels = (images.shape[-2], images.shape[-1]), None
+    size, pixels = images_size(images, layout), None
     layout.check_size(size)
-    for stream, one in zip(layout.streams, [mask] if isinstance(mask, torch.Tensor) else mask):  # noqa: B905
+    masks = mask if isinstance(mask, (list, tuple)) else [mask]
+    if masks is mask:
+        check_number("masks", mask, layout.streams)
+    for stream, one in zip(layout.streams, masks):  # noqa: B905 - one mask is of the first grid
+        check_mask_type(one)
         grid = stream.at(size, None if stream.is_even(size) else one.shape[-1])
-        check_mask(one, images, grid[0] * grid[1])
+        check_mask(one, images, math.prod(grid))
         if layout.leaks:
             under = stream.pixels(one, size)
             pixels = under if pixels is None else pixels | under
     if pixels is None:
         return images
     if fill == "mean":
-        visible = (~pixels).sum(dim=(2, 3), keepdim=True).clamp(min=1)
-        mean = images.masked_fill(pixels, 0.0).sum(dim=(2, 3), keepdim=True) / visible
+        places = tuple(range(2, images.ndim))
+        visible = (~pixels).sum(dim=places, keepdim=True).clamp(min=1)
+        mean = images.masked_fill(pixels, 0.0).sum(dim=places, keepdim=True) / visible
         return torch.where(pixels, mean.to(images.dtype), images)
     if fill == "noise":
         device = images.device if generator is None else generator.device

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -21,7 +22,7 @@ Embed = Callable[[torch.Tensor], Any]
 
 
 def sees(embed: Embed, layout: TokenLayout, like: torch.Tensor) -> int:
-    """How many pixels beyond its own patch a token sees.
+    """How many pixels, or frames, beyond its own patch a token sees.
 
     Not a number is what reaches furthest: no weight that is zero, as it may be before training, stops it. Other pixels
     are tried as well, for what compares or clamps.
@@ -35,7 +36,7 @@ def sees(embed: Embed, layout: TokenLayout, like: torch.Tensor) -> int:
         0 if no token sees any pixel of another patch. The longer side of the images if a token sees all of them, or if
         that cannot be tried, as on the device ``meta``.
     """
-    whole = max(like.shape[-2:])
+    whole = max(like.shape[2:])
     if like.device.type == "meta":
         return whole
     images, others, generator = _drawn(like)
@@ -105,20 +106,26 @@ def sizes_like(embed: Embed, layout: TokenLayout, like: torch.Tensor) -> Sizes:
     """
     if like.device.type == "meta":
         return "any"
-    (height, width), (rows, columns) = like.shape[-2:], layout.streams[0].grid
+    (*frames, height, width), (*times, rows, columns) = like.shape[2:], layout.streams[0].grid
+    longer = [pixels + pixels // patches for pixels, patches in zip(frames, times)]  # noqa: B905
+
+    def same(*size: int) -> bool | None:
+        return _sees_the_same(embed, layout, like.new_zeros((*like.shape[:2], *size)))
+
+    if longer and same(*longer, height, width) is False:
+        return "one"
     larger = height + height // rows
-    uneven = _sees_the_same(embed, layout, like.new_zeros((*like.shape[:-2], larger, width + width // columns // 2)))
+    uneven = same(*frames, larger, width + width // columns // 2)
     if uneven:
         return "any"
-    even = _sees_the_same(embed, layout, like.new_zeros((*like.shape[:-2], larger, width)))
-    if even is False:
+    if same(*frames, larger, width) is False:
         return "one"
     return "any" if uneven is None else "whole"
 
 
 def _sees_the_same(embed: Embed, layout: TokenLayout, images: torch.Tensor) -> bool | None:
     """Whether tokens of images of another size see their own patch alone; ``None`` if the model takes none such."""
-    size = (images.shape[-2], images.shape[-1])
+    size = tuple(images.shape[2:])
     try:
         tokens = layout.tokens(embed(images))
     except Exception:  # whatever its own code raises
@@ -137,15 +144,15 @@ def _same_form(layout: TokenLayout, trained: Embed, images: torch.Tensor) -> boo
         tokens = layout.tokens(trained(images))
     except Exception:  # whatever its own code raises: it does so in a step of training as well
         return False
-    counts = [s.grid[0] * s.grid[1] for s in layout.streams]
+    counts = [math.prod(s.grid) for s in layout.streams]
     return [s.count(x) for s, x in zip(layout.streams, tokens)] == counts  # noqa: B905
 
 
 def _drawn(like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Generator]:
     """Two pairs of images, the second of pixels of all strengths, and what draws more."""
     generator = torch.Generator().manual_seed(0)
-    images, others = (torch.randn(like.shape, generator=generator) for _ in range(2))
-    strength = _STRONG ** torch.rand(like.shape, generator=generator)
+    images, others = (torch.randn(like.shape, generator=generator, device="cpu") for _ in range(2))
+    strength = _STRONG ** torch.rand(like.shape, generator=generator, device="cpu")
     return images.to(like), (others * strength).to(like), generator
 
 
@@ -153,9 +160,9 @@ def _any_reached(
     embed: Embed, layout: TokenLayout, images: torch.Tensor, others: torch.Tensor, generator: torch.Generator
 ) -> bool:
     """Whether a token sees any pixel of another patch."""
-    (stream, *_), size = layout.streams, (images.shape[-2], images.shape[-1])
+    (stream, *_), size = layout.streams, tuple(images.shape[2:])
     for _ in range(_ROUNDS):
-        half = torch.rand(stream.grid[0] * stream.grid[1], generator=generator) < 0.5
+        half = torch.rand(math.prod(stream.grid), generator=generator, device="cpu") < 0.5
         masks = torch.stack([half, ~half]).to(images.device)
         pixels = stream.pixels(masks, size)
         if _reached(embed, layout, images, others, pixels, [layout.spread(masks, s) for s in layout.streams]):
@@ -178,21 +185,21 @@ def mixes_batch(model: nn.Module, run: Callable[[], object]) -> bool:
 
 def _distance(embed: Embed, layout: TokenLayout, images: torch.Tensor, others: torch.Tensor) -> int:
     """How many pixels beyond its patch the token in the middle sees: at least 1, and 0 if it sees the whole image."""
-    (stream, *_), (height, width) = layout.streams, images.shape[-2:]
-    grid, size = stream.grid, (height, width)
-    masks = [torch.ones(2, s.grid[0] * s.grid[1], dtype=torch.bool, device=images.device) for s in layout.streams]
-    masks[0][:, (grid[0] // 2) * grid[1] + grid[1] // 2] = False
+    (stream, *_), size = layout.streams, tuple(images.shape[2:])
+    masks = [torch.ones(2, math.prod(s.grid), dtype=torch.bool, device=images.device) for s in layout.streams]
+    centre: tuple[Any, ...] = (slice(None), *[patches // 2 for patches in stream.grid])
+    torch.unflatten(masks[0], 1, stream.grid)[centre] = False
     place = (~stream.pixels(masks[0][:1], size))[0, 0].nonzero()
-    (top, left), (bottom, right) = place.amin(0).tolist(), place.amax(0).tolist()
+    first, last = place.amin(0).tolist(), place.amax(0).tolist()
 
     def reaches(distance: int) -> bool:
         outside = torch.ones((2, 1, *size), dtype=torch.bool, device=images.device)
-        outside[..., max(top - distance, 0) : bottom + distance + 1, max(left - distance, 0) : right + distance + 1] = (
-            False
-        )
+        around = [slice(max(a - distance, 0), b + distance + 1) for a, b in zip(first, last)]  # noqa: B905 - as many
+        box = (slice(None), slice(None), *around)
+        outside[box] = False
         return _reached(embed, layout, images, others, outside, masks, prefixes=False)
 
-    low, high = 0, max(top, left, height - 1 - bottom, width - 1 - right)  # it reaches beyond low, not beyond high
+    low, high = 0, max(*first, *(n - 1 - b for n, b in zip(size, last)))  # noqa: B905 - it reaches beyond low, not high
     covering = high
     while high - low > 1:
         middle = (low + high) // 2

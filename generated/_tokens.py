@@ -1,18 +1,21 @@
 """The tokens of any split model, seen as patches on a grid.
 
 timm's tokens come as (B, N, C) behind prefix tokens (class, register, distillation), as (B, H, W, C), as (B, C, H, W),
-as a list of such, or as the first field of an embedding.
+as a list of such, or as the first field of an embedding. Of videos, (B, C, T, H, W), a grid has frames before its
+height and width, and maps have them, too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import itertools
+import math
+from collections.abc import Callable, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
 
-from ._masks import Grid
+from ._masks import Grid, by
 
 Sizes = Literal["any", "whole", "one"]
 
@@ -24,10 +27,10 @@ class Stream:
     """One tensor of tokens.
 
     Attributes:
-        order: ``NLC``, ``NHWC`` or ``NCHW``.
+        order: ``NLC``, ``NHWC`` or ``NCHW``; maps of videos have their frames before H.
         prefix: Tokens before the patches; 0 in those orders that have none.
         channels: C.
-        grid: Height and width in patches, of images of ``image_size``.
+        grid: Height and width in patches, of images of ``image_size``; of videos frames before them, here and below.
         image_size: Height and width in pixels of the images that this was found with.
         stride: Height and width in pixels of a patch, the first of which begins at the first pixel; ``None`` if that is
             not known, as of a padded stem and images that are no whole patches.
@@ -37,10 +40,10 @@ class Stream:
     prefix: int
     channels: int
     grid: Grid
-    image_size: tuple[int, int]
-    stride: tuple[int, int] | None = None
+    image_size: Grid
+    stride: Grid | None = None
 
-    def at(self, image_size: tuple[int, int], count: int | None = None) -> Grid:
+    def at(self, image_size: Grid, count: int | None = None) -> Grid:
         """The grid for images of another size.
 
         Args:
@@ -50,14 +53,19 @@ class Stream:
         Raises:
             ValueError: So many patches make no grid for such images.
         """
-        sizes = []
+        if len(image_size) != len(self.grid):
+            raise ValueError(f"{by(image_size)} is no size of what has a grid of {by(self.grid)} patches")
+        low, high = [], []
         for pixels, patches, seen in zip(image_size, self.grid, self.image_size):  # noqa: B905 - a slow path of compile
-            sizes.append((pixels * patches // seen, -(-pixels * patches // seen)))
-        (low_h, high_h), (low_w, high_w) = sizes
-        for grid in ((low_h, low_w), (high_h, high_w), (high_h, low_w), (low_h, high_w)):
-            if grid[0] * grid[1] > 0 and count in (None, grid[0] * grid[1]):
+            low.append(pixels * patches // seen)
+            high.append(-(-pixels * patches // seen))
+        for grid in (tuple(low), *itertools.product(*zip(high, low))):  # noqa: B905
+            if math.prod(grid) > 0 and count in (None, math.prod(grid)):
                 return grid
-        if self.order != "NLC" and count:  # a convolution without padding makes fewer, as many fewer in each direction
+        if (
+            self.order != "NLC" and count and len(low) == 2
+        ):  # a convolution without padding makes fewer, as many fewer in each direction
+            (low_h, low_w), (high_h, high_w) = low, high
             near = [
                 (abs((rows - low_h) - (count // rows - low_w)), rows)
                 for rows in range(max(low_h - _FEWER, 1), high_h + _FEWER + 1)
@@ -66,9 +74,9 @@ class Stream:
             if near:
                 rows = min(near)[1]
                 return rows, count // rows
-        raise ValueError(f"{count or 'no'} patches make no grid for images of {image_size[0]} x {image_size[1]} pixels")
+        raise ValueError(f"{count or 'no'} patches make no grid for images of {by(image_size)} pixels")
 
-    def grid_of(self, tokens: torch.Tensor, image_size: tuple[int, int] | None = None) -> Grid:
+    def grid_of(self, tokens: torch.Tensor, image_size: Grid | None = None) -> Grid:
         """The grid of some tokens. Those in a sequence do not show it: it is taken for that of ``image_size``.
 
         Raises:
@@ -76,14 +84,14 @@ class Stream:
         """
         if self.order == "NLC":
             return self.at(image_size or self.image_size, tokens.shape[1] - self.prefix)
-        grid = (tokens.shape[1], tokens.shape[2]) if self.order == "NHWC" else (tokens.shape[2], tokens.shape[3])
+        grid = tuple(tokens.shape[1:-1] if self.order == "NHWC" else tokens.shape[2:])
         if image_size is not None and self.stride is not None:
             sides = zip(image_size, grid, self.stride)  # noqa: B905 - a slow path of compile
             if any(abs(pixels - patches * side) >= side for pixels, patches, side in sides):
                 raise ValueError(
-                    f"images of {image_size[0]} x {image_size[1]} pixels have {grid[0]} x {grid[1]} patches, which are "
-                    f"not of {self.stride[0]} x {self.stride[1]} pixels, as those of {self.image_size[0]} x "
-                    f"{self.image_size[1]} are: find the layout for them, with image_size=(height, width)"
+                    f"images of {by(image_size)} pixels have {by(grid)} patches, which are not of {by(self.stride)} "
+                    f"pixels, as those of {by(self.image_size)} are: find the layout for them, with "
+                    "image_size=(height, width)"
                 )
         return grid
 
@@ -91,8 +99,7 @@ class Stream:
         """N, the number of patches of some tokens."""
         if self.order == "NLC":
             return tokens.shape[1] - self.prefix
-        grid = self.grid_of(tokens)
-        return grid[0] * grid[1]
+        return math.prod(self.grid_of(tokens))
 
     def patches(self, tokens: torch.Tensor) -> torch.Tensor:
         """Tokens as patches, (B, N, C), in row-major order of the grid."""
@@ -100,7 +107,7 @@ class Stream:
             return tokens[:, self.prefix :]
         if self.order == "NCHW":
             return contiguous_gradient(tokens).flatten(2).transpose(1, 2)
-        return tokens.flatten(1, 2)
+        return tokens.flatten(1, -2)
 
     def put(self, tokens: torch.Tensor, patches: torch.Tensor) -> torch.Tensor:
         """Tokens with other patches, (B, N, C), and their own prefix."""
@@ -108,18 +115,18 @@ class Stream:
             return torch.cat([tokens[:, : self.prefix], patches], dim=1) if self.prefix else patches
         if self.order == "NCHW":
             return torch.unflatten(patches.transpose(1, 2), 2, tokens.shape[2:]).contiguous()
-        return torch.unflatten(patches, 1, tokens.shape[1:3])
+        return torch.unflatten(patches, 1, tokens.shape[1:-1])
 
-    def is_even(self, image_size: tuple[int, int]) -> bool:
+    def is_even(self, image_size: Grid) -> bool:
         """Whether images of some height and width are whole patches, so that the grid follows from their size."""
         sizes = zip(image_size, self.grid, self.image_size)  # noqa: B905 - a slow path of compile
         return all(pixels * patches % seen == 0 for pixels, patches, seen in sizes)
 
-    def pixels(self, mask: torch.Tensor, image_size: tuple[int, int]) -> torch.Tensor:
+    def pixels(self, mask: torch.Tensor, image_size: Grid) -> torch.Tensor:
         """The pixels of masked patches, (B, 1, H, W), for a mask of images of some height and width, (B, N)."""
         grid = self.at(image_size, mask.shape[1])
-        rows, columns = (self._patch_of_each(axis, image_size[axis], grid[axis], mask.device) for axis in (0, 1))
-        return torch.unflatten(mask, 1, grid)[:, rows[:, None], columns].unsqueeze(1)
+        places = [self._patch_of_each(axis, image_size[axis], grid[axis], mask.device) for axis in range(len(grid))]
+        return _at_places(mask, grid, places).unsqueeze(1)
 
     def _patch_of_each(self, axis: int, pixels: int, patches: int, device: torch.device) -> torch.Tensor:
         """The patch in which each of a row or column of pixels lies."""
@@ -130,6 +137,7 @@ class Stream:
 
     def replace(self, tokens: torch.Tensor, mask: torch.Tensor, token: torch.Tensor | float) -> torch.Tensor:
         """Tokens with a mask token, (C,), (B, N, C) or a number, where ``mask``, (B, N), is true."""
+        token = self._fitting(token, tokens, mask)
         if self.order == "NLC":
             if isinstance(token, torch.Tensor) and token.ndim > 1:
                 return self.put(tokens, torch.where(mask.unsqueeze(-1), token.to(tokens.dtype), self.patches(tokens)))
@@ -142,8 +150,27 @@ class Stream:
             return tokens.masked_fill(where, token)
         token = token.to(tokens.dtype)
         if token.ndim > 1:  # one for each patch
-            return torch.where(where, self.put(tokens, token.expand(len(tokens), -1, -1)), tokens)
-        return torch.where(where, token if self.order != "NCHW" else token.view(-1, 1, 1), tokens)
+            return torch.where(where, self.put(tokens, token.expand(*mask.shape, -1)), tokens)
+        return torch.where(where, token if self.order != "NCHW" else token.view(-1, *[1] * len(grid)), tokens)
+
+    def _fitting(self, token: Any, tokens: torch.Tensor, mask: torch.Tensor) -> torch.Tensor | float:
+        """A mask token, if it goes into patches, (B, N, C).
+
+        Raises:
+            TypeError: It is neither a tensor nor a number.
+            ValueError: It does not go into them.
+        """
+        if not isinstance(token, torch.Tensor):
+            if isinstance(token, (bool, int, float)):
+                return token
+            raise TypeError(f"a mask token is a tensor or a number, not a {type(token).__name__}")
+        whole = (*mask.shape, self.channels)
+        sides = zip(reversed(token.shape), reversed(whole))  # noqa: B905 - it may have fewer
+        if token.ndim > 3 or any(n not in (1, most) for n, most in sides):
+            raise ValueError(
+                f"the mask token is of shape {tuple(token.shape)}, which does not go into patches of {whole}"
+            )
+        return token
 
 
 @dataclass(frozen=True)
@@ -192,25 +219,24 @@ class TokenLayout:
         """Whether visible tokens know something of masked pixels, unless these are hidden from the stem."""
         return self.sees > 0 or self.batch_norm
 
-    def grid(self, image_size: tuple[int, int]) -> Grid:
+    def grid(self, image_size: Grid) -> Grid:
         """Height and width, in patches, of images of some height and width; the first grid where there are several."""
         self.check_size(image_size)
         return self.streams[0].at(image_size)
 
-    def grid_of(self, embedding: Any, image_size: tuple[int, int]) -> Grid:
+    def grid_of(self, embedding: Any, image_size: Grid) -> Grid:
         """The grid of an embedding that was made of images of some height and width."""
         self.check_size(image_size)
         return self.streams[0].grid_of(self.tokens(embedding)[0], image_size)
 
-    def check_size(self, image_size: tuple[int, int]) -> None:
+    def check_size(self, image_size: Grid) -> None:
         """Raise where patches of images of some height and width are not where this says."""
         stream = self.streams[0]
         found = stream.image_size
         if image_size != found and (self.sizes == "one" or (self.sizes == "whole" and not stream.is_even(image_size))):
             raise ValueError(
-                f"of images of {image_size[0]} x {image_size[1]} pixels tokens see other pixels than of those of "
-                f"{found[0]} x {found[1]}, as if they were resized: find the layout for them, with "
-                "image_size=(height, width)"
+                f"of images of {by(image_size)} pixels tokens see other pixels than of those of {by(found)}, as if "
+                "they were resized: find the layout for them, with image_size=(height, width)"
             )
 
     def patches(self, embedding: Any) -> Any:
@@ -249,12 +275,35 @@ class TokenLayout:
         """A mask of the first grid on another one: a patch is masked where its centre is."""
         if stream.grid == self.streams[0].grid:
             return mask
-        height, width = self.streams[0].grid
-        rows, columns = (
+        grid = self.streams[0].grid
+        places = [
             ((torch.arange(size, device=mask.device) * 2 + 1) * full) // (2 * size)
-            for size, full in ((stream.grid[0], height), (stream.grid[1], width))
-        )
-        return torch.unflatten(mask, 1, (height, width))[:, rows[:, None], columns].flatten(1)
+            for size, full in zip(stream.grid, grid)  # noqa: B905 - a slow path of compile
+        ]
+        return _at_places(mask, grid, places).flatten(1)
+
+
+def images_size(images: torch.Tensor, layout: TokenLayout | Stream) -> Grid:
+    """Height and width of images, (B, C, H, W), that a layout is of; of videos, (B, C, T, H, W), frames before them.
+
+    Raises:
+        TypeError: They are no tensor.
+        ValueError: They are not of that form.
+    """
+    found = (layout if isinstance(layout, Stream) else layout.streams[0]).image_size
+    form = "images are (B, C, H, W)" if len(found) == 2 else "videos are (B, C, T, H, W)"
+    if not isinstance(images, torch.Tensor):
+        raise TypeError(f"{form}, a tensor, not a {type(images).__name__}")
+    if images.ndim != 2 + len(found):
+        raise ValueError(f"{form}, not of shape {tuple(images.shape)}")
+    return tuple(images.shape[2:])
+
+
+def _at_places(mask: torch.Tensor, grid: Grid, places: Sequence[torch.Tensor]) -> torch.Tensor:
+    """What a mask of a grid, (B, N), is at the places along each of its sides."""
+    sides = [place.view(-1, *[1] * (len(places) - 1 - axis)) for axis, place in enumerate(places)]
+    index: tuple[Any, ...] = (slice(None), *sides)
+    return torch.unflatten(mask, 1, grid)[index]
 
 
 def contiguous_gradient(x: torch.Tensor) -> torch.Tensor:
@@ -272,15 +321,26 @@ def contiguous_gradient(x: torch.Tensor) -> torch.Tensor:
 
 def check_mask(mask: torch.Tensor, tokens: torch.Tensor, count: int) -> None:
     """Raise what is wrong with a mask of ``count`` patches of these tokens or images."""
-    if not isinstance(mask, torch.Tensor) or mask.dtype != torch.bool:
-        kind = mask.dtype if isinstance(mask, torch.Tensor) else type(mask).__name__
-        raise TypeError(f"a mask is a tensor of torch.bool, True where a patch is masked, not {kind}: mask.bool()")
+    check_mask_type(mask)
     if mask.shape != (tokens.shape[0], count):
         raise ValueError(f"the mask is {tuple(mask.shape)}, and there are {(tokens.shape[0], count)} patches, (B, N)")
     if mask.device != tokens.device:
         raise ValueError(
             f"the mask is on {mask.device}, and the patches are on {tokens.device}: mask.to(patches.device)"
         )
+
+
+def check_mask_type(mask: object) -> None:
+    """Raise where something is no mask."""
+    if not isinstance(mask, torch.Tensor) or mask.dtype != torch.bool:
+        kind = mask.dtype if isinstance(mask, torch.Tensor) else type(mask).__name__
+        raise TypeError(f"a mask is a tensor of torch.bool, True where a patch is masked, not {kind}: mask.bool()")
+
+
+def check_number(what: str, given: Sized, streams: Sequence[Stream]) -> None:
+    """Raise where a list is not one for each tensor of tokens: those that are left would not be masked."""
+    if len(given) != len(streams):
+        raise ValueError(f"there are {len(given)} {what}, and the tokens are {len(streams)} tensors: one for each")
 
 
 def has_fields(embedding: Any) -> bool:

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import math
+import numbers
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, overload
 
@@ -28,6 +30,8 @@ from ._intermediates import METHOD, count, differ, first_index, keywords_of, why
 from ._layout import _quietly, black_images, grid_of_images, patch_layout, token_layout, why_no_patches
 from ._leaves import leaves_of, with_leaves
 from ._masks import (
+    Grid,
+    by,
     cell_mask,
     centre_mask,
     complementary_masks,
@@ -35,10 +39,11 @@ from ._masks import (
     masked_count,
     random_mask,
     region_mask,
+    tube_mask,
 )
 from ._sparse import find_sparse, sparsely
 from ._split import SplitModel, split
-from ._tokens import Stream, TokenLayout, change_tensors, check_mask, fields_of
+from ._tokens import Stream, TokenLayout, change_tensors, check_mask, check_number, fields_of, images_size
 from ._training import Matcher, inside, without_gradient
 
 __all__ = [
@@ -67,6 +72,7 @@ __all__ = [
     "replace",
     "target_masks",
     "token_layout",
+    "tube_mask",
 ]
 
 Sampler = Callable[..., torch.Tensor]
@@ -78,6 +84,7 @@ _SAMPLERS: dict[str, Sampler] = {
     "inverse_block": inverse_block_mask,
     "cell": cell_mask,
     "centre": centre_mask,
+    "tube": tube_mask,
 }
 
 
@@ -108,6 +115,8 @@ def replace(layout: TokenLayout, embedding: Any, mask: torch.Tensor, token: Any 
     if not isinstance(mask, (list, tuple)):
         masks = [mask, *masks]
     given = token if isinstance(token, (list, tuple, nn.ParameterList)) else [token] * len(tokens)
+    check_number("masks", masks, layout.streams)
+    check_number("mask tokens", given, layout.streams)
     replaced = []
     for stream, x, m, t in zip(layout.streams, tokens, masks, given):  # noqa: B905 - not known to torch.compile
         check_mask(m, x, stream.count(x))
@@ -242,10 +251,11 @@ class MaskedImageModel(nn.Module):
             SparK and ConvNeXt V2's FCMAE do: features are then zero where all is masked.
         position: Replace patches ``before`` they get their position, so that a mask token knows where it is, or
             ``after``. A model that adds none before its stages has but one such place.
-        sampler: Masks that are ``random``, ``block``, ``inverse_block``, ``cell`` or ``centre``, or a function that is
-            called as :func:`random_mask` is.
+        sampler: Masks that are ``random``, ``block``, ``inverse_block``, ``cell``, ``centre`` or ``tube`` (of videos),
+            or a function that is called as :func:`random_mask` is.
         unit: Mask squares of ``unit`` x ``unit`` patches at once. A model that drops whole units itself takes these.
-        image_size: Height and width of images that the backbone takes, if that is not what it was made for.
+        image_size: Height and width of images that the backbone takes, if that is not what it was made for; frames,
+            height and width of videos.
         leak: ``hide`` masked pixels from a stem whose tokens see beyond their patch, as :func:`hide` does, or ``allow``
             it to see them. Where each token sees its own patch alone there is nothing to hide.
         fill: What goes into hidden pixels: a number, ``mean`` or ``noise``.
@@ -264,6 +274,7 @@ class MaskedImageModel(nn.Module):
         TypeError: The backbone is not split and cannot be, or has no patches.
         WholeGridError: Patches are to be dropped, and the stages of the backbone need the whole grid.
         ValueError: An argument is out of range; or the backbone cannot be masked so, and why.
+        RuntimeError: It is made under ``torch.inference_mode()``, or its backbone was.
     """
 
     def __init__(
@@ -274,9 +285,9 @@ class MaskedImageModel(nn.Module):
         mask_token: Literal["learnable", "zero"] = "learnable",
         strategy: Literal["replace", "drop", "sparse"] = "replace",
         position: Literal["before", "after"] = "before",
-        sampler: Literal["random", "block", "inverse_block", "cell", "centre"] | Sampler = "random",
+        sampler: Literal["random", "block", "inverse_block", "cell", "centre", "tube"] | Sampler = "random",
         unit: int = 1,
-        image_size: tuple[int, int] | None = None,
+        image_size: Grid | None = None,
         leak: Literal["hide", "allow"] = "hide",
         fill: Fill = 0.0,
         masked_images: float = 1.0,
@@ -291,9 +302,9 @@ class MaskedImageModel(nn.Module):
         if not callable(sampler):
             _check_choice("sampler", sampler, tuple(_SAMPLERS))
         _check_ratio(mask_ratio, masked_images, strategy)
-        if not isinstance(unit, int) or unit < 1:
-            raise ValueError(f"unit is {unit}: squares of 1 x 1 patches are the smallest that can be masked")
+        unit = _whole_unit(unit)
         self.backbone = split(_create(backbone) if isinstance(backbone, str) else backbone)
+        _check_trainable(self.backbone)
         self.mask_ratio = mask_ratio
         self.masked_images = masked_images
         self.strategy = strategy
@@ -305,6 +316,7 @@ class MaskedImageModel(nn.Module):
         self._features: FeatureLayout | None = None
         if strategy == "drop":
             _check_droppable(self.layout)
+            _check_has_values(self.backbone)
             self.unit = max(unit, self.layout.unit)
             self._features = find_features(self.backbone, self.layout) if self.layout.unit else None
         elif strategy == "sparse":
@@ -350,17 +362,17 @@ class MaskedImageModel(nn.Module):
         for name in self.unused:
             self.get_parameter(name).requires_grad_(False)
 
-    def grid(self, image_size: tuple[int, int]) -> tuple[int, int]:
-        """Height and width, in patches, of images of some height and width.
+    def grid(self, image_size: Grid) -> Grid:
+        """Height and width, in patches, of images of some height and width; of videos frames before them.
 
         Raises:
             ValueError: It is no multiple of the unit in which patches are masked.
         """
         grid = self.layout.grid(image_size)
-        if grid[0] % self.unit or grid[1] % self.unit:
+        if grid[-2] % self.unit or grid[-1] % self.unit:
             raise ValueError(
-                f"images of {image_size[0]} x {image_size[1]} pixels have {grid[0]} x {grid[1]} patches, which are no "
-                f"multiple of the unit of {self.unit}: take another unit or image size"
+                f"images of {by(image_size)} pixels have {by(grid)} patches, which are no multiple of the unit of "
+                f"{self.unit}: take another unit or image size"
             )
         return grid
 
@@ -404,7 +416,7 @@ class MaskedImageModel(nn.Module):
         """Mask images and run the backbone on them.
 
         Args:
-            images: (B, C, H, W).
+            images: (B, C, H, W), or videos, (B, C, T, H, W).
             mask: (B, N), bool, True where masked; drawn by the sampler by default.
             intermediates: Indices of intermediate features to give as well, or how many of the last, as timm's
                 ``forward_intermediates`` takes them.
@@ -429,8 +441,7 @@ class MaskedImageModel(nn.Module):
                 for, and it would end before them; or ``count`` is not what the mask masks, found on the device without
                 waiting for it, where that is no CPU.
         """
-        if images.ndim != 4:
-            raise ValueError(f"images are (B, C, H, W), not of shape {tuple(images.shape)}")
+        images_size(images, self.layout)  # or it raises
         if images.shape[0] == 0 and self._no_empty_batch:
             raise ValueError(f"{type(self.backbone).__name__} takes no batch of 0 images: {self._no_empty_batch}")
         if mask is None and count is not None:
@@ -498,7 +509,7 @@ class MaskedImageModel(nn.Module):
                 mask = self._draw(images, grid_of_images(self.backbone, embed, layout, images), ratio, generator)
             images = hide(images, mask, layout, self.fill, generator=generator)
         embedding = self._embed(embed, images, given.embed if self._early is None else given.patches)
-        grid = layout.grid_of(embedding, (images.shape[2], images.shape[3]))
+        grid = layout.grid_of(embedding, tuple(images.shape[2:]))
         if mask is None:
             mask = self._draw(images, grid, ratio, generator)
         masked = replace(layout, embedding, mask, 0.0 if self.mask_token is None else self.mask_token)
@@ -513,7 +524,7 @@ class MaskedImageModel(nn.Module):
         generator: torch.Generator | None,
         given: Given,
     ) -> tuple[Any, torch.Tensor, torch.Tensor]:
-        size = images.shape[2], images.shape[3]
+        size = tuple(images.shape[2:])
         embedding, hides = None, self._hides(self.layout)
         if self.layout.unit:
             grid = self.grid(size)
@@ -526,10 +537,11 @@ class MaskedImageModel(nn.Module):
             ratio = self._ratio(images, generator) if ratio is None else ratio
             mask = self._draw(images, grid, ratio, generator)
             if self.sampler in _SAMPLERS.values() and not isinstance(ratio, torch.Tensor):
-                count = masked_count(grid, ratio, self.unit)  # in each row, known without asking the device
-            check_mask(mask, images, grid[0] * grid[1])
+                frames, drawn = (grid[0], grid[1:]) if self.sampler is tube_mask else (1, grid)
+                count = frames * masked_count(drawn, ratio, self.unit)  # in each row, known without asking the device
+            check_mask(mask, images, math.prod(grid))
         else:
-            check_mask(mask, images, grid[0] * grid[1])
+            check_mask(mask, images, math.prod(grid))
             if count is not None:
                 _check_count(mask, count)
         if count is None:
@@ -554,7 +566,7 @@ class MaskedImageModel(nn.Module):
         given: Given,
         intermediates: bool,
     ) -> MaskedOutput | MaskedIntermediates:
-        size = images.shape[2], images.shape[3]
+        size = tuple(images.shape[2:])
         if any(getattr(m, "grad_checkpointing", False) is True for m in self.backbone.modules()):
             raise ValueError(
                 "gradient checkpointing runs blocks again in the backward pass, when they are sparse no more: "
@@ -562,7 +574,7 @@ class MaskedImageModel(nn.Module):
             )
         grid = self.grid(size)
         mask = self._draw(images, grid, ratio, generator) if mask is None else mask
-        check_mask(mask, images, grid[0] * grid[1])
+        check_mask(mask, images, math.prod(grid))
         assert self._features is not None
         self._units(mask, grid, grid[0] // self._features.stream.at(size)[0])
         with sparsely(self.backbone, self.layout.streams[0].pixels(mask, size)) as holes:
@@ -595,7 +607,7 @@ class MaskedImageModel(nn.Module):
                 f"forward_intermediates of {type(self.backbone).__name__} stops at the last one that is asked for, and "
                 f"the features would be others: ask for the last as well, intermediates={[*indices, -1]}"
             )
-        size, dropped = (images.shape[2], images.shape[3]), self.strategy == "drop"
+        size, dropped = tuple(images.shape[2:]), self.strategy == "drop"
         given = divide(arguments, self.backbone, METHOD)
         return dataclasses.replace(
             given, stages=keywords_of(self.backbone, indices, size, given.stages, dropped=dropped)
@@ -614,7 +626,7 @@ class MaskedImageModel(nn.Module):
         why = why_no_intermediates(self.backbone)
         if why:
             return why
-        images = torch.randn(images.shape, generator=torch.Generator().manual_seed(0)).to(images)
+        images = torch.randn(images.shape, generator=torch.Generator().manual_seed(0), device="cpu").to(images)
         plain = self(images, mask, generator=torch.Generator().manual_seed(0)).features
         first = first_index(lambda index: self(images, mask, intermediates=[index]))
         for indices in ([first], [-1]):
@@ -627,7 +639,7 @@ class MaskedImageModel(nn.Module):
 
     def _count(self, images: torch.Tensor, first: int) -> int:
         embedding = self.backbone.embed(images)
-        size = (images.shape[2], images.shape[3])
+        size = tuple(images.shape[2:])
 
         def run(index: int) -> Any:
             return getattr(self.backbone, METHOD)(
@@ -646,10 +658,12 @@ class MaskedImageModel(nn.Module):
     def _hides(self, layout: TokenLayout) -> bool:
         return layout.leaks and self.leak == "hide"
 
-    def _units(self, mask: torch.Tensor, grid: tuple[int, int], side: int) -> torch.Tensor:
+    def _units(self, mask: torch.Tensor, grid: Grid, side: int) -> torch.Tensor:
         """(B, units), True where masked, of a mask of patches."""
-        units = mask.view(-1, grid[0] // side, side, grid[1] // side, side).transpose(2, 3).flatten(3)
-        if not torch.compiler.is_compiling() and bool((units.any(3) != units.all(3)).any()):
+        *frames, height, width = grid
+        sides = (*frames, height // side, side, width // side, side)
+        units = mask.view(-1, *sides).transpose(-3, -2).flatten(-2)
+        if not torch.compiler.is_compiling() and bool((units.any(-1) != units.all(-1)).any()):
             raise ValueError(
                 f"this model drops whole units of {side} x {side} patches: mask all of a unit, or nothing of it, as "
                 f"unit={side} does"
@@ -666,7 +680,7 @@ class MaskedImageModel(nn.Module):
     def _draw(
         self,
         images: torch.Tensor,
-        grid: tuple[int, int],
+        grid: Grid,
         ratio: float | torch.Tensor | None,
         generator: torch.Generator | None,
     ) -> torch.Tensor:
@@ -709,7 +723,10 @@ def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
 
 
 def _check_ratio(ratio: float | tuple[float, float], masked_images: float, strategy: str) -> None:
-    for bound in ratio if isinstance(ratio, tuple) else (ratio,):
+    bounds = ratio if isinstance(ratio, tuple) else (ratio,)
+    if (isinstance(ratio, tuple) and len(ratio) != 2) or not all(isinstance(bound, numbers.Real) for bound in bounds):
+        raise TypeError(f"the mask ratio is {ratio!r}: it is a number, or the least and the greatest one, (0.1, 0.5)")
+    for bound in bounds:
         if not 0 < bound < 1:
             raise ValueError(f"the mask ratio is {ratio}: it must lie between 0 and 1, as 0.75 does")
     if not isinstance(ratio, tuple):
@@ -726,6 +743,28 @@ def _check_droppable(layout: TokenLayout) -> None:
         raise WholeGridError(
             f"this model's stages need the whole grid of patches: {layout.whole_grid}. "
             "Replace masked patches instead: replace(), or strategy='replace'"
+        )
+
+
+def _whole_unit(unit: Any) -> int:
+    if not isinstance(unit, numbers.Integral) or unit < 1:
+        raise ValueError(f"unit is {unit!r}: it is a whole number, of 1 at least, of patches along a square")
+    return int(unit)
+
+
+def _check_has_values(model: nn.Module) -> None:
+    if any(parameter.device.type == "meta" for parameter in model.parameters()):
+        raise ValueError(
+            "whether patches can be dropped is tried, but a model on the device meta has no values for it: make "
+            "the masked model of one that has, and move it"
+        )
+
+
+def _check_trainable(model: nn.Module) -> None:
+    if torch.is_inference_mode_enabled() or any(parameter.is_inference() for parameter in model.parameters()):
+        raise RuntimeError(
+            "what is made under torch.inference_mode() never gets a gradient: make the model, and the masked one, "
+            "outside"
         )
 
 
@@ -754,6 +793,8 @@ def _masked_in_each(mask: torch.Tensor) -> int:
     """The number of patches that every row of a mask masks."""
     if len(mask) == 0:  # any number will do
         return 0
+    if mask.device.type == "meta":
+        raise ValueError("a mask on the device meta does not say how many patches it masks: give count=")
     counts = mask.sum(dim=1)
     fewest, most = int(counts.min()), int(counts.max())
     if fewest != most:

@@ -50,6 +50,7 @@ SPLIT = {
     "timm.models.vision_transformer.VisionTransformer": ("x = self._pos_embed(x)", ""),
     "trunks.TrunkViT": ("x = self.tokenizer(x)", ""),
     "video.FoldedVideo": ("x = x + self.pos_embed", "B T"),
+    "video.TubeViT": ("x = x + self.pos_embed", ""),
     "video.UnfoldedVideo": ("x = x.flatten(1, 2)", "B"),
     "windows.SwinLike": ("x = self.pos_drop(x)", ""),
     "windows.WindowedViT": ("x = x + self.pos_embed.view(1, 4, 4, 16)", ""),
@@ -69,6 +70,7 @@ REFUSED = {
 }
 IMAGES = (2, 3, 8, 8)
 CLIPS = (2, 2, 3, 8, 8)
+TUBES = (2, 3, 4, 8, 8)
 MASKS = torch.tensor([[True, False, False, True], [False, True, False, False]])
 RUNS = [
     ("compact.CompactTransformer", {}, IMAGES, {}),
@@ -95,6 +97,7 @@ RUNS = [
     ("rotary.RotaryViT", {"with_position": False}, IMAGES, {}),
     ("trunks.TrunkViT", {}, IMAGES, {}),
     ("video.FoldedVideo", {}, CLIPS, {}),
+    ("video.TubeViT", {}, TUBES, {}),
     ("video.UnfoldedVideo", {}, CLIPS, {}),
     ("windows.SwinLike", {}, IMAGES, {}),
     ("windows.SwinLike", {"ape": False}, IMAGES, {}),
@@ -213,6 +216,7 @@ HALVED = {
         "RegisterViTSplit",
         "RotaryViTSplit",
         "FoldedVideoSplit",
+        "TubeViTSplit",
         "UnfoldedVideoSplit",
     ),
     *("SwinLikeSplit", "WindowedViTSplit"),
@@ -283,6 +287,16 @@ def test_models_of_ones_own_are_masked_like_timms(splits):
     # the angles that its stages hold are those of all patches
     with pytest.raises(ValueError, match="need the whole grid"):
         masking.MaskedImageModel(class_of("rotary.FixedRotaryViT")(), strategy="drop", image_size=IMAGES[2:])
+
+
+def test_videos_are_masked_in_tubes(splits):
+    masking = importlib.import_module("user_splits.masking")
+    model = masking.MaskedImageModel(
+        class_of("video.TubeViT")(), strategy="drop", sampler="tube", mask_ratio=0.5, image_size=TUBES[2:]
+    )
+    features, mask, _ = model(torch.rand(TUBES))
+    assert features.shape == (2, 4, 16)
+    assert torch.equal(mask[:, :4], mask[:, 4:])
 
 
 def test_a_model_that_drops_units_of_patches_itself_is_given_them(splits):

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 
 import torch
 
-from ._masks import Grid, Ratio, enlarge, in_units, lowest, uniform, units_to_mask
+from ._masks import Grid, Ratio, enlarge, lowest, plane, uniform, units_to_mask
 
 _FAILURES = 10  # in a row, after which BEiT stops to look for a place for a rectangle
 _REDRAWN = 200  # times that targets which leave no context are drawn again
@@ -50,7 +50,7 @@ def block_mask(
     Raises:
         ValueError: The ratio is not between 0 and 1, the grid is no multiple of the unit, or no rectangle can be drawn.
     """
-    height, width = in_units(grid, unit)
+    height, width = plane(grid, unit)
     total = height * width
     largest = total if largest is None else largest
     if smallest < 1 or largest < 1 or not 0 < aspect[0] <= aspect[1]:
@@ -162,7 +162,7 @@ def inverse_block_mask(
     Raises:
         ValueError: The ratio is not between 0 and 1, the grid is no multiple of the unit, or no block can be drawn.
     """
-    height, width = in_units(grid, unit)
+    height, width = plane(grid, unit)
     if side < 1 or adjust < 0:
         raise ValueError(f"no block has a side of {side}, and an adjustment of {adjust}")
     total = height * width
@@ -250,7 +250,7 @@ def target_masks(
     Raises:
         ValueError: A range is not one, or the targets leave no context.
     """
-    height, width = grid
+    height, width = plane(grid)
     for name, (low, high) in {"scale": scale, "context": context, "aspect": aspect}.items():
         if not 0 < low <= high or (name != "aspect" and high > 1):
             raise ValueError(f"{name} is the least and the greatest of a range, not {(low, high)}")

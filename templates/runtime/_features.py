@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import operator
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -15,13 +16,14 @@ from ._drop import visible_first
 from ._intermediates import METHOD, keywords_of, why_no_intermediates
 from ._layout import _quietly, black_images, token_layout
 from ._leaves import leaves_of, told
-from ._masks import Grid
+from ._locate import place_of_each, sides_apart
+from ._masks import Grid, by
 from ._split import SplitModel
 from ._tokens import Stream, TokenLayout
 
 _ONE_BY_ONE = 64  # places of a grid that are redrawn one at a time; of larger ones halves are
 _HALVES = 32  # that are drawn: enough to tell thousands of places apart
-_GRIDS = 2  # that a sequence is tried to lie on, those that leave the fewest tokens
+_GRIDS = 2  # that a sequence is tried to lie on, those that leave the fewest tokens and merge the fewest frames
 _DRAWS = 2  # of other pixels, until each feature has shown its place,
 _RISES = 0.05  # and more of them as long as each shows the places of so many features more, as on a fine grid
 _AT_ONCE = 8  # images in a batch
@@ -70,12 +72,12 @@ class FeatureLayout:
         x = self._tensor(features)
         if self.stream.order != "NLC":
             return self.stream.patches(x)
-        count = self.grid[0] * self.grid[1]
+        count = math.prod(self.grid)
         if x.shape[1] != count + self.extra:
             raise ValueError(
-                f"there are {x.shape[1]} features, and of images of {self.stream.image_size[0]} x "
-                f"{self.stream.image_size[1]} pixels there are {count + self.extra}. Of another size, find the layout "
-                "with image_size=(height, width); where some were dropped, put them in order with restore()"
+                f"there are {x.shape[1]} features, and of images of {by(self.stream.image_size)} pixels there are "
+                f"{count + self.extra}. Of another size, find the layout with image_size=(height, width); where some "
+                "were dropped, put them in order with restore()"
             )
         if self.index is None:
             return x[:, self.stream.prefix : self.stream.prefix + count]
@@ -83,6 +85,8 @@ class FeatureLayout:
 
     def image(self, features: Any) -> torch.Tensor:
         """The features of all places as an image, (B, C, height, width), for a convolution or a dense head.
+
+        Of videos, (B, C, frames, height, width).
 
         Args:
             features: What ``forward_stages`` gives for B whole images.
@@ -95,8 +99,8 @@ class FeatureLayout:
 
     def pool(self, mask: torch.Tensor) -> torch.Tensor:
         """A mask of patches, (B, N), as one of features, (B, L): true where all patches of a place are masked."""
-        place = _place_of_each(self.tokens, self.grid, mask.device).expand_as(mask)
-        visible = torch.zeros(len(mask), self.grid[0] * self.grid[1], dtype=torch.int64, device=mask.device)
+        place = place_of_each(self.tokens, self.grid, mask.device).expand_as(mask)
+        visible = torch.zeros(len(mask), math.prod(self.grid), dtype=torch.int64, device=mask.device)
         return visible.scatter_add(1, place, (~mask).long()) == 0
 
     def restore(self, mask: torch.Tensor) -> torch.Tensor:
@@ -121,7 +125,7 @@ class FeatureLayout:
 
 
 def feature_layout(
-    model: nn.Module, image_size: tuple[int, int] | None = None, *, intermediate: int | None = None
+    model: nn.Module, image_size: Grid | None = None, *, intermediate: int | None = None
 ) -> FeatureLayout:
     """Find where the features of a split model are on the grid, what ``forward_stages`` gives.
 
@@ -152,22 +156,22 @@ def find_features(model: SplitModel, layout: TokenLayout, intermediate: int | No
         like = black_images(model, model.embed, size)
         if like.device.type == "meta":
             raise ValueError("which features depend on which patches cannot be tried on the device meta")
-        image = torch.randn(like.shape, generator=torch.Generator().manual_seed(0)).to(like)
+        image = torch.randn(like.shape, generator=torch.Generator().manual_seed(0), device="cpu").to(like)
 
         def run(change: Callable[[Any], Any], batch: int) -> list[Any]:
-            return leaves_of(stages(change(model.embed(image.expand(batch, -1, -1, -1)))))
+            return leaves_of(stages(change(model.embed(image.expand(batch, *[-1] * (image.ndim - 1))))))
 
         try:
             leaves = run(lambda embedding: embedding, 1)
         except (AssertionError, RuntimeError) as error:
             raise ValueError(
-                f"the stages of {type(model).__name__} take no images of {size[0]} x {size[1]}: name a size that they "
+                f"the stages of {type(model).__name__} take no images of {by(size)}: name a size that they "
                 f"take with image_size=(height, width) ({error})"
             ) from error
         channels = getattr(model, "num_features", None) if intermediate is None else None
         found = [(leaf, x, form) for leaf, x in enumerate(leaves) for form in _forms(x, layout.streams[0], channels)]
-        for leaf, x, form in sorted(found, key=lambda each: each[2].grid == (1, 1)):  # what is pooled comes last
-            if form.order != "NLC" and form.grid == (1, 1) and not _grows(model, form, leaf, intermediate):
+        for leaf, x, form in sorted(found, key=lambda each: math.prod(each[2].grid) == 1):  # what is pooled comes last
+            if form.order != "NLC" and math.prod(form.grid) == 1 and not _grows(model, form, leaf, intermediate):
                 continue
             index = _confirmed(_Probe(run, layout, form, leaf))
             if index is not None:
@@ -178,7 +182,7 @@ def find_features(model: SplitModel, layout: TokenLayout, intermediate: int | No
     )
 
 
-def _intermediate(model: SplitModel, index: int, size: tuple[int, int]) -> Stages:
+def _intermediate(model: SplitModel, index: int, size: Grid) -> Stages:
     """What gives one intermediate feature of images of some height and width."""
     why = why_no_intermediates(model)
     if why:
@@ -190,17 +194,17 @@ def _intermediate(model: SplitModel, index: int, size: tuple[int, int]) -> Stage
 
 def _grows(model: SplitModel, form: Stream, leaf: int, intermediate: int | None) -> bool:
     """Whether a map of one place has more of larger images: else it is pooled."""
-    size = (2 * form.image_size[0], 2 * form.image_size[1])
+    size = tuple(2 * pixels for pixels in form.image_size)
     stages = model.forward_stages if intermediate is None else _intermediate(model, intermediate, size)
     try:
         x = leaves_of(stages(model.embed(black_images(model, model.embed, size))))[leaf]
     except (AssertionError, RuntimeError, ValueError):
         return False
-    return bool(max(x.shape[2:] if form.order == "NCHW" else x.shape[1:3]) > 1)
+    return bool(max(x.shape[2:] if form.order == "NCHW" else x.shape[1:-1]) > 1)
 
 
 def _layout(form: Stream, leaf: int, index: list[int], x: torch.Tensor, tokens: Grid) -> FeatureLayout:
-    count = form.grid[0] * form.grid[1]
+    count = math.prod(form.grid)
     extra = x.shape[1] - count if form.order == "NLC" else 0
     if index == list(range(index[0], index[0] + count)):
         return FeatureLayout(replace(form, prefix=index[0]), leaf, None, extra, tokens)
@@ -212,35 +216,39 @@ def _forms(x: Any, tokens: Stream, channels: int | None) -> Iterator[Stream]:
 
     Of a sequence the half at least is at places of the grid.
     """
-    if not isinstance(x, torch.Tensor) or not x.is_floating_point() or x.ndim not in (3, 4):
+    if not isinstance(x, torch.Tensor) or not x.is_floating_point():
         return
     size, shape = tokens.image_size, tuple(x.shape[1:])
-    if x.ndim == 4:
+    if x.ndim == 2 + len(size):
         orders: list[Literal["NCHW", "NHWC"]] = ["NCHW", "NHWC"]
         if channels in (shape[0], shape[-1]) and shape[0] != shape[-1]:
             orders = ["NCHW"] if channels == shape[0] else ["NHWC"]
         for order in orders:
-            grid = shape[1:] if order == "NCHW" else shape[:2]
-            yield _form(order, shape[0 if order == "NCHW" else -1], (grid[0], grid[1]), size)
+            yield _form(order, shape[0 if order == "NCHW" else -1], shape[1:] if order == "NCHW" else shape[:-1], size)
+    if x.ndim != 3:
         return
-    rows, columns = tokens.grid
-    grids = {
-        (divide(rows, n), divide(columns, n))
-        for n in range(1, max(rows, columns) + 1)
-        for divide in (operator.floordiv, lambda a, b: -(-a // b))
-    }
     fitting = [
-        (h, w)
-        for h, w in grids
-        if (1 < h * w <= shape[0] <= 2 * h * w) or (h * w == 1 and shape[0] == 1 + tokens.prefix)
+        grid
+        for grid in _coarser(tokens.grid)
+        if (1 < (n := math.prod(grid)) <= shape[0] <= 2 * n) or (n == 1 and shape[0] == 1 + tokens.prefix)
     ]
-    for grid in sorted(fitting, key=lambda grid: -grid[0] * grid[1])[:_GRIDS]:
+    for grid in sorted(fitting, key=lambda grid: (-math.prod(grid), -math.prod(grid[:-2])))[:_GRIDS]:
         yield _form("NLC", shape[1], grid, size)
 
 
-def _form(order: Literal["NLC", "NHWC", "NCHW"], channels: int, grid: Grid, size: tuple[int, int]) -> Stream:
-    height, width = (-(-pixels // places) for pixels, places in zip(size, grid))  # noqa: B905
-    return Stream(order, 0, channels, grid, size, (height, width))
+def _coarser(grid: Grid) -> set[Grid]:
+    """What merging patches may make of a grid; of the frames of a video, by another number or not at all."""
+    *frames, rows, columns = grid
+    ways = (operator.floordiv, lambda a, b: -(-a // b))
+    sides = range(1, max(rows, columns) + 1)
+    planes = {(divide(rows, n), divide(columns, n)) for n in sides for divide in ways}
+    times = [{divide(count, n) for n in range(1, count + 1) for divide in ways} for count in frames]
+    return {(*time, *plane) for time in itertools.product(*times) for plane in planes}
+
+
+def _form(order: Literal["NLC", "NHWC", "NCHW"], channels: int, grid: Grid, size: Grid) -> Stream:
+    stride = tuple(-(-pixels // places) for pixels, places in zip(size, grid))  # noqa: B905
+    return Stream(order, 0, channels, grid, size, stride)
 
 
 @dataclass(frozen=True)
@@ -258,7 +266,8 @@ class _Probe:
         def change(embedding: Any) -> Any:
             redrawn = []
             for stream, x in zip(self.layout.streams, self.layout.tokens(embedding)):  # noqa: B905
-                noise = torch.randn((1, stream.count(x), stream.channels), generator=generator).to(x) * x.std()
+                shape = (1, stream.count(x), stream.channels)
+                noise = torch.randn(shape, generator=generator, device="cpu").to(x) * x.std()
                 mask = self.layout.spread(patches, stream).to(x.device)
                 redrawn.append(stream.replace(x, mask, noise.expand(len(x), -1, -1)))
             return self.layout.with_tokens(embedding, redrawn)
@@ -311,11 +320,11 @@ def _by_row(depends: torch.Tensor, form: Stream) -> list[int] | None:
 
 def _away(depends: torch.Tensor, form: Stream) -> tuple[int, torch.Tensor]:
     """Where features that follow each other by row begin, and how far from its place what each depends most on is."""
-    columns, count = form.grid[1], depends.shape[1]
+    count = depends.shape[1]
     first = max(range(len(depends) - count + 1), key=lambda n: float(depends[n : n + count].diagonal().sum()))
     own = torch.arange(count, device=depends.device)
     found = depends[first : first + count].argmax(dim=1)
-    return first, torch.maximum((found // columns - own // columns).abs(), (found % columns - own % columns).abs())
+    return first, sides_apart(found, own, form.grid).amax(dim=0)
 
 
 def _others_are_global(depends: torch.Tensor, features: torch.Tensor) -> bool:
@@ -328,10 +337,11 @@ def _others_are_global(depends: torch.Tensor, features: torch.Tensor) -> bool:
 def _dependence(probe: _Probe, seed: int) -> torch.Tensor:
     """How much each feature changes with the patches of each place, (T, L), of 1 in the mean over places."""
     form, tokens = probe.form, probe.layout.streams[0].grid
-    count = form.grid[0] * form.grid[1]
-    half = torch.rand(_HALVES, count, generator=torch.Generator().manual_seed(seed)) < 0.5
-    redrawn = torch.eye(count, dtype=torch.bool) if count <= _ONE_BY_ONE else torch.cat([half, ~half])
-    redrawn = redrawn[:, _place_of_each(tokens, form.grid, redrawn.device)]  # of patches
+    count = math.prod(form.grid)
+    generator = torch.Generator().manual_seed(seed)
+    half = torch.rand(_HALVES, count, generator=generator, device="cpu") < 0.5
+    redrawn = torch.eye(count, dtype=torch.bool, device="cpu") if count <= _ONE_BY_ONE else torch.cat([half, ~half])
+    redrawn = redrawn[:, place_of_each(tokens, form.grid, redrawn.device)]  # of patches
 
     def features(patches: torch.Tensor) -> torch.Tensor:
         return probe.features(patches, torch.Generator().manual_seed(seed))
@@ -341,12 +351,3 @@ def _dependence(probe: _Probe, seed: int) -> torch.Tensor:
     if count > _ONE_BY_ONE:
         changed = ((changed[:, :_HALVES] - changed[:, _HALVES:]) @ (half.to(changed) * 2 - 1)).clamp(min=0)
     return changed / changed.mean(dim=1, keepdim=True).clamp(min=1e-12)
-
-
-def _place_of_each(tokens: Grid, grid: Grid, device: torch.device) -> torch.Tensor:
-    """The place in which each patch lies, (N,), of a grid that may be coarser."""
-    rows, columns = (
-        torch.arange(patches, device=device) * places // patches
-        for patches, places in zip(tokens, grid)  # noqa: B905
-    )
-    return (rows[:, None] * grid[1] + columns).flatten()

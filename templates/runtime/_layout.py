@@ -19,21 +19,24 @@ from . import _manifest
 from ._drop import keep
 from ._leaves import leaves_of, told
 from ._locate import first_shown
+from ._masks import Grid, by
+from ._observe import other_randomness_preserved
 from ._sees import mixes_batch, sees, sees_more_in_training, sizes_like
-from ._tokens import Stream, TokenLayout, fields_of, has_fields
+from ._tokens import Stream, TokenLayout, fields_of, has_fields, images_size
 
 _BATCH = 2  # of the images that embed is tried on
 _TRIED = (2, 3, 5, 7)  # patches that the stages are tried on, as many as leave one out: a prime number makes no grid
 
 
-def token_layout(model: nn.Module, image_size: tuple[int, int] | None = None) -> TokenLayout:
+def token_layout(model: nn.Module, image_size: Grid | None = None) -> TokenLayout:
     """Find the layout of what a split model's ``embed`` returns.
 
     The model is run in eval mode on two black images, and its stages on a few of their patches. Nothing of it changes.
 
     Args:
         model: A split model.
-        image_size: Height and width of images that it takes; what it was made for by default.
+        image_size: Height and width of images that it takes; what it was made for by default. Of a model whose first
+            convolution is a ``Conv3d``, which takes videos, (B, C, T, H, W): frames, height and width.
 
     Raises:
         TypeError: It is not split, or what ``embed`` returns has no patches.
@@ -60,7 +63,7 @@ def _refuse_required(model: nn.Module, method: Callable[..., Any]) -> None:
             )
 
 
-def patch_layout(model: nn.Module, image_size: tuple[int, int] | None = None) -> TokenLayout:
+def patch_layout(model: nn.Module, image_size: Grid | None = None) -> TokenLayout:
     """Find the layout of what a split model's ``embed_patches`` returns, as :func:`token_layout` does.
 
     Raises:
@@ -75,9 +78,9 @@ def patch_layout(model: nn.Module, image_size: tuple[int, int] | None = None) ->
 
 def grid_of_images(
     model: nn.Module, embed: Callable[[torch.Tensor], Any], layout: TokenLayout, images: torch.Tensor
-) -> tuple[int, int]:
+) -> Grid:
     """The grid of images, (B, C, H, W), before they are embedded: tried if a part of a patch lies at their edge."""
-    size, (stream, *_) = (images.shape[2], images.shape[3]), layout.streams
+    size, (stream, *_) = images_size(images, layout), layout.streams
     if stream.is_even(size):
         return layout.grid(size)
     with _quietly(model):
@@ -94,11 +97,11 @@ def _look(
     model: nn.Module,
     embed: Callable[[torch.Tensor], Any],
     stages: Callable[[Any], Any] | None,
-    image_size: tuple[int, int] | None,
+    image_size: Grid | None,
 ) -> TokenLayout:
     with _quietly(model):
         embedding, maps, images = _try(model, embed, image_size)
-        size = (images.shape[2], images.shape[3])
+        size = tuple(images.shape[2:])
         tokens = _tokens_of(embedding)
         listed = isinstance(tokens, (list, tuple))
 
@@ -153,10 +156,11 @@ def _tokens_of(embedding: Any) -> Any:
 
 def _with_sight(embed: Callable[[torch.Tensor], Any], layout: TokenLayout, images: torch.Tensor) -> TokenLayout:
     """A layout that knows how far a token sees, and so how large patches are that images are no multiple of."""
-    (stream, *others), (height, width) = layout.streams, images.shape[-2:]
-    rows, columns = stream.grid
-    strides = {(height // rows, width // columns), (-(-height // rows), -(-width // columns))}
-    for stride in sorted(strides):
+    stream, *others = layout.streams
+    sides = list(zip(images.shape[2:], stream.grid))  # noqa: B905 - as many
+    even = {tuple(pixels // n for pixels, n in sides), tuple(-(-pixels // n) for pixels, n in sides)}
+    strides = sorted(even) if stream.stride is None else [stream.stride]
+    for stride in strides:
         tried = replace(layout, streams=(replace(stream, stride=stride), *others))
         distance = sees(embed, tried, images)
         if distance == 0 or len(strides) == 1:
@@ -183,27 +187,48 @@ def _split_of(model: nn.Module) -> Mapping[str, Any]:
 
 
 def _side_of_units(model: nn.Module, stream: Stream, unit_mask: Mapping[str, Any]) -> int:
-    """The side, in patches, of the units that a model drops itself; 0 if they are not square."""
+    """The side, in patches, of the units that a model drops itself; 0 if they are not square, or of several frames."""
     if unit_mask["grid"] is None:
         return 1
     units = operator.attrgetter(unit_mask["grid"])(model)
-    sides = {patches // count for patches, count in zip(stream.grid, units)}  # noqa: B905
-    return sides.pop() if len(sides) == 1 else 0
+    *frames, down, across = (patches // count for patches, count in zip(stream.grid, units))  # noqa: B905
+    return down if down == across and all(n == 1 for n in frames) else 0
 
 
 @contextlib.contextmanager
 def _quietly(model: nn.Module) -> Iterator[None]:
-    """Run a model without leaving traces: in eval mode, without gradients, the random numbers put back."""
+    """Run a model without leaving traces: in eval mode, without gradients, random numbers and buffers put back."""
     training = [module for module in model.modules() if module.training]
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
     devices = [device] if device.type not in ("cpu", "meta") else []
+    kind = device.type if devices else "cuda"
     model.eval()
     try:
-        with torch.no_grad(), torch.random.fork_rng(devices, device_type=device.type if devices else "cuda"):
+        randomness = torch.random.fork_rng(devices, device_type=kind), other_randomness_preserved()
+        with torch.no_grad(), randomness[0], randomness[1], _buffers_put_back(model):
             yield
     finally:
         for module in training:
             module.training = True
+
+
+@contextlib.contextmanager
+def _buffers_put_back(model: nn.Module) -> Iterator[None]:
+    """Run a model that may write to its buffers, or replace them."""
+    named = [(m, name, x) for m in model.modules() for name, x in m._buffers.items() if x is not None]
+    kept = [(*each, each[2]._version, each[2].clone()) for each in named if not _is_opaque(each[2])]
+    try:
+        yield
+    finally:
+        for module, name, buffer, version, before in kept:
+            module._buffers[name] = buffer
+            if buffer._version != version:
+                buffer.copy_(before)
+
+
+def _is_opaque(tensor: torch.Tensor) -> bool:
+    """Whether a tensor has no values yet, or does not tell when it is written to."""
+    return nn.parameter.is_lazy(tensor) or tensor.is_inference()
 
 
 def _is_alike(parameter: nn.Parameter) -> bool:
@@ -225,7 +250,7 @@ def _stirred(model: nn.Module) -> Iterator[None]:
     kept, generator = [x.clone() for x in alike], torch.Generator().manual_seed(0)
     try:
         for x in alike:
-            x.copy_(torch.rand(x.shape, generator=generator).to(x) + 0.5)
+            x.copy_(torch.rand(x.shape, generator=generator, device="cpu").to(x) + 0.5)
         yield
     finally:
         for x, before in zip(alike, kept):  # noqa: B905 - as many
@@ -233,25 +258,26 @@ def _stirred(model: nn.Module) -> Iterator[None]:
 
 
 def _try(
-    model: nn.Module, embed: Callable[[torch.Tensor], Any], image_size: tuple[int, int] | None, batch: int = _BATCH
+    model: nn.Module, embed: Callable[[torch.Tensor], Any], image_size: Grid | None, batch: int = _BATCH
 ) -> tuple[Any, list[tuple[int, ...]], torch.Tensor]:
     """Run ``embed`` on black images: what it returns, the shapes of its feature maps, and the images."""
     maps: list[tuple[int, ...]] = []
-    convolutions = [m for m in model.modules() if isinstance(m, (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d))]
+    kinds = (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d, nn.Conv3d)
+    convolutions = [m for m in model.modules() if isinstance(m, kinds)]
     hooks = [m.register_forward_hook(lambda _m, _in, out: maps.append(tuple(out.shape[1:]))) for m in convolutions]
     images = black_images(model, embed, image_size, batch)
     try:
         return embed(images), maps, images
     except AssertionError as error:
         raise ValueError(
-            f"{type(model).__name__} takes no images of {images.shape[2]} x {images.shape[3]}: name a size that it "
+            f"{type(model).__name__} takes no images of {by(images.shape[2:])}: name a size that it "
             f"takes with image_size=(height, width) ({error})"
         ) from error
     except RuntimeError as error:
-        if any(isinstance(module, nn.Conv3d) for module in model.modules()):
+        if images.ndim == 4 and _takes_videos(model):
             raise TypeError(
-                f"{type(model).__name__} takes videos, (B, C, T, H, W), as its Conv3d says: patches are found on "
-                "images, (B, C, H, W), alone"
+                f"{type(model).__name__} takes videos, (B, C, T, H, W), as its Conv3d says: name what they are of with "
+                "image_size=(frames, height, width)"
             ) from error
         raise ValueError(
             f"{type(model).__name__} fails on images of shape {tuple(images.shape)}: {error} "
@@ -263,20 +289,17 @@ def _try(
 
 
 def black_images(
-    model: nn.Module, embed: Callable[[torch.Tensor], Any], image_size: tuple[int, int] | None = None, batch: int = 1
+    model: nn.Module, embed: Callable[[torch.Tensor], Any], image_size: Grid | None = None, batch: int = 1
 ) -> torch.Tensor:
     """Images to try a model on, (B, C, H, W), on its device; of the size that it was made for by default.
 
-    They have as many channels as the model says, or as its first convolution takes, where that was replaced.
+    Videos, (B, C, T, H, W), where its first convolution takes them. They have as many channels as the model says, or as
+    that convolution takes, where it was replaced.
     """
-    if image_size is not None and (not isinstance(image_size, (tuple, list)) or len(image_size) != 2):
-        raise ValueError(f"image_size is {image_size}: it is a height and a width, such as (224, 224)")
     channels, native = _images(model)
+    size = _size(model, native if image_size is None else image_size)
     like = next(p for p in model.parameters() if p.is_floating_point())
-    tried = [
-        torch.zeros((batch, n, *(image_size or native)), dtype=like.dtype, device=like.device)
-        for n in dict.fromkeys(channels)
-    ]
+    tried = [torch.zeros((batch, n, *size), dtype=like.dtype, device=like.device) for n in dict.fromkeys(channels)]
     for images in tried if len(tried) > 1 else ():
         with contextlib.suppress(Exception):  # whatever its own code raises for other channels
             embed(images)
@@ -284,19 +307,39 @@ def black_images(
     return tried[0]
 
 
-def _images(model: nn.Module) -> tuple[list[int], tuple[int, int]]:
+def _size(model: nn.Module, size: Any) -> Grid:
+    """A size of images, or of videos where the model takes them.
+
+    Raises:
+        ValueError: It is no such size.
+    """
+    videos = _takes_videos(model)
+    numbers = isinstance(size, (tuple, list)) and all(isinstance(n, int) and n > 0 for n in size)
+    if not numbers or len(size) not in ((2, 3) if videos else (2,)):
+        form = "frames, a height and a width, such as (16, " if videos else "a height and a width, such as ("
+        raise ValueError(f"image_size is {size}: it is {form}224, 224)")
+    return tuple(size)
+
+
+def _takes_videos(model: nn.Module) -> bool:
+    """Whether the first convolution of a model is one of time, height and width."""
+    kinds = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+    return isinstance(next((module for module in model.modules() if isinstance(module, kinds)), None), nn.Conv3d)
+
+
+def _images(model: nn.Module) -> tuple[list[int], Grid]:
     """Channels that the images of a model may have, the likeliest first; height and width that it was made for."""
     config = getattr(model, "pretrained_cfg", None) or getattr(model, "default_cfg", None) or {}
     channels, *size = config.get("input_size") or (3, 224, 224)
     named = [n for module in model.modules() if isinstance(n := getattr(module, "in_chans", None), int)]
-    taken = [module.in_channels for module in model.modules() if isinstance(module, nn.Conv2d)]
+    taken = [module.in_channels for module in model.modules() if isinstance(module, (nn.Conv2d, nn.Conv3d))]
     likeliest = [*named[:1], *taken[:1], channels]  # a stem may rearrange pixels before its convolution
     for module in model.modules():
         made_for = getattr(module, "img_size", None)
         if made_for is not None:
             size = [made_for, made_for] if isinstance(made_for, int) else list(made_for)
             break
-    return likeliest, (size[0], size[1])
+    return likeliest, tuple(size)
 
 
 def _stream(
@@ -307,8 +350,8 @@ def _stream(
     pick: Callable[[torch.Tensor], torch.Tensor],
 ) -> Stream:
     """Tell the order of some tokens, which ``pick`` makes of images."""
-    size = (images.shape[2], images.shape[3])
-    if not isinstance(tokens, torch.Tensor) or tokens.ndim not in (3, 4):
+    size = tuple(images.shape[2:])
+    if not isinstance(tokens, torch.Tensor) or tokens.ndim not in (3, images.ndim):
         what = f"of shape {tuple(tokens.shape)}" if isinstance(tokens, torch.Tensor) else f"a {type(tokens).__name__}"
         raise TypeError(f"the embedding of {type(model).__name__} has no patches: it is {what}")
     if len(tokens) != len(images):
@@ -317,7 +360,8 @@ def _stream(
             "first dimension must be the batch"
         )
     ways = _sequences(tokens, maps, size) if tokens.ndim == 3 else _maps(model, tokens, maps, size)
-    candidates = [way for way in ways if way.grid[0] <= size[0] and way.grid[1] <= size[1]]  # else no pixel is its own
+    possible = [way for way in ways if all(0 < n <= m for n, m in zip(way.grid, size))]  # noqa: B905 - as many
+    candidates = [*(padded for way in possible for padded in _padded(model, way)), *possible]
     shown = candidates[0] if candidates and images.device.type == "meta" else first_shown(pick, candidates, images)
     if shown is not None:
         return shown
@@ -329,24 +373,31 @@ def _stream(
     raise TypeError(f"{what}: for none that they may be do tokens change most with the pixels of their own patch")
 
 
-def _maps(
-    model: nn.Module, tokens: torch.Tensor, maps: Sequence[tuple[int, ...]], size: tuple[int, int]
-) -> Iterator[Stream]:
-    """How four-dimensional tokens may lie on a grid, the likeliest first."""
+def _padded(model: nn.Module, way: Stream) -> Iterator[Stream]:
+    """How tokens may lie where a stem pads images to whole patches: those are as large as a convolution's kernel."""
+    strides = {m.stride for m in model.modules() if isinstance(m, (nn.Conv2d, nn.Conv3d)) and m.stride == m.kernel_size}
+    for stride in sorted(stride for stride in strides if len(stride) == len(way.grid)):
+        sides = list(zip(way.image_size, way.grid, stride))  # noqa: B905 - as many
+        if any(pixels % n for pixels, _, n in sides) and all(-(-pixels // n) == count for pixels, count, n in sides):
+            yield replace(way, stride=stride)
+
+
+def _maps(model: nn.Module, tokens: torch.Tensor, maps: Sequence[tuple[int, ...]], size: Grid) -> Iterator[Stream]:
+    """How tokens of as many dimensions as images may lie on a grid, the likeliest first."""
     shape = tuple(tokens.shape[1:])
-    first, last = shape[:2], shape[1:]
+    first, last = shape[:-1], shape[1:]
     # A convolution of the stem made just these, or they have the proportions of the images
-    conv = next((m for m in reversed(maps) if m in (shape, (shape[2], *first))), None)
-    if conv is not None and shape != (shape[2], *first):
+    conv = next((m for m in reversed(maps) if m in (shape, (shape[-1], *first))), None)
+    if conv is not None and shape != (shape[-1], *first):
         order: Literal["NHWC", "NCHW"] = "NCHW" if conv == shape else "NHWC"
     else:
         said = _layout_said(model)
-        height, width = size
-        proportions = [first[0] * width == first[1] * height, last[0] * width == last[1] * height]
+        height, width = size[-2:]
+        proportions = [first[-2] * width == first[-1] * height, last[-2] * width == last[-1] * height]
         order = said or ("NHWC" if proportions[0] and not proportions[1] else "NCHW")
     streams = {
-        "NHWC": Stream("NHWC", 0, shape[2], (first[0], first[1]), size),
-        "NCHW": Stream("NCHW", 0, shape[0], (last[0], last[1]), size),
+        "NHWC": Stream("NHWC", 0, shape[-1], first, size),
+        "NCHW": Stream("NCHW", 0, shape[0], last, size),
     }
     yield streams.pop(order)
     yield from streams.values()
@@ -358,17 +409,18 @@ def _layout_said(model: nn.Module) -> Literal["NHWC", "NCHW"] | None:
     return layout if layout in ("NHWC", "NCHW") else None
 
 
-def _sequences(tokens: torch.Tensor, maps: Sequence[tuple[int, ...]], size: tuple[int, int]) -> Iterator[Stream]:
+def _sequences(tokens: torch.Tensor, maps: Sequence[tuple[int, ...]], size: Grid) -> Iterator[Stream]:
     """How a sequence may lie on a grid, the likeliest first: behind the prefix tokens that are left."""
     length, channels = tokens.shape[1:]
-    grids = sorted({(h, w) for _, h, w in maps if h * w <= length}, key=lambda grid: -grid[0] * grid[1])
-    for prefix in range(length):  # no convolution made them: then the grid has the proportions of the images
+    made = {each[1:] for each in maps if len(each) == len(size) + 1 and math.prod(each[1:]) <= length}
+    grids = sorted(made, key=lambda grid: -math.prod(grid))
+    for prefix in range(length if len(size) == 2 else 0):  # no convolution made them: it has the images' proportions
         height = math.isqrt((length - prefix) * size[0] // size[1])
         for rows in (height, height + 1):
-            if rows and (length - prefix) * size[0] == rows * rows * size[1]:
+            if rows and not (length - prefix) % rows and (length - prefix) * size[0] == rows * rows * size[1]:
                 grids.append((rows, (length - prefix) // rows))
     for grid in grids:
-        yield Stream("NLC", length - grid[0] * grid[1], channels, grid, size)
+        yield Stream("NLC", length - math.prod(grid), channels, grid, size)
 
 
 def _why_whole_grid(stages: Callable[[Any], Any], layout: TokenLayout, embedding: Any, features: str | None) -> str:
@@ -386,7 +438,7 @@ def _why_whole_grid(stages: Callable[[Any], Any], layout: TokenLayout, embedding
     batch, device = len(tokens), tokens.device
     # Black images make alike patches, which would hide their order
     generator = torch.Generator().manual_seed(0)
-    noise = torch.randn(tokens.shape, generator=generator, dtype=torch.float32).to(device, tokens.dtype)
+    noise = torch.randn(tokens.shape, generator=generator, dtype=torch.float32, device="cpu").to(device, tokens.dtype)
     embedding = layout.with_tokens(embedding, [tokens + noise * tokens.std()])
     some = torch.linspace(0, total - 1, count, device=device).long()
     order = torch.arange(count - 1, -1, -1, device=device).roll(2)

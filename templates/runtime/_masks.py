@@ -1,16 +1,19 @@
 """Masks over a grid of patches: at random, one in each cell, in the middle; and the numbers that samplers share.
 
-Every mask is boolean, ``(B, N)`` over the ``N = H * W`` patches in row-major order, and **True where a patch is
-masked**. Each row masks exactly as many patches as its ratio says, so that rows of one ratio can be stacked when
-patches are dropped.
+Every mask is boolean, ``(B, N)`` over the ``N = H * W`` patches in row-major order (``T * H * W`` of videos), and
+**True where a patch is masked**. Each row masks exactly as many patches as its ratio says, so that rows of one ratio
+can be stacked when patches are dropped.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import torch
 
-Grid = tuple[int, int]
-"""Height and width of a grid, in patches."""
+Grid = tuple[int, ...]
+"""Height and width of a grid, in patches; of videos frames of patches before them."""
 
 Ratio = float | torch.Tensor
 """The part of the patches to mask: a number between 0 and 1, or one for each image, (B,), where 0 masks nothing."""
@@ -47,9 +50,44 @@ def random_mask(
     Raises:
         ValueError: The ratio is not between 0 and 1, or the grid is no multiple of the unit.
     """
-    height, width = in_units(grid, unit)
-    noise = uniform((batch, height * width), generator, device)
-    return enlarge(lowest(noise, units_to_mask(batch, ratio, (height, width))), (height, width), unit)
+    units = in_units(grid, unit)
+    noise = uniform((batch, math.prod(units)), generator, device)
+    return enlarge(lowest(noise, units_to_mask(batch, ratio, units)), units, unit)
+
+
+def tube_mask(
+    batch: int,
+    grid: Grid,
+    ratio: Ratio,
+    *,
+    unit: int = 1,
+    generator: torch.Generator | None = None,
+    device: torch.device | str | None = None,
+) -> torch.Tensor:
+    """Mask the same patches, at random, in all frames of a video: what moves little is not seen beside its mask.
+
+    This is the ``TubeMaskingGenerator`` of VideoMAE, https://arxiv.org/abs/2203.12602 (``masking_generator.py``), which
+    rounds down where this rounds.
+
+    Args:
+        batch: Rows, B.
+        grid: Frames, height and width of the grid, in patches.
+        ratio: As in :func:`random_mask`.
+        unit: As in :func:`random_mask`.
+        generator: As in :func:`random_mask`.
+        device: As in :func:`random_mask`.
+
+    Returns:
+        (B, N), bool, True where masked.
+
+    Raises:
+        ValueError: As :func:`random_mask` does, or the grid has no frames.
+    """
+    if len(grid) != 3:
+        raise ValueError(f"a grid of {by(grid)} patches has no frames for tubes: take random_mask")
+    frames, *sides = grid
+    frame = random_mask(batch, tuple(sides), ratio, unit=unit, generator=generator, device=device)
+    return frame.repeat(1, frames)
 
 
 def cell_mask(
@@ -81,7 +119,7 @@ def cell_mask(
         ValueError: No cell has one visible patch at this ratio, or the grid is no multiple of the cell.
     """
     side = round((1 - ratio) ** -0.5) if isinstance(ratio, (int, float)) and 0 < ratio < 1 else 0
-    rows, columns = in_units(in_units(grid, unit), side) if side > 1 else (0, 0)
+    rows, columns = plane(plane(grid, unit), side) if side > 1 else (0, 0)
     whole = rows * side, columns * side
     if side < 2 or units_to_mask(batch, ratio, whole) != rows * columns * (side**2 - 1):
         raise ValueError(f"one patch in each cell of k x k leaves a ratio of 1 - 1 / k**2, such as 0.75, not {ratio}")
@@ -111,7 +149,7 @@ def centre_mask(
     Raises:
         ValueError: The ratio is not between 0 and 1, or the grid is no multiple of the unit.
     """
-    height, width = in_units(grid, unit)
+    height, width = plane(grid, unit)
     device = device if device is not None or generator is None else generator.device
     down, across = ((torch.arange(n, device=device) * 2 + 1 - n).abs() / n for n in (height, width))
     ring = torch.maximum(down[:, None], across).flatten()
@@ -136,6 +174,7 @@ def region_mask(
     Raises:
         ValueError: The rectangle is empty, or not inside the grid.
     """
+    plane(grid)
     top, left, height, width = region
     if min(top, left) < 0 or min(height, width) < 1 or top + height > grid[0] or left + width > grid[1]:
         raise ValueError(
@@ -171,13 +210,14 @@ def complementary_masks(
     Raises:
         ValueError: The units cannot be divided evenly into that many parts, two at least.
     """
-    height, width = in_units(grid, unit)
-    if parts < 2 or height * width % parts:
-        raise ValueError(f"{height * width} units cannot be divided evenly into {parts} parts, two at least")
-    rank = uniform((batch, height * width), generator, device).argsort(dim=1).argsort(dim=1)
-    part = rank // (height * width // parts)
+    units = in_units(grid, unit)
+    count = math.prod(units)
+    if parts < 2 or count % parts:
+        raise ValueError(f"{count} units cannot be divided evenly into {parts} parts, two at least")
+    rank = uniform((batch, count), generator, device).argsort(dim=1).argsort(dim=1)
+    part = rank // (count // parts)
     masked = part != torch.arange(parts, device=part.device).view(-1, 1, 1)
-    return enlarge(masked, (height, width), unit)
+    return enlarge(masked, units, unit)
 
 
 def mask_ratios(
@@ -219,20 +259,40 @@ def mask_ratios(
     return torch.where(rank < count, low + (rank + place) / max(count, 1) * (high - low), 0.0)
 
 
+def by(sizes: Sequence[int]) -> str:
+    """Sizes in words, ``14 x 14``."""
+    return " x ".join(map(str, sizes))
+
+
 def in_units(grid: Grid, unit: int) -> Grid:
-    """A grid of patches in units of ``unit`` x ``unit``.
+    """A grid of patches in units of ``unit`` x ``unit``, each of one frame.
 
     Raises:
         ValueError: It is no multiple of the unit.
     """
-    height, width = grid
+    *frames, height, width = grid
     if unit < 1 or height % unit or width % unit:
-        fitting = [u for u in range(1, min(grid) + 1) if height % u == 0 == width % u]
+        fitting = [u for u in range(1, min(height, width) + 1) if height % u == 0 == width % u]
         raise ValueError(
-            f"a grid of {height} x {width} patches has no units of {unit} x {unit}: "
+            f"a grid of {by(grid)} patches has no units of {unit} x {unit}: "
             f"choose one of {', '.join(map(str, fitting))}, or another image size"
         )
-    return height // unit, width // unit
+    return (*frames, height // unit, width // unit)
+
+
+def plane(grid: Grid, unit: int = 1) -> tuple[int, int]:
+    """A grid of height and width in units of ``unit`` x ``unit``, for masks that have a shape.
+
+    Raises:
+        ValueError: It has frames, or is no multiple of the unit.
+    """
+    if len(grid) != 2:
+        raise ValueError(
+            f"a grid of {by(grid)} patches has frames, and such a mask has a height and a width alone: draw it for "
+            f"{by(grid[-2:])} and repeat it, mask.repeat(1, {grid[0]}), or take random_mask or tube_mask"
+        )
+    height, width = in_units(grid, unit)
+    return height, width
 
 
 def masked_count(grid: Grid, ratio: float, unit: int = 1) -> int:
@@ -260,18 +320,19 @@ def units_to_mask(batch: int, ratio: Ratio, units: Grid) -> int | torch.Tensor:
         and not bool(((ratio >= 0) & (ratio < 1)).all())
     ):
         raise ValueError(f"mask ratios lie between 0, which masks nothing, and 1: not {ratio.tolist()}")
-    total = units[0] * units[1]
+    total = math.prod(units)
     return torch.where(ratio > 0, (ratio * total).round().clamp(1, max(total - 1, 1)), 0).long()
 
 
 def _count(ratio: float, units: Grid) -> int:
-    if isinstance(ratio, (list, tuple)):
-        raise TypeError("a mask ratio is a number, or a tensor with one for each image, (B,), not a list")
+    if isinstance(ratio, (list, tuple, str)) or ratio is None:
+        kind = "list" if isinstance(ratio, tuple) else type(ratio).__name__
+        raise TypeError(f"a mask ratio is a number, or a tensor with one for each image, (B,), not a {kind}")
     if not 0 < ratio < 1:
         raise ValueError(f"the mask ratio is {ratio}: it must lie between 0 and 1, as 0.75 does")
-    total = units[0] * units[1]
+    total = math.prod(units)
     if total < 2:
-        raise ValueError(f"a grid of {units[0]} x {units[1]} units cannot be masked in part: take smaller units")
+        raise ValueError(f"a grid of {by(units)} units cannot be masked in part: take smaller units, or larger images")
     return min(max(round(ratio * total), 1), total - 1)
 
 
@@ -299,4 +360,4 @@ def enlarge(mask: torch.Tensor, units: Grid, unit: int) -> torch.Tensor:
     if unit == 1:
         return mask
     patches = torch.unflatten(mask, -1, units).repeat_interleave(unit, dim=-1).repeat_interleave(unit, dim=-2)
-    return patches.flatten(-2)
+    return patches.flatten(-len(units))

@@ -45,11 +45,17 @@ def seed() -> None:
 @contextmanager
 def preserved_randomness(model: nn.Module) -> Iterator[None]:
     """Leave the state of every generator of random numbers as it was."""
+    with torch.random.fork_rng(_cuda_devices(model)), other_randomness_preserved():
+        yield
+
+
+@contextmanager
+def other_randomness_preserved() -> Iterator[None]:
+    """Leave the state of the generators of Python and numpy as it was."""
     python, numpy = random.getstate(), sys.modules.get("numpy")
     state = numpy.random.get_state() if numpy else None
     try:
-        with torch.random.fork_rng(_cuda_devices(model)):
-            yield
+        yield
     finally:
         random.setstate(python)
         if numpy:

@@ -137,6 +137,8 @@ def find_sparse(model: SplitModel, layout: TokenLayout) -> FeatureLayout:
     Raises:
         TypeError: Something in the model mixes places in a way that is not known, and what; or it has no features.
     """
+    if len(layout.streams[0].grid) != 2:
+        raise TypeError(f"{type(model).__name__} takes videos, and sparse are the convolutions of images alone")
     for name, module in model.named_modules():
         if hasattr(module, "running_var") and not isinstance(module, nn.BatchNorm2d) and module.running_var is not None:
             raise TypeError(_mixes(model, name, module, "its statistics are of all places"))
@@ -149,14 +151,14 @@ def find_sparse(model: SplitModel, layout: TokenLayout) -> FeatureLayout:
     with _quietly(model):
         embed: Callable[[torch.Tensor], Any] = model.embed
         images = black_images(model, embed, size)
-        images = torch.randn(images.shape, generator=torch.Generator().manual_seed(0)).to(images)
+        images = torch.randn(images.shape, generator=torch.Generator().manual_seed(0), device="cpu").to(images)
         generator = torch.Generator().manual_seed(0)
         mask = random_mask(1, layout.grid(size), 0.5, unit=side, generator=generator, device=images.device)
         pixels = layout.streams[0].pixels(mask, size)
         for mode in (contextlib.nullcontext(), in_training(model)):
             with mode, sparsely(model, pixels) as holes, _poisoned(model, holes) as mixing:
                 x = features.image(model.forward_stages(model.embed(holes.fill(images, torch.nan))))
-                if bool(x.masked_select(~holes.at(*features.grid)).isnan().any()):
+                if bool(x.masked_select(~holes.at(features.grid[0], features.grid[1])).isnan().any()):
                     name = mixing[0] if mixing else ""
                     raise TypeError(
                         _mixes(model, name, model.get_submodule(name), "what it would do without some is not known")

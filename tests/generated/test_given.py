@@ -82,10 +82,3 @@ def test_an_argument_that_is_needed_is_named():
 
     with pytest.raises(TypeError, match="Timed needs `t` besides images"):
         token_layout(Timed(None).eval())
-
-
-def test_videos_are_refused_in_one_line():
-    model = Model(lambda x: x)
-    model.proj = nn.Conv3d(3, 8, (2, 8, 8), (2, 8, 8))
-    with pytest.raises(TypeError, match=r"takes videos, \(B, C, T, H, W\)"):
-        token_layout(model.eval())

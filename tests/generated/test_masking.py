@@ -2,8 +2,11 @@
 
 import copy
 import io
+import random
+import re
 from typing import NamedTuple
 
+import numpy
 import pytest
 import timm
 import torch
@@ -18,6 +21,8 @@ from generated.masking import (
     WholeGridError,
     block_mask,
     drop,
+    feature_layout,
+    hide,
     patch_layout,
     random_mask,
     repeat,
@@ -121,6 +126,57 @@ def test_a_model_of_any_device_has_a_layout():
     layout = layout_of(model)
     assert layout.streams[0].grid == (4, 4)
     assert not layout.whole_grid
+    assert MaskedImageModel(model)(torch.empty(2, 3, 64, 64, device="meta")).features.shape == (2, 17, 32)
+    with pytest.raises(ValueError, match="a model on the device meta has no values for it"):
+        MaskedImageModel(model, strategy="drop")
+
+
+@pytest.mark.parametrize("strategy", ["replace", "drop", "sparse"])
+def test_nothing_of_a_model_is_tried_on_the_default_device(strategy):
+    model = generated.create_model("convnext_atto") if strategy == "sparse" else build("vit")
+    with torch.device("meta"):
+        masked = MaskedImageModel(model, strategy=strategy, image_size=(64, 64))
+    assert masked.layout.sees == 0
+    assert masked(torch.rand(2, 3, 64, 64)).features.device.type == "cpu"
+
+
+def test_what_never_gets_a_gradient_is_refused():
+    with torch.inference_mode():
+        made = build("vit")
+        with pytest.raises(RuntimeError, match=r"make the model, and the masked one, outside"):
+            MaskedImageModel(build("vit"))
+    with pytest.raises(RuntimeError, match=r"under torch\.inference_mode\(\) never gets a gradient"):
+        MaskedImageModel(made)
+
+
+class Restless(nn.Module):
+    """A stem that counts its calls in buffers, one of which it replaces, and draws from every generator."""
+
+    def __init__(self, proj: nn.Module) -> None:
+        super().__init__()
+        self.proj = proj
+        self.register_buffer("calls", torch.zeros(()))
+        self.register_buffer("replaced", torch.zeros(()))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.calls += 1
+        self.replaced = self.replaced + 1
+        random.random(), numpy.random.rand(), torch.rand(1)
+        return self.proj(x)
+
+
+@pytest.mark.parametrize("find", [token_layout, patch_layout, feature_layout, MaskedImageModel])
+def test_trying_a_model_leaves_its_buffers_and_all_random_numbers_as_they_were(find):
+    model = build("vit").train()
+    model.blocks[0].eval()
+    model.patch_embed.proj = Restless(model.patch_embed.proj)
+    modes = [module.training for module in model.modules()]
+    torch.manual_seed(0)
+    before = random.getstate(), numpy.random.get_state()[2], torch.get_rng_state().tolist()
+    find(model) if find is not MaskedImageModel else find(model, mask_token="zero")
+    assert (random.getstate(), numpy.random.get_state()[2], torch.get_rng_state().tolist()) == before
+    assert (model.patch_embed.proj.calls, model.patch_embed.proj.replaced) == (0, 0)
+    assert [module.training for module in model.modules()] == modes
 
 
 @pytest.mark.parametrize(
@@ -565,12 +621,65 @@ def test_where_the_embedding_gives_no_position_before_and_after_are_the_same():
         ({"position": "between"}, "position is 'between'"),
         ({"sampler": "grid"}, "sampler is 'grid': it must be one of random, block"),
         ({"unit": 3}, "multiple of the unit of 3"),
+        ({"unit": 0}, "unit is 0: it is a whole number, of 1 at least"),
+        ({"unit": 1.0}, r"unit is 1\.0: it is a whole number"),
+        ({"image_size": (64.0, 64.0)}, r"image_size is \(64\.0, 64\.0\): it is a height and a width"),
+        ({"image_size": (-1, 64)}, r"image_size is \(-1, 64\)"),
         ({"image_size": (50, 50)}, "takes no images of 50 x 50"),
     ],
 )
 def test_arguments_out_of_range_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         MaskedImageModel(build("vit"), **options)
+
+
+@pytest.mark.parametrize("ratio", ["0.5", None, [0.1, 0.5], (0.1,), (0.1, 0.3, 0.5), torch.tensor([0.5, 0.5])])
+def test_what_is_no_ratio_is_refused(ratio):
+    with pytest.raises(TypeError, match="it is a number, or the least and the greatest one"):
+        MaskedImageModel(build("vit"), mask_ratio=ratio)
+
+
+@pytest.mark.parametrize("kind", ["vit", "swin", "nchw"])
+def test_a_mask_token_goes_into_patches_as_torch_broadcasts(kind):
+    model = build(kind)
+    layout, embedding = layout_of(model), model.embed(images_for(model))
+    patches, stream = layout.patches(embedding), layout.streams[0]
+    _, count, channels = patches.shape
+    mask = random_mask(2, stream.grid, 0.5, generator=seeded())
+    for shape in [(), (1,), (channels,), (1, 1, channels), (2, 1, channels), (count, channels), (2, count, channels)]:
+        token = torch.randn(shape, generator=seeded())
+        expected = torch.where(mask[..., None], token, patches)
+        assert torch.equal(layout.patches(replace(layout, embedding, mask, token)), expected)
+    for shape in [(channels + 1,), (2, channels), (2, count + 1, channels), (1, 1, 1, channels)]:
+        with pytest.raises(ValueError, match=re.escape(f"{shape}, which does not go into patches of (2, {count},")):
+            replace(layout, embedding, mask, torch.zeros(shape))
+    with pytest.raises(TypeError, match="a mask token is a tensor or a number, not a str"):
+        replace(layout, embedding, mask, "token")
+
+
+def test_masks_and_tokens_in_lists_are_one_for_each_tensor():
+    model = build("lists")
+    layout, embedding = layout_of(model), model.embed(images_for(model))
+    mask = random_mask(2, layout.streams[0].grid, 0.5)
+    for given in ({"mask": [mask]}, {"mask": mask, "token": [torch.zeros(96)]}):
+        with pytest.raises(ValueError, match="and the tokens are 2 tensors: one for each"):
+            replace(layout, embedding, **given)
+    with pytest.raises(ValueError, match="there are 1 masks, and the tokens are 2 tensors"):
+        hide(images_for(model), [mask], layout)
+
+
+@pytest.mark.parametrize("images", [torch.rand(64, 64), torch.rand(2, 64, 64), torch.rand(2, 3, 1, 64, 64)])
+@pytest.mark.parametrize("name", ["test_vit", "resnet18"])
+def test_what_are_no_images_are_refused(name, images):
+    torch.manual_seed(0)
+    options = {"img_size": 64} if name == "test_vit" else {}
+    masked = MaskedImageModel(generated.create_model(name, **options), image_size=(64, 64))
+    mask = random_mask(2, masked.grid((64, 64)), 0.5)
+    for run in (masked, lambda images: hide(images, mask, masked.layout)):
+        with pytest.raises(ValueError, match=re.escape(f"images are (B, C, H, W), not of shape {tuple(images.shape)}")):
+            run(images)
+        with pytest.raises(TypeError, match=r"images are \(B, C, H, W\), a tensor, not a list"):
+            run(images.tolist())
 
 
 def test_a_model_that_is_not_split_is_refused():

@@ -139,6 +139,7 @@ def padded(before: int, after: int) -> Callable[[torch.Tensor], torch.Tensor]:
         (5, (8, 24), (1, 3)),
         (4, (24, 16), (3, 2)),
         (2, (56, 8), (7, 1)),
+        (1, (32, 8), (4, 1)),
     ],
 )
 def test_patches_are_told_from_any_number_of_prefix_tokens(prefix, size, grid):
@@ -210,6 +211,13 @@ def test_a_map_that_is_no_grid_of_the_image_is_refused(change):
 def test_tokens_whose_first_dimension_is_not_the_batch_are_refused(change):
     with pytest.raises(TypeError, match=r"for 2 images: its first dimension must be the batch|has no patches"):
         token_layout(Sequence(change).eval())
+
+
+@pytest.mark.parametrize(("size", "grid"), [((60, 60), (4, 4)), ((65, 64), (5, 4)), ((17, 33), (2, 3))])
+def test_patches_of_images_that_a_stem_pads_are_as_large_as_others(size, grid):
+    model = generated.create_model("test_vit", dynamic_img_size=True, dynamic_img_pad=True)
+    layout = token_layout(model, size)
+    assert (layout.streams[0].grid, layout.streams[0].stride, layout.sees) == (grid, (16, 16), 0)
 
 
 def test_dinov2_with_more_registers_than_patches_is_masked_where_its_patches_are():

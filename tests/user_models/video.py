@@ -40,3 +40,21 @@ class UnfoldedVideo(FoldedVideo):
             x = blk(x)
         cls = torch.zeros(B, 1, 16)
         return self.norm(torch.cat([cls, x], dim=1))
+
+
+class TubeViT(nn.Module):
+    """In the manner of VideoMAE: tokens of two frames each, and of a square of pixels."""
+
+    def __init__(self):
+        super().__init__()
+        self.patch_embed = nn.Conv3d(3, 16, (2, 4, 4), (2, 4, 4))
+        self.pos_embed = tokens(8)
+        self.blocks = nn.ModuleList([Block() for _ in range(2)])
+        self.norm = nn.LayerNorm(16)
+
+    def forward_features(self, x):
+        x = self.patch_embed(x).flatten(2).transpose(1, 2)
+        x = x + self.pos_embed
+        for blk in self.blocks:
+            x = blk(x)
+        return self.norm(x)
