@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import ast
 import builtins
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -30,6 +30,7 @@ from codegen.model.effects_of_calls import (
 )
 from codegen.model.facts import Facts
 from codegen.model.kinds import CONTAINERS, STATISTICS, TORCHS, Kind, children_of, is_of_layers, kinds_of
+from codegen.model.outside import Outside
 from codegen.model.places import ANY, EVERYTHING, FRESH, SELF, Place, Value, root_of
 from codegen.model.purity import is_library, is_pure
 from codegen.model.shared_state import only_logs
@@ -526,26 +527,46 @@ class _Code(CallEffects):
 
 
 def _globals_in(facts: Facts, attribute: str) -> frozenset[Place]:
-    """The globals of a user's modules that an attribute may be another name of: ``self.context = CONTEXT``."""
-    found = set()
+    """The globals of a user's modules that an attribute may be another name of: ``self.context = CONTEXT``.
+
+    What code gives objects of other classes, or these classes, may be one object for all.
+    """
+    found: set[Place] = set()
     for value in facts.values.get(attribute, ()):
         home = facts.home(value)
-        if home.module.is_timms:
-            continue
-        defaults = defaults_of(home.constructor.args) if home.constructor is not None else {}
-        called = {id(n) for call in walk(value) if isinstance(call, ast.Call) for n in walk(call.func)}
-        for node in (node for node in walk(value) if dotted(node)):
-            part = defaults.get(dotted(node), node)
-            head = dotted(part).partition(".")[0]
-            if id(node) in called and is_of_layers(facts.index, home.module.origin(head)):
-                continue  # what it makes is new
-            nodes = home.module.bindings.get(head, []) if head not in home.constructor_names else []
-            if nodes and not any(isinstance(n, ast.FunctionDef | ast.ClassDef) for n in nodes):
-                origin = home.module.origin(head)
-                known = facts.index.resolve(home.module, head) or facts.index.function(home.module, head)
-                if not is_library(origin) and known is None and not _is_plain(nodes):
-                    found.add(Place("global", origin or f"{home.module.name}.{head}"))
+        if not home.module.is_timms:
+            defaults = defaults_of(home.constructor.args) if home.constructor is not None else {}
+            found.update(_globals_of(facts.index, home.module, value, home.constructor_names, defaults))
+    for given in Outside.of(facts.index).stored.get(attribute, ()):
+        found.add(Place("global", f"{attribute} of any object"))
+        defaults = defaults_of(given.function.args) if given.function is not None else {}
+        found.update(_globals_of(facts.index, given.module, given.value, (), defaults))
     return frozenset(found)
+
+
+def _globals_of(
+    index: Index, module: Module, value: ast.expr, own: Collection[str], defaults: Mapping[str, ast.expr]
+) -> Iterator[Place]:
+    """The globals that an expression hands on.
+
+    Args:
+        index: The files.
+        module: Where it stands.
+        value: It.
+        own: Variables of the function that it stands in.
+        defaults: What parameters of that are by default.
+    """
+    called = {id(n) for call in walk(value) if isinstance(call, ast.Call) for n in walk(call.func)}
+    for node in (node for node in walk(value) if dotted(node)):
+        head = dotted(defaults.get(dotted(node), node)).partition(".")[0]
+        if id(node) in called and is_of_layers(index, module.origin(head)):
+            continue  # what it makes is new
+        nodes = module.bindings.get(head, []) if head not in own else []
+        if nodes and not any(isinstance(n, ast.FunctionDef | ast.ClassDef) for n in nodes):
+            origin = module.origin(head)
+            known = index.resolve(module, head) or index.function(module, head)
+            if not is_library(origin) and known is None and not _is_plain(nodes):
+                yield Place("global", origin or f"{module.name}.{head}")
 
 
 def _other_names(module: Module, name: str) -> set[str]:

@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from codegen.model.attached import is_attached
 from codegen.model.facts import Facts
 from codegen.model.kinds import IN_PLACE, STATISTICS, TORCHS, Function, Kind, children_of, kinds_of
 from codegen.model.library import (
@@ -25,6 +26,7 @@ from codegen.model.library import (
     TORCH_STATISTICS,
 )
 from codegen.model.neighbours import keeping_operations, shares_state
+from codegen.model.outside import Outside
 from codegen.model.places import ANY, EVERYTHING, FRESH, MODE, SELF, Place, Value, root_of
 from codegen.model.purity import changed_arguments, is_library, is_pure, sets_mode
 from codegen.model.sharing import is_aliased
@@ -419,6 +421,8 @@ class CallEffects(ABC):
         if self.facts is None or self.home is None:
             return self.anything()
         lineage = self.facts.lineage
+        if is_attached(self.index, lineage, name):
+            return self.anything()
         after = lineage[lineage.index(self.home) + 1 :]
         found = next(((c.module, c.members[name]) for c in after if name in c.members), None)
         if found is None and name in ("forward", "__call__") and self.facts.torch_parent:
@@ -440,7 +444,7 @@ class CallEffects(ABC):
         result = FRESH
         for cls in classes:
             facts = Facts.of(self.index, cls)
-            if has_trap(facts):
+            if has_trap(facts) or is_attached(self.index, facts.lineage, name):
                 return self.anything()
             found = facts.method(name)
             if is_property(facts, name):
@@ -452,7 +456,7 @@ class CallEffects(ABC):
                 static = any(dotted(decorator) == "staticmethod" for decorator in found[1].decorator_list)
                 arguments = self._by_name(found[1], call, 0 if static else 1)
                 result |= self.run(found[0].module, found[1], cls, owner, arguments, [given])
-            elif name in facts.values:
+            elif name in facts.values or name in Outside.of(self.index).stored:
                 result |= self.run_value(self.attribute(function, function.value, name), call, given)
             else:
                 if facts.has_member(name):  # defined under a condition, or no plain method
@@ -607,6 +611,7 @@ class CallEffects(ABC):
     def _run_module(self, value: Value, cls: Class, call: ast.Call, given: Value) -> Value:
         facts = Facts.of(self.index, cls)
         odd = any(facts.has_member(name) and facts.method(name) is None for name in ("__call__", "forward"))
+        odd = odd or any(is_attached(self.index, facts.lineage, name) for name in ("__call__", "forward"))
         if odd or facts.has_member("_call_impl") or facts.has_member("_wrapped_call_impl"):
             return self.anything()  # forward = fast
         found = facts.method("__call__") or facts.method("forward")
