@@ -131,6 +131,12 @@ def model(made, used="f(x, it)", grid="pass"):
         "it = x.mean((1, 2, 3)).view(1, -1)",
         "it = x.permute(1, 0, 2, 3)",
         "it = rearrange(x, 'b c h w -> c b (h w)')",
+        "it = x[0]",
+        "it = x.mean(0, keepdim=True)",
+        "it = x.amax((0, 2, 3))",
+        "it = x.flatten(1).cumsum(0)",
+        "it = x.flatten(1).softmax(dim=0)",
+        "it = x - x.mean(0)",
     ],
 )
 def test_what_counts_the_images_in_disguise_is_refused(refusal_of, made):
@@ -237,6 +243,31 @@ def laid_out(after, position="x = x + self.pos_embed"):
 def test_tokens_whose_rows_are_no_images_are_refused(refusal_of, after, how):
     position = "x = x + self.pos_embed[:, :4]" if "several" in how else "x = x + self.pos_embed.transpose(0, 1)"
     assert how in refusal_of(laid_out(after.replace("; ", "\n        "), position)).reason
+
+
+FOLDED = [
+    "x = torch.cat([x, x.flip(-1)])",
+    "x = torch.vstack([x, x.flip(-1)])",
+    "x = torch.stack([x, x.flip(-1)], 1).flatten(0, 1)",
+    "x = torch.stack((x.flip(-1), x)).flatten(0, 1)",
+    "x = x[:, None].expand(-1, 2, -1, -1, -1).flatten(0, 1)",
+    "x = x.repeat(2, 1, 1, 1)",
+    "x = x.repeat_interleave(2, dim=0)",
+    "x = x.flatten(0, 1)",
+]
+
+
+@pytest.mark.parametrize("folded", FOLDED)
+def test_crops_and_frames_that_are_folded_into_the_batch_are_no_images(refusal_of, folded):
+    assert "in several rows" in refusal_of(model(f"B = x.shape[0]; {folded}", "x.reshape(B, -1)")).reason
+
+
+KEPT = ["x = torch.cat([x, x], 2)", "x = torch.stack([x, x], 1).mean(1)", "x = x.repeat_interleave(2, 3)"]
+
+
+@pytest.mark.parametrize("kept", KEPT)
+def test_what_is_joined_in_another_dimension_leaves_the_images_where_they_are(split_of, kept):
+    assert split_of(model(f"B = x.shape[0]; {kept}", "x.reshape(B, -1)")).recomputed == ("B = x.shape[0]",)
 
 
 @pytest.mark.parametrize("view", ["x.permute(1, 0, 2)", "x.transpose(0, 1)", "x.flatten(0, 1)"])
