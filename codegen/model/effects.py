@@ -20,6 +20,7 @@ from functools import partial
 from codegen.model.effects_of_calls import (
     PLAIN,
     CallEffects,
+    Reader,
     Summary,
     beneath,
     changes_in_place,
@@ -77,7 +78,7 @@ def effects(
     parameters: Iterable[str] = (),
     before: Effects | None = None,
     *,
-    shallow: bool = False,
+    reader: Reader | None = None,
 ) -> Effects:
     """What statements of a method may read and write.
 
@@ -86,12 +87,26 @@ def effects(
         statements: They may return and loop.
         parameters: Parameters of the method that they may read.
         before: What statements that run before them do, for the variables that these bind.
-        shallow: Whether to believe that the methods and functions that they call leave alone what they are given.
+        reader: Says what the methods and functions that they call do to what they are given; else all that these may
+            do counts, and what cannot be read may do anything.
     """
+    return effects_in(facts.index, facts.cls.module, facts, statements, parameters, before, reader)
+
+
+def effects_in(
+    index: Index,
+    module: Module,
+    facts: Facts | None,
+    statements: Sequence[ast.stmt],
+    parameters: Iterable[str] = (),
+    before: Effects | None = None,
+    reader: Reader | None = None,
+    home: Class | None = None,
+) -> Effects:
+    """What statements of any function may read and write: of a method of the class ``home``, or of a file."""
     values = {} if before is None else before.values
     known = {name: _apart(value) for name, value in values.items() if isinstance(value, Value)}
-    code = _Code(facts.index, facts.cls.module, facts, known)
-    code.shallow = shallow
+    code = _Code(index, module, facts, known, home=home, reader=reader)
     code.bind_parameters(parameters)
     code.settle(statements)
     reads, writes, changes = (frozenset(map(_rooted, found)) for found in (code.reads, code.writes, code.changes))

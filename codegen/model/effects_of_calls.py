@@ -7,10 +7,11 @@ import builtins
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from codegen.model.attached import is_attached
 from codegen.model.facts import Facts
-from codegen.model.kinds import IN_PLACE, STATISTICS, TORCHS, Function, Kind, children_of, kinds_of
+from codegen.model.kinds import IN_PLACE, STATISTICS, TORCHS, Function, Kind, begins_in_place, children_of, kinds_of
 from codegen.model.library import (
     ALLOCATING_FUNCTIONS,
     ALLOCATING_METHODS,
@@ -25,6 +26,7 @@ from codegen.model.library import (
     TENSOR_METHODS,
     TORCH_STATISTICS,
 )
+from codegen.model.makers import is_sequential
 from codegen.model.neighbours import keeping_operations, shares_state
 from codegen.model.outside import Outside
 from codegen.model.places import ANY, EVERYTHING, FRESH, MODE, SELF, Place, Value, root_of
@@ -57,6 +59,22 @@ class Summary:
     returned: Value
 
 
+class Handed(NamedTuple):
+    """What a function does to what it is given, by the names of its parameters.
+
+    Attributes:
+        changed: Those that it changes in place.
+        returned: Those that it may give back as they are, or a view of them.
+    """
+
+    changed: frozenset[str] = frozenset()
+    returned: frozenset[str] = frozenset()
+
+
+Reader = Callable[[Module, ast.FunctionDef, "Class | None", Mapping[str, frozenset[Kind]]], Handed]
+"""Says what a function does to parameters of some kinds, which is ``self`` of a class, if it is a method."""
+
+
 @dataclass(eq=False)
 class CallEffects(ABC):
     """One function that is read, or the statements of a method.
@@ -84,7 +102,7 @@ class CallEffects(ABC):
     home: Class | None = None
     given: dict[ast.expr, Value] = field(default_factory=dict)  # what calls were passed, each argument read once
     ran: dict[Hashable, Value] = field(default_factory=dict)  # what ran, by what it was given: again, it does no more
-    shallow: bool = False  # whether what is called is taken to leave alone, and not to return, what it is given
+    reader: Reader | None = None  # who says what functions do to what they are given; else all that they may do counts
     repeats: bool = False  # whether what is bound late may be read by what stands before it
 
     @property
@@ -409,7 +427,7 @@ class CallEffects(ABC):
         if is_pure(path):
             self.operate(given, EVERY)
             named = [keyword for keyword in call.keywords if keyword.arg is not None]  # **options may hold `out`
-            for argument in changed_arguments(path, ast.Call(call.func, call.args, named) if self.shallow else call):
+            for argument in changed_arguments(path, ast.Call(call.func, call.args, named) if self.reader else call):
                 self.change(self.given[argument].inside)
             if given.methods or "function" in given.kinds:
                 return self.unread(given)
@@ -546,10 +564,11 @@ class CallEffects(ABC):
                 # it reads its own weights
                 self.reads |= set(beneath(value.places))
                 self.writes |= {Place(kind, place.name) for place in value.places if kind == STATISTICS}
-                among_others = self.shallow and value.kinds - {IN_PLACE, "view"}  # after a convolution, say
-                if kind == IN_PLACE and not among_others:
+                later = self.reader is not None and self._is_later(value)
+                if kind == IN_PLACE and not later:
                     self.change(given)
-                result |= replace(given, kinds=frozenset()) if kind in ("view", IN_PLACE) else FRESH
+                hands_on = kind in ("view", IN_PLACE) and not (later and self._is_sequence(value))
+                result |= replace(given, kinds=frozenset()) if hands_on else FRESH
             elif kind == "box":
                 continue
             elif isinstance(kind, Function):
@@ -568,6 +587,21 @@ class CallEffects(ABC):
                 return self.anything()
             result |= self.unread(value, given)
         return result
+
+    def _is_later(self, module: Value) -> bool:
+        """Whether one of several layers that works in place comes after others, a convolution, say."""
+        return bool(module.kinds - {IN_PLACE, "view"}) and not any(
+            begins_in_place(Facts.of(self.index, place.owner), place.name)
+            for place in module.places
+            if place.kind == "attribute" and place.owner is not None
+        )
+
+    def _is_sequence(self, module: Value) -> bool:
+        """Whether some layers surely run one after the other, and not one of them."""
+        return bool(module.places) and all(
+            place.kind == "attribute" and place.owner and is_sequential(Facts.of(self.index, place.owner), place.name)
+            for place in module.places
+        )
 
     def _run_torch(self, module: Value, kind: str, given: Value) -> Value:
         """The ``forward`` runs that a class has of torch's ``kind``, which may work in place if it is told to."""
@@ -718,8 +752,11 @@ class CallEffects(ABC):
         self.reads |= set(translated(summary.reads))
         arguments_changed = [place for place in summary.writes if place.kind == "argument"]
         self.writes |= set(translated(summary.writes - set(arguments_changed)))
-        if self.shallow:
-            return Value(kinds=summary.returned.kinds)
+        if self.reader is not None:
+            handed = self.reader(module, function, cls, kinds)
+            self.change(Value(frozenset(place for name in handed.changed for place in passed(name).all)))
+            again = frozenset(place for name in handed.returned for place in passed(name).all)
+            return Value(again, kinds=summary.returned.kinds)
         self.change(Value(frozenset(translated(arguments_changed))))
         self.changes |= set(translated(summary.changes - set(arguments_changed)))
         value = summary.returned
