@@ -425,6 +425,8 @@ class _Code(CallEffects):
         origin = self.module.origin(name)
         if is_library(origin) or (len(nodes) == 1 and self._is_constant(nodes[0])):
             return FRESH
+        if any(map(self._is_logger, nodes)):
+            return self.anything()  # more is asked of it than to log, or it runs what listens
         names = {name} if self.module.is_timms else _other_names(self.module, name)
         places = {Place("global", self._full(each)) for each in names}
         self.reads |= places
@@ -455,10 +457,15 @@ class _Code(CallEffects):
                 match value:
                     case ast.Constant():
                         return True
-                    case ast.Call(func=function):
-                        is_logger = self.path_of(function).startswith("logging.")
-                        return is_logger and only_logs(self.module.tree, name)
+                    case ast.Call():
+                        alone = only_logs(self.module.tree, name) and not _is_listened_to(self.index)
+                        return self._is_logger(node) and alone
         return False
+
+    def _is_logger(self, node: ast.stmt) -> bool:
+        """Whether the module binds a name to a logger."""
+        made = node.value if isinstance(node, ast.Assign) else None
+        return isinstance(made, ast.Call) and self.path_of(made.func).startswith("logging.")
 
     def _is_settled(self, name: str) -> bool:
         return self.module.is_settled(name) and (self.module.name, name) not in self.index.rebound_elsewhere
@@ -539,6 +546,23 @@ class _Code(CallEffects):
         self, module: Module, function: ast.FunctionDef, cls: Class | None, kinds: Mapping[str, frozenset[Kind]]
     ) -> Summary | None:
         return _summary(self.index, module, function, cls, kinds)
+
+
+def _is_listened_to(index: Index) -> bool:
+    """Whether a user's code may run when something is logged: a handler or a filter of its own."""
+    key, memory = "listens to loggers", index.memory
+    if key not in memory:
+        memory[key] = any(_listens(module) for module in index.user_modules)
+    listened: bool = memory[key]
+    return listened
+
+
+def _listens(module: Module) -> bool:
+    if "logging" not in module.text:
+        return False
+    bases = [base for node in walk(module.tree) if isinstance(node, ast.ClassDef) for base in node.bases]
+    derives = any(module.origin_of(base).startswith("logging.") for base in bases)
+    return derives or any(word in module.text for word in ("addFilter", "setLogRecordFactory"))
 
 
 def _globals_in(facts: Facts, attribute: str) -> frozenset[Place]:

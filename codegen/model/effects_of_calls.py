@@ -32,7 +32,7 @@ from codegen.model.outside import Outside
 from codegen.model.places import ANY, EVERYTHING, FRESH, MODE, SELF, Place, Value, root_of
 from codegen.model.purity import changed_arguments, is_library, is_pure, sets_mode
 from codegen.model.sharing import is_aliased
-from codegen.model.special import EVERY, INSIDE
+from codegen.model.special import CONTEXT, EVERY, INSIDE
 from codegen.source.imports import imports
 from codegen.source.index import Class, Index, Module
 from codegen.syntax.dataflow import dotted
@@ -176,6 +176,8 @@ class CallEffects(ABC):
                 facts = Facts.of(self.index, kind)
                 for name in facts.special & methods:
                     self._special(facts, name, value)
+                if methods == CONTEXT and "__enter__" not in facts.special:
+                    self.anything()  # a library's context, which may run what the class overrides
         for owner in (place.owner for place in value.places if place.kind == "global" and place.owner is not None):
             if _is_operated_on(Facts.of(self.index, owner), methods):
                 self.anything()
@@ -324,10 +326,7 @@ class CallEffects(ABC):
             module, function = found
             place = Value(frozenset({Place("global", f"{module.name}.{function.name}")}))
             if runs_as_written(module, function):
-                remembers = any("cache" in ast.unparse(decorator) for decorator in function.decorator_list)
-                memo = place if remembers else FRESH  # what it returned before, it returns again
-                self.reads |= memo.places
-                return self.run(module, function, None, FRESH, self._by_name(function, call, 0), [given]) | memo
+                return self.run(module, function, None, FRESH, self._by_name(function, call, 0), [given])
             return self._decorated(module, function, None, place, given)
         home, local = self._home(name)
         several = home.bindings.get(local, ())
@@ -765,6 +764,10 @@ class CallEffects(ABC):
             if place.kind == "argument":
                 given = passed(place.name)
                 back |= Value(frozenset(), given.held, given.kinds, given.methods)
+        if any("cache" in ast.unparse(decorator) for decorator in function.decorator_list):
+            memo = Place("global", f"{module.name}.{function.name}")  # what it returned before, it returns again
+            self.reads.add(memo)
+            back |= Value(frozenset({memo}))
         self.ran[key] = back
         return back
 
