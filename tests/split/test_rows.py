@@ -184,6 +184,39 @@ def test_the_batch_size_beside_other_things_is_read_from_the_tokens(split_of, ma
     assert split_of(model(made, "x.reshape(it, -1)")).recomputed == ("it = x.shape[0]",)
 
 
+CHOSEN = """
+class Patches(nn.Module):
+    def __init__(self, dim):
+        super().__init__()
+        self.proj = nn.Conv2d(3, dim, 4, 4)
+
+    def forward(self, x):
+        return self.proj(x)
+
+
+class Base(nn.Module):
+    def __init__(self, dim=8, embed_layer=Patches):
+        super().__init__()
+        self.patch_embed = embed_layer(dim)
+
+
+class Tiny(Base):
+    def __init__(self, dim=8, **options):
+        super().__init__({passed})
+"""
+
+
+@pytest.mark.parametrize(
+    ("passed", "crosses"),
+    [("", []), ("dim", []), ("dim=dim", []), ("dim, Patches", ["it"]), ("**options", ["it"]), ("*options", ["it"])],
+)
+def test_a_layer_that_nobody_can_choose_is_the_default(split_of, passed, crosses):
+    made = "        super().__init__()\n        self.patch_embed = nn.Conv2d(3, dim, 4, 4)\n"
+    source = model("it = x.shape[0]", "x.reshape(it, -1)")
+    source = source.replace("class Tiny(nn.Module):\n    def __init__(self, dim=8):\n", CHOSEN.format(passed=passed))
+    assert [field.name for field in split_of(source.replace(made, "")).fields] == ["x", *crosses]
+
+
 def test_a_shape_may_cross_where_the_number_of_images_in_it_is_not_looked_at(split_of, refusal_of):
     assert split_of(model("b, c, h, w = x.shape; it = (b, c, h, w)", "x.view(-1, it[2], it[3])")).fields[1].name == "it"
     assert "`it` crosses" in refusal_of(model("b, c, h, w = x.shape; it = (b, c, h, w)", "x.view(it[0], -1)")).reason
