@@ -33,22 +33,34 @@ def is_attached(index: Index, lineage: Collection[Class], name: str) -> bool:
         lineage: The class and those that it derives from.
         name: Of a method that is called, or of a property.
     """
-    if "attached" not in index.memory:
-        index.memory["attached"] = _read(index)
-    found: Mapping[str, frozenset[str]] = index.memory["attached"]
+    found = _read(index, code=True)
     if not found:
         return False
     names = [found[key] for key in ("", *(cls.path for cls in lineage)) if key in found]
     return any(name in some or _ANY in some for some in names)
 
 
-def _read(index: Index) -> Mapping[str, frozenset[str]]:
+def is_given(index: Index, lineage: Collection[Class], name: str) -> bool:
+    """Whether a class is given an object after it was made, which is one for all that are made of it."""
+    found = _read(index, code=False)
+    return any(name in found.get(cls.path, ()) for cls in lineage)
+
+
+def _read(index: Index, *, code: bool) -> Mapping[str, frozenset[str]]:
+    key, memory = ("attached", code), index.memory
+    if key not in memory:
+        memory[key] = _find(index, code=code)
+    found: Mapping[str, frozenset[str]] = memory[key]
+    return found
+
+
+def _find(index: Index, *, code: bool) -> Mapping[str, frozenset[str]]:
     """The names by the classes that have them; those that any class may have under an empty name."""
     found: dict[str, set[str]] = {}
     bound = _classes_by_variable(index)
     for module in index.user_modules:
         for gift in (gift for node in walk(module.tree) for gift in _gifts(node)):
-            if not _may_be_code(index, module, gift.value):
+            if isinstance(gift.value, ast.Constant) or (code and not _may_be_code(index, module, gift.value)):
                 continue
             for path in _owners(index, module, gift, bound):
                 found.setdefault(path, set()).add(gift.name)

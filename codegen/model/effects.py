@@ -17,6 +17,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, field, replace
 from functools import partial
 
+from codegen.model.attached import is_given
 from codegen.model.effects_of_calls import (
     PLAIN,
     CallEffects,
@@ -425,8 +426,8 @@ class _Code(CallEffects):
         origin = self.module.origin(name)
         if is_library(origin) or (len(nodes) == 1 and self._is_constant(nodes[0])):
             return FRESH
-        if any(map(self._is_logger, nodes)):
-            return self.anything()  # more is asked of it than to log, or it runs what listens
+        if any(map(self._is_logger, nodes)) and _is_listened_to(self.index):
+            return self.anything()
         names = {name} if self.module.is_timms else _other_names(self.module, name)
         places = {Place("global", self._full(each)) for each in names}
         self.reads |= places
@@ -576,8 +577,9 @@ def _globals_in(facts: Facts, attribute: str) -> frozenset[Place]:
         if not home.module.is_timms:
             defaults = defaults_of(home.constructor.args) if home.constructor is not None else {}
             found.update(_globals_of(facts.index, home.module, value, home.constructor_names, defaults))
-    for given in Outside.of(facts.index).stored.get(attribute, ()):
+    if is_given(facts.index, facts.lineage, attribute):
         found.add(Place("global", f"{attribute} of any object"))
+    for given in Outside.of(facts.index).stored.get(attribute, ()):
         defaults = defaults_of(given.function.args) if given.function is not None else {}
         found.update(_globals_of(facts.index, given.module, given.value, (), defaults))
     return frozenset(found)
