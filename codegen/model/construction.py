@@ -60,7 +60,9 @@ class Construction:
             return None
         given = _default(home, node)
         if given is not None:
-            return Construction(facts, given, home, frozenset(), defaulted=True)
+            return Construction(
+                facts, given, home, frozenset(), defaulted=not _is_left_out(facts, home, dotted(node.func))
+            )
         return Construction(facts, node, home, home.constructor_names)
 
     @cached_property
@@ -424,6 +426,22 @@ def _default(home: Class, call: ast.Call) -> ast.Call | None:
         case ast.Name() as made if not believed:
             return ast.Call(made, call.args, call.keywords)
     return None
+
+
+def _is_left_out(facts: Facts, home: Class, parameter: str) -> bool:
+    """Whether the classes that derive from one never pass a parameter to its constructor: it is the default."""
+    children = [c.constructor for c in facts.lineage[: facts.lineage.index(home)] if c.constructor is not None]
+    calls = [n for child in children for n in walk(child) if isinstance(n, ast.Call) and _is_constructor(n.func)]
+    names = [argument.arg for argument in home.constructor.args.args][1:] if home.constructor is not None else []
+    spread = any(isinstance(a, ast.Starred) for call in calls for a in call.args)
+    spread |= any(keyword.arg in (None, parameter) for call in calls for keyword in call.keywords)
+    placed = any(parameter in names[: len(call.args)] for call in calls)
+    plain = all(isinstance(call.func, ast.Attribute) and dotted(call.func.value) == "" for call in calls)
+    return len(calls) == len(children) > 0 and plain and not spread and not placed
+
+
+def _is_constructor(function: ast.expr) -> bool:
+    return isinstance(function, ast.Attribute) and function.attr == "__init__"
 
 
 def _apply(

@@ -21,6 +21,7 @@ from codegen.model.dimensions import (
     Tensor,
     Value,
     argument_of,
+    is_batch,
     number_of,
     one_list,
 )
@@ -53,11 +54,6 @@ _SIZED = names("full new_zeros new_ones new_empty new_full expand repeat")
 """Functions and methods that make a tensor of the sizes that they are given first."""
 _NUMBERED = names("arange linspace logspace tensor as_tensor new_tensor randperm eye one_hot repeat_interleave")
 """Functions and methods that make a tensor with the numbers that they are given in it, or that many rows of each."""
-
-
-def is_batch(dim: Dim) -> bool:
-    """Whether a dimension is that of the images, or has it as a factor."""
-    return dim.role == "B" or "'batch'" in repr(dim.size)
 
 
 def is_row(dim: Dim) -> bool:
@@ -197,7 +193,8 @@ class Counting(Shape):
             if any(map(counts, parts)) and not (owner.dims and is_batch(owner.dims[0])):
                 return COUNT  # table[:B]
             value = super().expression(node, scope)
-            return SOME_TENSOR if value is None and all(map(self.is_constant, parts)) else value
+            unknown = value is None and all(map(self.is_constant, parts))
+            return SOME_TENSOR if unknown or _is_of_all_rows(owner, value) else value
         if isinstance(owner, Items) and owner.open and owner.values and self._is_shape(node.value, scope):
             return _size_of_open(owner, index)
         value = super().expression(node, scope)
@@ -300,7 +297,10 @@ class Counting(Shape):
         return value
 
     def method(self, owner: Value, name: str, call: ast.Call, scope: Scope[Value]) -> Value:
-        return COUNT if isinstance(owner, Count) else super().method(owner, name, call, scope)
+        if isinstance(owner, Count):
+            return COUNT
+        value = super().method(owner, name, call, scope)
+        return SOME_TENSOR if _is_of_all_rows(owner, value) else value
 
     def given(self, call: ast.Call, value: Value, scope: Scope[Value]) -> Value:
         if isinstance(value, Items) and None in value.values and self._is_foreign(call.func, scope):
@@ -393,6 +393,13 @@ class Counting(Shape):
 
 def _is_tensor(value: Value) -> bool:
     return isinstance(value, Tensor | Given)
+
+
+def _is_of_all_rows(owner: Value, value: Value) -> bool:
+    """Whether a tensor is made of one that has a row for each image, and has none: ``x.mean(0)``, ``x[0]``."""
+    if not isinstance(owner, Tensor) or not isinstance(value, Tensor) or not any(map(is_batch, owner.dims)):
+        return False
+    return bool(value.dims) and not value.open and not any(map(is_batch, value.dims))
 
 
 def _is_own(function: ast.Attribute, scope: Scope[Value]) -> bool:

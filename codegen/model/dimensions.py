@@ -79,6 +79,11 @@ SEVERAL = Dim("", ("product", BATCH, None))
 """A dimension that has several places for each image, or one for several."""
 
 
+def is_batch(dim: Dim) -> bool:
+    """Whether a dimension is that of the images, or has it as a factor."""
+    return dim.role == "B" or "'batch'" in repr(dim.size)
+
+
 def first_dims(value: Value, count: int) -> Value:
     """What is left of a tensor that is only known up to a dimension."""
     return Tensor(value.dims[:count], open=True) if isinstance(value, Tensor) and value.dims[:count] else None
@@ -174,7 +179,7 @@ def resized(value: Tensor, axes: int, call: ast.Call, *, mixes: bool) -> Value:
     if not value.dims:
         return None
     batch, *others = value.dims
-    if axes == 2 and value.open and batch.role == "B" and mixes:  # it takes no other
+    if axes == 2 and value.open and is_batch(batch) and mixes:  # it takes no other
         return Tensor((batch, *(Dim(role, ("of", id(call), role)) for role in "CHW")))
     dims = [changed(dim, dim.role, call) for dim in others]
     if mixes and others and others[0].role not in ("", "C"):
@@ -206,6 +211,9 @@ def flattened(value: Tensor, call: ast.Call, start: int = 0) -> Value:
     if begin is None:
         return None
     if value.open:
+        until = dimension(value, last) if last is not None else None
+        if not begin and until and any(map(is_batch, value.dims[: until + 1])):
+            return Tensor((SEVERAL,), open=True)
         return first_dims(value, begin)
     end = len(value.dims) - 1 if last is None else dimension(value, last)
     if end is None or begin > end or end >= len(value.dims):
@@ -296,22 +304,57 @@ def _consumed(old: Sequence[Dim], at: int, wanted: Dim) -> int:
 
 
 def expanded(value: Tensor, sizes: Sequence[Value], call: ast.Call, name: str) -> Value:
+    """``expand`` and ``repeat``, with a size or a number for each dimension, and for new ones before them."""
     arguments = one_list(call)
-    if any(isinstance(argument, ast.Starred) for argument in arguments) or call.keywords or value.open:
+    if not arguments or any(isinstance(argument, ast.Starred) for argument in arguments) or call.keywords:
         return None
+    if value.open:
+        return _expanded_open(value, sizes, arguments, name)
     if len(sizes) < len(value.dims):
         return None
     old = [Dim("", 1)] * (len(sizes) - len(value.dims)) + list(value.dims)
     dims = []
-    for number, (dim, size) in enumerate(zip(old, sizes, strict=True)):
-        keeps = number_of(arguments[number]) == (-1 if name == "expand" else 1)
+    for dim, size, argument in zip(old, sizes, arguments, strict=True):
+        keeps = number_of(argument) == (-1 if name == "expand" else 1)
         if keeps:
             dims.append(dim)
         elif isinstance(size, Size) and dim.size == 1:
             dims.append(size.dim)
+        elif name == "repeat":
+            dims.append(SEVERAL if is_batch(dim) else ANY)
         else:
-            dims.append(ANY if name == "repeat" or not isinstance(size, Size) else size.dim)
+            dims.append(size.dim if isinstance(size, Size) else ANY)
     return Tensor(tuple(dims))
+
+
+def _expanded_open(value: Tensor, sizes: Sequence[Value], arguments: Sequence[ast.expr], name: str) -> Value:
+    """What is known where there may be more dimensions: -1 stands for one that is there, and so for the first."""
+    first = number_of(arguments[0])
+    if name == "repeat":
+        return Tensor((SEVERAL,), open=True) if any(map(is_batch, value.dims[:1])) and first not in (None, 1) else None
+    if first != -1 or len(sizes) < len(value.dims):
+        return None
+    known = [*value.dims, *[ANY] * (len(sizes) - len(value.dims))]
+    new = [size.dim if isinstance(size, Size) else ANY for size in sizes]
+    pairs = zip(known, new, arguments, strict=True)
+    return Tensor(tuple(old if number_of(argument) == -1 else dim for old, dim, argument in pairs))
+
+
+def stacked(tensors: Sequence[Value], place: int | None) -> Value:
+    """``torch.stack``: one dimension more, which counts the tensors. All of them have the dimensions of any."""
+    known = max((t for t in tensors if isinstance(t, Tensor)), key=lambda t: len(t.dims), default=None)
+    if known is None or place is None or not 0 <= place <= len(known.dims):
+        return None
+    return Tensor((*known.dims[:place], Dim("", len(tensors)), *known.dims[place:]), known.open)
+
+
+def repeated(value: Tensor, along: int | None) -> Value:
+    """``repeat_interleave``: another number of places in one dimension."""
+    if along is None:
+        return None
+    if along == 0:
+        return Tensor((SEVERAL,), open=True) if any(map(is_batch, value.dims[:1])) else None
+    return first_dims(value, along)
 
 
 def padded(value: Tensor, call: ast.Call) -> Value:

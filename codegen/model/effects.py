@@ -13,13 +13,15 @@ from __future__ import annotations
 
 import ast
 import builtins
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
+from codegen.model.attached import is_given
 from codegen.model.effects_of_calls import (
     PLAIN,
     CallEffects,
+    Reader,
     Summary,
     beneath,
     changes_in_place,
@@ -30,6 +32,7 @@ from codegen.model.effects_of_calls import (
 )
 from codegen.model.facts import Facts
 from codegen.model.kinds import CONTAINERS, STATISTICS, TORCHS, Kind, children_of, is_of_layers, kinds_of
+from codegen.model.outside import Outside
 from codegen.model.places import ANY, EVERYTHING, FRESH, SELF, Place, Value, root_of
 from codegen.model.purity import is_library, is_pure
 from codegen.model.shared_state import only_logs
@@ -76,7 +79,7 @@ def effects(
     parameters: Iterable[str] = (),
     before: Effects | None = None,
     *,
-    shallow: bool = False,
+    reader: Reader | None = None,
 ) -> Effects:
     """What statements of a method may read and write.
 
@@ -85,12 +88,26 @@ def effects(
         statements: They may return and loop.
         parameters: Parameters of the method that they may read.
         before: What statements that run before them do, for the variables that these bind.
-        shallow: Whether to believe that the methods and functions that they call leave alone what they are given.
+        reader: Says what the methods and functions that they call do to what they are given; else all that these may
+            do counts, and what cannot be read may do anything.
     """
+    return effects_in(facts.index, facts.cls.module, facts, statements, parameters, before, reader)
+
+
+def effects_in(
+    index: Index,
+    module: Module,
+    facts: Facts | None,
+    statements: Sequence[ast.stmt],
+    parameters: Iterable[str] = (),
+    before: Effects | None = None,
+    reader: Reader | None = None,
+    home: Class | None = None,
+) -> Effects:
+    """What statements of any function may read and write: of a method of the class ``home``, or of a file."""
     values = {} if before is None else before.values
     known = {name: _apart(value) for name, value in values.items() if isinstance(value, Value)}
-    code = _Code(facts.index, facts.cls.module, facts, known)
-    code.shallow = shallow
+    code = _Code(index, module, facts, known, home=home, reader=reader)
     code.bind_parameters(parameters)
     code.settle(statements)
     reads, writes, changes = (frozenset(map(_rooted, found)) for found in (code.reads, code.writes, code.changes))
@@ -409,6 +426,8 @@ class _Code(CallEffects):
         origin = self.module.origin(name)
         if is_library(origin) or (len(nodes) == 1 and self._is_constant(nodes[0])):
             return FRESH
+        if any(map(self._is_logger, nodes)) and _is_listened_to(self.index):
+            return self.anything()
         names = {name} if self.module.is_timms else _other_names(self.module, name)
         places = {Place("global", self._full(each)) for each in names}
         self.reads |= places
@@ -439,10 +458,15 @@ class _Code(CallEffects):
                 match value:
                     case ast.Constant():
                         return True
-                    case ast.Call(func=function):
-                        is_logger = self.path_of(function).startswith("logging.")
-                        return is_logger and only_logs(self.module.tree, name)
+                    case ast.Call():
+                        alone = only_logs(self.module.tree, name) and not _is_listened_to(self.index)
+                        return self._is_logger(node) and alone
         return False
+
+    def _is_logger(self, node: ast.stmt) -> bool:
+        """Whether the module binds a name to a logger."""
+        made = node.value if isinstance(node, ast.Assign) else None
+        return isinstance(made, ast.Call) and self.path_of(made.func).startswith("logging.")
 
     def _is_settled(self, name: str) -> bool:
         return self.module.is_settled(name) and (self.module.name, name) not in self.index.rebound_elsewhere
@@ -525,27 +549,65 @@ class _Code(CallEffects):
         return _summary(self.index, module, function, cls, kinds)
 
 
+def _is_listened_to(index: Index) -> bool:
+    """Whether a user's code may run when something is logged: a handler or a filter of its own."""
+    key, memory = "listens to loggers", index.memory
+    if key not in memory:
+        memory[key] = any(_listens(module) for module in index.user_modules)
+    listened: bool = memory[key]
+    return listened
+
+
+def _listens(module: Module) -> bool:
+    if "logging" not in module.text:
+        return False
+    bases = [base for node in walk(module.tree) if isinstance(node, ast.ClassDef) for base in node.bases]
+    derives = any(module.origin_of(base).startswith("logging.") for base in bases)
+    return derives or any(word in module.text for word in ("addFilter", "setLogRecordFactory"))
+
+
 def _globals_in(facts: Facts, attribute: str) -> frozenset[Place]:
-    """The globals of a user's modules that an attribute may be another name of: ``self.context = CONTEXT``."""
-    found = set()
+    """The globals of a user's modules that an attribute may be another name of: ``self.context = CONTEXT``.
+
+    What code gives objects of other classes, or these classes, may be one object for all.
+    """
+    found: set[Place] = set()
     for value in facts.values.get(attribute, ()):
         home = facts.home(value)
-        if home.module.is_timms:
-            continue
-        defaults = defaults_of(home.constructor.args) if home.constructor is not None else {}
-        called = {id(n) for call in walk(value) if isinstance(call, ast.Call) for n in walk(call.func)}
-        for node in (node for node in walk(value) if dotted(node)):
-            part = defaults.get(dotted(node), node)
-            head = dotted(part).partition(".")[0]
-            if id(node) in called and is_of_layers(facts.index, home.module.origin(head)):
-                continue  # what it makes is new
-            nodes = home.module.bindings.get(head, []) if head not in home.constructor_names else []
-            if nodes and not any(isinstance(n, ast.FunctionDef | ast.ClassDef) for n in nodes):
-                origin = home.module.origin(head)
-                known = facts.index.resolve(home.module, head) or facts.index.function(home.module, head)
-                if not is_library(origin) and known is None and not _is_plain(nodes):
-                    found.add(Place("global", origin or f"{home.module.name}.{head}"))
+        if not home.module.is_timms:
+            defaults = defaults_of(home.constructor.args) if home.constructor is not None else {}
+            found.update(_globals_of(facts.index, home.module, value, home.constructor_names, defaults))
+    if is_given(facts.index, facts.lineage, attribute):
+        found.add(Place("global", f"{attribute} of any object"))
+    for given in Outside.of(facts.index).stored.get(attribute, ()):
+        defaults = defaults_of(given.function.args) if given.function is not None else {}
+        found.update(_globals_of(facts.index, given.module, given.value, (), defaults))
     return frozenset(found)
+
+
+def _globals_of(
+    index: Index, module: Module, value: ast.expr, own: Collection[str], defaults: Mapping[str, ast.expr]
+) -> Iterator[Place]:
+    """The globals that an expression hands on.
+
+    Args:
+        index: The files.
+        module: Where it stands.
+        value: It.
+        own: Variables of the function that it stands in.
+        defaults: What parameters of that are by default.
+    """
+    called = {id(n) for call in walk(value) if isinstance(call, ast.Call) for n in walk(call.func)}
+    for node in (node for node in walk(value) if dotted(node)):
+        head = dotted(defaults.get(dotted(node), node)).partition(".")[0]
+        if id(node) in called and is_of_layers(index, module.origin(head)):
+            continue  # what it makes is new
+        nodes = module.bindings.get(head, []) if head not in own else []
+        if nodes and not any(isinstance(n, ast.FunctionDef | ast.ClassDef) for n in nodes):
+            origin = module.origin(head)
+            known = index.resolve(module, head) or index.function(module, head)
+            if not is_library(origin) and known is None and not _is_plain(nodes):
+                yield Place("global", origin or f"{module.name}.{head}")
 
 
 def _other_names(module: Module, name: str) -> set[str]:

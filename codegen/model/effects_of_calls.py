@@ -7,9 +7,11 @@ import builtins
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
+from codegen.model.attached import is_attached
 from codegen.model.facts import Facts
-from codegen.model.kinds import IN_PLACE, STATISTICS, TORCHS, Function, Kind, children_of, kinds_of
+from codegen.model.kinds import IN_PLACE, STATISTICS, TORCHS, Function, Kind, begins_in_place, children_of, kinds_of
 from codegen.model.library import (
     ALLOCATING_FUNCTIONS,
     ALLOCATING_METHODS,
@@ -24,11 +26,13 @@ from codegen.model.library import (
     TENSOR_METHODS,
     TORCH_STATISTICS,
 )
+from codegen.model.makers import is_sequential
 from codegen.model.neighbours import keeping_operations, shares_state
+from codegen.model.outside import Outside
 from codegen.model.places import ANY, EVERYTHING, FRESH, MODE, SELF, Place, Value, root_of
 from codegen.model.purity import changed_arguments, is_library, is_pure, sets_mode
 from codegen.model.sharing import is_aliased
-from codegen.model.special import EVERY, INSIDE
+from codegen.model.special import CONTEXT, EVERY, INSIDE
 from codegen.source.imports import imports
 from codegen.source.index import Class, Index, Module
 from codegen.syntax.dataflow import dotted
@@ -53,6 +57,22 @@ class Summary:
     writes: frozenset[Place]
     changes: frozenset[Place]
     returned: Value
+
+
+class Handed(NamedTuple):
+    """What a function does to what it is given, by the names of its parameters.
+
+    Attributes:
+        changed: Those that it changes in place.
+        returned: Those that it may give back as they are, or a view of them.
+    """
+
+    changed: frozenset[str] = frozenset()
+    returned: frozenset[str] = frozenset()
+
+
+Reader = Callable[[Module, ast.FunctionDef, "Class | None", Mapping[str, frozenset[Kind]]], Handed]
+"""Says what a function does to parameters of some kinds, which is ``self`` of a class, if it is a method."""
 
 
 @dataclass(eq=False)
@@ -82,7 +102,7 @@ class CallEffects(ABC):
     home: Class | None = None
     given: dict[ast.expr, Value] = field(default_factory=dict)  # what calls were passed, each argument read once
     ran: dict[Hashable, Value] = field(default_factory=dict)  # what ran, by what it was given: again, it does no more
-    shallow: bool = False  # whether what is called is taken to leave alone, and not to return, what it is given
+    reader: Reader | None = None  # who says what functions do to what they are given; else all that they may do counts
     repeats: bool = False  # whether what is bound late may be read by what stands before it
 
     @property
@@ -156,6 +176,8 @@ class CallEffects(ABC):
                 facts = Facts.of(self.index, kind)
                 for name in facts.special & methods:
                     self._special(facts, name, value)
+                if methods == CONTEXT and "__enter__" not in facts.special:
+                    self.anything()  # a library's context, which may run what the class overrides
         for owner in (place.owner for place in value.places if place.kind == "global" and place.owner is not None):
             if _is_operated_on(Facts.of(self.index, owner), methods):
                 self.anything()
@@ -304,10 +326,7 @@ class CallEffects(ABC):
             module, function = found
             place = Value(frozenset({Place("global", f"{module.name}.{function.name}")}))
             if runs_as_written(module, function):
-                remembers = any("cache" in ast.unparse(decorator) for decorator in function.decorator_list)
-                memo = place if remembers else FRESH  # what it returned before, it returns again
-                self.reads |= memo.places
-                return self.run(module, function, None, FRESH, self._by_name(function, call, 0), [given]) | memo
+                return self.run(module, function, None, FRESH, self._by_name(function, call, 0), [given])
             return self._decorated(module, function, None, place, given)
         home, local = self._home(name)
         several = home.bindings.get(local, ())
@@ -407,7 +426,7 @@ class CallEffects(ABC):
         if is_pure(path):
             self.operate(given, EVERY)
             named = [keyword for keyword in call.keywords if keyword.arg is not None]  # **options may hold `out`
-            for argument in changed_arguments(path, ast.Call(call.func, call.args, named) if self.shallow else call):
+            for argument in changed_arguments(path, ast.Call(call.func, call.args, named) if self.reader else call):
                 self.change(self.given[argument].inside)
             if given.methods or "function" in given.kinds:
                 return self.unread(given)
@@ -419,6 +438,8 @@ class CallEffects(ABC):
         if self.facts is None or self.home is None:
             return self.anything()
         lineage = self.facts.lineage
+        if is_attached(self.index, lineage, name):
+            return self.anything()
         after = lineage[lineage.index(self.home) + 1 :]
         found = next(((c.module, c.members[name]) for c in after if name in c.members), None)
         if found is None and name in ("forward", "__call__") and self.facts.torch_parent:
@@ -440,7 +461,7 @@ class CallEffects(ABC):
         result = FRESH
         for cls in classes:
             facts = Facts.of(self.index, cls)
-            if has_trap(facts):
+            if has_trap(facts) or is_attached(self.index, facts.lineage, name):
                 return self.anything()
             found = facts.method(name)
             if is_property(facts, name):
@@ -452,7 +473,7 @@ class CallEffects(ABC):
                 static = any(dotted(decorator) == "staticmethod" for decorator in found[1].decorator_list)
                 arguments = self._by_name(found[1], call, 0 if static else 1)
                 result |= self.run(found[0].module, found[1], cls, owner, arguments, [given])
-            elif name in facts.values:
+            elif name in facts.values or name in Outside.of(self.index).stored:
                 result |= self.run_value(self.attribute(function, function.value, name), call, given)
             else:
                 if facts.has_member(name):  # defined under a condition, or no plain method
@@ -542,10 +563,11 @@ class CallEffects(ABC):
                 # it reads its own weights
                 self.reads |= set(beneath(value.places))
                 self.writes |= {Place(kind, place.name) for place in value.places if kind == STATISTICS}
-                among_others = self.shallow and value.kinds - {IN_PLACE, "view"}  # after a convolution, say
-                if kind == IN_PLACE and not among_others:
+                later = self.reader is not None and self._is_later(value)
+                if kind == IN_PLACE and not later:
                     self.change(given)
-                result |= replace(given, kinds=frozenset()) if kind in ("view", IN_PLACE) else FRESH
+                hands_on = kind in ("view", IN_PLACE) and not (later and self._is_sequence(value))
+                result |= replace(given, kinds=frozenset()) if hands_on else FRESH
             elif kind == "box":
                 continue
             elif isinstance(kind, Function):
@@ -564,6 +586,21 @@ class CallEffects(ABC):
                 return self.anything()
             result |= self.unread(value, given)
         return result
+
+    def _is_later(self, module: Value) -> bool:
+        """Whether one of several layers that works in place comes after others, a convolution, say."""
+        return bool(module.kinds - {IN_PLACE, "view"}) and not any(
+            begins_in_place(Facts.of(self.index, place.owner), place.name)
+            for place in module.places
+            if place.kind == "attribute" and place.owner is not None
+        )
+
+    def _is_sequence(self, module: Value) -> bool:
+        """Whether some layers surely run one after the other, and not one of them."""
+        return bool(module.places) and all(
+            place.kind == "attribute" and place.owner and is_sequential(Facts.of(self.index, place.owner), place.name)
+            for place in module.places
+        )
 
     def _run_torch(self, module: Value, kind: str, given: Value) -> Value:
         """The ``forward`` runs that a class has of torch's ``kind``, which may work in place if it is told to."""
@@ -607,6 +644,7 @@ class CallEffects(ABC):
     def _run_module(self, value: Value, cls: Class, call: ast.Call, given: Value) -> Value:
         facts = Facts.of(self.index, cls)
         odd = any(facts.has_member(name) and facts.method(name) is None for name in ("__call__", "forward"))
+        odd = odd or any(is_attached(self.index, facts.lineage, name) for name in ("__call__", "forward"))
         if odd or facts.has_member("_call_impl") or facts.has_member("_wrapped_call_impl"):
             return self.anything()  # forward = fast
         found = facts.method("__call__") or facts.method("forward")
@@ -713,8 +751,11 @@ class CallEffects(ABC):
         self.reads |= set(translated(summary.reads))
         arguments_changed = [place for place in summary.writes if place.kind == "argument"]
         self.writes |= set(translated(summary.writes - set(arguments_changed)))
-        if self.shallow:
-            return Value(kinds=summary.returned.kinds)
+        if self.reader is not None:
+            handed = self.reader(module, function, cls, kinds)
+            self.change(Value(frozenset(place for name in handed.changed for place in passed(name).all)))
+            again = frozenset(place for name in handed.returned for place in passed(name).all)
+            return Value(again, kinds=summary.returned.kinds)
         self.change(Value(frozenset(translated(arguments_changed))))
         self.changes |= set(translated(summary.changes - set(arguments_changed)))
         value = summary.returned
@@ -723,6 +764,10 @@ class CallEffects(ABC):
             if place.kind == "argument":
                 given = passed(place.name)
                 back |= Value(frozenset(), given.held, given.kinds, given.methods)
+        if any("cache" in ast.unparse(decorator) for decorator in function.decorator_list):
+            memo = Place("global", f"{module.name}.{function.name}")  # what it returned before, it returns again
+            self.reads.add(memo)
+            back |= Value(frozenset({memo}))
         self.ran[key] = back
         return back
 

@@ -133,6 +133,12 @@ class _Search:
         return found
 
 
+def begins_in_place(facts: Facts, attribute: str) -> bool:
+    """Whether an attribute may hold layers of torch the first of which changes what it is given."""
+    made = ((facts.home(value), value) for value in facts.values.get(attribute, ()))
+    return any(_Making(facts, home.module, {}, attribute).begins_in_place(value) for home, value in made)
+
+
 def is_tampered_with(facts: Facts, attribute: str) -> bool:
     """Whether a constructor may set an attribute in a way that is not in sight, or put a hook on what it holds."""
     return not {attribute, "*"}.isdisjoint(_hooked(facts) | _remade(facts))
@@ -613,6 +619,13 @@ class _Making:
         return any(not (isinstance(node, ast.Constant) and not node.value) for node in told) or (
             spread and kind in IN_PLACE_MODULES
         )
+
+    def begins_in_place(self, node: ast.expr) -> bool:
+        """Whether a call makes a sequence of layers that begins with one in place: ``Sequential(ReLU(True), ...)``."""
+        match node:
+            case ast.Call(func=function, args=[ast.Call() as first, *_]) if dotted(function).endswith("Sequential"):
+                return self._works_in_place(first.func, first.args, first.keywords) or self.begins_in_place(first)
+        return False
 
     def _in_display(self, node: ast.expr, seen: frozenset[str]) -> Iterator[ast.expr]:
         """What an argument passes: ``create_act_layer(Mine)``, ``Stem(*[Mine])``, ``Stem(**{"act": Mine})``."""

@@ -42,7 +42,7 @@ class Outside:
     Attributes:
         named: What calls pass under a name, whatever they call, or put into a dictionary under it.
         placed: What calls of a class pass to a parameter by its place: by the full name of the class.
-        stored: What attributes are set to, on anything but ``self``.
+        stored: What attributes are set to, on anything but the ``self`` of a method.
     """
 
     named: Mapping[str, tuple[Elsewhere, ...]]
@@ -79,7 +79,8 @@ def _read(index: Index) -> Outside:
                     for name, value in zip(_parameters(index, made), node.args, strict=False):
                         if not isinstance(value, _NUMBERS | ast.Starred):
                             placed.setdefault((made.path, name), []).append(Elsewhere(value, module, function, owner))
-            for name, value in _stored(node):
+            # of a function that is no method, `self` may be an object of any class that it is given to
+            for name, value in _stored(node, "self" if owner is not None else ""):
                 stored.setdefault(name, []).append(Elsewhere(value, module, function, owner))
     return Outside(
         {name: tuple(values) for name, values in named.items()},
@@ -116,31 +117,33 @@ def _parameters(index: Index, cls: Class) -> list[str]:
     return [] if arguments is None else [a.arg for a in (*arguments.posonlyargs, *arguments.args)][1:]
 
 
-def _stored(node: ast.AST) -> Iterator[tuple[str, ast.expr]]:
+def _stored(node: ast.AST, own: str) -> Iterator[tuple[str, ast.expr]]:
+    """What code sets on anything but the variable ``own``."""
     match node:
         case ast.Assign(targets=targets, value=value):
             for target in targets:
-                yield from _set(target, value)
+                yield from _set(target, value, own)
         case ast.AnnAssign(target=target, value=ast.expr() as value):
-            yield from _set(target, value)
+            yield from _set(target, value, own)
         case ast.AugAssign(target=target) | ast.For(target=target) | ast.comprehension(target=target):
-            yield from _set(target, _UNKNOWN)
+            yield from _set(target, _UNKNOWN, own)
         case ast.withitem(optional_vars=ast.expr() as target):
-            yield from _set(target, _UNKNOWN)
-        case ast.Call(func=ast.Name("setattr"), args=[owner, ast.Constant(str(attr)), value]) if not _is_self(owner):
-            yield attr, value
+            yield from _set(target, _UNKNOWN, own)
+        case ast.Call(func=ast.Name("setattr"), args=[owner, ast.Constant(str(attr)), value]):
+            if not _is_variable(owner, own):
+                yield attr, value
 
 
-def _set(target: ast.expr, value: ast.expr) -> Iterator[tuple[str, ast.expr]]:
+def _set(target: ast.expr, value: ast.expr, own: str) -> Iterator[tuple[str, ast.expr]]:
     match target:
-        case ast.Attribute(value=owner, attr=attr) if not _is_self(owner):
+        case ast.Attribute(value=owner, attr=attr) if not _is_variable(owner, own):
             yield attr, value
         case ast.Tuple(elts=elements) | ast.List(elts=elements):
             for element in elements:
-                yield from _set(element, _UNKNOWN)
+                yield from _set(element, _UNKNOWN, own)
         case ast.Starred(value=inner):
-            yield from _set(inner, _UNKNOWN)
+            yield from _set(inner, _UNKNOWN, own)
 
 
-def _is_self(node: ast.expr) -> bool:
-    return isinstance(node, ast.Name) and node.id == "self"
+def _is_variable(node: ast.expr, name: str) -> bool:
+    return isinstance(node, ast.Name) and node.id == name

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from codegen.model import dimensions
 from codegen.model.axes import packed, pattern_of, rearranged
-from codegen.model.dimensions import ANY, Dim, Items, Nothing, Size, Tensor, Value
+from codegen.model.dimensions import ANY, SEVERAL, Dim, Items, Nothing, Size, Tensor, Value
 from codegen.model.domain import Domain, Scope
 from codegen.model.facts import Facts
 from codegen.model.interpreter import interpret
@@ -224,6 +224,14 @@ def _within_rows(owner: Tensor, call: ast.Call) -> bool:
         return False
     return number > 0 or (number < 0 and not owner.open and len(owner.dims) + number > 0)
 
+
+def _mixes_rows(name: str, call: ast.Call) -> bool:
+    """Whether what works along one dimension does so along the first: ``x.softmax(0)``, ``F.normalize(x, dim=0)``."""
+    return dimensions.number_of(dimensions.argument_of(call, _ALONG.get(name, 0), "dim")) == 0 and name in _ALONG
+
+
+_ALONG = {"softmax": 0, "log_softmax": 0, "cumsum": 0, "normalize": 1}
+"""Functions that work along one dimension, and the place at which a method, or what follows the tensor, names it."""
 
 _AS_METHODS = ("flatten", "transpose", "permute", "reshape", "unsqueeze", "squeeze", "mean", "sum")
 
@@ -445,6 +453,11 @@ class Shape(Domain[Value]):
             case "gather":  # as large as the index, which is no larger than it was
                 within = _within_rows(owner, call)
                 return self._gathered(owner, scope.of(call.args[1]) if len(call.args) > 1 and within else None)
+            case "repeat_interleave":
+                along = dimensions.argument_of(call, 1, "dim")
+                return dimensions.repeated(owner, dimensions.dimension(owner, along) if along is not None else None)
+            case "softmax" | "log_softmax" | "cumsum" | "normalize" if _mixes_rows(name, call):
+                return None
             case "sort" | "argsort":
                 others = tuple(Dim("", dim.size) for dim in owner.dims[1:])
                 rows = Tensor((owner.dims[0], *others), owner.open) if _within_rows(owner, call) else None
@@ -491,9 +504,13 @@ class Shape(Domain[Value]):
             return _filled(dimensions.one_list(call), scope)
         if path == "torch.tensor" and isinstance(given, Items) and not given.open:
             return Tensor((Dim("", len(given.values)),)) if all(isinstance(v, Size) for v in given.values) else None
-        if path in ("torch.cat", "torch.concat"):
+        if path in ("torch.cat", "torch.concat", "torch.concatenate", "torch.vstack", "torch.row_stack"):
             known = list(self._tensors(call.args[0], scope)) if call.args else []
-            return self._joined_along(known, dimensions.argument_of(call, 1, "dim"))
+            along = ast.Constant(0) if "stack" in name else dimensions.argument_of(call, 1, "dim", "axis")
+            return self._joined_along(known, along or ast.Constant(0))
+        if path == "torch.stack" and isinstance(given, Items) and not given.open and given.values:
+            along = dimensions.argument_of(call, 1, "dim")
+            return dimensions.stacked(given.values, 0 if along is None else dimensions.number_of(along))
         if path == "torch.nn.Parameter":
             return given
         if path in ("einops.rearrange", "einops.repeat", "einops.reduce"):
@@ -508,12 +525,13 @@ class Shape(Domain[Value]):
             if name in BROADCASTING:
                 return self._broadcast(given, call.args[1:], call.keywords, scope)
             if name in SHAPE_KEEPING_FUNCTIONS:
-                return given
+                rest = ast.copy_location(ast.Call(call.func, call.args[1:], call.keywords), call)
+                return None if _mixes_rows(name, rest) else given
             if name == "pad":
                 return dimensions.padded(given, call)
             if name in ("interpolate", "upsample", "conv2d", "conv1d", "max_pool2d", "avg_pool2d"):
                 return dimensions.resized(given, int(name[-2]) if name.endswith("d") else 0, call, mixes="conv" in name)
-            if name in (*_AS_METHODS, "argsort"):
+            if name in (*_AS_METHODS, "argsort", "repeat_interleave", "cumsum"):
                 rest = ast.copy_location(ast.Call(call.func, call.args[1:], call.keywords), call)
                 return self.method(given, name, rest, scope)
         return None
@@ -531,6 +549,8 @@ class Shape(Domain[Value]):
         number = dimensions.number_of(along)
         if not known or number is None:
             return None
+        if not number and any(map(dimensions.is_batch, (dim for tensor in known for dim in tensor.dims[:1]))):
+            return Tensor((SEVERAL,), open=True)
         ranked = max((t for t in known if not t.open), key=lambda t: len(t.dims), default=None)
         if ranked is None:  # only the first dimensions are known
             best = max(known, key=lambda t: len(t.dims))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from codegen.model.facts import Facts
@@ -281,9 +281,11 @@ def _gives_again(index: Index, module: Module, callee: ast.expr, depth: int) -> 
     if cls is not None:
         lineage = [each for each in index.lineage(cls) if not each.module.is_timms]
         made = next((c.constructor for c in index.lineage(cls) if c.constructor is not None), None)
-        odd = any("__new__" in each.members or each.node.keywords for each in lineage)
+        odd = any("__new__" in each.members or each.node.keywords or _has_object(index, each) for each in lineage)
         return bool(lineage) and (odd or (made is not None and _keeps_defaults(made)))
     found = index.function(module, name) if name else None
+    if found is None and any(_holds_objects(node) for node in module.bindings.get(name, ())):
+        return True
     if found is None or found[0].is_timms:
         return False
     home, function = found
@@ -291,6 +293,28 @@ def _gives_again(index: Index, module: Module, callee: ast.expr, depth: int) -> 
         return True
     values = [n.value for n in walk(function) if isinstance(n, ast.Return) and n.value is not None]
     return not all(_is_new(index, home, function, value, depth) for value in values)
+
+
+def _has_object(index: Index, cls: Class) -> bool:
+    """Whether all objects of a class have one object by default, as those of a dataclass: ``act: nn.Module = ACT``."""
+    values = [node.value for node in cls.members.values() if isinstance(node, ast.AnnAssign)]
+    calls = [dotted(value.func) for value in values if isinstance(value, ast.Call)]
+    names = [value.id for value in values if isinstance(value, ast.Name)]
+    made = any(name.rpartition(".")[2] != "field" for name in calls)
+    return made or any(not _is_code(index, cls.module, name) and name in cls.module.bindings for name in names)
+
+
+def _is_code(index: Index, module: Module, name: str) -> bool:
+    """Whether a name of a module is a class, a function or a number."""
+    known = index.resolve(module, name) is not None or index.function(module, name) is not None
+    return known or module.import_of(name) is not None or all(map(_binds_plain, module.bindings.get(name, ())))
+
+
+def _holds_objects(node: ast.AST) -> bool:
+    """Whether code makes what hands on the same objects at each call: ``partial(Block, rope=Rope())``."""
+    partials = [n for n in walk(node) if isinstance(n, ast.Call) and dotted(n.func).rpartition(".")[2] == "partial"]
+    given = [value for call in partials for value in (*call.args[1:], *(keyword.value for keyword in call.keywords))]
+    return any(_may_be_object(value) for value in given)
 
 
 def _is_new(index: Index, module: Module, function: ast.FunctionDef, value: ast.expr, depth: int) -> bool:
@@ -384,6 +408,8 @@ class _Objects:
                     yield from () if copied else self.of(function.value)
                 if isinstance(function, ast.Call):  # partial(Wrap, stem)()
                     yield from self.of(function)
+                if not self.home.module.is_timms:
+                    yield from self._handed_on_by(function)
                 if isinstance(function, ast.Name) and self._is_made_here(function.id):
                     yield f"what {function.id} has at hand"
                 if gives_again(self.facts.index, self.home, function):
@@ -407,6 +433,13 @@ class _Objects:
                 for child in ast.iter_child_nodes(value):
                     if isinstance(child, ast.expr):
                         yield from self.of(child)
+
+    def _handed_on_by(self, function: ast.expr) -> Iterator[str]:
+        """What each call of a variable or an attribute hands on again: ``make = partial(Block, rope=Rope())``."""
+        values: Iterable[ast.AST] = self.facts.values.get(_own(function), ())
+        if isinstance(function, ast.Name) and function.id in self.home.constructor_names:
+            values = _reaching(self.home.constructor, function)
+        yield from (f"what line {getattr(node, 'lineno', 0)} hands on" for node in values if _holds_objects(node))
 
     def _is_global(self, name: str) -> bool:
         """Whether a name is a global of the module that may be changed in place."""

@@ -355,11 +355,8 @@ class Index:
 
     @cached_property
     def user_modules(self) -> tuple[Module, ...]:
-        """The files that the user names; of a file that is named alone, also those beside it that it imports."""
-        paths = [path for path in self.release.user_files if self._is_users(path)]
-        if len(paths) == 1:
-            paths += [path for path in self._imported_by(self.parse(paths[0])) if self._is_users(path)]
-        return tuple(map(self.parse, dict.fromkeys(paths)))
+        """The files that the user names, and those that they import, which may do something to what these define."""
+        return tuple(self.parse(path) for path in self.release.files if self._is_users(path))
 
     @cached_property
     def imported_with_users(self) -> tuple[Module, ...]:
@@ -368,16 +365,6 @@ class Index:
         packages = [path for path in self.release.files if path.endswith("/__init__.py") and self._is_users(path)]
         above = [p for p in packages if any(path.startswith(p.removesuffix("__init__.py")) for path in paths)]
         return tuple(map(self.parse, {**paths, **dict.fromkeys(above)}))
-
-    def _imported_by(self, module: Module) -> Iterator[str]:
-        """The files that a file imports, as far as the release has them."""
-        for nodes in module.bindings.values():
-            for node in nodes:
-                for origin in imports(node, module.path).values():
-                    for name in (".".join(filter(None, [origin.module, origin.name])), origin.module):
-                        path = self._file(name)
-                        if path is not None:
-                            yield path
 
     @cached_property
     def relatives(self) -> Mapping[str, frozenset[str]]:

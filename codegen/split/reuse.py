@@ -1,20 +1,22 @@
 """Whether an embedding may be used more than once: several masks of it, several heads on it.
 
 The stages may not change in place what they are given, nor use up what can be gone through once alone. That is asked of
-their own statements; the modules that they run are believed to leave their input alone, as those of a residual stream
-have to.
+their own statements and of all code that they run; what cannot be read is believed to leave its input alone, as the
+blocks of a residual stream have to.
 """
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from codegen.model.effects import Effects, effects
+from codegen.model.effects import Effects, effects_in
+from codegen.model.effects_of_calls import Handed
 from codegen.model.facts import Facts
+from codegen.model.kinds import Kind
 from codegen.model.places import Place, Value
-from codegen.source.index import Class, Module
+from codegen.source.index import Class, Index, Module
 from codegen.split.crossing import Crossing
 from codegen.syntax.bindings import bound_names
 from codegen.syntax.dataflow import Unsound, dotted
@@ -57,7 +59,9 @@ def check_reuse(facts: Facts, crossing: Crossing, before: Effects, fields: Seque
         name for name, value in given.items() if not value.places and any(isinstance(k, Class) for k in value.kinds)
     }
     state = {**values, **{n: replace(v, places=v.places | {Place("argument", n)}) for n, v in given.items()}}
-    walked = _Stages(facts, crossing.stages_parameters, frozenset(given), frozenset(made))
+    walked = _Walk(
+        facts.index, facts.cls.module, facts, None, crossing.stages_parameters, frozenset(given), frozenset(made)
+    )
     for name, node in walked.changes([statement.tree for statement in crossing.stages], state):
         what = "is the embedding" if len(crossing.fields) == 1 else "crosses"
         raise Unsound(
@@ -66,20 +70,28 @@ def check_reuse(facts: Facts, crossing: Crossing, before: Effects, fields: Seque
 
 
 _State = dict[str, Value]
+_RETURNED = "return"
+"""Stands for a variable that holds what a function gives back."""
 
 
 @dataclass(frozen=True)
-class _Stages:
-    """A walk over the stages, in their order, with what each variable may hold.
+class _Walk:
+    """A walk over statements, in their order, with what each variable may hold.
 
     Attributes:
-        facts: The class.
-        parameters: Those of the method that the stages take.
-        given: What crosses.
+        index: The files.
+        module: Where they stand.
+        facts: The class whose method they are of, if any.
+        home: The one that defines it.
+        parameters: Those of the method that they take.
+        given: What they may not change.
         made: That of it which is an object of a user's class, made by the embedding.
     """
 
-    facts: Facts
+    index: Index
+    module: Module
+    facts: Facts | None
+    home: Class | None
     parameters: Sequence[str]
     given: frozenset[str]
     made: frozenset[str]
@@ -90,7 +102,7 @@ class _Stages:
             match node:
                 case ast.For(target=target, iter=iterable, body=body, orelse=orelse):  # it has a round
                     yield from self._one(ast.For(target, iterable, [ast.Pass()], []), node, state)
-                    yield from self.changes([*body, *orelse], state)
+                    yield from self.changes([*body, *body, *orelse], state)  # what one leaves, the next finds
                 case ast.If(test=test, body=body, orelse=orelse):
                     yield from self._one(ast.Expr(test), node, state)
                     other = dict(state)
@@ -100,15 +112,47 @@ class _Stages:
                 case ast.With(items=items, body=body):
                     yield from self._one(ast.With(items, [ast.Pass()]), node, state)
                     yield from self.changes(body, state)
+                case ast.Return(value=ast.expr() as value):
+                    before = state.get(_RETURNED, Value())
+                    yield from self._one(ast.Assign([ast.Name(_RETURNED, ast.Store())], value), node, state)
+                    state[_RETURNED] |= before
                 case _:
                     yield from self._one(node, node, state)
 
     def _one(self, node: ast.stmt, where: ast.stmt, state: _State) -> Iterator[tuple[str, ast.stmt]]:
-        found = effects(self.facts, [node], self.parameters, Effects(values=state), shallow=True)
+        found = effects_in(
+            self.index, self.module, self.facts, [node], self.parameters, Effects(values=state), self.read, self.home
+        )
         changed = {place.name for place in found.changes if place.kind == "argument"} & self.given
         changed |= {place.name for place in found.writes if place.kind == "argument"} & self.made
         yield from ((name, where) for name in sorted(changed))
         state |= {name: value for name, value in found.values.items() if isinstance(value, Value)}
+
+    def read(
+        self, module: Module, function: ast.FunctionDef, cls: Class | None, kinds: Mapping[str, frozenset[Kind]]
+    ) -> Handed:
+        """What a function does to what it is given; nothing while it is being read, as part of itself."""
+        key, memory = ("handed", id(function), id(cls), frozenset(kinds.items())), self.index.memory
+        if key not in memory:
+            memory[key] = Handed()
+            memory[key] = self._read(module, function, cls, kinds)
+        found: Handed = memory[key]
+        return found
+
+    def _read(
+        self, module: Module, function: ast.FunctionDef, cls: Class | None, kinds: Mapping[str, frozenset[Kind]]
+    ) -> Handed:
+        args = function.args
+        every = [*args.posonlyargs, *args.args, *args.kwonlyargs, *filter(None, [args.vararg, args.kwarg])]
+        names = frozenset(argument.arg for argument in every)
+        facts = None if cls is None else Facts.of(self.index, cls)
+        home = None if facts is None else next((c for c in facts.lineage if function in c.members.values()), None)
+        own = names if facts is None else names - {"self"}
+        state = {name: Value(frozenset({Place("argument", name)}), kinds=kinds.get(name, frozenset())) for name in own}
+        inside = _Walk(self.index, module, facts, home, (), own, frozenset())
+        changed = frozenset(name for name, _ in inside.changes(function.body, state))
+        back = {place.name for place in state.get(_RETURNED, Value()).all if place.kind == "argument"}
+        return Handed(changed, frozenset(back) & own)
 
 
 _ITERATORS = frozenset(

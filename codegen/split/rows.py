@@ -10,8 +10,8 @@ from __future__ import annotations
 import ast
 from collections.abc import Sequence
 
-from codegen.model.counting import CONSTANT, GIVEN, Counting, counts, is_batch, is_row
-from codegen.model.dimensions import Dim, Items, Tensor, Value, number_of
+from codegen.model.counting import CONSTANT, GIVEN, Counting, counts, is_row
+from codegen.model.dimensions import Dim, Items, Tensor, Value, is_batch, number_of
 from codegen.model.effects import Effects
 from codegen.model.facts import Facts
 from codegen.model.interpreter import interpret

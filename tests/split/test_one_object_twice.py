@@ -8,6 +8,7 @@ from sources import result_in_users_file
 from codegen.types import Refusal, Split
 
 SOURCE = """
+import dataclasses
 import functools
 
 import numpy as np
@@ -74,6 +75,24 @@ def kept():
 def new():
     part = Keeping()
     return part
+
+
+MAKE = functools.partial(Holder, KEPT)
+
+
+@dataclasses.dataclass
+class Config:
+    width: int = 8
+    part: nn.Module = KEPT
+
+
+class Configured(nn.Module):
+    def __init__(self, config):
+        super().__init__()
+        self.part = config.part
+
+    def forward(self, x):
+        return self.part(x)
 
 
 class M(nn.Module):
@@ -147,6 +166,10 @@ MODULES = [
     "self.a = Single()\nself.b = Single()",
     "self.a = Owner()\nself.b = Owner()",
     "part = Keeping()\nself.a = Holder(part)\nself.b = Holder(part)",
+    "make = functools.partial(Holder, part=Keeping())\nself.a, self.b = make(), make()",
+    "self.make = functools.partial(Holder, Keeping())\nself.a = self.make()\nself.b = self.make()",
+    "self.a = MAKE()\nself.b = MAKE()",
+    "self.a = Configured(Config())\nself.b = Configured(Config())",
     "parts = [Keeping()]\nself.a = Holder(parts[0])\nself.b = Holder(parts[0])",
 ]
 
@@ -156,6 +179,13 @@ def test_a_module_that_is_reached_in_two_ways(made):
     assert isinstance(result(made, "x = self.a(x)", "self.b(x)"), Refusal)
 
 
-@pytest.mark.parametrize("made", ["self.a = new()\nself.b = new()", "self.a = Holder(new())\nself.b = Holder(new())"])
+OWN = [
+    "self.a = new()\nself.b = new()",
+    "self.a = Holder(new())\nself.b = Holder(new())",
+    "make = functools.partial(nn.LayerNorm, eps=1e-6)\nself.a, self.b = make(8), make(8)",
+]
+
+
+@pytest.mark.parametrize("made", OWN)
 def test_modules_of_their_own(made):
     assert isinstance(result(made, "x = self.a(x)", "self.b(x)"), Split)

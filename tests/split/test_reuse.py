@@ -103,6 +103,76 @@ def test_what_the_stages_made_themselves_they_may_change(stages):
     assert isinstance(result(stages), Split)
 
 
+BLOCK = """
+class Mine(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(8, 8)
+        self.act = nn.ReLU(inplace=True)
+        self.begins = nn.Sequential(nn.ReLU(inplace=True), nn.Linear(8, 8))
+        self.ends = nn.Sequential(nn.Linear(8, 8), nn.ReLU(inplace=True))
+        self.drop = Drop()
+
+    def helper(self, x):
+        return self.act(x)
+
+    def forward(self, x):
+        {forward}
+
+
+class Drop(nn.Module):
+    def forward(self, x):
+        if not self.training:
+            return x
+        return x * 2
+
+
+class M("""
+
+
+def result_with_block(forward):
+    block = BLOCK.replace("{forward}", forward.replace("; ", "\n        "))
+    stages = textwrap.indent("for block in self.blocks:\n    x = block(x)\nreturn x", " " * 8)
+    source = SOURCE.format(made="pass", stages=stages).replace("class M(", block)
+    return result_in_users_file(source.replace("nn.ModuleList([nn.Linear(8, 8)])", "nn.ModuleList([Mine()])"))
+
+
+@pytest.mark.parametrize(
+    "forward",
+    [
+        "x += 1; return self.fc(x)",
+        "x[:, 0] = 0; return self.fc(x)",
+        "return self.fc(F.relu(x, inplace=True))",
+        "return self.fc(self.act(x))",
+        "return self.fc(self.helper(x))",
+        "return self.begins(x)",
+        "x.data.clamp_(0); return self.fc(x)",
+        "y = x; y = y.view(-1, 8); y.mul_(2); return self.fc(x)",
+        "y = self.drop(x); y += 1; return self.fc(x)",
+    ],
+)
+def test_the_blocks_may_not_change_the_tokens_in_place(forward):
+    found = result_with_block(forward)
+    assert isinstance(found, Refusal)
+    assert "the stages change it in place" in found.reason
+
+
+@pytest.mark.parametrize(
+    "forward",
+    [
+        "return x + self.fc(x)",
+        "return self.act(self.fc(x))",
+        "return self.helper(self.fc(x))",
+        "skip = x; x = self.fc(x); x += skip; return self.act(x)",
+        "out = self.ends(x); out += x; return self.act(out)",
+        "return x + self.drop(self.fc(x))",
+        "for _ in range(2):\n            x = self.act(self.fc(x)); return x",
+    ],
+)
+def test_the_blocks_may_change_what_they_made(forward):
+    assert isinstance(result_with_block(forward), Split)
+
+
 def test_timms_own_stages_do_what_they_do():
     source = SOURCE.format(made="pass", stages=textwrap.indent(IN_PLACE[0], " " * 8))
     assert isinstance(split_of(source, "M"), Split)

@@ -131,6 +131,12 @@ def model(made, used="f(x, it)", grid="pass"):
         "it = x.mean((1, 2, 3)).view(1, -1)",
         "it = x.permute(1, 0, 2, 3)",
         "it = rearrange(x, 'b c h w -> c b (h w)')",
+        "it = x[0]",
+        "it = x.mean(0, keepdim=True)",
+        "it = x.amax((0, 2, 3))",
+        "it = x.flatten(1).cumsum(0)",
+        "it = x.flatten(1).softmax(dim=0)",
+        "it = x - x.mean(0)",
     ],
 )
 def test_what_counts_the_images_in_disguise_is_refused(refusal_of, made):
@@ -176,6 +182,39 @@ def test_what_is_the_same_for_any_number_of_images_or_has_a_row_for_each_crosses
 )
 def test_the_batch_size_beside_other_things_is_read_from_the_tokens(split_of, made):
     assert split_of(model(made, "x.reshape(it, -1)")).recomputed == ("it = x.shape[0]",)
+
+
+CHOSEN = """
+class Patches(nn.Module):
+    def __init__(self, dim):
+        super().__init__()
+        self.proj = nn.Conv2d(3, dim, 4, 4)
+
+    def forward(self, x):
+        return self.proj(x)
+
+
+class Base(nn.Module):
+    def __init__(self, dim=8, embed_layer=Patches):
+        super().__init__()
+        self.patch_embed = embed_layer(dim)
+
+
+class Tiny(Base):
+    def __init__(self, dim=8, **options):
+        super().__init__({passed})
+"""
+
+
+@pytest.mark.parametrize(
+    ("passed", "crosses"),
+    [("", []), ("dim", []), ("dim=dim", []), ("dim, Patches", ["it"]), ("**options", ["it"]), ("*options", ["it"])],
+)
+def test_a_layer_that_nobody_can_choose_is_the_default(split_of, passed, crosses):
+    made = "        super().__init__()\n        self.patch_embed = nn.Conv2d(3, dim, 4, 4)\n"
+    source = model("it = x.shape[0]", "x.reshape(it, -1)")
+    source = source.replace("class Tiny(nn.Module):\n    def __init__(self, dim=8):\n", CHOSEN.format(passed=passed))
+    assert [field.name for field in split_of(source.replace(made, "")).fields] == ["x", *crosses]
 
 
 def test_a_shape_may_cross_where_the_number_of_images_in_it_is_not_looked_at(split_of, refusal_of):
@@ -237,6 +276,31 @@ def laid_out(after, position="x = x + self.pos_embed"):
 def test_tokens_whose_rows_are_no_images_are_refused(refusal_of, after, how):
     position = "x = x + self.pos_embed[:, :4]" if "several" in how else "x = x + self.pos_embed.transpose(0, 1)"
     assert how in refusal_of(laid_out(after.replace("; ", "\n        "), position)).reason
+
+
+FOLDED = [
+    "x = torch.cat([x, x.flip(-1)])",
+    "x = torch.vstack([x, x.flip(-1)])",
+    "x = torch.stack([x, x.flip(-1)], 1).flatten(0, 1)",
+    "x = torch.stack((x.flip(-1), x)).flatten(0, 1)",
+    "x = x[:, None].expand(-1, 2, -1, -1, -1).flatten(0, 1)",
+    "x = x.repeat(2, 1, 1, 1)",
+    "x = x.repeat_interleave(2, dim=0)",
+    "x = x.flatten(0, 1)",
+]
+
+
+@pytest.mark.parametrize("folded", FOLDED)
+def test_crops_and_frames_that_are_folded_into_the_batch_are_no_images(refusal_of, folded):
+    assert "in several rows" in refusal_of(model(f"B = x.shape[0]; {folded}", "x.reshape(B, -1)")).reason
+
+
+KEPT = ["x = torch.cat([x, x], 2)", "x = torch.stack([x, x], 1).mean(1)", "x = x.repeat_interleave(2, 3)"]
+
+
+@pytest.mark.parametrize("kept", KEPT)
+def test_what_is_joined_in_another_dimension_leaves_the_images_where_they_are(split_of, kept):
+    assert split_of(model(f"B = x.shape[0]; {kept}", "x.reshape(B, -1)")).recomputed == ("B = x.shape[0]",)
 
 
 @pytest.mark.parametrize("view", ["x.permute(1, 0, 2)", "x.transpose(0, 1)", "x.flatten(0, 1)"])

@@ -1,0 +1,136 @@
+"""Which methods a user's code gives classes after they were made: ``setattr(Part, "make", make)``."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Collection, Iterator, Mapping
+from typing import NamedTuple
+
+from codegen.source.index import Class, Index, Module
+from codegen.syntax.dataflow import dotted
+from codegen.syntax.walking import walk
+
+_ANY = "*"
+_PROPERTIES = frozenset({"property", "cached_property", "functools.cached_property"})
+_WRAPPERS = _PROPERTIES | {"staticmethod", "classmethod", "partial", "functools.partial", "MethodType"}
+
+
+class _Gift(NamedTuple):
+    """A name that is set on something, where in the code, and to what."""
+
+    owner: ast.expr
+    name: str
+    value: ast.expr
+
+
+def is_attached(index: Index, lineage: Collection[Class], name: str) -> bool:
+    """Whether what a class has by a name may be code that it was given after it was made, in whatever way.
+
+    ``Part.make = make`` at the top of its own file is none of these: there it is a member of the class.
+
+    Args:
+        index: The files.
+        lineage: The class and those that it derives from.
+        name: Of a method that is called, or of a property.
+    """
+    found = _read(index, code=True)
+    if not found:
+        return False
+    names = [found[key] for key in ("", *(cls.path for cls in lineage)) if key in found]
+    return any(name in some or _ANY in some for some in names)
+
+
+def is_given(index: Index, lineage: Collection[Class], name: str) -> bool:
+    """Whether a class is given an object after it was made, which is one for all that are made of it."""
+    found = _read(index, code=False)
+    return any(name in found.get(cls.path, ()) for cls in lineage)
+
+
+def _read(index: Index, *, code: bool) -> Mapping[str, frozenset[str]]:
+    key, memory = ("attached", code), index.memory
+    if key not in memory:
+        memory[key] = _find(index, code=code)
+    found: Mapping[str, frozenset[str]] = memory[key]
+    return found
+
+
+def _find(index: Index, *, code: bool) -> Mapping[str, frozenset[str]]:
+    """The names by the classes that have them; those that any class may have under an empty name."""
+    found: dict[str, set[str]] = {}
+    bound = _classes_by_variable(index)
+    for module in index.user_modules:
+        for gift in (gift for node in walk(module.tree) for gift in _gifts(node)):
+            if isinstance(gift.value, ast.Constant) or (code and not _may_be_code(index, module, gift.value)):
+                continue
+            for path in _owners(index, module, gift, bound):
+                found.setdefault(path, set()).add(gift.name)
+    return {path: frozenset(names) for path, names in found.items()}
+
+
+def _gifts(node: ast.AST) -> Iterator[_Gift]:
+    match node:
+        case ast.Assign(targets=targets, value=value):
+            for target in targets:
+                if isinstance(target, ast.Attribute):
+                    yield _Gift(target.value, target.attr, value)
+        case ast.Call(func=ast.Name("setattr"), args=[owner, key, value]):
+            yield _Gift(owner, str(key.value) if isinstance(key, ast.Constant) else _ANY, value)
+
+
+def _may_be_code(index: Index, module: Module, value: ast.expr) -> bool:
+    """Whether a value may be a function: one that stands in the files, or a variable that may hold one."""
+    match value:
+        case ast.Lambda():
+            return True
+        case ast.Call(func=function):
+            return dotted(function) in _WRAPPERS or dotted(function).endswith(".MethodType")
+        case ast.Name() | ast.Attribute():
+            name = dotted(value)
+            known = name.partition(".")[0] in module.bindings
+            return not known or index.function(module, name) is not None or index.resolve(module, name) is not None
+    return False
+
+
+def _owners(index: Index, module: Module, gift: _Gift, bound: Mapping[str, set[str]]) -> Collection[str]:
+    """The classes that a gift may be for; an empty name for any."""
+    name = dotted(gift.owner)
+    cls = index.resolve(module, name) if name else None
+    if cls is not None:
+        return () if _is_member(module, cls, gift) else [cls.path]
+    # under a name that is computed, things are set that are no classes; another `forward` is looked for by its name
+    other = "." in name or name in ("", "self") or gift.name in (_ANY, "forward")
+    return bound.get(name, set()).union(() if other else [""])
+
+
+def _is_member(module: Module, cls: Class, gift: _Gift) -> bool:
+    """Whether the class has what it is given among its members, as a statement of its own file says."""
+    member = cls.members.get(gift.name) if cls.module is module else None
+    return isinstance(member, ast.Assign) and member.value is gift.value
+
+
+def _classes_by_variable(index: Index) -> Mapping[str, set[str]]:
+    """Variables that stand for classes: in a loop over some, and parameters of functions that are given one."""
+    found: dict[str, set[str]] = {}
+    for module in index.user_modules:
+        for name, value in (pair for node in walk(module.tree) for pair in _passed(index, module, node)):
+            for part in value.elts if isinstance(value, ast.Tuple | ast.List | ast.Set) else [value]:
+                cls = index.resolve(module, dotted(part)) if dotted(part) else None
+                if cls is not None:
+                    found.setdefault(name, set()).add(cls.path)
+    return found
+
+
+def _passed(index: Index, module: Module, node: ast.AST) -> Iterator[tuple[str, ast.expr]]:
+    """What a piece of code binds variables to, by a loop or as parameters of a function of the files."""
+    match node:
+        case ast.For(target=ast.Name(id=name), iter=iterable):
+            yield name, iterable
+        case ast.Call(func=function, args=args, keywords=keywords) if dotted(function):
+            called = index.function(module, dotted(function))
+            if called is not None:
+                yield from zip(_parameters(called[1]), args, strict=False)
+                yield from ((keyword.arg, keyword.value) for keyword in keywords if keyword.arg is not None)
+
+
+def _parameters(function: ast.FunctionDef) -> list[str]:
+    return [argument.arg for argument in (*function.args.posonlyargs, *function.args.args)]

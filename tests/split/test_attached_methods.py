@@ -1,0 +1,106 @@
+"""What code gives a class after it was made, a method or an object for all: the class is not what it reads."""
+
+import pytest
+from sources import result_in_users_file
+
+from codegen.generate import analyse
+from codegen.source.release import find_release
+from codegen.types import Refusal, Split
+
+PARTS = """
+import torch
+from torch import nn
+
+STATE = {"mean": 1.0}
+
+
+class Keeping(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.last = 0.0
+
+    def forward(self, x):
+        y = x + self.last
+        self.last = float(x.detach().mean())
+        return y
+
+
+KEPT = Keeping()
+
+
+class Part(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.make()
+
+    def make(self):
+        self.kept = nn.Identity()
+
+    def note(self, x):
+        return x
+
+    def forward(self, x):
+        return self.kept(self.note(x))
+
+
+class Child(Part):
+    pass
+"""
+MODEL = """
+class M(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.patch_embed = nn.Conv2d(3, 8, 4, 4)
+        self.pos_embed = nn.Parameter(torch.zeros(1, 16, 8))
+        self.a, self.b = Part(), Child()
+        self.blocks = nn.ModuleList([nn.Linear(8, 8)])
+
+    def forward_features(self, x):
+        x = self.a(self.patch_embed(x).flatten(2).transpose(1, 2)) + self.pos_embed
+        for block in self.blocks:
+            x = block(x)
+        return self.b(x) * STATE["mean"]
+"""
+FUNCTIONS = {
+    "make": "def make(self):\n    self.kept = KEPT\n",
+    "note": "def note(self, x):\n    STATE['mean'] = float(x.mean())\n    return x\n",
+    "forward": "def forward(self, x):\n    STATE['mean'] = float(x.mean())\n    return x\n",
+}
+WAYS = [
+    "Part.{0} = {0}",
+    "setattr(Part, '{0}', {0})",
+    "for cls in (Part, Child):\n    cls.{0} = {0}",
+    "def install(cls):\n    cls.{0} = {0}\ninstall(Part)",
+    "def method_of(cls):\n    return lambda function: setattr(cls, function.__name__, function)\nmethod_of(Part)({0})",
+    "Child.{0} = Part.{0} = {0}",
+]
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_method_that_is_given_later(name, way):
+    assert isinstance(result_in_users_file(PARTS + FUNCTIONS[name] + way.format(name) + MODEL), Refusal)
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_method_that_another_file_gives(tmp_path, name):
+    (tmp_path / "parts.py").write_text(PARTS)
+    names = "from parts import KEPT, STATE, Part\n"
+    (tmp_path / "patch.py").write_text(f"{names}{FUNCTIONS[name]}Part.{name} = {name}\n")
+    (tmp_path / "m.py").write_text(f"from parts import *\nimport patch\nimport torch\nfrom torch import nn\n{MODEL}")
+    outcomes = analyse(find_release(None, tmp_path / "m.py", announce=lambda message: None))
+    assert isinstance(next(o.result for o in outcomes if o.name == "M"), Refusal)
+
+
+GIVEN = ["Part.kept = KEPT", "setattr(Part, 'kept', KEPT)", "def give(cls):\n    cls.kept = Keeping()\ngive(Part)"]
+
+
+@pytest.mark.parametrize("way", GIVEN)
+def test_an_object_that_a_class_is_given_is_one_for_all(way):
+    parts = PARTS.replace("        self.kept = nn.Identity()", "        pass")
+    assert isinstance(result_in_users_file(f"{parts}\n{way}\n{MODEL}"), Refusal)
+
+
+@pytest.mark.parametrize("way", ["", "Keeping.note = print", "setattr(Part, 'title', 'a part')", "Part.depth = 2"])
+def test_what_does_not_concern_what_runs(way):
+    assert isinstance(result_in_users_file(f"{PARTS}\n{way}\n{MODEL}"), Split)
