@@ -26,8 +26,9 @@ from codegen.model.dimensions import (
     one_list,
 )
 from codegen.model.domain import Scope
-from codegen.model.kinds import TORCHS, kinds_of
+from codegen.model.kinds import kinds_of
 from codegen.model.library import FUNCTIONAL, TENSOR_FUNCTIONS, TENSOR_METHODS, TENSOR_MODULES, names
+from codegen.model.module_kind import TORCHS
 from codegen.model.shape import Named, Shape
 from codegen.source.index import Class
 from codegen.syntax.dataflow import dotted

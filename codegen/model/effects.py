@@ -31,7 +31,8 @@ from codegen.model.effects_of_calls import (
     runs_as_written,
 )
 from codegen.model.facts import Facts
-from codegen.model.kinds import CONTAINERS, STATISTICS, TORCHS, Kind, children_of, is_of_layers, kinds_of
+from codegen.model.kinds import children_of, kinds_of
+from codegen.model.module_kind import CONTAINERS, STATISTICS, TORCHS, Kind, is_of_layers
 from codegen.model.outside import Outside
 from codegen.model.places import ANY, EVERYTHING, FRESH, SELF, Place, Value, root_of
 from codegen.model.purity import is_library, is_pure

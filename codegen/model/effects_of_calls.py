@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from codegen.model.attached import is_attached
 from codegen.model.facts import Facts
-from codegen.model.kinds import IN_PLACE, STATISTICS, TORCHS, Function, Kind, begins_in_place, children_of, kinds_of
+from codegen.model.kinds import begins_in_place, children_of, kinds_of
 from codegen.model.library import (
     ALLOCATING_FUNCTIONS,
     ALLOCATING_METHODS,
@@ -27,6 +27,7 @@ from codegen.model.library import (
     TORCH_STATISTICS,
 )
 from codegen.model.makers import is_sequential
+from codegen.model.module_kind import IN_PLACE, STATISTICS, TORCHS, Function, Kind
 from codegen.model.neighbours import keeping_operations, shares_state
 from codegen.model.outside import Outside
 from codegen.model.places import ANY, EVERYTHING, FRESH, MODE, SELF, Place, Value, root_of

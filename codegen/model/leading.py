@@ -6,8 +6,9 @@ import ast
 from collections.abc import Iterator, Sequence
 
 from codegen.model.facts import Facts, Role
-from codegen.model.kinds import CONTAINERS, kinds_of
+from codegen.model.kinds import kinds_of
 from codegen.model.library import SHAPE_KEEPING_MODULES
+from codegen.model.module_kind import CONTAINERS
 from codegen.source.index import Class
 from codegen.syntax.dataflow import dotted
 from codegen.syntax.walking import walk

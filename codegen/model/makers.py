@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from codegen.model.facts import Facts
-from codegen.model.kinds import is_believed, is_tampered_with
+from codegen.model.module_kind import is_believed
+from codegen.model.tampering import is_tampered_with
 from codegen.source.index import Class, Module
 from codegen.syntax.dataflow import dotted
 from codegen.syntax.walking import walk

@@ -10,7 +10,7 @@ import ast
 from dataclasses import dataclass, replace
 
 from codegen.model.facts import Facts
-from codegen.model.kinds import STATISTICS, Kind
+from codegen.model.module_kind import STATISTICS, Kind
 from codegen.model.sharing import is_made_with, may_share
 from codegen.source.index import Class, Index, Module
 

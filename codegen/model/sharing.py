@@ -7,9 +7,11 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from codegen.model.facts import Facts
-from codegen.model.kinds import code_that_makes, is_believed, kinds_of
+from codegen.model.kinds import kinds_of
 from codegen.model.library import ALLOCATING_FUNCTIONS, ALLOCATING_METHODS
+from codegen.model.module_kind import is_believed
 from codegen.model.purity import is_library
+from codegen.model.tampering import code_that_makes
 from codegen.source.index import Class, Index, Module
 from codegen.syntax.dataflow import dotted
 from codegen.syntax.parameters import defaults_of

@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from codegen.model.facts import Facts
-from codegen.model.kinds import is_tampered_with
 from codegen.model.quiet import is_quiet
+from codegen.model.tampering import is_tampered_with
 from codegen.source.index import Module
 from codegen.split.alignment import Alignment
 from codegen.split.collecting import ADVICE, Collecting, raised

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from codegen.model.effects import Effects, effects_in
 from codegen.model.effects_of_calls import Handed
 from codegen.model.facts import Facts
-from codegen.model.kinds import Kind
+from codegen.model.module_kind import Kind
 from codegen.model.places import Place, Value
 from codegen.source.index import Class, Index, Module
 from codegen.split.crossing import Crossing

@@ -15,7 +15,7 @@ from codegen.model.dimensions import Dim, Items, Tensor, Value, is_batch, number
 from codegen.model.effects import Effects
 from codegen.model.facts import Facts
 from codegen.model.interpreter import interpret
-from codegen.model.kinds import STATISTICS
+from codegen.model.module_kind import STATISTICS
 from codegen.model.shape import batch_size, unknown_names
 from codegen.split.crossing import Crossing
 from codegen.syntax.bindings import bound_names

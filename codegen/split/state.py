@@ -11,7 +11,8 @@ from collections.abc import Collection, Iterator, Sequence
 
 from codegen.model.effects import Effects, effects
 from codegen.model.facts import Facts, alternatives
-from codegen.model.kinds import STATISTICS, kinds_of
+from codegen.model.kinds import kinds_of
+from codegen.model.module_kind import STATISTICS
 from codegen.model.places import EVERYTHING, MODE, Place, may_meet
 from codegen.model.statistics import reader_of_statistics
 from codegen.source.index import Class
