@@ -1,4 +1,4 @@
-"""Which decorators leave a class what it is."""
+"""Which decorators leave a class what it is, and which a function."""
 
 from __future__ import annotations
 
@@ -64,3 +64,22 @@ def _sets_anything(node: ast.AST) -> bool:
 def are_as_they_read(index: Index, lineage: tuple[Class, ...]) -> bool:
     """Whether no decorator of these classes may make them other classes than they read."""
     return all(objection(index, c.module, d) is None for c in lineage for d in c.node.decorator_list)
+
+
+def runs_as_written(module: Module, function: ast.FunctionDef) -> bool:
+    """Whether the decorators of a function leave what it does as it is."""
+    return all(keeps_code(module, decorator) for decorator in function.decorator_list)
+
+
+def keeps_code(module: Module, decorator: ast.expr) -> bool:
+    """Whether a decorator leaves what a function does as it is, or only remembers what it returned."""
+    path = module.origin_of(decorator.func if isinstance(decorator, ast.Call) else decorator)
+    timms = path.startswith("timm.") and path.rpartition(".")[2] in _TIMM_DECORATORS
+    return timms or path in _DECORATORS or path.startswith(("torch.jit.", "torch.compiler.disable"))
+
+
+_DECORATORS = frozenset(
+    {"staticmethod", "classmethod", "functools.lru_cache", "functools.cache"}
+    | {"torch.no_grad", "torch.enable_grad", "torch.inference_mode", "torch.fx.wrap"}
+)
+_TIMM_DECORATORS = frozenset({"register_notrace_function", "register_notrace_module", "disable_compiler"})

@@ -18,21 +18,12 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from codegen.model.attached import is_given
-from codegen.model.effects_of_calls import (
-    PLAIN,
-    CallEffects,
-    Reader,
-    Summary,
-    beneath,
-    changes_in_place,
-    has_trap,
-    is_descriptor,
-    is_property,
-    runs_as_written,
-)
+from codegen.model.decorators import runs_as_written
+from codegen.model.effects_of_calls import CallEffects, Reader, Summary, beneath, changes_in_place
 from codegen.model.facts import Facts
 from codegen.model.kinds import children_of, kinds_of
 from codegen.model.module_kind import CONTAINERS, STATISTICS, TORCHS, Kind, is_of_layers
+from codegen.model.object_model import PLAIN, has_trap, is_descriptor, is_property
 from codegen.model.outside import Outside
 from codegen.model.places import ANY, EVERYTHING, FRESH, SELF, Place, Value, root_of
 from codegen.model.purity import is_library, is_pure

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from codegen.model.attached import is_attached
+from codegen.model.decorators import keeps_code, runs_as_written
 from codegen.model.facts import Facts
 from codegen.model.kinds import begins_in_place, children_of, kinds_of
 from codegen.model.library import (
@@ -29,6 +30,14 @@ from codegen.model.library import (
 from codegen.model.makers import is_sequential
 from codegen.model.module_kind import IN_PLACE, STATISTICS, TORCHS, Function, Kind
 from codegen.model.neighbours import keeping_operations, shares_state
+from codegen.model.object_model import (
+    has_trap,
+    is_descriptor,
+    is_made_by_its_constructor,
+    is_operated_on,
+    is_property,
+    may_be_called_by_torch,
+)
 from codegen.model.outside import Outside
 from codegen.model.places import ANY, EVERYTHING, FRESH, MODE, SELF, Place, Value, root_of
 from codegen.model.purity import changed_arguments, is_library, is_pure, sets_mode
@@ -46,7 +55,6 @@ CONSUMERS = frozenset(
 """Functions of Python that loop over what they are given, at once or later."""
 _ASKING = frozenset({"callable", "id", "type", "isinstance", "issubclass"})
 """Functions of Python that look at what they are given, and run nothing of it."""
-TRAPS = ("__getattr__", "__getattribute__", "__setattr__", "__delattr__")
 """Methods that give access to attributes a meaning of its own."""
 
 
@@ -180,7 +188,7 @@ class CallEffects(ABC):
                 if methods == CONTEXT and "__enter__" not in facts.special:
                     self.anything()  # a library's context, which may run what the class overrides
         for owner in (place.owner for place in value.places if place.kind == "global" and place.owner is not None):
-            if _is_operated_on(Facts.of(self.index, owner), methods):
+            if is_operated_on(Facts.of(self.index, owner), methods):
                 self.anything()
         unknown = value.kinds & {"?", "function"} and not self.module.is_timms
         if unknown and not methods.isdisjoint(keeping_operations(self.index, self.module)):
@@ -339,7 +347,7 @@ class CallEffects(ABC):
         cls = self.index.resolve(self.module, name)
         if cls is not None:
             facts = Facts.of(self.index, cls)
-            if not _is_made_by_its_constructor(facts):
+            if not is_made_by_its_constructor(facts):
                 return self.anything()
             constructor = facts.method("__init__")
             if constructor is not None and not runs_as_written(constructor[0].module, constructor[1]):
@@ -607,7 +615,7 @@ class CallEffects(ABC):
         """The ``forward`` runs that a class has of torch's ``kind``, which may work in place if it is told to."""
         for cls in () if self.module.is_timms else (k for k in module.kinds if isinstance(k, Class)):
             if any(
-                _may_be_called_by_torch(name, node) for c in self.index.lineage(cls) for name, node in c.members.items()
+                may_be_called_by_torch(name, node) for c in self.index.lineage(cls) for name, node in c.members.items()
             ):
                 return self.anything()
         if kind.startswith((*TORCH_STATISTICS, "InstanceNorm")):
@@ -638,7 +646,7 @@ class CallEffects(ABC):
             head, _, rest = dotted(decorator.func if isinstance(decorator, ast.Call) else decorator).partition(".")
             origin = module.import_of(head)
             foreign = origin is not None and self.index.module(origin.module) is None
-            if not _keeps_code(module, decorator) and not (foreign and not is_library(module.origin(head, rest))):
+            if not keeps_code(module, decorator) and not (foreign and not is_library(module.origin(head, rest))):
                 return self.anything()
         return self.run(module, function, cls, owner, {}, [given]) | self.unread(owner, given)
 
@@ -833,88 +841,3 @@ def _is_constant(value: ast.expr) -> bool:
         case ast.Call(func=ast.Name("int" | "float" | "bool" | "str" | "len")):
             return True
     return False
-
-
-def _may_be_called_by_torch(name: str, member: ast.stmt) -> bool:
-    """Whether a class that derives from a module of torch may stand in for a part of it: ``_conv_forward``."""
-    hidden = name.startswith("_") and not name.startswith("__")
-    return isinstance(member, ast.FunctionDef) and (hidden or bool(member.decorator_list))
-
-
-def has_trap(facts: Facts) -> bool:
-    """Whether a class gives access to attributes a meaning of its own, or its objects keep them in one dictionary."""
-    return any(facts.has_member(trap) for trap in TRAPS) or "__dict__" in facts.values
-
-
-def is_descriptor(index: Index, facts: Facts, attribute: str) -> bool:
-    """Whether code may run where an attribute is read or bound: ``count = property(...)``, ``one = Counting()``."""
-    owner = next((cls for cls in facts.lineage if attribute in cls.members), None)
-    return owner is not None and _describes(index, owner, owner.members[attribute], frozenset())
-
-
-def _describes(index: Index, owner: Class, member: ast.stmt, seen: frozenset[str]) -> bool:
-    """Whether a member of a class, or the global that it is, is an object that sees how it is read and bound."""
-    value = member.value if isinstance(member, ast.Assign | ast.AnnAssign) else None
-    if isinstance(value, ast.Name) and value.id not in seen:  # total = count
-        other = owner.members.get(value.id)
-        if isinstance(other, ast.FunctionDef):
-            return bool(other.decorator_list)
-        nodes = owner.module.bindings.get(value.id, ()) if other is None else [other]
-        return any(_describes(index, owner, node, seen | {value.id}) for node in nodes)
-    if not isinstance(value, ast.Call):
-        return False
-    cls = index.resolve(owner.module, dotted(value.func))
-    if cls is not None:
-        return any(Facts.of(index, cls).has_member(name) for name in ("__get__", "__set__", "__delete__"))
-    origin = owner.module.origin_of(value.func)
-    return not (is_pure(origin) or origin in PLAIN)
-
-
-PLAIN = frozenset({"bool", "bytes", "dict", "float", "frozenset", "int", "list", "range", "set", "str", "tuple"})
-"""Functions of Python that make numbers, texts and containers."""
-
-
-def is_property(facts: Facts, attribute: str) -> bool:
-    found = facts.method(attribute)
-    if found is None:
-        return False
-    return any(
-        dotted(decorator).rpartition(".")[2] in ("property", "setter", "cached_property")
-        for decorator in found[1].decorator_list
-    )
-
-
-def _is_made_by_its_constructor(facts: Facts) -> bool:
-    """Whether to make an object of a class runs its ``__init__`` alone, and nothing runs when it dies."""
-    return _has_plain_metaclass(facts) and not any(
-        facts.has_member(name) for name in ("__new__", "__post_init__", "__del__")
-    )
-
-
-def _has_plain_metaclass(facts: Facts) -> bool:
-    metaclasses = [k.value for cls in facts.lineage for k in cls.node.keywords if k.arg == "metaclass"]
-    return all(dotted(metaclass).rpartition(".")[2] == "ABCMeta" for metaclass in metaclasses)
-
-
-def _is_operated_on(facts: Facts, methods: frozenset[str]) -> bool:
-    """Whether an operation on a class itself runs code of it, or of its metaclass: ``Registry["name"]``."""
-    return ("__getitem__" in methods and facts.has_member("__class_getitem__")) or not _has_plain_metaclass(facts)
-
-
-def runs_as_written(module: Module, function: ast.FunctionDef) -> bool:
-    """Whether the decorators of a function leave what it does as it is."""
-    return all(_keeps_code(module, decorator) for decorator in function.decorator_list)
-
-
-def _keeps_code(module: Module, decorator: ast.expr) -> bool:
-    """Whether a decorator leaves what a function does as it is, or only remembers what it returned."""
-    path = module.origin_of(decorator.func if isinstance(decorator, ast.Call) else decorator)
-    timms = path.startswith("timm.") and path.rpartition(".")[2] in _TIMM_DECORATORS
-    return timms or path in _DECORATORS or path.startswith(("torch.jit.", "torch.compiler.disable"))
-
-
-_DECORATORS = frozenset(
-    {"staticmethod", "classmethod", "functools.lru_cache", "functools.cache"}
-    | {"torch.no_grad", "torch.enable_grad", "torch.inference_mode", "torch.fx.wrap"}
-)
-_TIMM_DECORATORS = frozenset({"register_notrace_function", "register_notrace_module", "disable_compiler"})
