@@ -124,8 +124,8 @@ class Cell:
             which tell much more apart.
         trained: After training.
         losses: The mean of each epoch.
-        seconds: How long training and measuring took, on one core.
         course: The epoch, and the accuracy after it, of some epochs.
+        seconds: How long training and measuring took, on one core; 0 where nobody noted it.
     """
 
     backbone: str
@@ -136,8 +136,8 @@ class Cell:
     start: Accuracy
     trained: Accuracy
     losses: tuple[float, ...]
-    seconds: float
     course: tuple[tuple[int, Accuracy], ...] = ()
+    seconds: int = 0
 
     @property
     def key(self) -> Key:
@@ -185,7 +185,7 @@ def measure(backbone: str, method: str, seed: int, epochs: int, output: Path) ->
     with (folder / "log.csv").open(newline="") as log:
         losses = tuple(round(float(row["loss"]), 4) for row in csv.DictReader(log))
     seconds = round(time.perf_counter() - began)
-    return Cell(backbone, method, seed, epochs, random, found[0], found[-1], losses, seconds, course)
+    return Cell(backbone, method, seed, epochs, random, found[0], found[-1], losses, course, seconds)
 
 
 def measure_all(keys: Sequence[Key], output: Path, jobs: int) -> Iterator[Cell]:

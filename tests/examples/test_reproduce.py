@@ -1,5 +1,7 @@
 """The page of results: what it says of the cells, and that a run goes on with those that are missing."""
 
+from pathlib import Path
+
 import pytest
 import reproduce
 from click.testing import CliRunner
@@ -10,7 +12,7 @@ from reproduce import BACKBONES, CELLS, OPTIONS, Accuracy, Cell, curves, read, r
 def cell(backbone: str, method: str, seed: int = 0, epochs: int = 40, knn: float = 80.0, probe: float = 90.0) -> Cell:
     random, start = Accuracy(40.0 + seed, 70.0), Accuracy(50.0, 75.0 + 2 * seed)
     trained = Accuracy(knn, probe)
-    return Cell(backbone, method, seed, epochs, random, start, trained, (2.0, 1.5, 1.0), 60, ((0, start), (3, trained)))
+    return Cell(backbone, method, seed, epochs, random, start, trained, (2.0, 1.5, 1.0), ((0, start), (3, trained)), 60)
 
 
 def test_each_row_is_the_mean_and_spread_over_seeds():
@@ -69,6 +71,11 @@ def test_the_page_is_written_again_without_running_anything(tmp_path, monkeypatc
     assert result.exit_code == 0, result.output
     assert "| ViT | mae | 40 | 1 |" in result.output
     assert "simmim" not in result.output
+
+
+def test_the_numbers_of_the_page_can_be_gone_on_from():
+    cells = read(Path(reproduce.__file__).parents[1] / "docs" / "results" / "results.json")
+    assert {(cell.backbone, cell.method) for cell in cells} <= set(CELLS)
 
 
 def test_the_curves_are_the_same_file_for_the_same_numbers():
