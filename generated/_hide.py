@@ -9,7 +9,7 @@ from typing import Literal
 
 import torch
 
-from ._tokens import TokenLayout, check_mask, check_mask_type, check_number, images_size
+from ._tokens import TokenLayout, check_mask, check_mask_type, check_masks, images_size
 
 Fill = float | Literal["mean", "noise"]
 """What goes into masked pixels."""
@@ -50,7 +50,7 @@ def hide(
     layout.check_size(size)
     masks = mask if isinstance(mask, (list, tuple)) else [mask]
     if masks is mask:
-        check_number("masks", mask, layout.streams)
+        check_masks(mask, layout.streams)
     for stream, one in zip(layout.streams, masks):  # noqa: B905 - one mask is of the first grid
         check_mask_type(one)
         grid = stream.at(size, None if stream.is_even(size) else one.shape[-1])

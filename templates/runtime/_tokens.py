@@ -337,6 +337,13 @@ def check_mask_type(mask: object) -> None:
         raise TypeError(f"a mask is a tensor of torch.bool, True where a patch is masked, not {kind}: mask.bool()")
 
 
+def check_masks(masks: Sequence[object], streams: Sequence[Stream]) -> None:
+    """Raise where a list is not one of masks, one for each tensor of tokens."""
+    for mask in masks:
+        check_mask_type(mask)
+    check_number("masks", masks, streams)
+
+
 def check_number(what: str, given: Sized, streams: Sequence[Stream]) -> None:
     """Raise where a list is not one for each tensor of tokens: those that are left would not be masked."""
     if len(given) != len(streams):

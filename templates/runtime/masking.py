@@ -43,7 +43,7 @@ from ._masks import (
 )
 from ._sparse import find_sparse, sparsely
 from ._split import SplitModel, split
-from ._tokens import Stream, TokenLayout, change_tensors, check_mask, check_number, fields_of, images_size
+from ._tokens import Stream, TokenLayout, change_tensors, check_mask, check_masks, check_number, fields_of, images_size
 from ._training import Matcher, inside, without_gradient
 
 __all__ = [
@@ -115,7 +115,7 @@ def replace(layout: TokenLayout, embedding: Any, mask: torch.Tensor, token: Any 
     if not isinstance(mask, (list, tuple)):
         masks = [mask, *masks]
     given = token if isinstance(token, (list, tuple, nn.ParameterList)) else [token] * len(tokens)
-    check_number("masks", masks, layout.streams)
+    check_masks(masks, layout.streams)
     check_number("mask tokens", given, layout.streams)
     replaced = []
     for stream, x, m, t in zip(layout.streams, tokens, masks, given):  # noqa: B905 - not known to torch.compile
