@@ -11,7 +11,6 @@ from torch import nn
 
 from . import _manifest
 from ._leaves import leaves_of
-from ._masks import Grid
 
 METHOD = "forward_stages_intermediates"
 _OWNED = {
@@ -73,7 +72,7 @@ def why_no_intermediates(model: nn.Module) -> str:
 def keywords_of(
     model: nn.Module,
     indices: int | Sequence[int],
-    image_size: Grid,
+    image_size: tuple[int, ...],
     given: Mapping[str, Any],
     *,
     dropped: bool,
