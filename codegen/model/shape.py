@@ -216,22 +216,32 @@ def _keeps_first(call: ast.Call) -> bool:
     return False
 
 
-def _within_rows(owner: Tensor, call: ast.Call) -> bool:
-    """Whether what sorts or picks does so along another dimension than the first: each row stays by itself."""
-    along = dimensions.argument_of(call, 0, "dim")
-    number = -1 if along is None else dimensions.number_of(along)
+def _within_rows(owner: Tensor, call: ast.Call, place: int = 0, default: int = -1) -> bool:
+    """Whether what works along a dimension surely does so along another than the first: each row stays by itself.
+
+    Args:
+        owner: What it works on; if that is open, it has the dimensions that are known, or more.
+        call: The call.
+        place: At which of its arguments the dimension is named.
+        default: The dimension if none is named.
+    """
+    along = dimensions.argument_of(call, place, "dim")
+    number = default if along is None else dimensions.number_of(along)
     if number is None or not owner.dims:
         return False
-    return number > 0 or (number < 0 and not owner.open and len(owner.dims) + number > 0)
+    return number > 0 or (number < 0 and len(owner.dims) + number > 0)
 
 
-def _mixes_rows(name: str, call: ast.Call) -> bool:
-    """Whether what works along one dimension does so along the first: ``x.softmax(0)``, ``F.normalize(x, dim=0)``."""
-    return dimensions.number_of(dimensions.argument_of(call, _ALONG.get(name, 0), "dim")) == 0 and name in _ALONG
+def _keeps_rows(owner: Tensor, name: str, call: ast.Call) -> bool:
+    """Whether what keeps a shape keeps rows apart: not ``x.softmax(0)``, ``F.normalize(x, dim=0)``."""
+    return name not in _ALONG or _within_rows(owner, call, *_ALONG[name])
 
 
-_ALONG = {"softmax": 0, "log_softmax": 0, "cumsum": 0, "normalize": 1}
-"""Functions that work along one dimension, and the place at which a method, or what follows the tensor, names it."""
+_ALONG = {"softmax": (0, 0), "log_softmax": (0, 0), "cumsum": (0, 0), "normalize": (1, 1)}
+"""What keeps a shape and works along one dimension: where a method, or what follows the tensor, names it; the default.
+
+Without one torch takes the first of three dimensions in ``softmax``.
+"""
 
 _AS_METHODS = ("flatten", "transpose", "permute", "reshape", "unsqueeze", "squeeze", "mean", "sum")
 
@@ -456,8 +466,6 @@ class Shape(Domain[Value]):
             case "repeat_interleave":
                 along = dimensions.argument_of(call, 1, "dim")
                 return dimensions.repeated(owner, dimensions.dimension(owner, along) if along is not None else None)
-            case "softmax" | "log_softmax" | "cumsum" | "normalize" if _mixes_rows(name, call):
-                return None
             case "sort" | "argsort":
                 others = tuple(Dim("", dim.size) for dim in owner.dims[1:])
                 rows = Tensor((owner.dims[0], *others), owner.open) if _within_rows(owner, call) else None
@@ -466,7 +474,7 @@ class Shape(Domain[Value]):
                 return dimensions.reduced(
                     owner, dimensions.argument_of(call, 0, "dim"), dimensions.argument_of(call, 1, "keepdim")
                 )
-        return owner if name in SHAPE_KEEPING_METHODS else None
+        return owner if name in SHAPE_KEEPING_METHODS and _keeps_rows(owner, name, call) else None
 
     def _gathered(self, owner: Tensor, index: Value) -> Tensor:
         rows = index.dims[0].size if isinstance(index, Tensor) and index.dims else None
@@ -526,7 +534,7 @@ class Shape(Domain[Value]):
                 return self._broadcast(given, call.args[1:], call.keywords, scope)
             if name in SHAPE_KEEPING_FUNCTIONS:
                 rest = ast.copy_location(ast.Call(call.func, call.args[1:], call.keywords), call)
-                return None if _mixes_rows(name, rest) else given
+                return given if _keeps_rows(given, name, rest) else None
             if name == "pad":
                 return dimensions.padded(given, call)
             if name in ("interpolate", "upsample", "conv2d", "conv1d", "max_pool2d", "avg_pool2d"):

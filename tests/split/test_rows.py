@@ -136,6 +136,10 @@ def model(made, used="f(x, it)", grid="pass"):
         "it = x.amax((0, 2, 3))",
         "it = x.flatten(1).cumsum(0)",
         "it = x.flatten(1).softmax(dim=0)",
+        "it = x.flatten(1).softmax(-2)",
+        "it = x.flatten(1).cumsum(dim=x.shape[1] - 3)",
+        "it = torch.nn.functional.softmax(x.flatten(2))",  # of three dimensions torch takes the first
+        "it = torch.nn.functional.normalize(x.flatten(1), dim=-2)",
         "it = x - x.mean(0)",
     ],
 )
