@@ -23,6 +23,18 @@ class _Gift(NamedTuple):
     value: ast.expr
 
 
+class _Attached(NamedTuple):
+    """What classes are given, by their paths; what any class may be given, by an empty one.
+
+    Attributes:
+        objects: The names of all that is no constant.
+        code: Those of what may be code.
+    """
+
+    objects: Mapping[str, frozenset[str]]
+    code: Mapping[str, frozenset[str]]
+
+
 def is_attached(index: Index, lineage: Collection[Class], name: str) -> bool:
     """Whether what a class has by a name may be code that it was given after it was made, in whatever way.
 
@@ -33,7 +45,7 @@ def is_attached(index: Index, lineage: Collection[Class], name: str) -> bool:
         lineage: The class and those that it derives from.
         name: Of a method that is called, or of a property.
     """
-    found = _read(index, code=True)
+    found = _read(index).code
     if not found:
         return False
     names = [found[key] for key in ("", *(cls.path for cls in lineage)) if key in found]
@@ -42,29 +54,30 @@ def is_attached(index: Index, lineage: Collection[Class], name: str) -> bool:
 
 def is_given(index: Index, lineage: Collection[Class], name: str) -> bool:
     """Whether a class is given an object after it was made, which is one for all that are made of it."""
-    found = _read(index, code=False)
+    found = _read(index).objects
     return any(name in found.get(cls.path, ()) for cls in lineage)
 
 
-def _read(index: Index, *, code: bool) -> Mapping[str, frozenset[str]]:
-    key, memory = ("attached", code), index.memory
-    if key not in memory:
-        memory[key] = _find(index, code=code)
-    found: Mapping[str, frozenset[str]] = memory[key]
+def _read(index: Index) -> _Attached:
+    if "attached" not in index.memory:
+        index.memory["attached"] = _find(index)
+    found: _Attached = index.memory["attached"]
     return found
 
 
-def _find(index: Index, *, code: bool) -> Mapping[str, frozenset[str]]:
-    """The names by the classes that have them; those that any class may have under an empty name."""
-    found: dict[str, set[str]] = {}
+def _find(index: Index) -> _Attached:
+    objects: dict[str, set[str]] = {}
+    code: dict[str, set[str]] = {}
     bound = _classes_by_variable(index)
     for module in index.user_modules:
         for gift in (gift for node in walk(module.tree) for gift in _gifts(node)):
-            if isinstance(gift.value, ast.Constant) or (code and not _may_be_code(index, module, gift.value)):
+            if isinstance(gift.value, ast.Constant):
                 continue
+            may_be_code = _may_be_code(index, module, gift.value)
             for path in _owners(index, module, gift, bound):
-                found.setdefault(path, set()).add(gift.name)
-    return {path: frozenset(names) for path, names in found.items()}
+                for found in (objects, code) if may_be_code else (objects,):
+                    found.setdefault(path, set()).add(gift.name)
+    return _Attached(*({path: frozenset(names) for path, names in found.items()} for found in (objects, code)))
 
 
 def _gifts(node: ast.AST) -> Iterator[_Gift]:

@@ -55,7 +55,6 @@ CONSUMERS = frozenset(
 """Functions of Python that loop over what they are given, at once or later."""
 _ASKING = frozenset({"callable", "id", "type", "isinstance", "issubclass"})
 """Functions of Python that look at what they are given, and run nothing of it."""
-"""Methods that give access to attributes a meaning of its own."""
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from codegen.source.index import Class, Index
 from codegen.syntax.dataflow import dotted
 
 _TRAPS = ("__getattr__", "__getattribute__", "__setattr__", "__delattr__")
+"""Methods that give access to attributes a meaning of its own."""
 PLAIN = frozenset({"bool", "bytes", "dict", "float", "frozenset", "int", "list", "range", "set", "str", "tuple"})
 """Functions of Python that make numbers, texts and containers."""
 
