@@ -17,7 +17,7 @@ from ._intermediates import METHOD, keywords_of, why_no_intermediates
 from ._layout import _quietly, black_images, token_layout
 from ._leaves import leaves_of, told
 from ._locate import place_of_each, sides_apart
-from ._masks import Grid, by
+from ._masks import Grid, by, normal_like, uniform
 from ._split import SplitModel
 from ._tokens import Stream, TokenLayout
 
@@ -156,7 +156,7 @@ def find_features(model: SplitModel, layout: TokenLayout, intermediate: int | No
         like = black_images(model, model.embed, size)
         if like.device.type == "meta":
             raise ValueError("which features depend on which patches cannot be tried on the device meta")
-        image = torch.randn(like.shape, generator=torch.Generator().manual_seed(0), device="cpu").to(like)
+        image = normal_like(like, torch.Generator().manual_seed(0))
 
         def run(change: Callable[[Any], Any], batch: int) -> list[Any]:
             return leaves_of(stages(change(model.embed(image.expand(batch, *[-1] * (image.ndim - 1))))))
@@ -339,7 +339,7 @@ def _dependence(probe: _Probe, seed: int) -> torch.Tensor:
     form, tokens = probe.form, probe.layout.streams[0].grid
     count = math.prod(form.grid)
     generator = torch.Generator().manual_seed(seed)
-    half = torch.rand(_HALVES, count, generator=generator, device="cpu") < 0.5
+    half = uniform((_HALVES, count), generator, None) < 0.5
     redrawn = torch.eye(count, dtype=torch.bool, device="cpu") if count <= _ONE_BY_ONE else torch.cat([half, ~half])
     redrawn = redrawn[:, place_of_each(tokens, form.grid, redrawn.device)]  # of patches
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from ._masks import Grid
+from ._masks import Grid, normal_like
 from ._tokens import Stream
 
 _PLACES = 11  # that are tried: a prime number, so that they differ in row and column; all of smaller grids
@@ -47,7 +47,7 @@ def _is_shown(run: Callable[[torch.Tensor], torch.Tensor], stream: Stream, like:
     squares = tuple(-(-patches // side) for patches, side in zip(stream.grid, sides))  # noqa: B905
     square = place_of_each(stream.grid, squares, like.device, sides)  # in which each patch lies
     generator = torch.Generator().manual_seed(0)
-    images = torch.randn(like.shape, generator=generator, device="cpu").to(like)
+    images = normal_like(like, generator)
     straight, count = run(images), math.prod(squares)
     places = torch.linspace(0, count - 1, min(count, _PLACES), device="cpu").round().int().tolist()
     for place in places:

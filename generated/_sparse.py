@@ -16,7 +16,7 @@ from torch import nn
 
 from ._features import FeatureLayout, find_features
 from ._layout import _quietly, black_images
-from ._masks import random_mask
+from ._masks import normal_like, random_mask
 from ._sees import in_training
 from ._split import SplitModel
 from ._tokens import TokenLayout
@@ -151,7 +151,7 @@ def find_sparse(model: SplitModel, layout: TokenLayout) -> FeatureLayout:
     with _quietly(model):
         embed: Callable[[torch.Tensor], Any] = model.embed
         images = black_images(model, embed, size)
-        images = torch.randn(images.shape, generator=torch.Generator().manual_seed(0), device="cpu").to(images)
+        images = normal_like(images, torch.Generator().manual_seed(0))
         generator = torch.Generator().manual_seed(0)
         mask = random_mask(1, layout.grid(size), 0.5, unit=side, generator=generator, device=images.device)
         pixels = layout.streams[0].pixels(mask, size)

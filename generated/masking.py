@@ -37,6 +37,7 @@ from ._masks import (
     complementary_masks,
     mask_ratios,
     masked_count,
+    normal_like,
     random_mask,
     region_mask,
     tube_mask,
@@ -626,7 +627,7 @@ class MaskedImageModel(nn.Module):
         why = why_no_intermediates(self.backbone)
         if why:
             return why
-        images = torch.randn(images.shape, generator=torch.Generator().manual_seed(0), device="cpu").to(images)
+        images = normal_like(images, torch.Generator().manual_seed(0))
         plain = self(images, mask, generator=torch.Generator().manual_seed(0)).features
         first = first_index(lambda index: self(images, mask, intermediates=[index]))
         for indices in ([first], [-1]):

@@ -9,7 +9,8 @@ from typing import Literal
 
 import torch
 
-from ._tokens import TokenLayout, check_mask, check_mask_type, check_masks, images_size
+from ._masks import normal_like
+from ._tokens import TokenLayout, check_mask, check_masks, images_size
 
 Fill = float | Literal["mean", "noise"]
 """What goes into masked pixels."""
@@ -48,11 +49,9 @@ def hide(
     check_fill(fill)
     size, pixels = images_size(images, layout), None
     layout.check_size(size)
-    masks = mask if isinstance(mask, (list, tuple)) else [mask]
-    if masks is mask:
-        check_masks(mask, layout.streams)
-    for stream, one in zip(layout.streams, masks):  # noqa: B905 - one mask is of the first grid
-        check_mask_type(one)
+    masks, streams = (mask, layout.streams) if isinstance(mask, (list, tuple)) else ([mask], layout.streams[:1])
+    check_masks(masks, streams)
+    for stream, one in zip(streams, masks):  # noqa: B905 - as many
         grid = stream.at(size, None if stream.is_even(size) else one.shape[-1])
         check_mask(one, images, math.prod(grid))
         if layout.leaks:
@@ -66,9 +65,7 @@ def hide(
         mean = images.masked_fill(pixels, 0.0).sum(dim=places, keepdim=True) / visible
         return torch.where(pixels, mean.to(images.dtype), images)
     if fill == "noise":
-        device = images.device if generator is None else generator.device
-        noise = torch.randn(images.shape, generator=generator, device=device).to(images)
-        return torch.where(pixels, noise, images)
+        return torch.where(pixels, normal_like(images, generator), images)
     return images.masked_fill(pixels, fill)
 
 

@@ -19,7 +19,7 @@ from . import _manifest
 from ._drop import keep
 from ._leaves import leaves_of, told
 from ._locate import first_shown
-from ._masks import Grid, by
+from ._masks import Grid, by, uniform
 from ._observe import other_randomness_preserved
 from ._sees import mixes_batch, sees, sees_more_in_training, sizes_like
 from ._tokens import Stream, TokenLayout, fields_of, has_fields, images_size
@@ -204,8 +204,12 @@ def _quietly(model: nn.Module) -> Iterator[None]:
     kind = device.type if devices else "cuda"
     model.eval()
     try:
-        randomness = torch.random.fork_rng(devices, device_type=kind), other_randomness_preserved()
-        with torch.no_grad(), randomness[0], randomness[1], _buffers_put_back(model):
+        with (
+            torch.no_grad(),
+            torch.random.fork_rng(devices, device_type=kind),
+            other_randomness_preserved(),
+            _buffers_put_back(model),
+        ):
             yield
     finally:
         for module in training:
@@ -250,7 +254,7 @@ def _stirred(model: nn.Module) -> Iterator[None]:
     kept, generator = [x.clone() for x in alike], torch.Generator().manual_seed(0)
     try:
         for x in alike:
-            x.copy_(torch.rand(x.shape, generator=generator, device="cpu").to(x) + 0.5)
+            x.copy_(uniform(tuple(x.shape), generator, None).to(x) + 0.5)
         yield
     finally:
         for x, before in zip(alike, kept):  # noqa: B905 - as many

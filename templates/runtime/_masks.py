@@ -346,6 +346,12 @@ def uniform(
     return made if device is None else made.to(device)
 
 
+def normal_like(x: torch.Tensor, generator: torch.Generator | None) -> torch.Tensor:
+    """Random numbers of a normal distribution, of the shape, type and device of ``x``; else as :func:`uniform`."""
+    device = x.device if generator is None else generator.device
+    return torch.randn(x.shape, generator=generator, device=device).to(x)
+
+
 def lowest(score: torch.Tensor, count: int | torch.Tensor) -> torch.Tensor:
     """(B, n), True at the ``count`` lowest scores of each row."""
     order = score.argsort(dim=1)

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from ._leaves import leaves_of
+from ._masks import uniform
 from ._tokens import Sizes, TokenLayout, fields_of
 
 _STRONG = 1e4  # times as strong as images, at most, are others: so that what hardly passes on anything shows it
@@ -152,7 +153,7 @@ def _drawn(like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Genera
     """Two pairs of images, the second of pixels of all strengths, and what draws more."""
     generator = torch.Generator().manual_seed(0)
     images, others = (torch.randn(like.shape, generator=generator, device="cpu") for _ in range(2))
-    strength = _STRONG ** torch.rand(like.shape, generator=generator, device="cpu")
+    strength = _STRONG ** uniform(tuple(like.shape), generator, None)
     return images.to(like), (others * strength).to(like), generator
 
 
@@ -162,7 +163,7 @@ def _any_reached(
     """Whether a token sees any pixel of another patch."""
     (stream, *_), size = layout.streams, tuple(images.shape[2:])
     for _ in range(_ROUNDS):
-        half = torch.rand(math.prod(stream.grid), generator=generator, device="cpu") < 0.5
+        half = uniform((math.prod(stream.grid),), generator, None) < 0.5
         masks = torch.stack([half, ~half]).to(images.device)
         pixels = stream.pixels(masks, size)
         if _reached(embed, layout, images, others, pixels, [layout.spread(masks, s) for s in layout.streams]):

@@ -62,9 +62,8 @@ class Stream:
         for grid in (tuple(low), *itertools.product(*zip(high, low))):  # noqa: B905
             if math.prod(grid) > 0 and count in (None, math.prod(grid)):
                 return grid
-        if (
-            self.order != "NLC" and count and len(low) == 2
-        ):  # a convolution without padding makes fewer, as many fewer in each direction
+        if self.order != "NLC" and count and len(low) == 2:
+            # a convolution without padding makes fewer, as many fewer in each direction
             (low_h, low_w), (high_h, high_w) = low, high
             near = [
                 (abs((rows - low_h) - (count // rows - low_w)), rows)
