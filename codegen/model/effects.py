@@ -27,7 +27,7 @@ from codegen.model.object_model import PLAIN, has_trap, is_descriptor, is_proper
 from codegen.model.outside import Outside
 from codegen.model.places import ANY, EVERYTHING, FRESH, SELF, Place, Value, root_of
 from codegen.model.purity import is_library, is_pure
-from codegen.model.shared_state import only_logs
+from codegen.model.shared_state import is_listened_to, only_logs
 from codegen.model.special import ARITHMETIC, COMPARISON, CONTEXT, ITEMS, KEYS, TEXT, TRUTH
 from codegen.source.index import Class, Index, Module
 from codegen.syntax.dataflow import dotted
@@ -418,7 +418,7 @@ class _Code(CallEffects):
         origin = self.module.origin(name)
         if is_library(origin) or (len(nodes) == 1 and self._is_constant(nodes[0])):
             return FRESH
-        if any(map(self._is_logger, nodes)) and _is_listened_to(self.index):
+        if any(map(self._is_logger, nodes)) and is_listened_to(self.index):
             return self.anything()
         names = {name} if self.module.is_timms else _other_names(self.module, name)
         places = {Place("global", self._full(each)) for each in names}
@@ -451,7 +451,7 @@ class _Code(CallEffects):
                     case ast.Constant():
                         return True
                     case ast.Call():
-                        alone = only_logs(self.module.tree, name) and not _is_listened_to(self.index)
+                        alone = only_logs(self.module.tree, name) and not is_listened_to(self.index)
                         return self._is_logger(node) and alone
         return False
 
@@ -539,23 +539,6 @@ class _Code(CallEffects):
         self, module: Module, function: ast.FunctionDef, cls: Class | None, kinds: Mapping[str, frozenset[Kind]]
     ) -> Summary | None:
         return _summary(self.index, module, function, cls, kinds)
-
-
-def _is_listened_to(index: Index) -> bool:
-    """Whether a user's code may run when something is logged: a handler or a filter of its own."""
-    key, memory = "listens to loggers", index.memory
-    if key not in memory:
-        memory[key] = any(_listens(module) for module in index.user_modules)
-    listened: bool = memory[key]
-    return listened
-
-
-def _listens(module: Module) -> bool:
-    if "logging" not in module.text:
-        return False
-    bases = [base for node in walk(module.tree) if isinstance(node, ast.ClassDef) for base in node.bases]
-    derives = any(module.origin_of(base).startswith("logging.") for base in bases)
-    return derives or any(word in module.text for word in ("addFilter", "setLogRecordFactory"))
 
 
 def _globals_in(facts: Facts, attribute: str) -> frozenset[Place]:

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from codegen.model.library import LOGGING_METHODS, MUTATING_METHODS, TENSOR_METHODS
+from codegen.source.index import Index, Module
 from codegen.syntax.bindings import bound_names
 from codegen.syntax.parameters import defaults_of
 from codegen.syntax.walking import walk
@@ -77,6 +78,51 @@ def only_logs(tree: ast.Module, logger: str) -> bool:
     asked = {id(n.value) for n in nodes if isinstance(n, ast.Attribute) and n.attr in LOGGING_METHODS}
     used = (n for n in nodes if isinstance(n, ast.Name) and n.id == logger and isinstance(n.ctx, ast.Load))
     return all(id(node) in asked for node in used)
+
+
+def is_listened_to(index: Index) -> bool:
+    """Whether a user's code may run when something is logged: a handler, a filter or the like of its own."""
+    key, memory = "listens to loggers", index.memory
+    if key not in memory:
+        memory[key] = any("logging" in module.text and _listens(module) for module in index.user_modules)
+    listened: bool = memory[key]
+    return listened
+
+
+def _listens(module: Module) -> bool:
+    nodes = list(walk(module.tree))
+    own = {
+        target.id
+        for node in nodes
+        if isinstance(node, ast.Assign) and _is_loggings(module, node.value)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
+    return any(_lets_code_in(module, node, own) for node in nodes)
+
+
+def _lets_code_in(module: Module, node: ast.AST, handlers: Collection[str]) -> bool:
+    """Whether it may give a logger something of the user's; ``handlers`` are variables that hold what logging made."""
+    match node:
+        case ast.ClassDef(bases=bases):
+            return any(module.origin_of(base).startswith("logging.") for base in bases)
+        case ast.Call(func=ast.Attribute(attr="addHandler"), args=[ast.Name(id=name)]):
+            return name not in handlers
+        case ast.Call(func=ast.Attribute(attr="addHandler"), args=args):
+            return not all(_is_loggings(module, argument) for argument in args)
+        case ast.Attribute(attr=attr) | ast.keyword(arg=attr):
+            return attr in _LISTENERS
+    return False
+
+
+def _is_loggings(module: Module, node: ast.expr) -> bool:
+    return isinstance(node, ast.Call) and module.origin_of(node.func).startswith("logging.")
+
+
+_LISTENERS = frozenset(
+    {"addFilter", "filters", "handlers", "setLogRecordFactory", "setLoggerClass", "makeRecord", "callHandlers"}
+)
+"""What else of logging's takes code of others, or holds it."""
 
 
 def _objects(statements: Sequence[ast.stmt]) -> Iterator[str]:

@@ -18,8 +18,15 @@ SEEN = [1.0]
 
 
 class Handler({handler}):
+    level = 0
+
     def emit(self, record):
         SEEN[0] = record.args[0]
+
+    handle = emit
+
+
+{listening}
 
 
 class Mode(TorchFunctionMode):
@@ -49,8 +56,8 @@ class M(nn.Module):
 """
 
 
-def result(stem, last, handler="object"):
-    return result_in_users_file(SOURCE.format(stem=stem, last=last, handler=handler))
+def result(stem, last, handler="object", listening=""):
+    return result_in_users_file(SOURCE.format(stem=stem, last=last, handler=handler, listening=listening))
 
 
 LOGGED = "LOG.info('%s', float(x.mean()))"
@@ -59,6 +66,34 @@ LOGGED = "LOG.info('%s', float(x.mean()))"
 def test_a_handler_of_what_is_logged():
     assert isinstance(result(LOGGED, "* SEEN[0]", "logging.Handler"), Refusal)
     assert isinstance(result(LOGGED, "* SEEN[0]"), Split)
+
+
+@pytest.mark.parametrize(
+    "listening",
+    [
+        "LOG.addHandler(Handler())",
+        "handler = Handler()\nLOG.addHandler(handler)",
+        "LOG.filters.append(Handler().emit)",
+        "logging.getLogger().addFilter(Handler().emit)",
+        "logging.basicConfig(handlers=[Handler()])",
+        "logging.setLogRecordFactory(Handler().emit)",
+    ],
+)
+def test_what_listens_need_be_no_handler_by_its_class(listening):
+    assert isinstance(result(LOGGED, "* SEEN[0]", listening=listening), Refusal)
+
+
+@pytest.mark.parametrize(
+    "listening",
+    [
+        "LOG.setLevel(logging.INFO)",
+        "LOG.addHandler(logging.StreamHandler())",
+        "handler = logging.StreamHandler()\nLOG.addHandler(handler)",
+        "logging.basicConfig(level=logging.INFO)",
+    ],
+)
+def test_loggings_own_handlers_run_no_code_of_the_user(listening):
+    assert isinstance(result(LOGGED, "* SEEN[0]", listening=listening), Split)
 
 
 def test_a_mode_that_sees_all_operations():
