@@ -42,7 +42,7 @@ from codegen.model.outside import Outside
 from codegen.model.places import ANY, EVERYTHING, FRESH, MODE, SELF, Place, Value, root_of
 from codegen.model.purity import changed_arguments, is_library, is_pure, sets_mode
 from codegen.model.sharing import is_aliased
-from codegen.model.special import CONTEXT, EVERY, INSIDE
+from codegen.model.special import CONTEXT, EVERY, IN_PLACE_OPERATIONS, INSIDE
 from codegen.source.imports import imports
 from codegen.source.index import Class, Index, Module
 from codegen.syntax.dataflow import dotted
@@ -431,11 +431,11 @@ class CallEffects(ABC):
         name = path.rpartition(".")[2]
         if sets_mode(path):
             return self.anything()
+        named = [keyword for keyword in call.keywords if keyword.arg is not None]  # **options may hold `out`
+        for argument in changed_arguments(path, ast.Call(call.func, call.args, named) if self.reader else call):
+            self.change(self.given[argument].inside)
         if is_pure(path):
             self.operate(given, EVERY)
-            named = [keyword for keyword in call.keywords if keyword.arg is not None]  # **options may hold `out`
-            for argument in changed_arguments(path, ast.Call(call.func, call.args, named) if self.reader else call):
-                self.change(self.given[argument].inside)
             if given.methods or "function" in given.kinds:
                 return self.unread(given)
             return FRESH if name in ALLOCATING_FUNCTIONS else Value(given.all, given.held)
@@ -798,7 +798,8 @@ class CallEffects(ABC):
 
 def changes_in_place(method: str) -> bool:
     """Whether a method of a list, a tensor or the like changes it, by its name."""
-    return method in MUTATING_METHODS or (method.endswith("_") and not method.endswith("__"))
+    named = method.endswith("_") and not method.endswith("__")
+    return named or method in MUTATING_METHODS or method in IN_PLACE_OPERATIONS
 
 
 def beneath(places: Iterable[Place]) -> Iterator[Place]:

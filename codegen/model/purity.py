@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 
 from codegen.model.library import names
+from codegen.model.special import IN_PLACE_OPERATIONS
 
 _LIBRARIES = names("torch math einops numpy functools itertools operator typing collections logging warnings apex")
 
@@ -115,12 +116,14 @@ def sets_mode(path: str) -> bool:
 
 
 def changed_arguments(path: str, call: ast.Call) -> list[ast.expr]:
-    """The arguments that a pure function changes after all, where it is called so."""
+    """The arguments that a function of a library surely changes, or one that is pure does after all where called so."""
     name = path.rpartition(".")[2]
     keywords = {keyword.arg: keyword.value for keyword in call.keywords if keyword.arg is not None}
     every = [*call.args, *(keyword.value for keyword in call.keywords)]
     if name.endswith("_") and not name.endswith("__"):
         return every
+    if path.startswith("operator.") and f"__{name.strip('_')}__" in IN_PLACE_OPERATIONS:  # operator.iadd
+        return call.args[:1]
     hidden = len(keywords) < len(call.keywords)  # **options
     if (
         hidden

@@ -15,6 +15,7 @@ ARITHMETIC = frozenset(f"__{kind}{name}__" for name in _BINARY.split() for kind 
     "__torch_function__",
     "__array_ufunc__",
 }
+IN_PLACE_OPERATIONS = frozenset(f"__i{name}__" for name in _BINARY.split())
 TEXT = frozenset({"__format__", "__str__", "__repr__"})
 CONTEXT = frozenset({"__enter__", "__exit__"})
 CONVERSION = frozenset(

@@ -9,6 +9,7 @@ from codegen.types import Refusal, Split
 
 SOURCE = """
 import itertools
+import operator
 
 import torch
 import torch.nn.functional as F
@@ -148,6 +149,9 @@ def result_with_block(forward):
         "return self.begins(x)",
         "x.data.clamp_(0); return self.fc(x)",
         "y = x; y = y.view(-1, 8); y.mul_(2); return self.fc(x)",
+        "x.__iadd__(1); return self.fc(x)",
+        "operator.iadd(x, 1); return self.fc(x)",
+        "torch.Tensor.mul_(x, 2); return self.fc(x)",
         "y = self.drop(x); y += 1; return self.fc(x)",
     ],
 )
