@@ -16,6 +16,7 @@ import builtins
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import TypeVar
 
 from codegen.model.attached import is_given
 from codegen.model.decorators import runs_as_written
@@ -41,6 +42,7 @@ _INSIDES = frozenset(
 _MEASURES = frozenset({"shape", "ndim", "dtype", "device"})
 """What is asked of a tensor and cannot be changed in place: numbers, and tuples of them."""
 
+_T = TypeVar("_T")
 
 _LATER = (ast.Lambda, ast.FunctionDef, ast.AsyncFunctionDef, ast.GeneratorExp)
 """What sees the variables around it whenever it runs."""
@@ -139,18 +141,17 @@ class _Code(CallEffects):
         for statement in statements:
             match statement:
                 case ast.Assign(targets=[ast.Name(id=name)], value=value):
-                    self._until_settled(partial(self.of, value))
-                    self.names[name] = self.of(value)
+                    self.names[name] = self._until_settled(partial(self.of, value))
                 case _:
                     self._until_settled(partial(self.statement, statement))
 
-    def _until_settled(self, read: Callable[[], object]) -> None:
+    def _until_settled(self, read: Callable[[], _T]) -> _T:
         self.repeats = False
         while True:
             before = dict(self.names), self.returned
-            read()
+            last = read()
             if not self.repeats or (dict(self.names), self.returned) == before:
-                return
+                return last
 
     # Statements
 

@@ -19,7 +19,11 @@ from codegen.source.index import Class, Index, model_files
 from codegen.split.splitter import split_model
 from codegen.types import Outcome, Release
 
+if sys.platform == "linux":
+    import fcntl
+
 _FEWEST = 16  # methods to split that are worth a process
+_PIPE_SIZE = 1 << 20  # bytes: the most that Linux allows by default
 
 Ahead = Callable[[Class], Outcome | None]
 """What became of a class in the second process; ``None`` if that has not split it yet, or failed."""
@@ -38,6 +42,7 @@ def split_ahead(release: Release) -> Iterator[Ahead]:
         return
     context = multiprocessing.get_context("fork")
     receiving, sending = context.Pipe(duplex=False)
+    _widen(sending)
     process = context.Process(target=_split, args=(release, paths, sending), daemon=True)
     process.start()
     sending.close()
@@ -68,6 +73,13 @@ def _has_second_processor() -> bool:
     """Whether there is one, and a fork is safe: there are no threads, which it would leave behind."""
     alone = threading.active_count() == 1 and not multiprocessing.current_process().daemon
     return sys.platform == "linux" and len(os.sched_getaffinity(0)) > 1 and alone
+
+
+def _widen(sending: Connection) -> None:
+    """Let a pipe hold all outcomes, so that the second process need not wait while the first one parses."""
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError):  # the system allows no more: then it waits
+            fcntl.fcntl(sending.fileno(), fcntl.F_SETPIPE_SZ, _PIPE_SIZE)
 
 
 def _split(release: Release, paths: Sequence[str], sending: Connection) -> None:

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 def walk(node: ast.AST) -> Iterator[ast.AST]:
     """A node and all that are inside it, level by level as by ``ast.walk``, but for ``Load``, ``Store`` and ``Del``.
 
-    What is inside a function is remembered with it: many ask, and no tree changes after it was read.
+    What is inside a statement or a file is remembered with it: many ask, and no tree changes after it was read.
     """
     yield node
-    if isinstance(node, ast.FunctionDef):
+    if isinstance(node, (ast.stmt, ast.Module)):
         inside: list[ast.AST] | None = getattr(node, _INSIDE, None)
         if inside is None:
             inside = _descendants(node)
