@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Iterator
 
-from codegen.syntax.walking import children
+from codegen.syntax.walking import children, remembered
 
 # What may bind a name without being an expression.
 _HOLDERS = (str, ast.stmt, ast.excepthandler, ast.match_case, ast.pattern, ast.withitem)
@@ -24,6 +24,12 @@ def bound_names(code: ast.AST, *, blocks: bool = True, expressions: bool = True)
         blocks: Whether the statements inside a compound statement count, or its head alone.
         expressions: Whether to look for ``:=`` in expressions, which takes most of the time.
     """
+    if not isinstance(code, ast.stmt):
+        return _bound(code, blocks, expressions)
+    return iter(remembered(code, f"bound {blocks} {expressions}", lambda: [*_bound(code, blocks, expressions)]))
+
+
+def _bound(code: ast.AST, blocks: bool, expressions: bool) -> Iterator[str]:
     pending: list[ast.AST | str] = [code]
     while pending:
         part = pending.pop()

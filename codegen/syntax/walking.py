@@ -3,23 +3,35 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+_T = TypeVar("_T")
 
 
 def walk(node: ast.AST) -> Iterator[ast.AST]:
-    """A node and all that are inside it, level by level as by ``ast.walk``, but for ``Load``, ``Store`` and ``Del``.
-
-    What is inside a statement or a file is remembered with it: many ask, and no tree changes after it was read.
-    """
+    """A node and all that are inside it, level by level as by ``ast.walk``, but for ``Load``, ``Store`` and ``Del``."""
     yield node
     if isinstance(node, (ast.stmt, ast.Module)):
-        inside: list[ast.AST] | None = getattr(node, _INSIDE, None)
-        if inside is None:
-            inside = _descendants(node)
-            setattr(node, _INSIDE, inside)
-        yield from inside
+        yield from remembered(node, "inside", lambda: _descendants(node))
     else:
         yield from _descendants(node)
+
+
+def remembered(node: ast.AST, question: str, answer: Callable[[], _T]) -> _T:
+    """What was found out of a node is remembered with it: many ask, and no tree changes after it was read.
+
+    Args:
+        node: The node.
+        question: What is asked.
+        answer: Finds it out.
+    """
+    attribute = f"_codegen {question}"
+    known: list[_T] | None = getattr(node, attribute, None)
+    if known is None:
+        known = [answer()]
+        setattr(node, attribute, known)
+    return known[0]
 
 
 def children(node: ast.AST) -> list[ast.AST]:
@@ -57,4 +69,3 @@ class _Fields(dict[type, tuple[str, ...]]):
 
 
 _FIELDS = _Fields()
-_INSIDE = "_codegen_inside"
