@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from codegen.source.imports import Import, source_module
-from codegen.syntax.walking import walk
+from codegen.syntax.walking import forget, walk
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,7 @@ def spell_out(tree: ast.Module, path: str, exports: Callable[[str], Exports | No
             block = getattr(node, name, None)
             if isinstance(block, list) and any(map(_is_star, block)):
                 block[:] = [new for old in block for new in _spelled(old, path, exports)]
+    forget(tree)
 
 
 def _is_star(node: ast.AST) -> bool:

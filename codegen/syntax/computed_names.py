@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from codegen.syntax.walking import walk
+from codegen.syntax.walking import forget, walk
 
 MARK = "·"  # may stand in an identifier, and nobody puts it there
 _BY_NAME = frozenset({"getattr", "setattr", "hasattr", "delattr"})
@@ -69,7 +69,6 @@ class ComputedNames:
         """
         if not self.affixes and not self.held:
             return
-        # not by our walk, which remembers what it saw
         functions: list[ast.AST] = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
         for scope in functions or [tree]:
             for call in ast.walk(scope):
@@ -89,6 +88,7 @@ class ComputedNames:
                     given = args[place]
                     if isinstance(given, ast.Constant) and isinstance(given.value, str):
                         args[place] = ast.copy_location(ast.Constant(self.name(given.value)), given)
+        forget(tree)
 
     def _kept(self, name: ast.expr, scope: ast.AST) -> str:
         """What a name stands for that an attribute of ``self`` holds or lists; empty for any other."""

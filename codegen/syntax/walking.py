@@ -19,19 +19,26 @@ def walk(node: ast.AST) -> Iterator[ast.AST]:
 
 
 def remembered(node: ast.AST, question: str, answer: Callable[[], _T]) -> _T:
-    """What was found out of a node is remembered with it: many ask, and no tree changes after it was read.
+    """What was found out of a node is remembered with it: many ask. What changes a tree has to ``forget`` it.
 
     Args:
         node: The node.
         question: What is asked.
         answer: Finds it out.
     """
-    attribute = f"_codegen {question}"
+    attribute = f"{_REMEMBERED}{question}"
     known: list[_T] | None = getattr(node, attribute, None)
     if known is None:
         known = [answer()]
         setattr(node, attribute, known)
     return known[0]
+
+
+def forget(tree: ast.AST) -> None:
+    """Forget what was found out of a tree and of each node in it, for it has been changed."""
+    for node in ast.walk(tree):
+        for attribute in [name for name in vars(node) if name.startswith(_REMEMBERED)]:
+            delattr(node, attribute)
 
 
 def children(node: ast.AST) -> list[ast.AST]:
@@ -69,3 +76,4 @@ class _Fields(dict[type, tuple[str, ...]]):
 
 
 _FIELDS = _Fields()
+_REMEMBERED = "_codegen "

@@ -1,5 +1,7 @@
 """``from x import *`` binds what the file says that it binds, or is refused."""
 
+import ast
+
 import pytest
 from differential import tiny
 
@@ -7,6 +9,7 @@ from codegen.errors import UsageError
 from codegen.generate import analyse
 from codegen.source.imports import Import
 from codegen.source.index import Index
+from codegen.syntax.walking import walk
 from codegen.types import Refusal, Release
 
 BODY = "x = self.patch_embed(x)\nx = self.blocks[0](x)\nreturn {}"
@@ -44,6 +47,17 @@ def results(body, neighbour, header="from n import *", files=None):
 )  # fmt: skip
 def test_it_takes_public_names_or_those_in_all(neighbour, expected):
     assert bound(neighbour) == expected
+
+
+def test_what_is_spelled_out_is_seen_by_all_that_read_the_file():
+    index = Index(
+        Release("", "memory", {"m.py": "try:\n    from n import *\nfinally:\n    pass", "n.py": "A = 1"}, ("m.py",))
+    )
+    module = index.parse("m.py")
+    taken = [
+        node.module for node in walk(module.tree) if isinstance(node, ast.ImportFrom) and node.names[0].name == "A"
+    ]
+    assert taken == ["n"]
 
 
 @pytest.mark.parametrize(

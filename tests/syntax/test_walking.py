@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 import codegen
-from codegen.syntax.walking import children, walk
+from codegen.syntax.bindings import bound_names
+from codegen.syntax.walking import children, forget, walk
 
 FILES = sorted(Path(codegen.__file__).parent.rglob("*.py"))
 
@@ -21,3 +22,16 @@ def test_nodes_are_those_of_ast_in_its_order_but_for_contexts(path):
     assert list(walk(tree)) == without_contexts(ast.walk(tree))
     for node in ast.walk(tree):
         assert children(node) == without_contexts(ast.iter_child_nodes(node))
+
+
+def test_a_changed_tree_is_read_again():
+    tree = ast.parse("try:\n    a = 1\nexcept E:\n    pass")
+    statement = tree.body[0]
+    assert isinstance(statement, ast.Try)
+    before = [*walk(tree), *walk(statement)], [*bound_names(statement)]
+    statement.body = ast.parse("b = 2").body
+    forget(tree)
+    after = [*walk(tree), *walk(statement)], [*bound_names(statement)]
+    assert (before[1], after[1]) == (["a"], ["b"])
+    assert statement.body[0] not in before[0]
+    assert statement.body[0] in after[0]
