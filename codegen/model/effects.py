@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TypeVar
 
-from codegen.model.attached import is_given
+from codegen.model.attached import is_attached, is_given
 from codegen.model.decorators import runs_as_written
 from codegen.model.effects_of_calls import CallEffects, Reader, Summary, beneath, changes_in_place
 from codegen.model.facts import Facts
@@ -279,7 +279,7 @@ class _Code(CallEffects):
             case ast.BinOp(left=left, op=op, right=right):
                 both = self.of(left) | self.of(right)
                 self.operate(both, ARITHMETIC)
-                if any(isinstance(kind, Class) for kind in both.kinds):
+                if any(isinstance(kind, Class) and self._calculates(kind) for kind in both.kinds):
                     return self.unread(both)
                 return both.boxed if "box" in both.kinds and isinstance(op, ast.Add | ast.Mult) else FRESH
             case ast.BoolOp(values=values) | ast.Tuple(elts=values) | ast.List(elts=values) | ast.Set(elts=values):
@@ -506,7 +506,7 @@ class _Code(CallEffects):
                 self.reads |= set(beneath(held.places))
             if kind == STATISTICS:  # self.bn.running_mean
                 self.reads |= {Place(kind, place.name) for place in held.places}
-            if not kind and attr in _MEASURES and self.module.is_timms:
+            if attr in _MEASURES and (not kind and self.module.is_timms or self.reader is not None):
                 return FRESH
             return Value(places, held.held, frozenset({"?"}) if kind == "?" else frozenset())
         facts = Facts.of(self.index, kind)
@@ -535,6 +535,12 @@ class _Code(CallEffects):
         places |= _globals_in(facts, attr)
         self.reads |= places
         return Value(places, kinds=kinds_of(facts, attr))
+
+    def _calculates(self, cls: Class) -> bool:
+        """Whether an object of a class may be added to others, or the like: a tensor may be meant otherwise."""
+        facts = Facts.of(self.index, cls)
+        attached = any(is_attached(self.index, facts.lineage, name) for name in ARITHMETIC)
+        return bool(facts.special & ARITHMETIC) or attached or has_trap(facts) or not self._is_readable(cls)
 
     def summary(
         self, module: Module, function: ast.FunctionDef, cls: Class | None, kinds: Mapping[str, frozenset[Kind]]

@@ -509,8 +509,8 @@ class CallEffects(ABC):
         if name in ("forward", "__call__"):
             return self.run_value(owner, ast.Call(ast.Name("_"), [], []), given)
         if name not in MODULE_METHODS and not name.startswith("_") and cls is not None and self._is_readable(cls):
-            if name in TENSOR_METHODS:  # it is a tensor then, for no class has such a method
-                return owner.inside
+            if name in TENSOR_METHODS | ALLOCATING_METHODS:  # it is a tensor then, for no class has such a method
+                return FRESH if name in ALLOCATING_METHODS else owner.inside
             # no method of any class: something was registered under a computed name
             return self.unread(Value(frozenset(self.attributes(owner, name))), given)
         return self.anything() if SELF in owner.places else self.unread(owner, given)
@@ -538,7 +538,9 @@ class CallEffects(ABC):
             return self.unread_module(owner, given)
         if "function" in owner.kinds:  # code of the release
             return self.anything()
-        if "?" in owner.kinds and not self.module.is_timms:  # what a method of an object is called says nothing of it
+        allocates = self.reader is not None and name in ALLOCATING_METHODS  # what a user's stages are handed are tensors
+        if "?" in owner.kinds and not self.module.is_timms and not allocates:
+            # what a method of an object is called says nothing of it
             if name not in PURE_METHODS | TENSOR_METHODS | ALLOCATING_METHODS | READING_MODULE_METHODS:
                 self.change(owner)
             return self.unread_module(owner, given)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator, Sequence
 
 from codegen.model.facts import Facts
-from codegen.source.index import Module
+from codegen.source.index import Class, Index, Module
 from codegen.source.reached import made_and_run
+from codegen.syntax.dataflow import dotted
 from codegen.syntax.walking import walk
 
 _STATISTICS = frozenset({"running_mean", "running_var", "num_batches_tracked"})
@@ -28,13 +30,39 @@ def reader_of_statistics(facts: Facts) -> tuple[Module, ast.AST] | None:
         return None
     classes = [cls.node for cls in facts.lineage]
     run = made_and_run([module.tree for module in modules], classes, {"forward", index.method})
-    asking = {id(node) for code in run for node in walk(code) if _asks(node)}
+    own_buffers = {id(node) for node in _own_buffers(index, modules)}
+    asking = {id(node) for code in run for node in walk(code) if _asks(node)} - own_buffers
     own = [cls.module for cls in facts.lineage]
     for module in modules:
         for node in walk(module.tree) if asking else ():
             if id(node) in asking and (module in own or not _asks_for_any(node)):
                 return module, node
     return None
+
+
+def _own_buffers(index: Index, modules: Sequence[Module]) -> Iterator[ast.AST]:
+    """Where classes name buffers of their own, which torch's norms know nothing of: ``self.running_var`` of EvoNorm.
+
+    A class of which another one derives that is a norm of torch, or may be one, may mean that norm's.
+    """
+    classes = [cls for module in modules for cls in index.classes(module).values()]
+    norms = {ancestor for cls in classes if not _is_plain(index, cls) for ancestor in index.lineage(cls)}
+    methods = [node for cls in classes if cls not in norms for node in cls.members.values()]
+    for node in (node for method in methods if isinstance(method, ast.FunctionDef) for node in walk(method)):
+        match node:
+            case ast.Attribute(value=ast.Name("self"), attr=attr) if attr in _STATISTICS:
+                yield node
+            case ast.Call(func=ast.Attribute(ast.Name("self"), "register_buffer"), args=[ast.Constant() as name, *_]):
+                yield name
+
+
+def _is_plain(index: Index, cls: Class) -> bool:
+    """Whether a class is a module, and surely no other one of torch's."""
+    return all(
+        ancestor.module.origin_of(base) == "torch.nn.Module" or index.resolve(ancestor.module, dotted(base)) is not None
+        for ancestor in index.lineage(cls)
+        for base in ancestor.node.bases
+    )
 
 
 def _asks_for_any(node: ast.AST) -> bool:

@@ -177,6 +177,113 @@ def test_the_blocks_may_change_what_they_made(forward):
     assert isinstance(result_with_block(forward), Split)
 
 
+PUBLIC = {
+    "DINOv2": """
+def drop_path(x, rate, training):
+    if rate == 0.0 or not training:
+        return x
+    mask = x.new_empty((x.shape[0],) + (1,) * (x.ndim - 1)).bernoulli_(1 - rate)
+    mask.div_(1 - rate)
+    return x * mask
+
+
+class DropPath(nn.Module):
+    def __init__(self, rate=None):
+        super().__init__()
+        self.rate = rate
+
+    def forward(self, x):
+        return drop_path(x, self.rate, self.training)
+
+
+class LayerScale(nn.Module):
+    def __init__(self, inplace=False):
+        super().__init__()
+        self.inplace = inplace
+        self.gamma = nn.Parameter(torch.ones(8))
+
+    def forward(self, x):
+        return x.mul_(self.gamma) if self.inplace else x * self.gamma
+
+
+class Block(nn.Module):
+    def __init__(self, norm_layer=nn.LayerNorm, layer="linear", rate=0.1):
+        super().__init__()
+        if layer == "linear":
+            layer = nn.Linear
+        elif layer == "identity":
+
+            def f(*args, **kwargs):
+                return nn.Identity()
+
+            layer = f
+        self.norm = norm_layer(8)
+        self.fc = layer(8, 8)
+        self.scale = LayerScale()
+        self.drop_path = DropPath(rate) if rate > 0 else nn.Identity()
+
+    def forward(self, x):
+        def residual(x):
+            return self.scale(self.fc(self.norm(x)))
+
+        if self.training:
+            return x + self.drop_path(residual(x))
+        return x + residual(x)
+""",
+    "Hiera": """
+class Block(nn.Module):
+    def __init__(self, act_layer=nn.GELU):
+        super().__init__()
+        self.act = act_layer()
+        self.fc = nn.Linear(8, 8)
+
+    def forward(self, x):
+        x = self.act(x)
+        B, N, C = x.shape
+        B *= 2
+        return self.fc(x.reshape(B, -1, C)).reshape(B // 2, N, C)
+""",
+    "MaxViT": """
+class Block(nn.Module):
+    def __init__(self, norm=nn.LayerNorm):
+        super().__init__()
+        self.norm = norm(8)
+
+    def forward(self, x):
+        y = self.norm(x)
+        keep = torch.FloatTensor((y.shape[0], 1, 1), device=y.device).uniform_() > 0.1
+        return x + y * keep
+""",
+    "what no class has": """
+class Pool(nn.Module):
+    def forward(self, x):
+        return x - self.blurred(x)
+
+    def blurred(self, x):
+        return x.mean(dim=1, keepdim=True)
+
+
+class Block(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.mixers = nn.Sequential(*[Pool() for _ in range(2)])
+
+    def forward(self, x):
+        mixed = [*self.mixers.children()][0](x)
+        mask = mixed.new_zeros(1).bernoulli_(0.5)
+        return x + mixed * mask
+""",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_blocks_as_public_models_have_them_leave_the_tokens_alone(name):
+    stages = textwrap.indent("for block in self.blocks:\n    x = block(x)\nreturn x", " " * 8)
+    source = SOURCE.format(made="pass", stages=stages).replace("class M(", f"{PUBLIC[name]}\n\nclass M(")
+    source = source.replace("nn.ModuleList([nn.Linear(8, 8)])", "nn.ModuleList([Block()])")
+    assert isinstance(result_in_users_file(source), Split)
+
+
 def test_timms_own_stages_do_what_they_do():
     source = SOURCE.format(made="pass", stages=textwrap.indent(IN_PLACE[0], " " * 8))
     assert isinstance(split_of(source, "M"), Split)
