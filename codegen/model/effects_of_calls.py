@@ -586,16 +586,21 @@ class CallEffects(ABC):
             elif kind in ("hooked", "function") or self._may_be_anyones(kind):
                 result |= self.anything()
             elif kind == "foreign":  # a layer gives tensors
-                result |= replace(self.unread(value, given), kinds=frozenset())
+                result |= replace(self._unread_layer(value, given), kinds=frozenset())
             elif kind == "inner":  # what it does was noted where it was made
                 result |= (value | given).inside
             else:
-                result |= self.unread(value, given)
+                result |= self._unread_layer(value, given)
         if not value.kinds - {"box"} and not value.methods:
             if any(place.kind == "global" for place in value.places):  # TABLE["name"](x)
                 return self.anything()
-            result |= self.unread(value, given)
+            result |= self._unread_layer(value, given)
         return result
+
+    def _unread_layer(self, layer: Value, given: Value) -> Value:
+        """A layer that cannot be read is given a value; with a reader, it is believed to make a new one of it."""
+        found = self.unread(layer, given)
+        return found if self.reader is None else FRESH
 
     def _is_later(self, module: Value) -> bool:
         """Whether one of several layers that works in place comes after others, a convolution, say."""

@@ -461,8 +461,9 @@ class Shape(Domain[Value]):
                 dim = numbers[0] if len(numbers) == 1 else None
                 return None if dim is None else dimensions.first_dims(owner, dim)
             case "gather":  # as large as the index, which is no larger than it was
-                within = _within_rows(owner, call)
-                return self._gathered(owner, scope.of(call.args[1]) if len(call.args) > 1 and within else None)
+                index = dimensions.argument_of(call, 1, "index")
+                within = index is not None and _within_rows(owner, call)
+                return self._gathered(owner, scope.of(index) if index is not None and within else None)
             case "repeat_interleave":
                 along = dimensions.argument_of(call, 1, "dim")
                 return dimensions.repeated(owner, dimensions.dimension(owner, along) if along is not None else None)
@@ -539,7 +540,7 @@ class Shape(Domain[Value]):
                 return dimensions.padded(given, call)
             if name in ("interpolate", "upsample", "conv2d", "conv1d", "max_pool2d", "avg_pool2d"):
                 return dimensions.resized(given, int(name[-2]) if name.endswith("d") else 0, call, mixes="conv" in name)
-            if name in (*_AS_METHODS, "argsort", "repeat_interleave", "cumsum"):
+            if name in (*_AS_METHODS, "argsort", "sort", "gather", "repeat_interleave", "cumsum"):
                 rest = ast.copy_location(ast.Call(call.func, call.args[1:], call.keywords), call)
                 return self.method(given, name, rest, scope)
         return None

@@ -1,8 +1,8 @@
 """Whether an embedding may be used more than once: several masks of it, several heads on it.
 
 The stages may not change in place what they are given, nor use up what can be gone through once alone. That is asked of
-their own statements and of all code that they run; what cannot be read is believed to leave its input alone, as the
-blocks of a residual stream have to.
+their own statements and of all code that they run; a layer that cannot be read is believed to leave its input alone,
+as the blocks of a residual stream have to, and to give something new.
 """
 
 from __future__ import annotations
