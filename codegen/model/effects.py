@@ -228,7 +228,7 @@ class _Code(CallEffects):
             case ast.Tuple(elts=elements) | ast.List(elts=elements):
                 self.operate(value, ITEMS)
                 for element in elements:
-                    self.bind(element, value.inside)
+                    self.bind(element, value.taken)
             case ast.Starred(value=inner):
                 self.bind(inner, value.boxed)
             case _:
@@ -506,7 +506,7 @@ class _Code(CallEffects):
                 self.reads |= set(beneath(held.places))
             if kind == STATISTICS:  # self.bn.running_mean
                 self.reads |= {Place(kind, place.name) for place in held.places}
-            if attr in _MEASURES and (not kind and self.module.is_timms or self.reader is not None):
+            if attr in _MEASURES and ((not kind and self.module.is_timms) or self.reader is not None):
                 return FRESH
             return Value(places, held.held, frozenset({"?"}) if kind == "?" else frozenset())
         facts = Facts.of(self.index, kind)

@@ -39,7 +39,7 @@ from codegen.model.object_model import (
     may_be_called_by_torch,
 )
 from codegen.model.outside import Outside
-from codegen.model.places import ANY, EVERYTHING, FRESH, MODE, SELF, Place, Value, root_of
+from codegen.model.places import ANY, BOXES, EVERYTHING, FRESH, MODE, SELF, Place, Value, root_of
 from codegen.model.purity import changed_arguments, is_library, is_pure, sets_mode
 from codegen.model.sharing import is_aliased
 from codegen.model.special import CONTEXT, EVERY, IN_PLACE_OPERATIONS, INSIDE
@@ -204,7 +204,7 @@ class CallEffects(ABC):
     def unread(self, *given: Value) -> Value:
         """Code that cannot be read is given some values."""
         places = frozenset(
-            place.opened(beneath=place.beneath or (bool(value.kinds - {"box"}) and not place.whole))
+            place.opened(beneath=place.beneath or (bool(value.kinds - BOXES) and not place.whole))
             for value in given
             for place in value.all
         )
@@ -538,7 +538,9 @@ class CallEffects(ABC):
             return self.unread_module(owner, given)
         if "function" in owner.kinds:  # code of the release
             return self.anything()
-        allocates = self.reader is not None and name in ALLOCATING_METHODS  # what a user's stages are handed are tensors
+        allocates = (
+            self.reader is not None and name in ALLOCATING_METHODS
+        )  # what a user's stages are handed are tensors
         if "?" in owner.kinds and not self.module.is_timms and not allocates:
             # what a method of an object is called says nothing of it
             if name not in PURE_METHODS | TENSOR_METHODS | ALLOCATING_METHODS | READING_MODULE_METHODS:
@@ -578,7 +580,7 @@ class CallEffects(ABC):
                     self.change(given)
                 hands_on = kind in ("view", IN_PLACE) and not (later and self._is_sequence(value))
                 result |= replace(given, kinds=frozenset()) if hands_on else FRESH
-            elif kind == "box":
+            elif kind in BOXES:
                 continue
             elif isinstance(kind, Function):
                 holders = (SELF if p.root in ("", p.name) else replace(p, name=p.root) for p in value.places)
@@ -588,10 +590,10 @@ class CallEffects(ABC):
             elif kind == "foreign":  # a layer gives tensors
                 result |= replace(self._unread_layer(value, given), kinds=frozenset())
             elif kind == "inner":  # what it does was noted where it was made
-                result |= (value | given).inside
+                result |= value.taken | given.inside
             else:
                 result |= self._unread_layer(value, given)
-        if not value.kinds - {"box"} and not value.methods:
+        if not value.kinds - BOXES and not value.methods:
             if any(place.kind == "global" for place in value.places):  # TABLE["name"](x)
                 return self.anything()
             result |= self._unread_layer(value, given)
@@ -750,7 +752,7 @@ class CallEffects(ABC):
                     if not place.whole:
                         yield from given.all  # of a list that is made for the call, what is in it
                         continue
-                    beneath = bool(given.kinds - {"box"})
+                    beneath = bool(given.kinds - BOXES)
                     for p in given.all:
                         yield p if p.whole else p.opened(beneath=beneath)
                 elif place == SELF:

@@ -15,6 +15,8 @@ from codegen.model.sharing import is_made_with, may_share
 from codegen.source.index import Class, Index, Module
 
 ANY = "*"
+BOXES: frozenset[Kind] = frozenset({"box", "boxes"})
+"""Kinds of a container that is made here, and of one that holds such."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,14 @@ class Value:
     @property
     def boxed(self) -> Value:
         """A container that is made here and holds it."""
-        return replace(self, places=frozenset(), held=self.all, kinds=self.kinds | {"box"})
+        inner = {"boxes"} if "box" in self.kinds else set()
+        return replace(self, places=frozenset(), held=self.all, kinds=self.kinds | {"box"} | inner)
+
+    @property
+    def taken(self) -> Value:
+        """An element of it: no container itself, unless it holds such."""
+        inside = self.inside
+        return inside if "boxes" in self.kinds else replace(inside, kinds=inside.kinds - BOXES)
 
 
 FRESH = Value()

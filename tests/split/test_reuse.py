@@ -254,6 +254,27 @@ class Block(nn.Module):
         keep = torch.FloatTensor((y.shape[0], 1, 1), device=y.device).uniform_() > 0.1
         return x + y * keep
 """,
+    "iBOT": """
+class Attention(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(8, 8)
+
+    def forward(self, x):
+        weights = self.fc(x).softmax(-1)
+        return self.fc(weights), weights
+
+
+class Block(nn.Module):
+    def __init__(self, rate=0.1):
+        super().__init__()
+        self.attn = Attention()
+        self.drop_path = nn.Dropout(rate) if rate > 0 else nn.Identity()
+
+    def forward(self, x):
+        y, weights = self.attn(x)
+        return x + self.drop_path(y)
+""",
     "what no class has": """
 class Pool(nn.Module):
     def forward(self, x):
@@ -278,7 +299,7 @@ class Block(nn.Module):
 
 @pytest.mark.parametrize("name", PUBLIC)
 def test_blocks_as_public_models_have_them_leave_the_tokens_alone(name):
-    stages = textwrap.indent("for block in self.blocks:\n    x = block(x)\nreturn x", " " * 8)
+    stages = textwrap.indent("for block in self.blocks:\n    x = block(x)\nx[:, 0] = 0\nreturn x", " " * 8)
     source = SOURCE.format(made="pass", stages=stages).replace("class M(", f"{PUBLIC[name]}\n\nclass M(")
     source = source.replace("nn.ModuleList([nn.Linear(8, 8)])", "nn.ModuleList([Block()])")
     assert isinstance(result_in_users_file(source), Split)
