@@ -52,19 +52,45 @@ def _is_fresh_container(node: ast.AST) -> bool:
 def sink(
     embed: Sequence[Statement], stages: Sequence[Statement]
 ) -> tuple[tuple[Statement, ...], tuple[Statement, ...]]:
-    """Move constants that only the stages read (``intermediates = []``) from the embedding down to them."""
+    """Move what only the stages read, and nothing else is made of, down to them: ``intermediates = []``."""
     needed = flow([s.tree for s in stages]).needs
     kept: list[Statement] = list(embed)
     sunk: list[Statement] = []
     for statement in reversed(embed):
-        match statement.tree:
-            case ast.Assign(targets=[ast.Name(id=name)], value=value):
-                others = [s for s in kept if s is not statement]
-                constant = isinstance(value, ast.Constant) or _is_fresh_container(value)
-                if constant and name in needed and not any(_mentions(s.tree, name) for s in others):
-                    kept.remove(statement)
-                    sunk.insert(0, statement)
+        name = _spare_name(statement.tree)
+        others = [s for s in kept if s is not statement]
+        if name in needed and not any(_mentions(s.tree, name) for s in others):
+            kept.remove(statement)
+            sunk.insert(0, statement)
     return tuple(kept), (*sunk, *stages)
+
+
+def _spare_name(node: ast.stmt) -> str:
+    """The one name that a statement binds, to a constant or to itself in a list; empty for any other statement."""
+    match node:
+        case ast.Assign(targets=[ast.Name(id=name)], value=value):
+            return name if isinstance(value, ast.Constant) or _is_fresh_container(value) or _wraps(value, name) else ""
+        case ast.If(test=test, body=body, orelse=[]) if body:  # if not isinstance(masks, list): masks = [masks]
+            name, *others = {_spare_name(inner) for inner in body}
+            return name if not others and _asks_of(test, name) else ""
+    return ""
+
+
+def _wraps(value: ast.expr, name: str) -> bool:
+    """Whether an expression is a list or a tuple of one name alone."""
+    return isinstance(value, ast.List | ast.Tuple) and all(isinstance(e, ast.Name) and e.id == name for e in value.elts)
+
+
+def _asks_of(test: ast.expr, name: str) -> bool:
+    """Whether a question asks of one name alone what it is: ``None``, or of which built-in type."""
+    match test:
+        case ast.UnaryOp(op=ast.Not(), operand=inner):
+            return _asks_of(inner, name)
+        case ast.Compare(left=ast.Name(id=asked), ops=[ast.Is() | ast.IsNot()], comparators=[ast.Constant(None)]):
+            return asked == name
+        case ast.Call(func=ast.Name("isinstance"), args=[ast.Name(id=asked), ast.Name("list" | "tuple")], keywords=[]):
+            return asked == name
+    return False
 
 
 def _mentions(tree: ast.AST, name: str) -> bool:
@@ -183,7 +209,7 @@ def _sunk(embed: Sequence[Statement], kept: Sequence[Statement]) -> Iterator[Pas
     for statement in embed:
         if statement not in kept:
             for name in bound_names(statement.tree):
-                yield Passage(name, "moved", (statement.place.line,), "a constant that only the stages read")
+                yield Passage(name, "moved", (statement.place.line,), "only the stages read it")
 
 
 def _passages(embed: Sequence[Statement], ways: Mapping[str, _Recomputation | str], tokens: str) -> Iterator[Passage]:

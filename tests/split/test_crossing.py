@@ -2,13 +2,19 @@
 
 import pytest
 from differential import Value, reason, same, tiny
-from sources import split_of
+from sources import outcomes_of, split_of
+
+from codegen.types import Refusal
 
 STAGES = "x = self.blocks[0](x)\n"
 
 
+def fields_of(split):
+    return tuple(field.name for field in split.fields)
+
+
 def fields(source):
-    return tuple(field.name for field in split_of(source).fields)
+    return fields_of(split_of(source))
 
 
 def test_a_constant_that_only_the_stages_read_moves_to_them():
@@ -17,6 +23,46 @@ def test_a_constant_that_only_the_stages_read_moves_to_them():
     assert split.embed.body == ("x = self.patch_embed(x)",)
     assert split.forward_stages.body[0] == "found = []"
     same(source)
+
+
+def with_masks(prepare):
+    header = "x = self.patch_embed(x)\nx = x + self.pos_embed\n"
+    return tiny(
+        f"{prepare}\n{header}if masks is not None:\n    x = x * masks[0]\n{STAGES}return x",
+        parameters="x, masks=None",
+    )
+
+
+WRAPPED = [
+    "if not isinstance(masks, list):\n    masks = [masks]",
+    "if masks is not None:\n    if not isinstance(masks, (list)):\n        masks = [masks]",
+    "if masks is None:\n    masks = []",
+    "masks = (masks,)",
+]
+
+
+@pytest.mark.parametrize("prepare", WRAPPED)
+def test_an_argument_that_only_the_stages_read_is_made_a_list_there(prepare):
+    """As the masks of I-JEPA."""
+    split = split_of(with_masks(prepare))
+    assert [field.name for field in split.fields] == ["x"]
+    assert split.forward_stages.body[0] == prepare
+    assert [parameter.name for parameter in split.forward_stages.parameters] == ["masks"]
+
+
+@pytest.mark.parametrize(
+    "prepare",
+    [
+        "if not isinstance(masks, list):\n    masks = [masks, x]",
+        "if not isinstance(masks, list):\n    masks = [masks.to(x.dtype)]",
+        "if x.shape[0] > 1:\n    masks = [masks]",
+        "if self.training:\n    masks = [masks]",
+        "if not isinstance(masks, list):\n    masks = [masks]\nelse:\n    masks = masks[:1]",
+    ],
+)
+def test_an_argument_that_is_made_of_more_crosses_or_is_refused(prepare):
+    result = outcomes_of(with_masks(prepare))["Tiny"].result
+    assert "`masks` crosses" in result.reason if isinstance(result, Refusal) else "masks" in fields_of(result)
 
 
 def test_a_constant_that_something_else_binds_too_stays():
