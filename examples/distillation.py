@@ -76,6 +76,7 @@ class Distillation(method.Method):
                 self.grid.channels, hidden, bottleneck, prototypes, batch_norm, freeze_last_layer=frozen
             )
         _copyable(self.head)
+        _normalise_by_the_batch(self.head)
         self.teacher = method.Teacher(self.student)
         self.class_loss, self.patch_loss = DINOLoss(prototypes), IBOTPatchLoss(prototypes)
         self.temperature = temperatures[0]
@@ -171,3 +172,15 @@ def _copyable(head: DINOProjectionHead) -> None:
     nn.utils.remove_weight_norm(head.last_layer)
     weight_norm(head.last_layer)
     head.last_layer.parametrizations.weight.original0.requires_grad_(False)
+
+
+def _normalise_by_the_batch(head: DINOProjectionHead) -> None:
+    """Let batch norms use the statistics of what they are given in evaluation too, in which the teacher always is.
+
+    Running means are of class features and patches mixed, which are far apart, and late: by them the teacher would tell
+    a crop other than the student does by those of its batch. In both papers' code the teacher is in training mode.
+    """
+    for module in head.modules():
+        if isinstance(module, nn.BatchNorm1d):
+            module.track_running_stats = False
+            module.running_mean = module.running_var = module.num_batches_tracked = None

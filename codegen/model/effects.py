@@ -27,7 +27,7 @@ from codegen.model.module_kind import CONTAINERS, STATISTICS, TORCHS, Kind, is_o
 from codegen.model.object_model import PLAIN, has_trap, is_descriptor, is_property
 from codegen.model.outside import Outside
 from codegen.model.places import ANY, EVERYTHING, FRESH, SELF, Place, Value, root_of
-from codegen.model.purity import is_library, is_pure
+from codegen.model.purity import is_library, is_pure, works_in_place
 from codegen.model.shared_state import is_listened_to, only_logs
 from codegen.model.special import ARITHMETIC, COMPARISON, CONTEXT, ITEMS, KEYS, TEXT, TRUTH
 from codegen.source.index import Class, Index, Module
@@ -471,6 +471,8 @@ class _Code(CallEffects):
         if self.facts is not None and self.facts.prefix != "self" and dotted(node) == self.facts.prefix:
             return Value(frozenset({SELF}), kinds=frozenset({self.facts.cls}))
         if dotted(node) and is_library(self.path_of(node)):
+            if self.reader is not None and works_in_place(self.path_of(node)):  # map(torch.relu_, tensors)
+                self.change(Value(frozenset({Place("argument", ANY)})))
             return FRESH
         if attr in _INSIDES:
             return self.anything()

@@ -431,6 +431,10 @@ class CallEffects(ABC):
         name = path.rpartition(".")[2]
         if sets_mode(path):
             return self.anything()
+        if path == "operator.methodcaller" and self.reader is not None:
+            method = call.args[0] if call.args else None
+            if not isinstance(method, ast.Constant) or changes_in_place(str(method.value)):
+                self.change(Value(frozenset({Place("argument", ANY)})))
         named = [keyword for keyword in call.keywords if keyword.arg is not None]  # **options may hold `out`
         for argument in changed_arguments(path, ast.Call(call.func, call.args, named) if self.reader else call):
             self.change(self.given[argument].inside)
@@ -455,6 +459,8 @@ class CallEffects(ABC):
                 return self._run_torch(self.name("self"), self.facts.torch_parent, given)
             holder = replace(self.name("self"), kinds=children_of(self.facts) | {"view"})
             return self.run_value(holder, call, given)
+        if found is None and name in ("forward", "__call__") and self.reader is not None:
+            return self._unread_layer(self.name("self"), given)
         if found is None:
             return self._of_module(self.facts.cls, self.name("self"), name, given)
         module, function = found

@@ -382,6 +382,8 @@ class Facts:
                 return
             case ast.Compare(ops=[ast.Is() | ast.IsNot()]):
                 return
+            case ast.Attribute(value=ast.Attribute() as owner, attr=attr) if attr in _QUALITIES and _is_path(owner):
+                return  # x.to(self.blocks[0].norm1.weight.dtype)
             case ast.If(test=test) | ast.IfExp(test=test) | ast.While(test=test) | ast.Assert(test=test):
                 calls = [call for call in walk(test) if isinstance(call, ast.Call)]
                 arms = [child for child in children(node) if child is not test]
@@ -453,6 +455,17 @@ class Facts:
                 head, _, name = dotted(call.func).rpartition(".")
                 if head == self.prefix and name in self.methods:
                     yield name
+
+
+_QUALITIES = frozenset({"dtype", "device", "shape", "ndim", "is_cuda", "layout", "requires_grad"})
+"""What is asked of a parameter of a module without running that."""
+
+
+def _is_path(node: ast.expr) -> bool:
+    """Whether an expression only names what it is: ``self.blocks[0].norm1.weight``."""
+    while isinstance(node, ast.Attribute | ast.Subscript):
+        node = node.value
+    return isinstance(node, ast.Name)
 
 
 def _looks_one_up(function: ast.FunctionDef) -> bool:

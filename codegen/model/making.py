@@ -345,7 +345,9 @@ class Making:
                 classes.append(self._as_read(found))
             elif origin.startswith("torch.nn.") and origin.removeprefix("torch.nn.") not in TORCH_WRAPPERS:
                 told = isinstance(value, ast.Call) and self._works_in_place(target, value.args[1:], value.keywords)
-                yield IN_PLACE if told else "view"
+                kind = origin.removeprefix("torch.nn.")
+                computes = kind not in TORCH_HANDING_ON and not kind.startswith(TORCH_STATISTICS)
+                yield IN_PLACE if told else "torch" if computes else "view"
             elif not isinstance(value, ast.Constant):
                 yield "view" if is_believed(self.module, name) else "?"
         yield from classes

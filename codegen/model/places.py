@@ -118,6 +118,8 @@ def may_meet(facts: Facts, read: Place, written: Place) -> bool:
         return read.kind == written.kind and read.name == written.name
     if EVERYTHING in (read, written):
         return True
+    if any(_is_in_module(facts.index, *pair) for pair in ((read, written), (written, read))):
+        return True
     if read.kind != written.kind:
         return False
     if read.beneath or written.beneath:
@@ -140,6 +142,15 @@ def may_meet(facts: Facts, read: Place, written: Place) -> bool:
     if any(place.name == place.root for place in (read, written)) and is_made_with(facts, read.root, written.root):
         return True
     return same and _related(facts.index, read.owner, written.owner)
+
+
+def _is_in_module(index: Index, place: Place, module: Place) -> bool:
+    """Whether a place is in one that is a module of the user: ``from . import state`` binds what other files name."""
+    if module.kind != "global" or not index.has_file(module.name):
+        return False
+    if place.kind == "global":
+        return place.name.startswith(f"{module.name}.")
+    return place.owner is not None and place.owner.path.startswith(f"{module.name}.")
 
 
 def _related(index: Index, one: Class | None, other: Class | None) -> bool:

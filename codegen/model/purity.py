@@ -115,15 +115,21 @@ def sets_mode(path: str) -> bool:
     return path.startswith("torch.") and (name.startswith(_SETTERS))
 
 
+def works_in_place(path: str) -> bool:
+    """Whether a function of a library changes what it is given: ``torch.Tensor.add_``, ``operator.iadd``."""
+    name = path.rpartition(".")[2]
+    if path.startswith("operator."):
+        return f"__{name.strip('_')}__" in IN_PLACE_OPERATIONS
+    return name.endswith("_") and not name.endswith("__")
+
+
 def changed_arguments(path: str, call: ast.Call) -> list[ast.expr]:
     """The arguments that a function of a library surely changes, or one that is pure does after all where called so."""
     name = path.rpartition(".")[2]
     keywords = {keyword.arg: keyword.value for keyword in call.keywords if keyword.arg is not None}
     every = [*call.args, *(keyword.value for keyword in call.keywords)]
-    if name.endswith("_") and not name.endswith("__"):
-        return every
-    if path.startswith("operator.") and f"__{name.strip('_')}__" in IN_PLACE_OPERATIONS:  # operator.iadd
-        return call.args[:1]
+    if works_in_place(path):
+        return call.args[:1] if path.startswith("operator.") else every
     hidden = len(keywords) < len(call.keywords)  # **options
     if (
         hidden

@@ -127,6 +127,19 @@ def alias(facts: Facts, tree: ast.stmt) -> tuple[str, str]:
     return (name, attr) if facts.is_module(attr, tree) and attr not in facts.methods else ("", "")
 
 
+def only_names(value: ast.expr) -> bool:
+    """Whether an expression makes a container of modules and runs none: ``list(self.blocks)``, ``self.blocks[:6]``."""
+    nodes = tuple(walk(value))
+    calls = [node for node in nodes if isinstance(node, ast.Call)]
+    named = all(dotted(call.func).rpartition(".")[2] in _NAMING for call in calls)
+    return named and any(isinstance(node, ast.Attribute) for node in nodes)
+
+
+_NAMING = frozenset(
+    {"list", "tuple", "iter", "reversed", "enumerate", "zip", "range", "len", "chain", "children", "islice"}
+)
+
+
 def _step(
     facts: Facts,
     statement: Statement,
@@ -143,6 +156,11 @@ def _step(
         return Step(statement, frozenset(), frozenset(), tokens - {name}, ())
     nodes = tuple(walk(tree))
     read = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
+    if tokens.isdisjoint(read) and isinstance(tree, ast.Assign) and only_names(tree.value):
+        made = facts.runs(tree).union(*(aliases[name] for name in read & aliases.keys()))
+        names = frozenset(bound_names(tree))
+        aliases |= dict.fromkeys(names, made)
+        return Step(statement, frozenset(), frozenset(), tokens - names, ())
     found = facts.runs(tree).union(*(aliases[name] for name in read & aliases.keys()))
     runs = frozenset(attribute for attribute in found if facts.is_module(attribute, tree))
     for name in bound_names(tree):

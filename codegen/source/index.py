@@ -311,6 +311,12 @@ class Index:
         path = self._file(name)
         return self.parse(path) if path is not None else None
 
+    def has_file(self, name: str) -> bool:
+        """Whether an import path is that of a file of the release, or of a folder with such."""
+        return self._file(name) is not None or any(
+            path.startswith(f"{name.replace('.', '/')}/") for path in self.release.files
+        )
+
     def _file(self, name: str) -> str | None:
         stem = name.replace(".", "/")
         return next((path for path in (f"{stem}.py", f"{stem}/__init__.py") if path in self.release.files), None)

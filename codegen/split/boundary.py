@@ -123,6 +123,8 @@ def _require_no_hidden_position(facts: Facts, before: Sequence[Step], statement:
             continue  # it takes no tokens
         if _mentions_position(facts, found[1]):
             raise _undecided(facts, statement)
+    if any(facts.role(name) is Role.POSITION for name in facts.values):  # x + getattr(self, "pos_" + "embed")
+        raise _undecided(facts, statement)
 
 
 def _mentions_position(facts: Facts, *code: ast.AST) -> bool:

@@ -15,7 +15,7 @@ from codegen.model.effects import Effects, effects_in
 from codegen.model.effects_of_calls import Handed
 from codegen.model.facts import Facts
 from codegen.model.module_kind import Kind
-from codegen.model.places import Place, Value
+from codegen.model.places import ANY, Place, Value
 from codegen.source.index import Class, Index, Module
 from codegen.split.crossing import Crossing
 from codegen.syntax.bindings import bound_names
@@ -123,7 +123,8 @@ class _Walk:
         found = effects_in(
             self.index, self.module, self.facts, [node], self.parameters, Effects(values=state), self.read, self.home
         )
-        changed = {place.name for place in found.changes if place.kind == "argument"} & self.given
+        named = {place.name for place in found.changes if place.kind == "argument"}
+        changed = self.given if ANY in named else named & self.given  # by a function that is handed on, or a lambda
         changed |= {place.name for place in found.writes if place.kind == "argument"} & self.made
         yield from ((name, where) for name in sorted(changed))
         state |= {name: value for name, value in found.values.items() if isinstance(value, Value)}

@@ -1049,7 +1049,30 @@ def test_a_computed_name_that_may_be_of_a_method_which_gives_the_position_is_ref
     first, second = "def step0(self, x): return x + self.pos_embed\n", "def step1(self, x): return self.blocks(x)\n"
     reason = "`getattr(self, f'step{i}')` computes the name of what runs here: use an nn.ModuleList"
     assert refuse(body, methods=first + second).reason == reason
-    assert split_of(source(body, VIT, VIT_MATCHER, first.replace("pos_embed", "bias") + second))
+
+
+@pytest.mark.parametrize("name", ["'pos_' + 'embed'", "f'{kind}_embed'", "name", "'%s_embed' % 'pos'"])
+def test_a_computed_name_that_may_be_of_the_position_is_refused(name):
+    body = f"x = self.patch_embed(x)\nx = x + getattr(self, {name})\nx = self.blocks(x)\nreturn x"
+    reason = f"`getattr(self, {name})` computes the name of what runs here: use an nn.ModuleList"
+    assert refuse(body).reason == reason
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        "x = x.to(self.blocks[0].weight.dtype)",
+        "dtype = self.blocks[0].weight.dtype",
+        "layers = list(self.blocks)",
+        "layers = self.blocks[:2]",
+        "layers = [*self.blocks]",
+    ],
+)
+def test_blocks_that_are_only_named_do_not_run(named):
+    body = f"x = self.patch_embed(x)\n{named}\nx = x + self.pos_embed\nfor b in {{}}:\n    x = b(x)\nreturn x"
+    for over in ("layers", "self.blocks") if "layers" in named else ("self.blocks",):
+        split = split_of(source(body.format(over), VIT, VIT_MATCHER))
+        assert "x = x + self.pos_embed" in split.embed.body
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from sources import result_in_users_file, split_of
 from codegen.types import Refusal, Split
 
 SOURCE = """
+import functools
 import itertools
 import operator
 
@@ -153,6 +154,14 @@ def result_with_block(forward):
         "operator.iadd(x, 1); return self.fc(x)",
         "torch.Tensor.mul_(x, 2); return self.fc(x)",
         "y = self.drop(x); y += 1; return self.fc(x)",
+        "list(map(lambda t: t.detach().add_(1), [x])); return self.fc(x)",
+        "sorted([x], key=lambda t: float(t.add_(1).sum())); return self.fc(x)",
+        "list(map(torch.relu_, [x])); return self.fc(x)",
+        "change = torch.Tensor.add_; change(x, 1); return self.fc(x)",
+        "functools.partial(torch.Tensor.add_, x)(1); return self.fc(x)",
+        "functools.reduce(operator.iadd, [x, x]); return self.fc(x)",
+        "operator.methodcaller('add_', 1)(x); return self.fc(x)",
+        "torch.utils.checkpoint.checkpoint(lambda t: t.add_(1), x); return self.fc(x)",
     ],
 )
 def test_the_blocks_may_not_change_the_tokens_in_place(forward):
@@ -171,6 +180,9 @@ def test_the_blocks_may_not_change_the_tokens_in_place(forward):
         "out = self.ends(x); out += x; return self.act(out)",
         "return x + self.drop(self.fc(x))",
         "for _ in range(2):\n            x = self.act(self.fc(x)); return x",
+        "y = self.fc(x); torch.relu_(y); return y",
+        "y = sum(map(lambda t: t * 2, [x, x])); return self.fc(y)",
+        "y = torch.utils.checkpoint.checkpoint(lambda t: self.fc(t) * 2, x); return y",
     ],
 )
 def test_the_blocks_may_change_what_they_made(forward):
