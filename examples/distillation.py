@@ -177,8 +177,8 @@ def _copyable(head: DINOProjectionHead) -> None:
 def _normalise_by_the_batch(head: DINOProjectionHead) -> None:
     """Let batch norms use the statistics of what they are given in evaluation too, in which the teacher always is.
 
-    Running means are of class features and patches mixed, which are far apart, and late: by them the teacher would tell
-    a crop other than the student does by those of its batch. In both papers' code the teacher is in training mode.
+    Running means are of class tokens and patches mixed, and late: by them the teacher would not see what the student
+    sees. In the code of DINO and iBOT the teacher is in training mode.
     """
     for module in head.modules():
         if isinstance(module, nn.BatchNorm1d):

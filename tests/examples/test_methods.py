@@ -108,6 +108,17 @@ def test_a_teacher_is_a_moving_average_of_its_student(method):
     assert not model.train().teacher.module.training
 
 
+@pytest.mark.parametrize("method", ["ibot", "dinov2"])
+def test_the_head_of_a_teacher_normalises_over_the_batch_as_that_of_its_student(method):
+    model = make(method, batch_norm=True).train()
+    x = torch.randn(6, model.grid.channels) + 3
+    head = model.teacher.module["head"]
+    with torch.no_grad():
+        model.head(torch.randn(6, model.grid.channels))  # no statistics of this batch are kept
+        assert torch.equal(head(x), model.head(x))
+    assert not any("running" in name for name in model.state_dict())
+
+
 def test_schedules_are_the_formulas_of_the_papers():
     steps = [warmup_cosine(step / 100, peak=1.0, end=0.1, warmup=0.1) for step in range(101)]
     assert steps[0] == 0
