@@ -15,6 +15,7 @@ from codegen.model.steps import only_names
 from codegen.source.imports import Import
 from codegen.source.index import Class, Index, Module
 from codegen.split.boundary import Cut, Refused, find_cut
+from codegen.split.class_identity import check_class_identity
 from codegen.split.context import decorating_context, without_context
 from codegen.split.crossing import cross
 from codegen.split.delegate import Delegation, find_delegate_cut, find_delegation, inline, joined
@@ -253,6 +254,7 @@ def split_class(facts: Facts, cls: Class, method: ast.stmt) -> Split:
     check_state(code.facts, crossing, before, names, cut.early)
     check_reuse(code.facts, crossing, before, fields)
     check_rows(code.facts, crossing, before, body.parameters)
+    check_class_identity(facts, (*NEW_METHODS, *PATCH_METHODS))
     image_batch = is_image_batch(cls.module.name, images.name, annotations[images.name])
     told = [p for p in body.parameters if p is not images or not image_batch]  # an image batch needs no text
     parameters = {p.name: p for p in body.parameters}

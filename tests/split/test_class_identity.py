@@ -1,0 +1,85 @@
+"""A model whose result may depend on the class that it is of is refused: its split is of another."""
+
+import pytest
+from sources import result_in_users_file
+
+from codegen.types import Refusal, Split
+
+SOURCE = """
+import warnings
+
+import torch
+from torch import nn
+
+
+class Block(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(8, 8)
+
+    def forward(self, x):
+        return self.fc(x) * len(type(self).__name__)
+
+
+class M(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.patch_embed = nn.Conv2d(3, 8, 4, 4)
+        self.pos_embed = nn.Parameter(torch.zeros(1, 16, 8))
+        self.blocks = nn.ModuleList([Block()])
+        self.factor = 2
+        {made}
+
+    {methods}
+
+    def forward_features(self, x):
+        x = self.patch_embed(x).flatten(2).transpose(1, 2)
+        x = x + self.pos_embed
+        for block in self.blocks:
+            x = block(x)
+        return x * {result}
+"""
+
+
+def result(made="pass", methods="flag = True", result="1"):
+    return result_in_users_file(SOURCE.format(made=made, methods=methods.replace("; ", "\n        "), result=result))
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"made": "self.factor = 2 if type(self) is M else 1"},
+        {"made": "self.key = self.__class__.__name__"},
+        {"methods": "def k(self):; return 2 if type(self) is M else 1", "result": "self.k()"},
+        {"methods": "@property\n    def k(self):; return len(type(self).__name__)", "result": "self.k"},
+        {"methods": "@classmethod\n    def k(cls):; return 2 if cls is M else 1", "result": "self.k()"},
+        {"methods": "@classmethod\n    def k(cls):; return len(cls.__name__)", "result": "self.k()"},
+        {"methods": "def k(self):; return len(repr(self))", "result": "self.k()"},
+        {"methods": "def k(self):; return len(f'{self}')", "result": "self.k()"},
+        {"methods": "def k(self):; return len(self.__module__)", "result": "self.k()"},
+        {"methods": "def k(self):; return 2 if hasattr(self, 'embed') else 1", "result": "self.k()"},
+        {"result": "len(self._get_name())"},
+        {"result": "len(str(self))"},
+    ],
+)
+def test_a_model_that_asks_what_it_is_is_refused(parts):
+    found = result(**parts)
+    assert isinstance(found, Refusal)
+    assert "asks for the class of self" in found.reason
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"made": "assert self.factor, type(self).__name__"},
+        {"made": "if not self.factor:\n            raise ValueError(f'{self.__class__.__name__} has none')"},
+        {"made": "warnings.warn(f'{type(self).__name__} is new')"},
+        {"methods": "def __repr__(self):; return self.__class__.__name__"},
+        {"methods": "def export(self):; return {'name': type(self).__name__}"},
+        {"methods": "@classmethod\n    def small(cls):; return cls()"},
+        {"methods": "@classmethod\n    def k(cls):; return cls.flag\n    flag = 2", "result": "self.k()"},
+        {"made": "self.factor = 1 if hasattr(self, 'other') else 2"},
+    ],
+)
+def test_what_is_only_said_or_does_not_run_is_not_asked(parts):
+    assert isinstance(result(**parts), Split)
