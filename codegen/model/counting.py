@@ -7,10 +7,12 @@ images, a list of them, or an index that counts them does not.
 from __future__ import annotations
 
 import ast
+import builtins
 from collections.abc import Collection, Hashable, Iterable, Iterator, Sequence, Set
 from dataclasses import replace
 
 from codegen.model.dimensions import (
+    MOVED_ROWS,
     Constant,
     Count,
     Dim,
@@ -46,6 +48,18 @@ _QUALITIES = names("device dtype ndim layout is_cuda requires_grad is_sparse is_
 """Attributes of a tensor that are the same however many images it holds."""
 _ASKING = names("dim ndimension is_floating_point is_complex is_contiguous element_size get_device type")
 """Methods of a tensor that are, too."""
+MOVED = Tensor((MOVED_ROWS,), open=True)
+"""A tensor that was made of one with a row for each image, and may have them anywhere."""
+_SHAPING = names("reshape view expand repeat flatten repeat_interleave")
+_JOINING = names("cat concat concatenate stack")
+_TAKING_APART = names("chunk split tensor_split unbind vsplit hsplit dsplit")
+_MOVING: dict[str, int | None] = {
+    **dict.fromkeys(names("unflatten unfold narrow select index_select unbind"), 0),
+    **dict.fromkeys(names("chunk split tensor_split"), 1),
+    **dict.fromkeys(names("tile movedim moveaxis einsum as_strided rot90 masked_select take vsplit repeat_interleave")),
+    **dict.fromkeys(names("swapaxes swapdims t T")),
+}
+"""What may give rows another place or another number, and which argument names the dimension that it works along."""
 _LIBRARIES = TORCHS | {"foreign"}
 _KINDS = names("isinstance issubclass type callable hasattr id")
 """Functions that ask what a thing is."""
@@ -182,6 +196,8 @@ class Counting(Shape):
         parts = [part for part in ast.iter_child_nodes(node) if isinstance(part, ast.expr)]
         value = super().expression(node, scope)
         values = [scope.of(part) for part in parts]
+        if isinstance(node, ast.BinOp | ast.UnaryOp | ast.Attribute) and (moved := _moved(values)):
+            return moved
         if isinstance(node, ast.BinOp | ast.UnaryOp | ast.Compare) and value is None:
             tensors = [v for v in values if isinstance(v, Tensor)]
             if tensors and len(tensors) + sum(map(self.is_constant, values)) == len(values):
@@ -190,6 +206,8 @@ class Counting(Shape):
 
     def _item(self, node: ast.Subscript, owner: Value, index: ast.expr, scope: Scope[Value]) -> Value:
         parts = [scope.of(inner) for inner in walk(index) if isinstance(inner, ast.Name | ast.Attribute | ast.Call)]
+        if _has_rows(owner) and not _takes_rows(index):
+            return MOVED
         if isinstance(owner, Tensor):
             if any(map(counts, parts)) and not (owner.dims and is_batch(owner.dims[0])):
                 return COUNT  # table[:B]
@@ -293,6 +311,14 @@ class Counting(Shape):
 
     def function(self, path: str, call: ast.Call, scope: Scope[Value]) -> Value:
         value = super().function(path, call, scope)
+        head, _, name = path.rpartition(".")
+        if head == "torch" and name in _NUMBERED | _JOINING and any(counts(scope.of(arg)) for arg in call.args[:1]):
+            return COUNT
+        if head == "torch" and name in _JOINING and not isinstance(value, Tensor):
+            along = argument_of(call, 1, "dim", "axis")
+            inside = (scope.of(n) for arg in call.args[:1] for n in walk(arg) if isinstance(n, ast.Name | ast.Call))
+            if (along is None or number_of(along) in (0, None)) and any(map(_holds_rows, inside)):
+                return MOVED
         if path == "einops.pack" and isinstance(value, Items):
             return Items((value.values[0], CONSTANT))  # of the shapes it keeps those of what `*` stands for
         return value
@@ -301,6 +327,10 @@ class Counting(Shape):
         if isinstance(owner, Count):
             return COUNT
         value = super().method(owner, name, call, scope)
+        if name in _SHAPING and _has_rows(owner) and isinstance(value, Tensor) and not any(map(is_batch, value.dims)):
+            return MOVED
+        if not _has_rows(value) and (value is None or isinstance(value, Tensor)) and (moved := _moved([owner])):
+            return moved
         return SOME_TENSOR if _is_of_all_rows(owner, value) else value
 
     def given(self, call: ast.Call, value: Value, scope: Scope[Value]) -> Value:
@@ -310,6 +340,8 @@ class Counting(Shape):
             return value
         arguments = [*call.args, *(keyword.value for keyword in call.keywords)]
         values = [scope.of(argument) for argument in arguments]
+        if moved := _moved(values):
+            return moved
         path = scope.path(call.func)
         if path:
             return self._by_function(path, call, values, scope)
@@ -341,6 +373,9 @@ class Counting(Shape):
                 return COUNT if any(map(counts, values[1:])) else self._sized(call.args[:1], scope)
             if any(map(counts, values)) and (name in _NUMBERED or not tensors):
                 return COUNT
+            rows = next((value for value in values if _has_rows(value)), None)
+            if rows is not None and name in _MOVING:
+                return _along(name, rows, call, 1)
             if tensors and name in TENSOR_FUNCTIONS | FUNCTIONAL:
                 return GIVEN if GIVEN in values else SOME_TENSOR
         elif not head and tensors:
@@ -373,6 +408,8 @@ class Counting(Shape):
             if name == "size" and isinstance(owner, Given):
                 index = argument_of(call, 0, "dim")
                 return _ROWS if index is None else COUNT if number_of(index) == 0 else CONSTANT
+            if name in _MOVING and _has_rows(owner):
+                return _along(name, owner, call, 0)
             return None if name not in TENSOR_METHODS else GIVEN if isinstance(owner, Given) else SOME_TENSOR
         if owner is None and name == "size":
             index = argument_of(call, 0, "dim")
@@ -401,6 +438,44 @@ def _is_of_all_rows(owner: Value, value: Value) -> bool:
     if not isinstance(owner, Tensor) or not isinstance(value, Tensor) or not any(map(is_batch, owner.dims)):
         return False
     return bool(value.dims) and not value.open and not any(map(is_batch, value.dims))
+
+
+def _has_rows(value: Value) -> bool:
+    """Whether a tensor surely has a row for each image."""
+    return isinstance(value, Tensor) and bool(value.dims) and is_row(value.dims[0])
+
+
+def _holds_rows(value: Value) -> bool:
+    return any(map(_holds_rows, value.values)) if isinstance(value, Items) else _has_rows(value)
+
+
+def _moved(values: Iterable[Value]) -> Tensor | None:
+    """What is made of values of which one has other rows than one for each image, or may have."""
+    for value in values:
+        if isinstance(value, Tensor) and any(is_batch(dim) and not is_row(dim) for dim in value.dims[:1]):
+            return Tensor(value.dims[:1], open=True)
+    return None
+
+
+def _takes_rows(index: ast.expr) -> bool:
+    """Whether an index keeps the rows as they are, or takes some in a row: ``x[:, 1:]``, ``x[..., 0]``."""
+    first = index.elts[0] if isinstance(index, ast.Tuple) and index.elts else index
+    match first:
+        case ast.Slice() | ast.Constant(value=int()) | ast.Constant(value=builtins.Ellipsis) | ast.UnaryOp():
+            return True
+    return False
+
+
+def _along(name: str, rows: Value, call: ast.Call, skip: int) -> Value:
+    """What is made of rows by what works along a dimension: rows, if that is another one; else who knows what."""
+    place = _MOVING[name]
+    along = argument_of(call, place + skip, "dim", "axis") if place is not None else None
+    number = number_of(along)
+    assert isinstance(rows, Tensor)
+    if number is None or not (number > 0 or (number < 0 and len(rows.dims) + number > 0)):
+        return MOVED
+    kept = Tensor(rows.dims[:1], open=True)
+    return Items((kept,), open=True) if name in _TAKING_APART else kept
 
 
 def _is_own(function: ast.Attribute, scope: Scope[Value]) -> bool:

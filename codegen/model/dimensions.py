@@ -78,6 +78,9 @@ BATCH = "batch"
 SEVERAL = Dim("", ("product", BATCH, None))
 """A dimension that has several places for each image, or one for several."""
 
+MOVED_ROWS = Dim("", ("product", BATCH, "moved"))
+"""The first dimension of what was made of rows in a way that is not followed."""
+
 
 def is_batch(dim: Dim) -> bool:
     """Whether a dimension is that of the images, or has it as a factor."""

@@ -312,10 +312,13 @@ class Index:
         return self.parse(path) if path is not None else None
 
     def has_file(self, name: str) -> bool:
-        """Whether an import path is that of a file of the release, or of a folder with such."""
-        return self._file(name) is not None or any(
-            path.startswith(f"{name.replace('.', '/')}/") for path in self.release.files
-        )
+        """Whether an import path is that of a user's file, or of a folder with such."""
+        return name in self._paths_of_users
+
+    @cached_property
+    def _paths_of_users(self) -> frozenset[str]:
+        files = (path.removesuffix(".py").split("/") for path in self.release.files if self._is_users(path))
+        return frozenset(".".join(parts[:number]) for parts in files for number in range(1, len(parts) + 1))
 
     def _file(self, name: str) -> str | None:
         stem = name.replace(".", "/")
@@ -496,9 +499,18 @@ class Index:
                 return None
             if len(nodes) == 1 and isinstance(nodes[0], ast.FunctionDef):
                 return module, nodes[0]
-            origin = module.import_of(name)
-            target = self.module(origin.module) if origin is not None and origin.name else None
-            if origin is None or target is None:
+            head, _, rest = name.partition(".")
+            origin = module.import_of(head)
+            if origin is None:
+                return None
+            if rest:  # from . import ops; ops.shift(x)
+                target = self.module(".".join(filter(None, [origin.module, origin.name])))
+                if target is None or (target.name, rest) in self.rebound_elsewhere:
+                    return None
+                module, name = target, rest
+                continue
+            target = self.module(origin.module) if origin.name else None
+            if target is None:
                 return None
             module, name = target, origin.name
         return None

@@ -11,7 +11,7 @@ import ast
 from collections.abc import Sequence
 
 from codegen.model.counting import CONSTANT, GIVEN, Counting, counts, is_row
-from codegen.model.dimensions import Dim, Items, Tensor, Value, is_batch, number_of
+from codegen.model.dimensions import MOVED_ROWS, Dim, Items, Tensor, Value, is_batch, number_of
 from codegen.model.effects import Effects
 from codegen.model.facts import Facts
 from codegen.model.interpreter import interpret
@@ -70,6 +70,8 @@ def _not_rows(tokens: Value) -> str:
     """How a tensor has its images, if it is known to have no row for each."""
     if not isinstance(tokens, Tensor) or not tokens.dims or is_row(tokens.dims[0]):
         return ""
+    if tokens.dims[0] == MOVED_ROWS:
+        return "it cannot be read where the images are after what moves them"
     if is_batch(tokens.dims[0]):
         return "the tokens have each image in several rows, as windows or frames"
     return "the tokens have the images in another dimension than the first" if any(map(is_batch, tokens.dims)) else ""

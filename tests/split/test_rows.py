@@ -299,6 +299,45 @@ def test_crops_and_frames_that_are_folded_into_the_batch_are_no_images(refusal_o
     assert "in several rows" in refusal_of(model(f"B = x.shape[0]; {folded}", "x.reshape(B, -1)")).reason
 
 
+MOVED = [
+    "x = x.mT.reshape(-1, 4, 8)",
+    "x = x.unflatten(1, (4, 4)).flatten(0, 1)",
+    "x = torch.cat(x.chunk(4, dim=1), 0)",
+    "x = torch.cat(torch.tensor_split(x, 4, 1))",
+    "x = x.tile((2, 1, 1))",
+    "x = x[torch.arange(len(x)).repeat(2)]",
+    "x = x[None].squeeze(0)",
+    "x = x.unfold(1, 4, 4).permute(0, 1, 3, 2).reshape(-1, 4, 8)",
+    "x = x.view(B, 4, 4, 8).permute(0, 2, 1, 3).reshape(-1, 4, 8)",
+    "x = x.movedim(1, 0)",
+    "x = torch.einsum('bnc->nbc', x)",
+    "x = torch.stack([x[:, i] for i in range(16)])",
+]
+
+
+@pytest.mark.parametrize("moved", MOVED)
+def test_tokens_are_refused_whose_images_are_moved_in_a_way_that_is_not_followed(refusal_of, moved):
+    after = f"B = x.shape[0]\n        x = x.flatten(2).transpose(1, 2)\n        {moved}"
+    reason = refusal_of(laid_out(after, "x = x + self.pos_embed[:, :1]")).reason
+    assert "could not be selected" in reason
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        "x = x.chunk(2, dim=1)[0]",
+        "x = x.unflatten(1, (4, 4)).flatten(1, 2)",
+        "x = x.mT.mT",
+        "x = x[:, 1:]",
+        "x = x.unfold(1, 4, 4).permute(0, 1, 3, 2).reshape(B, -1, 8)",
+        "x = x.tile((2, 1, 1)).reshape(B, -1, 8)",
+    ],
+)
+def test_tokens_whose_images_stay_where_they_are_are_split(split_of, kept):
+    after = f"B = x.shape[0]\n        x = x.flatten(2).transpose(1, 2)\n        {kept}"
+    assert split_of(laid_out(after, "x = x + self.pos_embed[:, :1]"))
+
+
 KEPT = ["x = torch.cat([x, x], 2)", "x = torch.stack([x, x], 1).mean(1)", "x = x.repeat_interleave(2, 3)"]
 
 
