@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from codegen.source.index import Class, Index, Module
 from codegen.syntax.dataflow import dotted
+from codegen.syntax.parameters import defaults_of
 from codegen.syntax.walking import walk
 
 _ANY = "*"
@@ -86,8 +87,24 @@ def _gifts(node: ast.AST) -> Iterator[_Gift]:
             for target in targets:
                 if isinstance(target, ast.Attribute):
                     yield _Gift(target.value, target.attr, value)
+                else:
+                    yield from _bound_inside(target)
+        case ast.For(target=target) | ast.comprehension(target=target) | ast.AnnAssign(target=target, value=ast.expr()):
+            yield from _bound_inside(target)
+        case ast.withitem(optional_vars=ast.expr() as target):
+            yield from _bound_inside(target)
         case ast.Call(func=ast.Name("setattr"), args=[owner, key, value]):
             yield _Gift(owner, str(key.value) if isinstance(key, ast.Constant) else _ANY, value)
+
+
+def _bound_inside(target: ast.expr) -> Iterator[_Gift]:
+    """The attributes that a target binds to what is not in sight: ``Part.forward, other = pair``."""
+    for node in walk(target):
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            yield _Gift(node.value, node.attr, _SOMETHING)
+
+
+_SOMETHING = ast.parse("lambda: 0", mode="eval").body
 
 
 def _may_be_code(index: Index, module: Module, value: ast.expr) -> bool:
@@ -136,12 +153,24 @@ def _classes_by_variable(index: Index) -> Mapping[str, set[str]]:
 def _passed(index: Index, module: Module, node: ast.AST) -> Iterator[tuple[str, ast.expr]]:
     """What a piece of code binds variables to, by a loop or as parameters of a function of the files."""
     match node:
-        case ast.For(target=ast.Name(id=name), iter=iterable):
+        case (
+            ast.For(target=ast.Name(id=name), iter=iterable)
+            | ast.comprehension(target=ast.Name(id=name), iter=iterable)
+        ):
             yield name, iterable
+        case ast.FunctionDef():
+            yield from defaults_of(node.args).items()
+        case ast.Call(func=ast.Name("map"), args=[ast.Lambda(args=parameters), *iterables]):
+            yield from zip((argument.arg for argument in parameters.args), iterables, strict=False)
+        case ast.Call(func=ast.Lambda(args=parameters), args=args):
+            yield from zip((argument.arg for argument in parameters.args), args, strict=False)
         case ast.Call(func=function, args=args, keywords=keywords) if dotted(function):
             called = index.function(module, dotted(function))
-            if called is not None:
-                yield from zip(_parameters(called[1]), args, strict=False)
+            made = index.resolve(module, dotted(function)) if called is None else None
+            if called is not None or (made is not None and made.constructor is not None):
+                code = called[1] if called is not None else made.constructor if made is not None else None
+                names = [] if code is None else _parameters(code)[made is not None :]
+                yield from zip(names, args, strict=False)
                 yield from ((keyword.arg, keyword.value) for keyword in keywords if keyword.arg is not None)
 
 

@@ -67,6 +67,16 @@ FUNCTIONS = {
     "forward": "def forward(self, x):\n    STATE['mean'] = float(x.mean())\n    return x\n",
 }
 WAYS = [
+    "Part.{0}, other = {0}, None\n",
+    "for Part.{0} in [{0}]:\n    pass\n",
+    "import contextlib\nwith contextlib.nullcontext({0}) as Part.{0}:\n    pass\n",
+    "[None for Part.{0} in [{0}]]\n",
+    "Part.{0}: object = {0}\n",
+    "(lambda cls: setattr(cls, '{0}', {0}))(Part)\n",
+    "list(map(lambda cls: setattr(cls, '{0}', {0}), [Part]))\n",
+    "{{setattr(cls, '{0}', {0}) for cls in [Part]}}\n",
+    "def give(cls=Part):\n    cls.{0} = {0}\ngive()\n",
+    "class Giver:\n    def __init__(self, cls):\n        cls.{0} = {0}\nGiver(Part)\n",
     "Part.{0} = {0}",
     "setattr(Part, '{0}', {0})",
     "for cls in (Part, Child):\n    cls.{0} = {0}",
