@@ -6,7 +6,7 @@ import ast
 from collections.abc import Callable, Iterator, Mapping
 
 from codegen.model.facts import Facts
-from codegen.source.stores import stores_in
+from codegen.source.stores import stores_in, text_of
 from codegen.syntax.dataflow import dotted
 from codegen.syntax.parameters import defaults_of
 from codegen.syntax.walking import walk
@@ -36,6 +36,10 @@ def remembered(
     return found
 
 
+ANYTHING = "*"
+"""Stands for an attribute of a name that is not known."""
+
+
 def stored_by(method: ast.FunctionDef) -> Mapping[str, list[ast.expr]]:
     """What a method binds to each attribute of ``self``, or puts into what it holds."""
     found: dict[str, list[ast.expr]] = {}
@@ -58,8 +62,8 @@ def stored_by(method: ast.FunctionDef) -> Mapping[str, list[ast.expr]]:
                 store(target, value)
             case ast.For(target=target) | ast.withitem(optional_vars=ast.expr() as target):
                 store(target, OPEN)
-            case ast.Call(func=ast.Name("setattr"), args=[ast.Name("self"), ast.Constant(str(name)), value]):
-                found.setdefault(name, []).append(value)
+            case ast.Call(func=ast.Name("setattr"), args=[ast.Name("self"), key, value]) if text := text_of(key):
+                found.setdefault(text, []).append(value)
             case ast.Call(func=ast.Attribute(ast.Name("self"), "add_module" | "register_module"), args=[name, *values]):
                 if isinstance(name, ast.Constant) and isinstance(name.value, str):
                     found.setdefault(name.value, []).extend(values)

@@ -207,6 +207,9 @@ class _Code(CallEffects):
                 for target in targets:
                     if not isinstance(target, ast.Name):
                         self.bind(target, FRESH)
+            case ast.ImportFrom(module=module, names=names) if self.reader is not None:
+                if any(works_in_place(f"{module}.{alias.name}") for alias in names):  # from operator import iadd
+                    self.change(Value(frozenset({Place("argument", ANY)})))
             case ast.Pass() | ast.Break() | ast.Continue() | ast.Import() | ast.ImportFrom():
                 pass
             case _:
@@ -561,6 +564,10 @@ def _globals_in(facts: Facts, attribute: str) -> frozenset[Place]:
         if not home.module.is_timms:
             defaults = defaults_of(home.constructor.args) if home.constructor is not None else {}
             found.update(_globals_of(facts.index, home.module, value, home.constructor_names, defaults))
+    for cls in facts.lineage:
+        member = None if cls.module.is_timms else cls.members.get(attribute)
+        if isinstance(member, ast.Assign):  # class Part: store = STORE
+            found.update(_globals_of(facts.index, cls.module, member.value, (), {}))
     if is_given(facts.index, facts.lineage, attribute):
         found.add(Place("global", f"{attribute} of any object"))
     for given in Outside.of(facts.index).stored.get(attribute, ()):

@@ -538,6 +538,8 @@ class CallEffects(ABC):
         self.operate(given, EVERY)
         if name == "backward":  # it adds to the gradients of whatever the tensor was made of
             return self.anything()
+        if given.methods and name in _CALLING:  # x.apply_(self.note)
+            return self.anything()
         if name in ("train", "eval") and owner.kinds:
             return self._of_module(None, owner, name, given)
         if name in MODULE_METHODS and owner.kinds & TORCHS and not self.module.is_timms:  # self.norm.double()
@@ -835,6 +837,8 @@ def _is_iterator(value: ast.expr) -> bool:
     return isinstance(value, ast.GeneratorExp)
 
 
+_CALLING = frozenset({"apply_", "map_", "map2_", "register_hook", "register_post_accumulate_grad_hook"})
+"""Methods of a tensor that call what they are given, then or later."""
 _ITERATORS = frozenset({"iter", "map", "zip", "filter", "enumerate", "reversed", "open", "count", "cycle", "chain"})
 
 

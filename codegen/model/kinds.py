@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from codegen.model.bound import OPEN, Imported, bindings_of, registered_by, remembered, stored_by
+from codegen.model.bound import ANYTHING, OPEN, Imported, bindings_of, registered_by, remembered, stored_by
 from codegen.model.facts import Facts
 from codegen.model.making import PARTIAL, Making
 from codegen.model.module_kind import Kind
@@ -103,14 +103,15 @@ def _find(facts: Facts, attribute: str) -> Iterator[Kind]:
         for method in cls.members.values():
             if isinstance(method, ast.FunctionDef):
                 stored = remembered(facts, "stored", method, stored_by)
-                if attribute in stored:
+                values = [*stored.get(attribute, ()), *stored.get(ANYTHING, ())]
+                if values:
                     bound = remembered(facts, "bound", method, bindings_of)
                     if method is cls.constructor:
                         bound = {**bound, **_passed_by_children(facts, cls)}
                         given = {name: outside.passed(cls, name) for name in cls.constructor_parameters}
                         bound |= {name: [*bound.get(name, ()), *values] for name, values in given.items() if values}
                     made = Making(facts, cls.module, bound, kinds_of)
-                    for value in stored[attribute]:
+                    for value in values:
                         yield from made.of(value)
 
 

@@ -23,6 +23,21 @@ def stores_in(method: ast.AST) -> Iterator[ast.AST]:
     return (node for node in walk(method) if isinstance(node, _STORING))
 
 
+def text_of(node: ast.expr) -> str | None:
+    """A text that is written in parts, ``"patch_" + "embed"``; ``None`` for what is computed otherwise."""
+    match node:
+        case ast.Constant(str(text)):
+            return text
+        case ast.BinOp(left=left, op=ast.Add(), right=right):
+            parts = [text_of(left), text_of(right)]
+        case ast.JoinedStr(values=values):
+            parts = [text_of(value.value if isinstance(value, ast.FormattedValue) else value) for value in values]
+        case _:
+            return None
+    known = [part for part in parts if part is not None]
+    return "".join(known) if len(known) == len(parts) else None
+
+
 @dataclass(frozen=True)
 class Stores:
     """What some methods store.
@@ -71,8 +86,8 @@ class Stores:
                     stored.append((target.attr, ast.BinOp(old, op, value)))
                 case ast.For(target=target) | ast.withitem(optional_vars=ast.expr() as target):
                     stored += self._set(target, _UNREAD)
-                case ast.Call(func=ast.Name("setattr"), args=[ast.Name("self"), ast.Constant(str(name)), value]):
-                    stored.append((name, value))
+                case ast.Call(func=ast.Name("setattr"), args=[ast.Name("self"), key, value]) if text := text_of(key):
+                    stored.append((text, value))
                 case ast.Call(func=ast.Attribute(ast.Name("self"), attr), args=[ast.Constant(str(name)), *args]):
                     if attr in _REGISTERS and args:
                         stored.append((name, args[0]))

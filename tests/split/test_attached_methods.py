@@ -114,3 +114,10 @@ def test_an_object_that_a_class_is_given_is_one_for_all(way):
 @pytest.mark.parametrize("way", ["", "Keeping.note = print", "setattr(Part, 'title', 'a part')", "Part.depth = 2"])
 def test_what_does_not_concern_what_runs(way):
     assert isinstance(result_in_users_file(f"{PARTS}\n{way}\n{MODEL}"), Split)
+
+
+@pytest.mark.parametrize("name", ["'a'", "'' + 'a'", "f\"{'a'}\""])
+def test_a_part_that_is_set_under_a_name_in_parts_is_what_runs(name):
+    made = f"self.a, self.b = Part(), Child()\n        setattr(self, {name}, KEPT)"
+    model = MODEL.replace("self.a, self.b = Part(), Child()", made).replace("self.b(x)", "KEPT(x)")
+    assert isinstance(result_in_users_file(PARTS + model), Refusal)

@@ -158,6 +158,7 @@ def result_with_block(forward):
         "sorted([x], key=lambda t: float(t.add_(1).sum())); return self.fc(x)",
         "list(map(torch.relu_, [x])); return self.fc(x)",
         "change = torch.Tensor.add_; change(x, 1); return self.fc(x)",
+        "from operator import iadd as up; up(x, 1); return self.fc(x)",
         "functools.partial(torch.Tensor.add_, x)(1); return self.fc(x)",
         "functools.reduce(operator.iadd, [x, x]); return self.fc(x)",
         "operator.methodcaller('add_', 1)(x); return self.fc(x)",

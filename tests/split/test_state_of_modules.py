@@ -40,6 +40,8 @@ from .state import CFG, Config, SCALE, mark
 
 
 class Stem(nn.Conv2d):
+    kept = SCALE
+
     def forward(self, x):
         x = super().forward(x)
         {write}
@@ -113,6 +115,8 @@ def result(tmp_path: Path, write: str, read: str) -> Split | Refusal:
         ("state.mark(x)", "mark.m"),
         ("mark(x)", "state.mark.m"),
         ("state.SCALE = [float(x.mean())]", "state.SCALE[0]"),
+        ("self.kept[0] = float(x.mean())", "SCALE[0]"),
+        ("self.kept[0] = float(x.mean())", "get()"),
     ],
 )
 def test_what_the_embedding_writes_by_one_name_the_stages_may_not_read_by_another(tmp_path, write, read):
