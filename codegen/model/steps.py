@@ -132,9 +132,13 @@ def only_names(value: ast.expr) -> bool:
     nodes = tuple(walk(value))
     calls = [node for node in nodes if isinstance(node, ast.Call)]
     named = all(dotted(call.func).rpartition(".")[2] in _NAMING for call in calls)
-    return named and any(isinstance(node, ast.Attribute) for node in nodes)
+    return named and all(isinstance(node, _NAMES) for node in nodes) and not isinstance(value, ast.Constant)
 
 
+_NAMES = (
+    *(ast.Name, ast.Attribute, ast.Subscript, ast.Slice, ast.Constant, ast.UnaryOp, ast.USub),
+    *(ast.List, ast.Tuple, ast.Starred, ast.Call, ast.keyword),
+)
 _NAMING = frozenset(
     {"list", "tuple", "iter", "reversed", "enumerate", "zip", "range", "len", "chain", "children", "islice"}
 )
@@ -156,13 +160,13 @@ def _step(
         return Step(statement, frozenset(), frozenset(), tokens - {name}, ())
     nodes = tuple(walk(tree))
     read = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
-    if tokens.isdisjoint(read) and isinstance(tree, ast.Assign) and only_names(tree.value):
-        made = facts.runs(tree).union(*(aliases[name] for name in read & aliases.keys()))
+    made = facts.runs(tree).union(*(aliases[name] for name in read & aliases.keys()))
+    named = tokens.isdisjoint(read) and isinstance(tree, ast.Assign) and only_names(tree.value)
+    if named and {facts.role(attribute) for attribute in made} & {Role.BLOCK, Role.BOTH}:
         names = frozenset(bound_names(tree))
         aliases |= dict.fromkeys(names, made)
         return Step(statement, frozenset(), frozenset(), tokens - names, ())
-    found = facts.runs(tree).union(*(aliases[name] for name in read & aliases.keys()))
-    runs = frozenset(attribute for attribute in found if facts.is_module(attribute, tree))
+    runs = frozenset(attribute for attribute in made if facts.is_module(attribute, tree))
     for name in bound_names(tree):
         aliases.pop(name, None)
     functions = (node.func.id for node in nodes if isinstance(node, ast.Call) and isinstance(node.func, ast.Name))

@@ -15,7 +15,7 @@ from torch import nn
 import generated
 from generated.masking import FeatureLayout, MaskedImageModel, feature_layout, hide
 
-QUICK = {"Eva", "SwinTransformer"}
+QUICK = {"Eva", "PyramidVisionTransformerV2"}
 # Before training no feature of theirs shows a place, and none is claimed
 BLURRED = {"CPUBone", "CoaT", "ConvMixer", "Levit", "LevitDistilled"}
 # A stem of 4 x 4 pixels, units of 4 x 4 patches, which are pooled twice at most

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
-from names import NAMES, PACKAGE, class_of
+from names import PACKAGE, QUICK_NAMES, class_of
 from sources import RECORDED
 from test_tokens import build, smallest
 from torch import nn
@@ -85,7 +85,7 @@ SEES = {
 }
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", QUICK_NAMES)
 def test_pixels_under_the_mask_reach_no_stage(name):
     model = build(name)
     layout, size = smallest(model)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from names import DROPPING, NAMES, PACKAGE, class_of
+from names import DROPPING, PACKAGE, QUICK_NAMES, class_of
 from sources import RECORDED
 from torch import nn
 
@@ -86,7 +86,7 @@ def in_other_proportions(name: str, model: nn.Module, size: tuple[int, int]) -> 
     return None
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", QUICK_NAMES)
 def test_a_patch_is_its_token_and_no_other(name):
     model = build(name)
     layout, size = smallest(model)
