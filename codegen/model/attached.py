@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from codegen.source.index import Class, Index, Module
@@ -165,14 +165,18 @@ def _passed(index: Index, module: Module, node: ast.AST) -> Iterator[tuple[str, 
         case ast.Call(func=ast.Lambda(args=parameters), args=args):
             yield from zip((argument.arg for argument in parameters.args), args, strict=False)
         case ast.Call(func=function, args=args, keywords=keywords) if dotted(function):
-            called = index.function(module, dotted(function))
-            made = index.resolve(module, dotted(function)) if called is None else None
-            if called is not None or (made is not None and made.constructor is not None):
-                code = called[1] if called is not None else made.constructor if made is not None else None
-                names = [] if code is None else _parameters(code)[made is not None :]
+            names = _parameters_of(index, module, dotted(function))
+            if names is not None:
                 yield from zip(names, args, strict=False)
                 yield from ((keyword.arg, keyword.value) for keyword in keywords if keyword.arg is not None)
 
 
-def _parameters(function: ast.FunctionDef) -> list[str]:
-    return [argument.arg for argument in (*function.args.posonlyargs, *function.args.args)]
+def _parameters_of(index: Index, module: Module, name: str) -> Sequence[str] | None:
+    """The parameters of a function of the files, or of the constructor of a class; ``None`` for any other name."""
+    called = index.function(module, name)
+    made = index.resolve(module, name) if called is None else None
+    code = called[1] if called is not None else made.constructor if made is not None else None
+    if code is None:
+        return None
+    names = [argument.arg for argument in (*code.args.posonlyargs, *code.args.args)]
+    return names if made is None else names[1:]

@@ -10,6 +10,7 @@ import ast
 import builtins
 from collections.abc import Collection, Hashable, Iterable, Iterator, Sequence, Set
 from dataclasses import replace
+from typing import TypeGuard
 
 from codegen.model.dimensions import (
     MOVED_ROWS,
@@ -29,7 +30,7 @@ from codegen.model.dimensions import (
 )
 from codegen.model.domain import Scope
 from codegen.model.kinds import kinds_of
-from codegen.model.library import FUNCTIONAL, TENSOR_FUNCTIONS, TENSOR_METHODS, TENSOR_MODULES, names
+from codegen.model.library import FUNCTIONAL, QUALITIES, TENSOR_FUNCTIONS, TENSOR_METHODS, TENSOR_MODULES, names
 from codegen.model.module_kind import TORCHS
 from codegen.model.shape import Named, Shape
 from codegen.source.index import Class
@@ -44,20 +45,18 @@ _ROWS = Items((Size(Dim("B", "batch")),), open=True)
 """The shape of a tensor with a row for each image."""
 _SHAPE = Items((COUNT,), open=True)
 """The shape of what may be a tensor: its first dimension may be that of the images."""
-_QUALITIES = names("device dtype ndim layout is_cuda requires_grad is_sparse is_leaf itemsize")
-"""Attributes of a tensor that are the same however many images it holds."""
 _ASKING = names("dim ndimension is_floating_point is_complex is_contiguous element_size get_device type")
 """Methods of a tensor that are, too."""
 MOVED = Tensor((MOVED_ROWS,), open=True)
 """A tensor that was made of one with a row for each image, and may have them anywhere."""
 _SHAPING = names("reshape view expand repeat flatten repeat_interleave")
 _JOINING = names("cat concat concatenate stack")
-_TAKING_APART = names("chunk split tensor_split unbind vsplit hsplit dsplit")
+_TAKING_APART = names("chunk split tensor_split unbind")
 _MOVING: dict[str, int | None] = {
     **dict.fromkeys(names("unflatten unfold narrow select index_select unbind"), 0),
     **dict.fromkeys(names("chunk split tensor_split"), 1),
     **dict.fromkeys(names("tile movedim moveaxis einsum as_strided rot90 masked_select take vsplit repeat_interleave")),
-    **dict.fromkeys(names("swapaxes swapdims t T")),
+    **dict.fromkeys(names("swapaxes swapdims t")),
 }
 """What may give rows another place or another number, and which argument names the dimension that it works along."""
 _LIBRARIES = TORCHS | {"foreign"}
@@ -172,7 +171,7 @@ class Counting(Shape):
                 return None if name in scope.local else self._kept(name)
             case ast.Constant():
                 return super().expression(node, scope) or CONSTANT
-            case ast.Attribute(value=owner, attr=attr) if attr in _QUALITIES and _is_tensor(scope.of(owner)):
+            case ast.Attribute(value=owner, attr=attr) if attr in QUALITIES and _is_tensor(scope.of(owner)):
                 return CONSTANT
             case ast.Attribute(value=owner, attr="shape") if scope.attribute(owner):
                 return self._kept(scope.attribute(owner))
@@ -317,7 +316,7 @@ class Counting(Shape):
         if head == "torch" and name in _JOINING and not isinstance(value, Tensor):
             along = argument_of(call, 1, "dim", "axis")
             inside = (scope.of(n) for arg in call.args[:1] for n in walk(arg) if isinstance(n, ast.Name | ast.Call))
-            if (along is None or number_of(along) in (0, None)) and any(map(_holds_rows, inside)):
+            if number_of(along) in (0, None) and any(map(_holds_rows, inside)):
                 return MOVED
         if path == "einops.pack" and isinstance(value, Items):
             return Items((value.values[0], CONSTANT))  # of the shapes it keeps those of what `*` stands for
@@ -440,7 +439,7 @@ def _is_of_all_rows(owner: Value, value: Value) -> bool:
     return bool(value.dims) and not value.open and not any(map(is_batch, value.dims))
 
 
-def _has_rows(value: Value) -> bool:
+def _has_rows(value: Value) -> TypeGuard[Tensor]:
     """Whether a tensor surely has a row for each image."""
     return isinstance(value, Tensor) and bool(value.dims) and is_row(value.dims[0])
 
@@ -466,12 +465,11 @@ def _takes_rows(index: ast.expr) -> bool:
     return False
 
 
-def _along(name: str, rows: Value, call: ast.Call, skip: int) -> Value:
+def _along(name: str, rows: Tensor, call: ast.Call, skip: int) -> Value:
     """What is made of rows by what works along a dimension: rows, if that is another one; else who knows what."""
     place = _MOVING[name]
     along = argument_of(call, place + skip, "dim", "axis") if place is not None else None
     number = number_of(along)
-    assert isinstance(rows, Tensor)
     if number is None or not (number > 0 or (number < 0 and len(rows.dims) + number > 0)):
         return MOVED
     kept = Tensor(rows.dims[:1], open=True)

@@ -545,7 +545,7 @@ class _Code(CallEffects):
         """Whether an object of a class may be added to others, or the like: a tensor may be meant otherwise."""
         facts = Facts.of(self.index, cls)
         attached = any(is_attached(self.index, facts.lineage, name) for name in ARITHMETIC)
-        return bool(facts.special & ARITHMETIC) or attached or has_trap(facts) or not self._is_readable(cls)
+        return bool(facts.special & ARITHMETIC) or attached or has_trap(facts) or not facts.is_readable
 
     def summary(
         self, module: Module, function: ast.FunctionDef, cls: Class | None, kinds: Mapping[str, frozenset[Kind]]

@@ -494,7 +494,7 @@ class CallEffects(ABC):
                     result |= self.anything()
                     continue
                 others = (kind for kind in classes if kind is not cls)
-                if self._is_readable(cls) and any(Facts.of(self.index, kind).method(name) for kind in others):
+                if facts.is_readable and any(Facts.of(self.index, kind).method(name) for kind in others):
                     continue  # if hasattr(self.rope, "get_batch_embeds"): only where it has one
                 result |= self._of_module(cls, owner, name, given)
         if not classes or owner.kinds - set(classes):
@@ -503,6 +503,7 @@ class CallEffects(ABC):
 
     def _of_module(self, cls: Class | None, owner: Value, name: str, given: Value) -> Value:
         """A method that the class does not define: one of ``nn.Module``, or of a base that cannot be read."""
+        readable = cls is not None and Facts.of(self.index, cls).is_readable
         if name in ("train", "eval"):
             roots = {root_of(place) for place in owner.places}
             self.writes |= {replace(MODE, root=root or ANY) for root in roots}
@@ -510,26 +511,16 @@ class CallEffects(ABC):
         if name in READING_MODULE_METHODS:
             everything = frozenset(replace(p, whole=True) for p in self.attributes(owner, ANY))
             self.reads |= everything
-            holds = name in ("values", "children") and cls is not None and self._is_readable(cls)
+            holds = name in ("values", "children") and readable
             return Value(everything, kinds=children_of(Facts.of(self.index, cls)) if cls and holds else _UNKNOWN)
         if name in ("forward", "__call__"):
             return self.run_value(owner, ast.Call(ast.Name("_"), [], []), given)
-        if name not in MODULE_METHODS and not name.startswith("_") and cls is not None and self._is_readable(cls):
+        if name not in MODULE_METHODS and not name.startswith("_") and readable:
             if name in TENSOR_METHODS | ALLOCATING_METHODS:  # it is a tensor then, for no class has such a method
                 return FRESH if name in ALLOCATING_METHODS else owner.inside
             # no method of any class: something was registered under a computed name
             return self.unread(Value(frozenset(self.attributes(owner, name))), given)
         return self.anything() if SELF in owner.places else self.unread(owner, given)
-
-    def _is_readable(self, cls: Class) -> bool:
-        """Whether all that a class derives from can be read, but for what torch has."""
-        for ancestor in self.index.lineage(cls):
-            for base in map(dotted, ancestor.node.bases):
-                head, _, rest = base.partition(".")
-                known = base and (ancestor.module.origin(head, rest).startswith("torch.") or base == "object")
-                if not (known or self.index.resolve(ancestor.module, base) is not None):
-                    return False
-        return True
 
     def _of_data(self, owner: Value, name: str, given: Value, function: ast.Attribute, call: ast.Call) -> Value:
         """A method of a tensor, a list, a module of torch, or of what is not known."""
@@ -546,11 +537,9 @@ class CallEffects(ABC):
             return self.unread_module(owner, given)
         if "function" in owner.kinds:  # code of the release
             return self.anything()
-        allocates = (
-            self.reader is not None and name in ALLOCATING_METHODS
-        )  # what a user's stages are handed are tensors
+        # what a method of an object is called says nothing of it; but what a user's stages are handed are tensors
+        allocates = self.reader is not None and name in ALLOCATING_METHODS
         if "?" in owner.kinds and not self.module.is_timms and not allocates:
-            # what a method of an object is called says nothing of it
             if name not in PURE_METHODS | TENSOR_METHODS | ALLOCATING_METHODS | READING_MODULE_METHODS:
                 self.change(owner)
             return self.unread_module(owner, given)

@@ -18,6 +18,7 @@ from functools import cached_property
 
 import regex
 
+from codegen.model.library import QUALITIES
 from codegen.model.special import EVERY
 from codegen.source.index import Class, Index
 from codegen.syntax.computed_names import MARK
@@ -203,6 +204,15 @@ class Facts:
         return ""
 
     @cached_property
+    def is_readable(self) -> bool:
+        """Whether all that the class derives from can be read, but for what torch has."""
+        return all(
+            base == "object" or origin.startswith("torch.") or self.index.resolve(cls.module, base) is not None
+            for cls in self.lineage
+            for base, origin in ((dotted(node), cls.module.origin_of(node)) for node in cls.node.bases)
+        )
+
+    @cached_property
     def methods(self) -> frozenset[str]:
         return frozenset(
             name for cls in self.lineage for name, node in cls.members.items() if isinstance(node, ast.FunctionDef)
@@ -382,7 +392,7 @@ class Facts:
                 return
             case ast.Compare(ops=[ast.Is() | ast.IsNot()]):
                 return
-            case ast.Attribute(value=ast.Attribute() as owner, attr=attr) if attr in _QUALITIES and _is_path(owner):
+            case ast.Attribute(value=ast.Attribute() as owner, attr=attr) if _is_quality(attr) and _is_path(owner):
                 return  # x.to(self.blocks[0].norm1.weight.dtype)
             case ast.If(test=test) | ast.IfExp(test=test) | ast.While(test=test) | ast.Assert(test=test):
                 calls = [call for call in walk(test) if isinstance(call, ast.Call)]
@@ -457,8 +467,9 @@ class Facts:
                     yield name
 
 
-_QUALITIES = frozenset({"dtype", "device", "shape", "ndim", "is_cuda", "layout", "requires_grad"})
-"""What is asked of a parameter of a module without running that."""
+def _is_quality(attribute: str) -> bool:
+    """Whether an attribute of a parameter is asked for without that anything runs."""
+    return attribute in QUALITIES or attribute == "shape"
 
 
 def _is_path(node: ast.expr) -> bool:

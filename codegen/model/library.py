@@ -110,6 +110,8 @@ ALLOCATING_FUNCTIONS = names(
     """
 )
 """Functions of torch and its kin whose result is a tensor of its own."""
+QUALITIES = names("device dtype ndim layout is_cuda requires_grad is_sparse is_leaf itemsize")
+"""Attributes of a tensor that are the same however many images it holds."""
 ALLOCATING_METHODS = names(
     """
     clone mean sum prod matmul bmm new_zeros new_ones new_full new_empty size dim numel stride item norm amax amin

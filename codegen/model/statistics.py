@@ -6,9 +6,8 @@ import ast
 from collections.abc import Iterator, Sequence
 
 from codegen.model.facts import Facts
-from codegen.source.index import Class, Index, Module
+from codegen.source.index import Index, Module
 from codegen.source.reached import made_and_run
-from codegen.syntax.dataflow import dotted
 from codegen.syntax.walking import walk
 
 _STATISTICS = frozenset({"running_mean", "running_var", "num_batches_tracked"})
@@ -46,7 +45,7 @@ def _own_buffers(index: Index, modules: Sequence[Module]) -> Iterator[ast.AST]:
     A class of which another one derives that is a norm of torch, or may be one, may mean that norm's.
     """
     classes = [cls for module in modules for cls in index.classes(module).values()]
-    norms = {ancestor for cls in classes if not _is_plain(index, cls) for ancestor in index.lineage(cls)}
+    norms = {ancestor for cls in classes if not _is_plain(Facts.of(index, cls)) for ancestor in index.lineage(cls)}
     methods = [node for cls in classes if cls not in norms for node in cls.members.values()]
     for node in (node for method in methods if isinstance(method, ast.FunctionDef) for node in walk(method)):
         match node:
@@ -56,13 +55,9 @@ def _own_buffers(index: Index, modules: Sequence[Module]) -> Iterator[ast.AST]:
                 yield name
 
 
-def _is_plain(index: Index, cls: Class) -> bool:
+def _is_plain(facts: Facts) -> bool:
     """Whether a class is a module, and surely no other one of torch's."""
-    return all(
-        ancestor.module.origin_of(base) == "torch.nn.Module" or index.resolve(ancestor.module, dotted(base)) is not None
-        for ancestor in index.lineage(cls)
-        for base in ancestor.node.bases
-    )
+    return facts.is_readable and not facts.torch_parent
 
 
 def _asks_for_any(node: ast.AST) -> bool:

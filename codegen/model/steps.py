@@ -127,7 +127,12 @@ def alias(facts: Facts, tree: ast.stmt) -> tuple[str, str]:
     return (name, attr) if facts.is_module(attr, tree) and attr not in facts.methods else ("", "")
 
 
-def only_names(value: ast.expr) -> bool:
+def names_modules(facts: Facts, tree: ast.stmt) -> bool:
+    """Whether a statement gives modules of ``self`` a name, and runs none: ``layers = list(self.blocks)``."""
+    return bool(alias(facts, tree)[0]) or (isinstance(tree, ast.Assign) and _only_names(tree.value))
+
+
+def _only_names(value: ast.expr) -> bool:
     """Whether an expression makes a container of modules and runs none: ``list(self.blocks)``, ``self.blocks[:6]``."""
     nodes = tuple(walk(value))
     calls = [node for node in nodes if isinstance(node, ast.Call)]
@@ -161,7 +166,7 @@ def _step(
     nodes = tuple(walk(tree))
     read = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
     made = facts.runs(tree).union(*(aliases[name] for name in read & aliases.keys()))
-    named = tokens.isdisjoint(read) and isinstance(tree, ast.Assign) and only_names(tree.value)
+    named = tokens.isdisjoint(read) and names_modules(facts, tree)
     if named and {facts.role(attribute) for attribute in made} & {Role.BLOCK, Role.BOTH}:
         names = frozenset(bound_names(tree))
         aliases |= dict.fromkeys(names, made)

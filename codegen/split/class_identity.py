@@ -27,15 +27,20 @@ def check_class_identity(facts: Facts, added: Collection[str]) -> None:
         Unsound: Where it asks.
     """
     own = [cls for cls in facts.lineage if not cls.module.is_timms]
-    if not own:
+    asking = [
+        (method, node, cls.module.path)
+        for cls in own
+        for name, method in cls.members.items()
+        if isinstance(method, ast.FunctionDef) and name not in _TELLING
+        for node in (*_questions(method, added), *_of_class_method(method))
+    ]
+    if not asking:  # what runs takes long to find
         return
     trees = [module.tree for module in facts.index.user_modules]
     run = {id(code) for code in made_and_run(trees, [cls.node for cls in own], {"forward", facts.index.method})}
-    for cls in own:
-        for name, method in cls.members.items():
-            if isinstance(method, ast.FunctionDef) and id(method) in run and name not in _TELLING:
-                for node in (*_questions(method, added), *_of_class_method(method)):
-                    raise Unsound(node, "it asks for the class of self, which a split changes", cls.module.path)
+    for method, node, path in asking:
+        if id(method) in run:
+            raise Unsound(node, "it asks for the class of self, which a split changes", path)
 
 
 def _of_class_method(method: ast.FunctionDef) -> Iterator[ast.AST]:

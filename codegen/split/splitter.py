@@ -11,7 +11,7 @@ from codegen.model.annotations import annotate
 from codegen.model.facts import Facts, Role
 from codegen.model.inputs import described, is_image_batch
 from codegen.model.shape import token_order
-from codegen.model.steps import only_names
+from codegen.model.steps import names_modules
 from codegen.source.imports import Import
 from codegen.source.index import Class, Index, Module
 from codegen.split.boundary import Cut, Refused, find_cut
@@ -399,7 +399,7 @@ class _Code:
             cut = find_cut(self.facts, self.statements, images)
         else:
             cut = find_delegate_cut(self.delegation, self.written, images)
-        named = (s for s in cut.embed if isinstance(s.tree, ast.Assign) and only_names(s.tree.value))
+        named = (statement for statement in cut.embed if names_modules(self.facts, statement.tree))
         run = (attribute for statement in (*cut.stages, *named) for attribute in self.facts.runs(statement.tree))
         if not any(self.facts.role(attribute) in (Role.BLOCK, Role.BOTH) for attribute in run):
             place = self.statements[-1].place

@@ -1049,6 +1049,7 @@ def test_a_computed_name_that_may_be_of_a_method_which_gives_the_position_is_ref
     first, second = "def step0(self, x): return x + self.pos_embed\n", "def step1(self, x): return self.blocks(x)\n"
     reason = "`getattr(self, f'step{i}')` computes the name of what runs here: use an nn.ModuleList"
     assert refuse(body, methods=first + second).reason == reason
+    assert split_of(source(body, VIT, VIT_MATCHER, first + second).replace("pos_embed", "bias"))
 
 
 @pytest.mark.parametrize("name", ["'pos_' + 'embed'", "f'{kind}_embed'", "name", "'%s_embed' % 'pos'"])
@@ -1066,6 +1067,8 @@ def test_a_computed_name_that_may_be_of_the_position_is_refused(name):
         "layers = list(self.blocks)",
         "layers = self.blocks[:2]",
         "layers = [*self.blocks]",
+        "layers = self.blocks",
+        "layers = getattr(self, 'blocks')",
     ],
 )
 def test_blocks_that_are_only_named_do_not_run(named):

@@ -1,0 +1,65 @@
+"""Who reads the running statistics of torch's norms, and who has buffers of such a name of its own."""
+
+import pytest
+from sources import result_in_users_file
+
+from codegen.types import Refusal, Split
+
+SOURCE = """
+import torch
+from torch import nn
+
+
+class EvoNorm({base}):
+    def __init__(self):
+        super().__init__({size})
+        self.register_buffer("running_var", torch.ones(8))
+
+    def forward(self, x):
+        if self.training:
+            self.running_var.copy_(x.detach().var((0, 1)))
+        return x / self.running_var.sqrt()
+
+{more}
+
+class M(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.patch_embed = nn.Sequential(nn.Conv2d(3, 8, 4, 4), nn.BatchNorm2d(8))
+        self.pos_embed = nn.Parameter(torch.zeros(1, 16, 8))
+        self.first = EvoNorm()
+        self.last = EvoNorm()
+        self.blocks = nn.ModuleList([nn.Linear(8, 8)])
+
+    def forward_features(self, x):
+        x = {stem}(self.patch_embed(x).flatten(2).transpose(1, 2)) + self.pos_embed
+        for block in self.blocks:
+            x = block(x)
+        return self.last(x)
+"""
+
+
+def result(base="nn.Module", size="", more="", stem="self.first"):
+    return result_in_users_file(SOURCE.format(base=base, size=size, more=more, stem=stem))
+
+
+def test_a_buffer_of_its_own_is_no_statistic_of_torch():
+    assert isinstance(result(), Split)
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"base": "nn.BatchNorm1d", "size": "8"},
+        {"more": "class Both(EvoNorm, nn.BatchNorm1d):\n    pass\n"},
+        {"more": "from elsewhere import Norm\nclass Both(EvoNorm, Norm):\n    pass\n"},
+    ],
+)
+def test_of_what_may_be_a_norm_of_torch_it_may_be_one(parts):
+    found = result(**parts)
+    assert isinstance(found, Refusal)
+    assert "statistics of a norm" in found.reason
+
+
+def test_a_buffer_of_one_norm_in_both_halves_is_shared():
+    assert isinstance(result(stem="self.last"), Refusal)
