@@ -62,8 +62,9 @@ def stored_by(method: ast.FunctionDef) -> Mapping[str, list[ast.expr]]:
                 store(target, value)
             case ast.For(target=target) | ast.withitem(optional_vars=ast.expr() as target):
                 store(target, OPEN)
-            case ast.Call(func=ast.Name("setattr"), args=[ast.Name("self"), key, value]) if text := text_of(key):
-                found.setdefault(text, []).append(value)
+            case ast.Call(func=ast.Name("setattr"), args=[ast.Name("self"), key, value]):
+                text = text_of(key)
+                found.setdefault(ANYTHING if text is None else text, []).append(value)
             case ast.Call(func=ast.Attribute(ast.Name("self"), "add_module" | "register_module"), args=[name, *values]):
                 if isinstance(name, ast.Constant) and isinstance(name.value, str):
                     found.setdefault(name.value, []).extend(values)

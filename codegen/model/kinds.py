@@ -103,7 +103,9 @@ def _find(facts: Facts, attribute: str) -> Iterator[Kind]:
         for method in cls.members.values():
             if isinstance(method, ast.FunctionDef):
                 stored = remembered(facts, "stored", method, stored_by)
-                values = [*stored.get(attribute, ()), *stored.get(ANYTHING, ())]
+                values = [*stored.get(attribute, ())]
+                if not cls.module.is_timms:  # which puts empty ones where stages are pruned
+                    values += stored.get(ANYTHING, ())
                 if values:
                     bound = remembered(facts, "bound", method, bindings_of)
                     if method is cls.constructor:

@@ -121,3 +121,13 @@ def test_a_part_that_is_set_under_a_name_in_parts_is_what_runs(name):
     made = f"self.a, self.b = Part(), Child()\n        setattr(self, {name}, KEPT)"
     model = MODEL.replace("self.a, self.b = Part(), Child()", made).replace("self.b(x)", "KEPT(x)")
     assert isinstance(result_in_users_file(PARTS + model), Refusal)
+
+
+@pytest.mark.parametrize("name", ["name", "names[0]", "f'{name}'"])
+def test_a_part_that_is_set_under_a_name_that_is_not_in_sight_may_be_any(name):
+    made = f"self.a, self.b = Part(), Child()\n        for name in names:\n            setattr(self, {name}, Noting())"
+    noting = f"{FUNCTIONS['note']}class Noting(nn.Module):\n    def forward(self, x):\n        return note(self, x)\n"
+    model = MODEL.replace("self.a, self.b = Part(), Child()", made).replace(
+        "def __init__(self)", "def __init__(self, names)"
+    )
+    assert isinstance(result_in_users_file(PARTS + noting + model), Refusal)
