@@ -173,6 +173,8 @@ class Counting(Shape):
                 return super().expression(node, scope) or CONSTANT
             case ast.Attribute(value=owner, attr=attr) if attr in QUALITIES and _is_tensor(scope.of(owner)):
                 return CONSTANT
+            case ast.Attribute(value=owner, attr="T" | "H") if _has_rows(scope.of(owner)):
+                return MOVED
             case ast.Attribute(value=owner, attr="shape") if scope.attribute(owner):
                 return self._kept(scope.attribute(owner))
             case ast.Attribute(value=owner, attr="shape"):

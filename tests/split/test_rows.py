@@ -310,6 +310,7 @@ MOVED = [
     "x = x.unfold(1, 4, 4).permute(0, 1, 3, 2).reshape(-1, 4, 8)",
     "x = x.view(B, 4, 4, 8).permute(0, 2, 1, 3).reshape(-1, 4, 8)",
     "x = x.movedim(1, 0)",
+    "x = x.T",
     "x = torch.einsum('bnc->nbc', x)",
     "x = torch.stack([x[:, i] for i in range(16)])",
 ]
