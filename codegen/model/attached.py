@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ast
+import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from codegen.model.importing import run_at_import
 from codegen.source.index import Class, Index, Module
 from codegen.syntax.dataflow import dotted
 from codegen.syntax.parameters import defaults_of
@@ -70,14 +72,19 @@ def _find(index: Index) -> _Attached:
     objects: dict[str, set[str]] = {}
     code: dict[str, set[str]] = {}
     bound = _classes_by_variable(index)
+    importing = {id(node) for _, piece in run_at_import(index) for node in walk(piece)}
     for module in index.user_modules:
-        for gift in (gift for node in walk(module.tree) for gift in _gifts(node)):
-            if isinstance(gift.value, ast.Constant):
-                continue
-            may_be_code = _may_be_code(index, module, gift.value)
-            for path in _owners(index, module, gift, bound):
-                for found in (objects, code) if may_be_code else (objects,):
-                    found.setdefault(path, set()).add(gift.name)
+        for node in walk(module.tree):
+            at_import = id(node) in importing
+            for gift in _gifts(node):
+                if isinstance(gift.value, ast.Constant):
+                    continue
+                may_be_code = _may_be_code(index, module, gift.value)
+                for path in _owners(index, module, gift, bound, at_import):
+                    for found in (objects, code) if may_be_code else (objects,):
+                        found.setdefault(path, set()).add(gift.name)
+            for path in _changed_unseen(index, module, node) if at_import else ():
+                code.setdefault(path, set()).add(_ANY)
     return _Attached(*({path: frozenset(names) for path, names in found.items()} for found in (objects, code)))
 
 
@@ -93,7 +100,7 @@ def _gifts(node: ast.AST) -> Iterator[_Gift]:
             yield from _bound_inside(target)
         case ast.withitem(optional_vars=ast.expr() as target):
             yield from _bound_inside(target)
-        case ast.Call(func=ast.Name("setattr"), args=[owner, key, value]):
+        case ast.Call(func=ast.Name("setattr"), args=[owner, key, value]) if not isinstance(owner, ast.Starred):
             yield _Gift(owner, str(key.value) if isinstance(key, ast.Constant) else _ANY, value)
 
 
@@ -107,29 +114,101 @@ def _bound_inside(target: ast.expr) -> Iterator[_Gift]:
 _SOMETHING = ast.parse("lambda: 0", mode="eval").body
 
 
-def _may_be_code(index: Index, module: Module, value: ast.expr) -> bool:
+def _changed_unseen(index: Index, module: Module, node: ast.AST) -> Iterator[str]:
+    """The classes to which code may do anything without an assignment that tells what; an empty name for any."""
+    match node:
+        case ast.Call(func=ast.Name("setattr"), args=args):
+            if len(args) != 3 or any(isinstance(argument, ast.Starred) for argument in args):
+                yield ""
+        case ast.Attribute(attr="__setattr__" | "setattr") | ast.Name("exec" | "eval"):
+            yield ""
+        case ast.Call(func=function, args=args, keywords=keywords):
+            given = [*args, *(keyword.value for keyword in keywords)]
+            if any(isinstance(inner, ast.Name) and inner.id == "setattr" for value in given for inner in walk(value)):
+                yield ""  # map(setattr, ...)
+            if _origin(module, function).partition(".")[0] in sys.stdlib_module_names and not _leaves(module, function):
+                for inner in (inner for value in given for inner in walk(value)):
+                    cls = index.resolve(module, dotted(inner)) if isinstance(inner, ast.Name | ast.Attribute) else None
+                    if cls is not None:
+                        yield cls.path
+        case ast.Assign(value=ast.Name("setattr")):
+            yield ""
+
+
+def _origin(module: Module, function: ast.expr) -> str:
+    return module.origin_of(function) if module.import_of(dotted(function).partition(".")[0]) is not None else ""
+
+
+def _leaves(module: Module, function: ast.expr) -> bool:
+    """Whether a function of Python's library leaves the classes that it is given as they are."""
+    path = _origin(module, function)
+    return path.startswith(_ONLY_HOLD) or path in ("functools.partial", "dataclasses.field", "inspect.signature")
+
+
+_ONLY_HOLD = ("typing.", "collections.", "itertools.", "logging.", "warnings.", "enum.", "copyreg.", "re.", "os.")
+
+
+def _is_code(index: Index, module: Module, value: ast.expr) -> bool:
+    """Whether a value is a function that stands in the files."""
+    name = dotted(value.func if isinstance(value, ast.Call) else value)
+    return isinstance(value, ast.Lambda) or name in _WRAPPERS or index.function(module, name) is not None
+
+
+def _may_be_code(index: Index, module: Module, value: ast.expr, depth: int = 4) -> bool:
     """Whether a value may be a function: one that stands in the files, or a variable that may hold one."""
+
+    def may_be(inner: ast.expr) -> bool:
+        return depth == 0 or _may_be_code(index, module, inner, depth - 1)
+
     match value:
-        case ast.Lambda():
+        case ast.Lambda() | ast.Subscript() | ast.Starred() | ast.NamedExpr() | ast.Await():
             return True
-        case ast.Call(func=function):
-            return dotted(function) in _WRAPPERS or dotted(function).endswith(".MethodType")
+        case ast.IfExp(body=body, orelse=orelse):
+            return may_be(body) or may_be(orelse)
+        case ast.BoolOp(values=values):
+            return any(map(may_be, values))
+        case ast.Call(func=function, args=args):
+            name = dotted(function)
+            if _origin(module, function).startswith(("torch.nn.", "numpy.")):
+                return False
+            made = name in _WRAPPERS or name.endswith(".MethodType") or not name
+            return made or index.function(module, name) is not None or any(map(may_be, args))
         case ast.Name() | ast.Attribute():
             name = dotted(value)
-            known = name.partition(".")[0] in module.bindings
-            return not known or index.function(module, name) is not None or index.resolve(module, name) is not None
+            head, _, rest = name.partition(".")
+            known = head in module.bindings
+            if not known or index.function(module, name) is not None or index.resolve(module, name) is not None:
+                return True
+            bound = [node.value for node in module.bindings[head] if isinstance(node, ast.Assign)]
+            return not rest and any(map(may_be, bound))
     return False
 
 
-def _owners(index: Index, module: Module, gift: _Gift, bound: Mapping[str, set[str]]) -> Collection[str]:
+def _owners(
+    index: Index, module: Module, gift: _Gift, bound: Mapping[str, set[str]], at_import: bool
+) -> Collection[str]:
     """The classes that a gift may be for; an empty name for any."""
     name = dotted(gift.owner)
     cls = index.resolve(module, name) if name else None
     if cls is not None:
         return () if _is_member(module, cls, gift) else [cls.path]
+    if name == "self":
+        return ()
+    if name.startswith("self.") and not _is_class_of_something(gift.owner):  # an object, if it is no class after all
+        return [""] if at_import and _is_code(index, module, gift.value) else ()
+    if at_import or _is_class_of_something(gift.owner):
+        return bound.get(name, set()).union([""])
     # under a name that is computed, things are set that are no classes; another `forward` is looked for by its name
-    other = "." in name or name in ("", "self") or gift.name in (_ANY, "forward")
+    other = "." in name or not name or gift.name in (_ANY, "forward")
     return bound.get(name, set()).union(() if other else [""])
+
+
+def _is_class_of_something(owner: ast.expr) -> bool:
+    """Whether an expression is the class of an object: ``type(part)``, ``part.__class__``."""
+    match owner:
+        case ast.Attribute(attr="__class__") | ast.Call(func=ast.Name("type")):
+            return True
+    return False
 
 
 def _is_member(module: Module, cls: Class, gift: _Gift) -> bool:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from codegen.source.index import Class, Index, Module
+from codegen.source.stores import text_of
 from codegen.syntax.dataflow import dotted
 from codegen.syntax.walking import walk
 
@@ -42,12 +43,15 @@ class Outside:
     Attributes:
         named: What calls pass under a name, whatever they call, or put into a dictionary under it.
         placed: What calls of a class pass to a parameter by its place: by the full name of the class.
-        stored: What attributes are set to, on anything but the ``self`` of a method.
+        stored: What attributes are set to, on anything but the ``self`` of a method, and what is put into what they
+            hold there.
+        replaced: Which attributes are set on objects, not on classes.
     """
 
     named: Mapping[str, tuple[Elsewhere, ...]]
     placed: Mapping[tuple[str, str], tuple[Elsewhere, ...]]
     stored: Mapping[str, tuple[Elsewhere, ...]]
+    replaced: frozenset[str]
 
     @staticmethod
     def of(index: Index) -> Outside:
@@ -66,6 +70,7 @@ def _read(index: Index) -> Outside:
     named: dict[str, list[Elsewhere]] = {}
     placed: dict[tuple[str, str], list[Elsewhere]] = {}
     stored: dict[str, list[Elsewhere]] = {}
+    replaced: set[str] = set()
     for module in index.user_modules:
         owners = {id(node): cls for cls in index.classes(module).values() for node in cls.node.body}
         for node, function in _nodes(module):
@@ -80,12 +85,18 @@ def _read(index: Index) -> Outside:
                         if not isinstance(value, _NUMBERS | ast.Starred):
                             placed.setdefault((made.path, name), []).append(Elsewhere(value, module, function, owner))
             # of a function that is no method, `self` may be an object of any class that it is given to
-            for name, value in _stored(node, "self" if owner is not None else ""):
+            own = "self" if owner is not None else ""
+            for target, name, value in _stored(node, own):
+                stored.setdefault(name, []).append(Elsewhere(value, module, function, owner))
+                if index.resolve(module, dotted(target)) is None:
+                    replaced.add(name)
+            for name, value in _put(node, own, function):
                 stored.setdefault(name, []).append(Elsewhere(value, module, function, owner))
     return Outside(
         {name: tuple(values) for name, values in named.items()},
         {key: tuple(values) for key, values in placed.items()},
         {name: tuple(values) for name, values in stored.items()},
+        frozenset(replaced),
     )
 
 
@@ -117,7 +128,7 @@ def _parameters(index: Index, cls: Class) -> list[str]:
     return [] if arguments is None else [a.arg for a in (*arguments.posonlyargs, *arguments.args)][1:]
 
 
-def _stored(node: ast.AST, own: str) -> Iterator[tuple[str, ast.expr]]:
+def _stored(node: ast.AST, own: str) -> Iterator[tuple[ast.expr, str, ast.expr]]:
     """What code sets on anything but the variable ``own``."""
     match node:
         case ast.Assign(targets=targets, value=value):
@@ -129,15 +140,56 @@ def _stored(node: ast.AST, own: str) -> Iterator[tuple[str, ast.expr]]:
             yield from _set(target, _UNKNOWN, own)
         case ast.withitem(optional_vars=ast.expr() as target):
             yield from _set(target, _UNKNOWN, own)
-        case ast.Call(func=ast.Name("setattr"), args=[owner, ast.Constant(str(attr)), value]):
-            if not _is_variable(owner, own):
-                yield attr, value
+        case (
+            ast.Call(func=ast.Name("setattr"), args=[owner, key, value])
+            | ast.Call(func=ast.Attribute(value=owner, attr="add_module" | "register_module"), args=[key, value])
+        ):
+            name = text_of(key)
+            if name is not None and not _is_variable(owner, own):
+                yield owner, name, value
 
 
-def _set(target: ast.expr, value: ast.expr, own: str) -> Iterator[tuple[str, ast.expr]]:
+def _put(node: ast.AST, own: str, function: ast.FunctionDef | None) -> Iterator[tuple[str, ast.expr]]:
+    """What code puts into what an attribute of anything but the variable ``own`` holds: ``stem.layers.append(act)``."""
+    match node:
+        case ast.Call(func=ast.Attribute(value=holder, attr=attr), args=[*_, value]) if attr in _PUTS:
+            holders = [holder]
+        case ast.Assign(targets=targets, value=value):
+            holders = [target.value for target in targets if isinstance(target, ast.Subscript)]
+        case _:
+            return
+    if not _is_number(value):
+        yield from ((name, value) for holder in holders for name in _held_as(holder, own, function))
+
+
+def _is_number(value: ast.expr) -> bool:
+    made = isinstance(value, ast.Call) and isinstance(value.func, ast.Name) and value.func.id in ("float", "int", "len")
+    return made or isinstance(value, _NUMBERS)
+
+
+_PUTS = frozenset({"append", "insert", "extend", "add_module", "register_module", "__setitem__"})
+
+
+def _held_as(holder: ast.expr, own: str, function: ast.FunctionDef | None) -> Iterator[str]:
+    """The name of the attribute that an expression reads, or that a variable was bound to."""
+    match holder:
+        case ast.Attribute(value=owner, attr=attr) if not _is_variable(owner, own):
+            yield attr
+        case ast.Call(func=ast.Attribute(attr="get_submodule"), args=[ast.Constant(str(path))]):
+            yield path.rpartition(".")[2]
+        case ast.Call(func=ast.Name("getattr"), args=[_, key, *_]) if (name := text_of(key)) is not None:
+            yield name
+        case ast.Name(id=variable) if function is not None:
+            for node in walk(function):
+                match node:
+                    case ast.Assign(targets=[ast.Name(id=name)], value=value) if name == variable:
+                        yield from () if isinstance(value, ast.Name) else _held_as(value, "", function)
+
+
+def _set(target: ast.expr, value: ast.expr, own: str) -> Iterator[tuple[ast.expr, str, ast.expr]]:
     match target:
         case ast.Attribute(value=owner, attr=attr) if not _is_variable(owner, own):
-            yield attr, value
+            yield owner, attr, value
         case ast.Tuple(elts=elements) | ast.List(elts=elements):
             for element in elements:
                 yield from _set(element, _UNKNOWN, own)

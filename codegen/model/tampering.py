@@ -9,6 +9,7 @@ from codegen.model.facts import Facts
 from codegen.model.neighbours import files_seen_by
 from codegen.source.index import Class, Module
 from codegen.source.reached import made_and_run
+from codegen.source.stores import text_of
 from codegen.syntax.dataflow import dotted
 from codegen.syntax.walking import walk
 
@@ -17,7 +18,10 @@ _HOOKS = frozenset(
     | {"register_module_forward_pre_hook", "register_parametrization"}
 )
 _HOOK_TABLES = frozenset({"_forward_hooks", "_forward_pre_hooks", "_forward_hooks_with_kwargs"})
-_HOOKING = (*_HOOKS, *_HOOK_TABLES, ".forward =", "__class__ =", '"forward"', "'forward'")
+_HOOKING = (
+    *(*_HOOKS, *_HOOK_TABLES, ".forward =", "__class__ =", '"forward"', "'forward'"),
+    *("setattr", "exec(", "eval(", "operator."),
+)
 
 
 def is_tampered_with(facts: Facts, attribute: str) -> bool:
@@ -62,6 +66,8 @@ def _is_hooked_elsewhere(facts: Facts, own: Collection[ast.FunctionDef]) -> bool
                     return True
                 case ast.Call(func=ast.Name("setattr"), args=[_, ast.Constant(value="forward"), *_]):
                     return True
+                case _ if _sets_by_hand(node):
+                    return True
     return False
 
 
@@ -78,6 +84,22 @@ def code_that_makes(facts: Facts) -> Sequence[ast.AST]:
 
 def _files_of(facts: Facts, cls: Class) -> Sequence[Module]:
     return [] if cls.module.is_timms else files_seen_by(facts.index, cls.module)
+
+
+def _sets_by_hand(node: ast.AST) -> bool:
+    """Whether code sets what is not in sight by Python's own means: what is called, given, and named otherwise."""
+    match node:
+        case ast.Name("exec" | "eval") | ast.Attribute(value=ast.Name("operator"), attr="setitem" | "methodcaller"):
+            return True
+        case ast.Call(func=ast.Name("setattr"), args=[owner, key, _]):
+            return text_of(key) is None and dotted(owner) != "self" and not isinstance(owner, ast.Starred)
+        case ast.Call(func=ast.Name("setattr")):
+            return True
+        case ast.Call(args=args, keywords=keywords):  # map(setattr, ...)
+            return any(dotted(value) == "setattr" for value in (*args, *(keyword.value for keyword in keywords)))
+        case ast.Assign(value=ast.Name("setattr")):
+            return True
+    return False
 
 
 def _replaces_code(node: ast.AST) -> bool:

@@ -6,6 +6,7 @@ import ast
 from collections.abc import Collection, Iterator
 
 from codegen.model.facts import Facts
+from codegen.source.index import Index, Module
 from codegen.source.reached import made_and_run
 from codegen.syntax.dataflow import Unsound, dotted
 from codegen.syntax.walking import children, walk
@@ -27,20 +28,68 @@ def check_class_identity(facts: Facts, added: Collection[str]) -> None:
         Unsound: Where it asks.
     """
     own = [cls for cls in facts.lineage if not cls.module.is_timms]
-    asking = [
+    index = facts.index
+    asking: list[tuple[ast.FunctionDef, ast.AST, str]] = [
         (method, node, cls.module.path)
         for cls in own
         for name, method in cls.members.items()
         if isinstance(method, ast.FunctionDef) and name not in _TELLING
-        for node in (*_questions(method, added), *_of_class_method(method))
+        for node in (
+            *_questions(method, "self", added),
+            *_of_class_method(method),
+            *_given_away(index, cls.module, method, "self", added),
+        )
     ]
+    asking += _frames(index) if own else []
     if not asking:  # what runs takes long to find
         return
-    trees = [module.tree for module in facts.index.user_modules]
-    run = {id(code) for code in made_and_run(trees, [cls.node for cls in own], {"forward", facts.index.method})}
+    trees = [module.tree for module in index.user_modules]
+    run = {id(code) for code in made_and_run(trees, [cls.node for cls in own], {"forward", index.method})}
     for method, node, path in asking:
         if id(method) in run:
-            raise Unsound(node, "it asks for the class of self, which a split changes", path)
+            raise Unsound(node, "it asks for the class of self, or who calls it, which a split changes", path)
+
+
+def _given_away(
+    index: Index, module: Module, code: ast.FunctionDef, model: str, added: Collection[str], depth: int = 3
+) -> Iterator[ast.AST]:
+    """Where the functions of a user that are given the model ask: the calls that give it away."""
+    for call in (node for node in walk(code) if isinstance(node, ast.Call) and dotted(node.func)):
+        function = index.function(module, dotted(call.func))
+        if function is None or function[0].is_timms:
+            continue
+        home, called = function
+        parameters = [argument.arg for argument in (*called.args.posonlyargs, *called.args.args)]
+        named = [(keyword.arg, keyword.value) for keyword in call.keywords]
+        for parameter, value in [*zip(parameters, call.args, strict=False), *named]:
+            if parameter is not None and dotted(value) == model:
+                inner = _given_away(index, home, called, parameter, added, depth - 1) if depth else ()
+                if any(_questions(called, parameter, added)) or any(inner):
+                    yield call
+
+
+def _frames(index: Index) -> list[tuple[ast.FunctionDef, ast.AST, str]]:
+    """The functions of a user that look at what calls them, each with the place and the file."""
+    if "frames" not in index.memory:
+        index.memory["frames"] = [
+            (function, node, module.path)
+            for module in index.user_modules
+            if any(name in module.text for name in (*_FRAMES, "inspect"))
+            for function in walk(module.tree)
+            if isinstance(function, ast.FunctionDef)
+            for node in walk(function)
+            if isinstance(node, ast.Attribute | ast.Name) and _looks_at_frames(module, node)
+        ]
+    found: list[tuple[ast.FunctionDef, ast.AST, str]] = index.memory["frames"]
+    return found
+
+
+def _looks_at_frames(module: Module, node: ast.expr) -> bool:
+    name = dotted(node).rpartition(".")[2]
+    return name in _FRAMES or (name == "stack" and module.origin_of(node) == "inspect.stack")
+
+
+_FRAMES = frozenset({"_getframe", "currentframe", "getouterframes", "extract_stack", "format_stack"})
 
 
 def _of_class_method(method: ast.FunctionDef) -> Iterator[ast.AST]:
@@ -57,24 +106,29 @@ def _of_class_method(method: ast.FunctionDef) -> Iterator[ast.AST]:
     yield from (n for n in walk(method) if isinstance(n, ast.Name) and n.id == name and id(n) not in harmless)
 
 
-def _questions(node: ast.AST, added: Collection[str]) -> Iterator[ast.AST]:
-    """Where code asks, what only reaches a message aside."""
+def _questions(node: ast.AST, model: str, added: Collection[str]) -> Iterator[ast.AST]:
+    """Where code asks of what class the variable is that holds the model, what only reaches a message aside."""
     match node:
         case ast.Raise():
             return
         case ast.Assert(test=test):
-            yield from _questions(test, added)
+            yield from _questions(test, model, added)
             return
         case ast.Call(func=function) if dotted(function).rpartition(".")[2] in _SAYING:
             return
-        case ast.Call(func=ast.Name("type" | "repr" | "str" | "format"), args=[ast.Name("self"), *_]):
+        case ast.Call(func=ast.Name("type" | "repr" | "str" | "format"), args=[ast.Name(id=name), *_]):
+            if name == model:
+                yield node
+        case ast.Attribute(value=ast.Name(id=name), attr=attr) if attr == "__class__" or attr in _NAMES:
+            if name == model:
+                yield node
+        case ast.Attribute(attr="__qualname__"):
             yield node
-        case ast.Attribute(value=ast.Name("self"), attr=attr) if attr == "__class__" or attr in _NAMES:
-            yield node
-        case ast.FormattedValue(value=ast.Name("self")) | ast.Attribute(attr="__qualname__"):
-            yield node
-        case ast.Call(func=ast.Name("hasattr" | "getattr"), args=[ast.Name("self"), ast.Constant(name), *_]):
-            if name in added or name in _NAMES or name == "__class__":
+        case ast.FormattedValue(value=ast.Name(id=name)):
+            if name == model:
+                yield node
+        case ast.Call(func=ast.Name("hasattr" | "getattr"), args=[ast.Name(id=name), ast.Constant(attr), *_]):
+            if name == model and (attr in added or attr in _NAMES or attr == "__class__"):
                 yield node
     for child in children(node):
-        yield from _questions(child, added)
+        yield from _questions(child, model, added)

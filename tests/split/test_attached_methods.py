@@ -86,7 +86,41 @@ WAYS = [
 ]
 
 
-@pytest.mark.parametrize("way", WAYS)
+HELPER = "class Helper:\n    def {1}(self, cls):\n        cls.{0} = {0}\n"
+UNSEEN = [
+    "setattr(*(Part, '{0}', {0}))\n",
+    "put = setattr\nput(Part, '{0}', {0})\n",
+    "import functools\nfunctools.partial(setattr, Part, '{0}')({0})\n",
+    "list(map(setattr, [Part], ['{0}'], [{0}]))\n",
+    "type.__setattr__(Part, '{0}', {0})\n",
+    "import functools\nclass Source:\n    {0} = {0}\nfunctools.update_wrapper(Part, Source, ['{0}'], [])\n",
+    "import copy\ncopy.copy(Part).{0} = {0}\n",
+    "CLASSES = dict(a=Part)\nCLASSES['a'].{0} = {0}\n",
+    "CLASSES = [Part]\nCLASSES[-1].{0} = {0}\n",
+    "first = lambda: Part\nfirst().{0} = {0}\n",
+    "def first():\n    return Part\nfirst().{0} = {0}\n",
+    "type(Part()).{0} = {0}\n",
+    "Part().__class__.{0} = {0}\n",
+    "Part.forward.__globals__['Part'].{0} = {0}\n",
+    "def noisy(cls):\n    cls.{0} = {0}\nfor cls in [Part]:\n    noisy(cls)\n",
+    f"{HELPER.replace('{1}', '__lshift__')}Helper() << Part\n",
+    f"{HELPER.replace('{1}', '__getitem__')}Helper()[Part]\n",
+    f"{HELPER.replace('{1}', '__contains__')}Part in Helper()\n",
+    f"{HELPER.replace('{1}', '__call__')}Helper()(Part)\n",
+    "def made(function):\n    return lambda self, *x: function(self, *x)\nPart.{0} = made({0})\n",
+    "import functools\nPart.{0} = functools.wraps({0})({0})\n",
+    "FUNCTIONS = dict(a={0})\nPart.{0} = FUNCTIONS['a']\n",
+    "given = ({0},)[0]\nPart.{0} = given\n",
+    "Part.{0} = {0} if True else None\n",
+    "class Base:\n    def __init_subclass__(cls, of):\n        of.{0} = {0}\nclass Other(Base, of=Part):\n    pass\n",
+    "def give(cls):\n    cls.{0} = {0}\n    return cls\nOTHER = give(Part)\n",
+    "if True:\n    for _, cls in [(0, Part)]:\n        cls.{0} = {0}\n",
+    "import builtins\nbuiltins.setattr(Part, '{0}', {0})\n",
+    "import operator\noperator.methodcaller('__setattr__', '{0}', {0})\nPart.{0} = {0}\nPart.{0} = Part.{0}\n",
+]
+
+
+@pytest.mark.parametrize("way", [*WAYS, *UNSEEN])
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_a_method_that_is_given_later(name, way):
     assert isinstance(result_in_users_file(PARTS + FUNCTIONS[name] + way.format(name) + MODEL), Refusal)

@@ -6,10 +6,24 @@ from sources import result_in_users_file
 from codegen.types import Refusal, Split
 
 SOURCE = """
+import inspect
+import sys
 import warnings
 
 import torch
 from torch import nn
+
+
+def name_of(module):
+    return len(module.__class__.__name__)
+
+
+def handed_on(model, factor):
+    return factor * name_of(model)
+
+
+def caller():
+    return len(inspect.currentframe().f_back.f_code.co_name)
 
 
 class Block(nn.Module):
@@ -60,6 +74,11 @@ def result(made="pass", methods="flag = True", result="1"):
         {"methods": "def k(self):; return 2 if hasattr(self, 'embed') else 1", "result": "self.k()"},
         {"result": "len(self._get_name())"},
         {"result": "len(str(self))"},
+        {"result": "name_of(self)"},
+        {"result": "handed_on(factor=2, model=self)"},
+        {"result": "len(inspect.stack()[0].function)"},
+        {"methods": "def k(self):; return len(sys._getframe(1).f_code.co_name)", "result": "self.k()"},
+        {"methods": "def k(self):; return caller()", "result": "self.k()"},
     ],
 )
 def test_a_model_that_asks_what_it_is_is_refused(parts):
@@ -79,6 +98,9 @@ def test_a_model_that_asks_what_it_is_is_refused(parts):
         {"methods": "@classmethod\n    def small(cls):; return cls()"},
         {"methods": "@classmethod\n    def k(cls):; return cls.flag\n    flag = 2", "result": "self.k()"},
         {"made": "self.factor = 1 if hasattr(self, 'other') else 2"},
+        {"result": "name_of(self.blocks[0])"},
+        {"methods": "def export(self):; return name_of(self)"},
+        {"methods": "def export(self):; return caller()"},
     ],
 )
 def test_what_is_only_said_or_does_not_run_is_not_asked(parts):

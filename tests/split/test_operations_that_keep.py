@@ -93,12 +93,12 @@ def read(self):
 
 
 def write(self, value):
-    self.log.append(value)
+    self.log.append(float(value))
 
 
 class Descriptor:
     def __set__(self, owner, value):
-        owner.log.append(value)
+        owner.log.append(float(value))
 
 
 GLOBAL = property(read, write)
