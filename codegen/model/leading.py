@@ -34,10 +34,46 @@ def leading_position(facts: Facts, attribute: str) -> str:
         if cls is not None:
             gives = _gives_position(Facts.of(facts.index, cls))
             others = [other for other in parts if dotted(other.func) != dotted(part.func)]
-            return cls.name if gives and (others or _is_told_its_place(facts, head, part)) else ""
+            first = gives and (others or _is_told_its_place(facts, head, part))
+            whole = any(part is made for made in facts.constructors(head))  # no container
+            return cls.name if first or (whole and _adds_before_blocks(Facts.of(facts.index, cls))) else ""
         if dotted(part.func).rpartition(".")[2] not in SHAPE_KEEPING_MODULES:
             return ""
     return ""
+
+
+def _adds_before_blocks(facts: Facts) -> bool:
+    """Whether a module that runs blocks of its own, as torchvision's ``encoder``, may give a position before them."""
+    forward = facts.method("forward")
+    if forward is None or Role.BLOCK not in map(facts.role, facts.runs(forward[1])):
+        return False
+    for statement in forward[1].body:
+        first = Role.BLOCK in map(facts.role, facts.runs(statement))
+        if not (first and isinstance(statement, ast.For | ast.While)) and _adds(facts, statement):
+            return True
+        if first:
+            return False
+    return False
+
+
+def _adds(facts: Facts, code: ast.AST, depth: int = 3) -> bool:
+    """Whether code adds something that is no number, itself or in a method or a module that it runs."""
+    for node in walk(code):
+        match node:
+            case ast.BinOp(left=left, op=ast.Add(), right=right):
+                if not any(isinstance(side, ast.Constant) for side in (left, right)):
+                    return True
+            case ast.AugAssign(op=ast.Add(), value=value):
+                if not isinstance(value, ast.Constant):
+                    return True
+            case ast.Call(func=function) if dotted(function).rpartition(".")[2] in ("add", "add_", "sum"):
+                return True
+    found = [method for name in facts.calls(code) if (method := facts.method(name)) is not None]
+    if depth and any(_adds(facts, method[1], depth - 1) for method in found):
+        return True
+    runs = [attribute for attribute in facts.runs(code) if facts.role(attribute) is not Role.BLOCK]
+    kinds = [kind for attribute in runs for kind in kinds_of(facts, attribute) if isinstance(kind, Class)]
+    return Role.POSITION in map(facts.role, runs) or any(_gives_position(Facts.of(facts.index, k)) for k in kinds)
 
 
 def _is_position(facts: Facts) -> bool:

@@ -108,3 +108,60 @@ def test_a_statement_that_only_changes_the_blocks_runs_none():
 )
 def test_blocks_that_give_a_position_themselves_are_blocks(made):
     assert isinstance(result(made), Split)
+
+
+ENCODER = """
+class Encoder(nn.Module):
+    def __init__(self, pos=None):
+        super().__init__()
+        {position}
+        self.layers = nn.ModuleList([nn.Linear(8, 8)])
+
+    def forward(self, x):
+        {add}
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
+
+class M(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.patch_embed = nn.Conv2d(3, 8, 4, 4)
+        self.encoder = {made}
+
+    def forward_features(self, x):
+        x = self.patch_embed(x).flatten(2).transpose(1, 2)
+        return self.encoder(x)
+"""
+PARAMETER = "self.table = nn.Parameter(torch.zeros(1, 16, 8))"
+EMBEDDING = "nn.Embedding(16, 8)"
+ENCODERS = [
+    (PARAMETER, "x = x + self.table", "Encoder()"),
+    (PARAMETER, "x += self.table", "Encoder()"),
+    (PARAMETER, "x = x + self.table[:, : x.shape[1]]", "Encoder()"),
+    (PARAMETER, "x = torch.add(x, self.table)", "Encoder()"),
+    (PARAMETER, "table = self.table\n        x = x + table", "Encoder()"),
+    (PARAMETER, "x = x + self.table.to(x.dtype)", "Encoder()"),
+    ("self.pos_embed = nn.Parameter(torch.zeros(1, 16, 8))", "x = x + self.pos_embed", "Encoder()"),
+    ("self.register_buffer('table', torch.zeros(1, 16, 8))", "x = x + self.table", "Encoder()"),
+    (f"self.embed = {EMBEDDING}", "x = x + self.embed(torch.arange(x.shape[1]))", "Encoder()"),
+    ("self.embed_positions = pos", "x = x + self.embed_positions(torch.arange(x.shape[1]))", f"Encoder({EMBEDDING})"),
+    ("self.table = Sines()", "x = self.table(x)", "Encoder()"),
+    ("self.position = Position()", "x = self.position(x)", "Encoder()"),
+]
+
+
+@pytest.mark.parametrize(("position", "add", "made"), ENCODERS, ids=[add for _, add, _ in ENCODERS])
+def test_a_module_that_gives_a_position_and_runs_the_blocks_is_no_block(position, add, made):
+    found = result_in_users_file(
+        SOURCE.partition("class M(")[0] + ENCODER.format(position=position, add=add, made=made)
+    )
+    assert isinstance(found, Refusal)
+    assert "may give the tokens their position" in found.reason
+
+
+@pytest.mark.parametrize("add", ["pass", "x = x + 1", "x = self.norm(x)"])
+def test_a_module_that_runs_the_blocks_is_one(add):
+    source = ENCODER.format(position="self.norm = nn.LayerNorm(8)", add=add, made="Encoder()")
+    assert isinstance(result_in_users_file(SOURCE.partition("class M(")[0] + source), Split)
