@@ -346,11 +346,24 @@ class Counting(Shape):
         path = scope.path(call.func)
         if path:
             return self._by_function(path, call, values, scope)
+        if self._is_expanded(call, values, scope):
+            return self._sized(call.args, scope)
         if isinstance(call.func, ast.Attribute) and not _is_own(call.func, scope):
             return self._by_method(scope.of(call.func.value), call.func.attr, call, values, scope)
         if self._is_foreign(call.func, scope):
             return GIVEN if any(map(_is_tensor, values)) else self._made_of(values)
         return self._made_of([scope.of(call.func), *values])
+
+    def _is_expanded(self, call: ast.Call, values: Sequence[Value], scope: Scope[Value]) -> bool:
+        """Whether a tensor that is not in sight is expanded to sizes: it has that many rows then, whatever it is."""
+        facts = scope.facts
+        if facts is None or not values or not isinstance(values[0], Size):
+            return False
+        match call.func:
+            case ast.Attribute(value=owner, attr="expand") if dotted(owner) != facts.prefix:
+                name = scope.attribute(owner)
+                return not name or not any(isinstance(kind, Class) for kind in kinds_of(facts, name))
+        return False
 
     def _is_foreign(self, function: ast.expr, scope: Scope[Value]) -> bool:
         """Whether what is called is surely a layer of a library, or a part or a method of timm's models."""

@@ -78,6 +78,16 @@ _STATISTICS = {
     "torch.native_batch_norm": 3,
 }
 """Functions that keep running statistics in two of their arguments, and which is the first."""
+_NEVER_IN_PLACE = names(
+    """
+    torch.nn.functional.interpolate torch.nn.functional.pad torch.nn.functional.grid_sample
+    torch.nn.functional.affine_grid torch.nn.functional.scaled_dot_product_attention torch.nn.functional.linear
+    torch.nn.functional.conv1d torch.nn.functional.conv2d torch.nn.functional.conv3d torch.nn.functional.layer_norm
+    torch.nn.functional.group_norm torch.nn.functional.unfold torch.nn.functional.fold torch.nn.functional.one_hot
+    torch.nn.functional.gelu torch.nn.functional.softmax
+    """
+)
+"""Functions that take no ``out`` and no ``inplace``, by any name."""
 _KEEPING = ("batch_norm", "instance_norm", "fake_quant", "renorm")
 """What is in the names of others that keep something, or change what they are given."""
 _IN_PLACE_AT = {
@@ -130,7 +140,7 @@ def changed_arguments(path: str, call: ast.Call) -> list[ast.expr]:
     every = [*call.args, *(keyword.value for keyword in call.keywords)]
     if works_in_place(path):
         return call.args[:1] if path.startswith("operator.") else every
-    hidden = len(keywords) < len(call.keywords)  # **options
+    hidden = len(keywords) < len(call.keywords) and path not in _NEVER_IN_PLACE  # **options
     if (
         hidden
         or {"out", "inplace", "max_norm"} & keywords.keys()

@@ -104,6 +104,10 @@ def _with_position(step: Step, positions: set[str]) -> Step:
     added = {
         part.id for n in nodes if isinstance(n, ast.BinOp) for part in (n.left, n.right) if isinstance(part, ast.Name)
     }
+    for node in nodes:
+        if isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name):  # x += pos_embed
+            read.add(node.target.id)
+            added.add(node.target.id)
     if step.on_path and positions & read and (others & added if positions.issuperset(step.targets) else others & read):
         positions -= read
         return replace(step, roles=step.roles | {Role.POSITION})

@@ -86,6 +86,8 @@ def _asks_of(test: ast.expr, name: str) -> bool:
     match test:
         case ast.UnaryOp(op=ast.Not(), operand=inner):
             return _asks_of(inner, name)
+        case ast.BoolOp(values=parts):
+            return all(_asks_of(part, name) for part in parts)
         case ast.Compare(left=ast.Name(id=asked), ops=[ast.Is() | ast.IsNot()], comparators=[ast.Constant(None)]):
             return asked == name
         case ast.Call(func=ast.Name("isinstance"), args=[ast.Name(id=asked), ast.Name("list" | "tuple")], keywords=[]):
