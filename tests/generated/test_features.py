@@ -17,7 +17,12 @@ from generated.masking import FeatureLayout, MaskedImageModel, feature_layout, h
 
 QUICK = {"Eva", "PyramidVisionTransformerV2"}
 # Before training no feature of theirs shows a place, and none is claimed
-BLURRED = {"CPUBone", "CoaT", "ConvMixer", "Levit", "LevitDistilled"}
+BLURRED = {
+    *("CPUBone", "CoaT", "ConvMixer", "EfficientViM", "EfficientViMDistilled", "Levit", "LevitDistilled", "LowFormer"),
+    *("MobileNetV5", "MobileNetV5Encoder", "MultiScaleVit", "TinyVit"),
+}
+# Their layout is found by redrawing patches. A gradient does not show it before training: it is largest elsewhere
+WIDE = {"EfficientFormer", "XceptionAligned", "Xcit"}
 # A stem of 4 x 4 pixels, units of 4 x 4 patches, which are pooled twice at most
 HIERA = {"embed_dim": 16, "num_heads": 1, "stages": (1, 1, 1), "mask_unit_size": (4, 4), "mask_unit_attn": (True,) * 3}
 
@@ -105,6 +110,13 @@ def test_features_of_visible_units_are_put_in_the_order_of_the_grid(q_pool):
     assert torch.allclose(x, whole.masked_fill(hidden.unsqueeze(-1), 0.0), atol=1e-5)
 
 
+def small_layout(model: nn.Module, size: tuple[int, int]) -> FeatureLayout:
+    try:
+        return feature_layout(model, size)
+    except ValueError:  # its stages take none that are so small
+        return feature_layout(model)
+
+
 @pytest.mark.parametrize(
     "name",
     [n if class_of(n) in QUICK else pytest.param(n, marks=pytest.mark.exhaustive) for n in NAMES],
@@ -114,12 +126,13 @@ def test_each_feature_depends_most_on_its_own_pixels(name):
     _, size = smallest(model)
     if class_of(name) in BLURRED:
         with pytest.raises(TypeError, match="none depends most on a patch of its own"):
-            feature_layout(model)
+            small_layout(model, size)
         return
-    try:
-        layout = feature_layout(model, size)
-    except ValueError:  # its stages take none that are so small
-        layout = feature_layout(model)
+    layout = small_layout(model, size)
+    if class_of(name) in WIDE:  # by row, as their code has them
+        assert layout.index is None
+        assert layout.grid == layout.stream.grid
+        return
     away = int(layout.stream.order != "NLC")  # convolutions with a stride may be centred between two places
     assert own_share(model, layout, layout.stream.image_size, tried=10, draws=1, away=away) >= 0.99
 
