@@ -9,8 +9,9 @@ from typing import NamedTuple
 
 from codegen.model.importing import run_at_import
 from codegen.source.index import Class, Index, Module
+from codegen.source.stores import sets_in_disguise
 from codegen.syntax.dataflow import dotted
-from codegen.syntax.parameters import defaults_of
+from codegen.syntax.parameters import defaults_of, positional_names
 from codegen.syntax.walking import walk
 
 _ANY = "*"
@@ -117,31 +118,24 @@ _SOMETHING = ast.parse("lambda: 0", mode="eval").body
 def _changed_unseen(index: Index, module: Module, node: ast.AST) -> Iterator[str]:
     """The classes to which code may do anything without an assignment that tells what; an empty name for any."""
     match node:
-        case ast.Call(func=ast.Name("setattr"), args=args):
-            if len(args) != 3 or any(isinstance(argument, ast.Starred) for argument in args):
-                yield ""
-        case ast.Attribute(attr="__setattr__" | "setattr") | ast.Name("exec" | "eval"):
+        case _ if sets_in_disguise(node):
+            yield ""
+        case ast.Attribute(attr="__setattr__" | "setattr"):
             yield ""
         case ast.Call(func=function, args=args, keywords=keywords):
             given = [*args, *(keyword.value for keyword in keywords)]
             if any(isinstance(inner, ast.Name) and inner.id == "setattr" for value in given for inner in walk(value)):
-                yield ""  # map(setattr, ...)
-            if _origin(module, function).partition(".")[0] in sys.stdlib_module_names and not _leaves(module, function):
+                yield ""  # map(lambda cls: setattr(cls, ...), ...)
+            path = module.imported(function)
+            if path.partition(".")[0] in sys.stdlib_module_names and not _leaves(path):
                 for inner in (inner for value in given for inner in walk(value)):
                     cls = index.resolve(module, dotted(inner)) if isinstance(inner, ast.Name | ast.Attribute) else None
                     if cls is not None:
                         yield cls.path
-        case ast.Assign(value=ast.Name("setattr")):
-            yield ""
 
 
-def _origin(module: Module, function: ast.expr) -> str:
-    return module.origin_of(function) if module.import_of(dotted(function).partition(".")[0]) is not None else ""
-
-
-def _leaves(module: Module, function: ast.expr) -> bool:
+def _leaves(path: str) -> bool:
     """Whether a function of Python's library leaves the classes that it is given as they are."""
-    path = _origin(module, function)
     return path.startswith(_ONLY_HOLD) or path in ("functools.partial", "dataclasses.field", "inspect.signature")
 
 
@@ -169,7 +163,7 @@ def _may_be_code(index: Index, module: Module, value: ast.expr, depth: int = 4) 
             return any(map(may_be, values))
         case ast.Call(func=function, args=args):
             name = dotted(function)
-            if _origin(module, function).startswith(("torch.nn.", "numpy.")):
+            if module.imported(function).startswith(("torch.nn.", "numpy.")):
                 return False
             made = name in _WRAPPERS or name.endswith(".MethodType") or not name
             return made or index.function(module, name) is not None or any(map(may_be, args))
@@ -257,5 +251,5 @@ def _parameters_of(index: Index, module: Module, name: str) -> Sequence[str] | N
     code = called[1] if called is not None else made.constructor if made is not None else None
     if code is None:
         return None
-    names = [argument.arg for argument in (*code.args.posonlyargs, *code.args.args)]
+    names = positional_names(code.args)
     return names if made is None else names[1:]

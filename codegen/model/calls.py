@@ -15,7 +15,7 @@ from codegen.model.facts import Facts, alternatives
 from codegen.model.library import TENSOR_METHODS
 from codegen.source.index import Class, Module
 from codegen.syntax.dataflow import dotted
-from codegen.syntax.parameters import defaults_of
+from codegen.syntax.parameters import defaults_of, positional_names
 from codegen.syntax.walking import walk
 
 DEPTH = 6  # of calls: deeper ones give what is not known
@@ -472,7 +472,7 @@ def _by_parameter(function: ast.FunctionDef, call: ast.Call, skip: int) -> dict[
     """The expressions that a call gives to parameters, as far as they are in sight."""
     if any(isinstance(argument, ast.Starred) for argument in call.args):
         return {}
-    parameters = [argument.arg for argument in (*function.args.posonlyargs, *function.args.args)][skip:]
+    parameters = positional_names(function.args)[skip:]
     named = {keyword.arg: keyword.value for keyword in call.keywords if keyword.arg}
     return dict(zip(parameters, call.args, strict=False)) | named
 

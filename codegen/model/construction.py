@@ -12,7 +12,7 @@ from codegen.model.facts import Facts, alternatives
 from codegen.source.index import Class
 from codegen.syntax.bindings import bound_names
 from codegen.syntax.dataflow import dotted, returns
-from codegen.syntax.parameters import defaults_of
+from codegen.syntax.parameters import defaults_of, positional_names
 from codegen.syntax.walking import walk
 
 _TORCH = "torch.nn."
@@ -185,7 +185,7 @@ class Construction:
         if found is None:
             return {}
         arguments = found[1].args
-        names = [argument.arg for argument in (*arguments.posonlyargs, *arguments.args)][1:]
+        names = positional_names(arguments)[1:]
         given: dict[str, ast.expr] = {**dict(zip(names, self.call.args, strict=False))}
         given |= {keyword.arg: keyword.value for keyword in self.call.keywords if keyword.arg}
         hidden = any(isinstance(argument, ast.Starred) for argument in self.call.args)

@@ -46,7 +46,7 @@ from codegen.model.special import CONTEXT, EVERY, IN_PLACE_OPERATIONS, INSIDE
 from codegen.source.imports import imports
 from codegen.source.index import Class, Index, Module
 from codegen.syntax.dataflow import dotted
-from codegen.syntax.parameters import defaults_of
+from codegen.syntax.parameters import defaults_of, positional_names
 
 CONSUMERS = frozenset(
     {"all", "any", "dict", "enumerate", "filter", "frozenset", "list", "map", "max", "min", "set", "sorted", "sum"}
@@ -687,7 +687,7 @@ class CallEffects(ABC):
         if spread or any(keyword.arg is None for keyword in call.keywords):
             return {}
         args = function.args
-        positional = [a.arg for a in (*args.posonlyargs, *args.args)][skip:]
+        positional = positional_names(args)[skip:]
         every = {*positional, *(a.arg for a in args.kwonlyargs)}
         given = {name: self.given[node] for name, node in zip(positional, call.args, strict=False)}
         given |= {keyword.arg: self.given[keyword.value] for keyword in call.keywords if keyword.arg in every}

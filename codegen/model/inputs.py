@@ -14,6 +14,7 @@ from codegen.model.facts import Facts
 from codegen.syntax.bindings import bound_names
 from codegen.syntax.dataflow import dotted
 from codegen.syntax.documentation import is_entry, parameter_texts
+from codegen.syntax.parameters import positional_names
 from codegen.syntax.walking import walk
 from codegen.types import Parameter
 
@@ -89,6 +90,6 @@ def _called(facts: Facts, call: ast.Call) -> Iterator[tuple[Facts, ast.FunctionD
 
 def _taken_as(function: ast.FunctionDef, call: ast.Call, name: str) -> str:
     """The parameter of a method that gets a variable, empty if none does."""
-    parameters = [argument.arg for argument in (*function.args.posonlyargs, *function.args.args)][1:]
+    parameters = positional_names(function.args)[1:]
     pairs = [*zip(parameters, call.args, strict=False), *((k.arg or "", k.value) for k in call.keywords)]
     return next((taken for taken, value in pairs if isinstance(value, ast.Name) and value.id == name), "")

@@ -15,7 +15,7 @@ from codegen.model.purity import is_library
 from codegen.model.tampering import hooked, remade
 from codegen.source.index import Class
 from codegen.syntax.dataflow import dotted
-from codegen.syntax.parameters import defaults_of
+from codegen.syntax.parameters import defaults_of, positional_names
 from codegen.syntax.walking import walk
 
 
@@ -131,7 +131,7 @@ def _passed_by_children(facts: Facts, cls: Class) -> dict[str, list[ast.expr]]:
     child = next((c for c in reversed(facts.lineage[:place]) if c.constructor is not None), None)
     if child is not None and child.constructor is not None and cls.constructor is not None:
         arguments = cls.constructor.args
-        names = [a.arg for a in (*arguments.posonlyargs, *arguments.args)][1:]
+        names = positional_names(arguments)[1:]
         every = {*names, *(a.arg for a in arguments.kwonlyargs)}
         for name, value in _passed(child.constructor, names):
             if name in every:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from codegen.source.index import Class, Index, Module
 from codegen.source.stores import text_of
 from codegen.syntax.dataflow import dotted
+from codegen.syntax.parameters import positional_names
 from codegen.syntax.walking import walk
 
 _NUMBERS = ast.Constant | ast.Compare | ast.UnaryOp | ast.BinOp | ast.JoinedStr
@@ -125,7 +126,7 @@ def _named(node: ast.AST) -> Iterator[tuple[str, ast.expr]]:
 def _parameters(index: Index, cls: Class) -> list[str]:
     constructor = next((c.constructor for c in index.lineage(cls) if c.constructor is not None), None)
     arguments = constructor.args if constructor is not None else None
-    return [] if arguments is None else [a.arg for a in (*arguments.posonlyargs, *arguments.args)][1:]
+    return [] if arguments is None else positional_names(arguments)[1:]
 
 
 def _stored(node: ast.AST, own: str) -> Iterator[tuple[ast.expr, str, ast.expr]]:

@@ -20,7 +20,7 @@ from codegen.source.imports import imports
 from codegen.source.index import Class, Index, Module
 from codegen.syntax.bindings import bound_names
 from codegen.syntax.dataflow import dotted
-from codegen.syntax.parameters import defaults_of
+from codegen.syntax.parameters import defaults_of, positional_names
 from codegen.syntax.walking import walk
 
 _DEEPEST = 12  # calls inside calls
@@ -582,7 +582,7 @@ class _Reading:
         self, function: _Function, args: Sequence[Value], named: Mapping[str, Value], node: ast.AST, scope: _Scope
     ) -> dict[str, Value]:
         signature, module = function.node.args, function.module
-        positional = [argument.arg for argument in (*signature.posonlyargs, *signature.args)]
+        positional = positional_names(signature)
         home = _Scope(module, {}, closure=function.closure)
         env: dict[str, Value] = {name: self.evaluate(d, home) for name, d in defaults_of(signature).items()}
         given = [*function.given, *args]

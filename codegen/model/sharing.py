@@ -14,7 +14,7 @@ from codegen.model.purity import is_library
 from codegen.model.tampering import code_that_makes
 from codegen.source.index import Class, Index, Module
 from codegen.syntax.dataflow import dotted
-from codegen.syntax.parameters import defaults_of
+from codegen.syntax.parameters import defaults_of, positional_names
 from codegen.syntax.walking import walk
 
 _WHOLE = "self"
@@ -543,7 +543,7 @@ def _keeps(facts: Facts, home: Class, function: ast.expr, place: int | str | Non
     found = inner.method("__init__")
     if found is None:
         return made == "module"
-    parameters = [a.arg for a in (*found[1].args.posonlyargs, *found[1].args.args)][1:]
+    parameters = positional_names(found[1].args)[1:]
     parameter = dict(enumerate(parameters)).get(place, "") if isinstance(place, int) else place
     if parameter not in {*parameters, *(a.arg for a in found[1].args.kwonlyargs)}:
         return made == "module"

@@ -9,7 +9,7 @@ from codegen.model.facts import Facts
 from codegen.model.neighbours import files_seen_by
 from codegen.source.index import Class, Module
 from codegen.source.reached import made_and_run
-from codegen.source.stores import text_of
+from codegen.source.stores import sets_in_disguise, text_of
 from codegen.syntax.dataflow import dotted
 from codegen.syntax.walking import walk
 
@@ -89,17 +89,11 @@ def _files_of(facts: Facts, cls: Class) -> Sequence[Module]:
 def _sets_by_hand(node: ast.AST) -> bool:
     """Whether code sets what is not in sight by Python's own means: what is called, given, and named otherwise."""
     match node:
-        case ast.Name("exec" | "eval") | ast.Attribute(value=ast.Name("operator"), attr="setitem" | "methodcaller"):
+        case ast.Attribute(value=ast.Name("operator"), attr="setitem" | "methodcaller"):
             return True
-        case ast.Call(func=ast.Name("setattr"), args=[owner, key, _]):
-            return text_of(key) is None and dotted(owner) != "self" and not isinstance(owner, ast.Starred)
-        case ast.Call(func=ast.Name("setattr")):
-            return True
-        case ast.Call(args=args, keywords=keywords):  # map(setattr, ...)
-            return any(dotted(value) == "setattr" for value in (*args, *(keyword.value for keyword in keywords)))
-        case ast.Assign(value=ast.Name("setattr")):
-            return True
-    return False
+        case ast.Call(func=ast.Name("setattr"), args=[owner, key, _]) if text_of(key) is None:
+            return dotted(owner) != "self"
+    return sets_in_disguise(node)
 
 
 def _replaces_code(node: ast.AST) -> bool:

@@ -209,6 +209,11 @@ class Module:
         head, _, rest = dotted(node).partition(".")
         return self.origin(head, rest) if head else ""
 
+    def imported(self, node: ast.AST) -> str:
+        """The full name of what an expression stands for, if its first part is imported; empty for any other."""
+        head, _, rest = dotted(node).partition(".")
+        return self.origin(head, rest) if head and self.import_of(head) is not None else ""
+
     def origin(self, name: str, rest: str = "") -> str:
         """The full name of what a name of the module means, ``torch.nn.functional.relu`` for ``F`` and ``relu``.
 

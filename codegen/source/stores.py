@@ -23,6 +23,22 @@ def stores_in(method: ast.AST) -> Iterator[ast.AST]:
     return (node for node in walk(method) if isinstance(node, _STORING))
 
 
+def sets_in_disguise(node: ast.AST) -> bool:
+    """Whether code may set attributes by ``exec``, or by ``setattr`` otherwise than ``setattr(object, name, value)``.
+
+    That may be given to a function, ``map(setattr, ...)``, or go by another name.
+    """
+    match node:
+        case ast.Name("exec" | "eval") | ast.Assign(value=ast.Name("setattr")):
+            return True
+        case ast.Call(func=ast.Name("setattr"), args=args):
+            return len(args) != 3 or any(isinstance(argument, ast.Starred) for argument in args)
+        case ast.Call(args=args, keywords=keywords):
+            given = (*args, *(keyword.value for keyword in keywords))
+            return any(isinstance(value, ast.Name) and value.id == "setattr" for value in given)
+    return False
+
+
 def text_of(node: ast.expr) -> str | None:
     """A text that is written in parts, ``"patch_" + "embed"``; ``None`` for what is computed otherwise."""
     match node:

@@ -15,6 +15,7 @@ from collections.abc import Collection, Iterator, Sequence
 from codegen.model.facts import Facts
 from codegen.model.tokens import token_targets
 from codegen.syntax.dataflow import dotted
+from codegen.syntax.parameters import positional_names
 from codegen.syntax.walking import walk
 from codegen.types import Masking, UnitMask
 
@@ -194,7 +195,7 @@ def _is_given_to_attention(
         return any(slot in pair for slot in slots for pair in known)
     callees = list(_callees(facts, call.func, attributes))
     for inner, method, skipped in callees:
-        parameters = [a.arg for a in (*method.args.posonlyargs, *method.args.args)][skipped:]
+        parameters = positional_names(method.args)[skipped:]
         every = {*parameters, *(a.arg for a in method.args.kwonlyargs)}
         for slot in slots:
             parameter = slot if isinstance(slot, str) else parameters[slot] if slot < len(parameters) else ""

@@ -21,7 +21,7 @@ from codegen.syntax.dataflow import (
     returns,
     signature_names,
 )
-from codegen.syntax.parameters import defaults_of
+from codegen.syntax.parameters import defaults_of, positional_names
 from codegen.syntax.walking import walk
 from codegen.types import METHOD
 
@@ -66,7 +66,7 @@ def check_method(module: Module, function: ast.stmt, parents: str = "", *, conte
     if function.decorator_list and not context:
         name = ast.unparse(function.decorator_list[0])
         raise Unsound(function.decorator_list[0], f"it is decorated with `@{name}`, which may change what it does")
-    receiver, *_ = [arg.arg for arg in (*function.args.posonlyargs, *function.args.args)] or [""]
+    receiver, *_ = positional_names(function.args) or [""]
     if receiver != "self":
         raise Unsound(function, "its first parameter is not `self`")
     calls = (parents_call(statement, parents) for statement in function.body) if parents else ()
@@ -253,8 +253,7 @@ def _changes(index: Index, module: Module) -> Iterator[tuple[Class | None, ast.A
 
 def _classes_of_module(index: Index, module: Module, node: ast.expr) -> Iterator[Class]:
     """The classes of the module of the release that an expression stands for, if it does."""
-    head, _, rest = dotted(node).partition(".")
-    origin = module.origin(head, rest) if head and module.import_of(head) is not None else ""
+    origin = module.imported(node)
     target = index.module(origin) if origin else None
     if target is not None and target is not module:
         yield from index.classes(target).values()

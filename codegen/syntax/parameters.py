@@ -1,9 +1,14 @@
-"""The default values of a function's parameters."""
+"""The parameters of a function: their names and their default values."""
 
 from __future__ import annotations
 
 import ast
 from collections.abc import Mapping
+
+
+def positional_names(arguments: ast.arguments) -> list[str]:
+    """The names of the parameters that may be given by their place, in order."""
+    return [parameter.arg for parameter in (*arguments.posonlyargs, *arguments.args)]
 
 
 def defaults_of(arguments: ast.arguments) -> Mapping[str, ast.expr]:

@@ -77,6 +77,8 @@ WAYS = [
     "functools.partial(setattr, self.stem, 'forward')(functools.partial(noted, None))",
     "put = setattr; put(self.stem, 'norm', Noting())",
     "list(map(setattr, [self.stem], ['norm'], [Noting()]))",
+    "pair = self.stem, 'norm'; setattr(*pair, Noting())",
+    "owner = [self.stem]; setattr(*owner, 'norm', Noting())",
     "(lambda model: model.add_module('stem', nn.Sequential(Stem(), Noting())))(self)",
     "operator.setitem(self.stem._modules, 'norm', Noting())",
     "operator.setitem(self._modules, 'stem', nn.Sequential(Stem(), Noting()))",
