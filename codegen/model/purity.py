@@ -78,14 +78,14 @@ _STATISTICS = {
     "torch.native_batch_norm": 3,
 }
 """Functions that keep running statistics in two of their arguments, and which is the first."""
-_NEVER_IN_PLACE = names(
-    """
-    torch.nn.functional.interpolate torch.nn.functional.pad torch.nn.functional.grid_sample
-    torch.nn.functional.affine_grid torch.nn.functional.scaled_dot_product_attention torch.nn.functional.linear
-    torch.nn.functional.conv1d torch.nn.functional.conv2d torch.nn.functional.conv3d torch.nn.functional.layer_norm
-    torch.nn.functional.group_norm torch.nn.functional.unfold torch.nn.functional.fold torch.nn.functional.one_hot
-    torch.nn.functional.gelu torch.nn.functional.softmax
-    """
+_NEVER_IN_PLACE = frozenset(
+    f"torch.nn.functional.{name}"
+    for name in names(
+        """
+        interpolate pad grid_sample affine_grid scaled_dot_product_attention conv1d conv2d conv3d layer_norm group_norm
+        unfold fold one_hot softmax
+        """
+    )
 )
 """Functions that take no ``out`` and no ``inplace``, by any name."""
 _KEEPING = ("batch_norm", "instance_norm", "fake_quant", "renorm")

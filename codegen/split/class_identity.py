@@ -9,12 +9,13 @@ from codegen.model.facts import Facts
 from codegen.source.index import Index, Module
 from codegen.source.reached import made_and_run
 from codegen.syntax.dataflow import Unsound, dotted
+from codegen.syntax.parameters import positional_names
 from codegen.syntax.walking import children, walk
 
 _TELLING = frozenset({"__repr__", "__str__", "__format__", "extra_repr", "__reduce__", "__getstate__", "__setstate__"})
 """Methods that tell people, or a copy, of an object."""
 _SAYING = frozenset({"print", "warn", "debug", "info", "warning", "error", "exception", "critical", "log"})
-_NAMES = frozenset({"__module__", "__qualname__", "_get_name", "__mro__", "__bases__", "__subclasses__"})
+_NAMES = frozenset({"__class__", "__module__", "__qualname__", "_get_name", "__mro__", "__bases__", "__subclasses__"})
 
 
 def check_class_identity(facts: Facts, added: Collection[str]) -> None:
@@ -59,7 +60,7 @@ def _given_away(
         if function is None or function[0].is_timms:
             continue
         home, called = function
-        parameters = [argument.arg for argument in (*called.args.posonlyargs, *called.args.args)]
+        parameters = positional_names(called.args)
         named = [(keyword.arg, keyword.value) for keyword in call.keywords]
         for parameter, value in [*zip(parameters, call.args, strict=False), *named]:
             if parameter is not None and dotted(value) == model:
@@ -116,19 +117,17 @@ def _questions(node: ast.AST, model: str, added: Collection[str]) -> Iterator[as
             return
         case ast.Call(func=function) if dotted(function).rpartition(".")[2] in _SAYING:
             return
-        case ast.Call(func=ast.Name("type" | "repr" | "str" | "format"), args=[ast.Name(id=name), *_]):
-            if name == model:
-                yield node
-        case ast.Attribute(value=ast.Name(id=name), attr=attr) if attr == "__class__" or attr in _NAMES:
-            if name == model:
-                yield node
         case ast.Attribute(attr="__qualname__"):
             yield node
-        case ast.FormattedValue(value=ast.Name(id=name)):
-            if name == model:
-                yield node
+        case (
+            ast.Call(func=ast.Name("type" | "repr" | "str" | "format"), args=[ast.Name(id=name), *_])
+            | ast.FormattedValue(value=ast.Name(id=name))
+        ) if name == model:
+            yield node
+        case ast.Attribute(value=ast.Name(id=name), attr=attr) if name == model and attr in _NAMES:
+            yield node
         case ast.Call(func=ast.Name("hasattr" | "getattr"), args=[ast.Name(id=name), ast.Constant(attr), *_]):
-            if name == model and (attr in added or attr in _NAMES or attr == "__class__"):
+            if name == model and (attr in added or attr in _NAMES):
                 yield node
     for child in children(node):
         yield from _questions(child, model, added)

@@ -74,6 +74,7 @@ def result(made="pass", methods="flag = True", result="1"):
         {"methods": "def k(self):; return 2 if hasattr(self, 'embed') else 1", "result": "self.k()"},
         {"result": "len(self._get_name())"},
         {"result": "len(str(self))"},
+        {"methods": "def k(self):; method = self.k; return len(method.__qualname__)", "result": "self.k()"},
         {"result": "name_of(self)"},
         {"result": "handed_on(factor=2, model=self)"},
         {"result": "len(inspect.stack()[0].function)"},
