@@ -14,7 +14,7 @@ from codegen.source.index import Class, Index, Module
 from codegen.source.stores import text_of
 from codegen.syntax.dataflow import dotted
 from codegen.syntax.parameters import positional_names
-from codegen.syntax.walking import walk
+from codegen.syntax.walking import children, walk
 
 _NUMBERS = ast.Constant | ast.Compare | ast.UnaryOp | ast.BinOp | ast.JoinedStr
 _UNKNOWN = ast.Yield()  # stands for a value that is not in sight
@@ -153,8 +153,8 @@ def _stored(node: ast.AST, own: str) -> Iterator[tuple[ast.expr, str, ast.expr]]
 def _put(node: ast.AST, own: str, function: ast.FunctionDef | None) -> Iterator[tuple[str, ast.expr]]:
     """What code puts into what an attribute of anything but the variable ``own`` holds: ``stem.layers.append(act)``."""
     match node:
-        case ast.Call(func=ast.Attribute(value=holder, attr=attr), args=[*_, value]) if attr in _PUTS:
-            holders = [holder]
+        case ast.Call(func=ast.Attribute(value=holder, attr=attr), args=[*before, value]) if attr in _PUTS:
+            holders = [holder, *before[:1]]  # nn.Sequential.append(self.layers, act)
         case ast.Assign(targets=targets, value=value):
             holders = [target.value for target in targets if isinstance(target, ast.Subscript)]
         case _:
@@ -172,7 +172,7 @@ _PUTS = frozenset({"append", "insert", "extend", "add_module", "register_module"
 
 
 def _held_as(holder: ast.expr, own: str, function: ast.FunctionDef | None) -> Iterator[str]:
-    """The name of the attribute that an expression reads, or that a variable was bound to."""
+    """The names of the attributes that an expression may read one of, or that a variable was bound to."""
     match holder:
         case ast.Attribute(value=owner, attr=attr) if not _is_variable(owner, own):
             yield attr
@@ -180,11 +180,16 @@ def _held_as(holder: ast.expr, own: str, function: ast.FunctionDef | None) -> It
             yield path.rpartition(".")[2]
         case ast.Call(func=ast.Name("getattr"), args=[_, key, *_]) if (name := text_of(key)) is not None:
             yield name
-        case ast.Name(id=variable) if function is not None:
-            for node in walk(function):
+        case ast.Name(id=variable):
+            for node in walk(function) if function is not None else ():
                 match node:
                     case ast.Assign(targets=[ast.Name(id=name)], value=value) if name == variable:
-                        yield from () if isinstance(value, ast.Name) else _held_as(value, "", function)
+                        yield from () if isinstance(value, ast.Name) else _held_as(value, "", None)
+        case ast.Subscript(value=ast.Name() as inner):  # parts["a"]
+            yield from _held_as(inner, own, function)
+        case ast.BoolOp() | ast.IfExp() | ast.Dict() | ast.List() | ast.Tuple() | ast.NamedExpr():
+            for part in children(holder):
+                yield from _held_as(part, own, function) if isinstance(part, ast.expr) else ()
 
 
 def _set(target: ast.expr, value: ast.expr, own: str) -> Iterator[tuple[ast.expr, str, ast.expr]]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TypeGuard
 
-from codegen.syntax.walking import walk
+from codegen.syntax.walking import children, walk
 
 _UNREAD = ast.Call(ast.Name("", ast.Load()), [], [])  # stands for a value that is not in sight
 _REGISTERS = ("add_module", "register_module", "set_submodule")
@@ -24,19 +24,14 @@ def stores_in(method: ast.AST) -> Iterator[ast.AST]:
 
 
 def sets_in_disguise(node: ast.AST) -> bool:
-    """Whether code may set attributes by ``exec``, or by ``setattr`` otherwise than ``setattr(object, name, value)``.
-
-    That may be given to a function, ``map(setattr, ...)``, or go by another name.
-    """
+    """Whether code may set attributes by ``exec``, or by ``setattr`` otherwise than ``setattr(part, name, act)``."""
     match node:
-        case ast.Name("exec" | "eval") | ast.Assign(value=ast.Name("setattr")):
+        case ast.Name("exec" | "eval"):
             return True
         case ast.Call(func=ast.Name("setattr"), args=args):
             return len(args) != 3 or any(isinstance(argument, ast.Starred) for argument in args)
-        case ast.Call(args=args, keywords=keywords):
-            given = (*args, *(keyword.value for keyword in keywords))
-            return any(isinstance(value, ast.Name) and value.id == "setattr" for value in given)
-    return False
+    # it is handed on, or goes by another name
+    return any(isinstance(child, ast.Name) and child.id == "setattr" for child in children(node))
 
 
 def text_of(node: ast.expr) -> str | None:

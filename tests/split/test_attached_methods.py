@@ -115,6 +115,7 @@ UNSEEN = [
     "class Base:\n    def __init_subclass__(cls, of):\n        of.{0} = {0}\nclass Other(Base, of=Part):\n    pass\n",
     "def give(cls):\n    cls.{0} = {0}\n    return cls\nOTHER = give(Part)\n",
     "if True:\n    for _, cls in [(0, Part)]:\n        cls.{0} = {0}\n",
+    "(setattr, delattr)[0](Part, '{0}', {0})\n",
     "import builtins\nbuiltins.setattr(Part, '{0}', {0})\n",
     "import operator\noperator.methodcaller('__setattr__', '{0}', {0})\nPart.{0} = {0}\nPart.{0} = Part.{0}\n",
 ]
