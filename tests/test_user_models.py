@@ -67,6 +67,7 @@ REFUSED = {
     ),
     # Where the trunk begins cannot be told from its name, nor from what it holds.
     "trunks.OpaqueViT": ("return self.norm(x)", "no statement runs the blocks"),
+    "trunks.PositionTrunkViT": ("return self.body(x)", "PositionTrunk, may give the tokens their position"),
 }
 IMAGES = (2, 3, 8, 8)
 CLIPS = (2, 2, 3, 8, 8)

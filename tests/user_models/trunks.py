@@ -7,8 +7,18 @@ from torch import nn
 class Trunk(nn.Module):
     def __init__(self):
         super().__init__()
-        self.pos_embed = tokens(4)
         self.layers = nn.ModuleList([Block() for _ in range(2)])
+
+    def forward(self, x):
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
+
+class PositionTrunk(Trunk):
+    def __init__(self):
+        super().__init__()
+        self.pos_embed = tokens(4)
 
     def forward(self, x):
         x = x + self.pos_embed
@@ -34,6 +44,19 @@ class TrunkViT(nn.Module):
         super().__init__()
         self.tokenizer = Patches()
         self.body = Trunk()
+
+    def forward_features(self, x):
+        x = self.tokenizer(x)
+        return self.body(x)
+
+
+class PositionTrunkViT(nn.Module):
+    """The trunk gives the tokens their position as well: a split around it would leave that to the stages."""
+
+    def __init__(self):
+        super().__init__()
+        self.tokenizer = Patches()
+        self.body = PositionTrunk()
 
     def forward_features(self, x):
         x = self.tokenizer(x)
