@@ -100,7 +100,8 @@ def effects_in(
 ) -> Effects:
     """What statements of any function may read and write: of a method of the class ``home``, or of a file."""
     values = {} if before is None else before.values
-    known = {name: _apart(value) for name, value in values.items() if isinstance(value, Value)}
+    kept = _apart if reader is None else lambda value: value
+    known = {name: kept(value) for name, value in values.items() if isinstance(value, Value)}
     code = _Code(index, module, facts, known, home=home, reader=reader)
     code.bind_parameters(parameters)
     code.settle(statements)

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from codegen.source.index import Class, Index, Module
-from codegen.source.stores import text_of
+from codegen.source.stores import PUTS, text_of
 from codegen.syntax.dataflow import dotted
 from codegen.syntax.parameters import positional_names
 from codegen.syntax.walking import children, walk
@@ -153,7 +153,7 @@ def _stored(node: ast.AST, own: str) -> Iterator[tuple[ast.expr, str, ast.expr]]
 def _put(node: ast.AST, own: str, function: ast.FunctionDef | None) -> Iterator[tuple[str, ast.expr]]:
     """What code puts into what an attribute of anything but the variable ``own`` holds: ``stem.layers.append(act)``."""
     match node:
-        case ast.Call(func=ast.Attribute(value=holder, attr=attr), args=[*before, value]) if attr in _PUTS:
+        case ast.Call(func=ast.Attribute(value=holder, attr=attr), args=[*before, value]) if attr in PUTS:
             holders = [holder, *before[:1]]  # nn.Sequential.append(self.layers, act)
         case ast.Assign(targets=targets, value=value):
             holders = [target.value for target in targets if isinstance(target, ast.Subscript)]
@@ -166,9 +166,6 @@ def _put(node: ast.AST, own: str, function: ast.FunctionDef | None) -> Iterator[
 def _is_number(value: ast.expr) -> bool:
     made = isinstance(value, ast.Call) and isinstance(value.func, ast.Name) and value.func.id in ("float", "int", "len")
     return made or isinstance(value, _NUMBERS)
-
-
-_PUTS = frozenset({"append", "insert", "extend", "add_module", "register_module", "__setitem__"})
 
 
 def _held_as(holder: ast.expr, own: str, function: ast.FunctionDef | None) -> Iterator[str]:

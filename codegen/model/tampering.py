@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator, Sequence
 
 from codegen.model.facts import Facts
 from codegen.model.neighbours import files_seen_by
+from codegen.model.searches import puts_by_search
 from codegen.source.index import Class, Module
 from codegen.source.reached import made_and_run
 from codegen.source.stores import sets_in_disguise, text_of
@@ -122,6 +123,8 @@ def remade(facts: Facts) -> frozenset[str]:
             found.update(name for node in walk(function) for name in _sets_unseen(node, "self"))
             if not facts.cls.module.is_timms and any(map(_registers_unseen, walk(function))):
                 found.add("*")
+        if not facts.cls.module.is_timms and puts_by_search(facts, code_that_makes(facts)):
+            found.add("*")
         for function in _given_self(facts):
             for parameter in function.args.args:
                 found.update(name for node in walk(function) for name in _sets_on(node, parameter.arg))

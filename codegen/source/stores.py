@@ -9,6 +9,8 @@ from typing import TypeGuard
 
 from codegen.syntax.walking import children, walk
 
+PUTS = frozenset({"append", "insert", "extend", "add_module", "register_module", "__setitem__"})
+"""Methods by which something is put into a container of modules."""
 _UNREAD = ast.Call(ast.Name("", ast.Load()), [], [])  # stands for a value that is not in sight
 _REGISTERS = ("add_module", "register_module", "set_submodule")
 _ADDS = frozenset({"append", "insert", "add_module", "register_module"})

@@ -36,6 +36,16 @@ class Noting(nn.Module):
         return x
 
 
+def find(model):
+    return [m for m in model.modules() if isinstance(m, nn.Sequential)][0]
+
+
+def add(model):
+    for part in model.children():
+        if isinstance(part, nn.Sequential):
+            part.append(Noting())
+
+
 def noted(self, x):
     STATE["mean"] = float(x.mean())
     return x
@@ -48,6 +58,12 @@ class M(nn.Module):
         self.pos_embed = nn.Parameter(torch.zeros(1, 16, 8))
         self.blocks = nn.ModuleList([nn.Linear(8, 8)])
         REPLACE
+
+    def found(self):
+        return find(self)
+
+    def layers(self, depth):
+        return nn.Sequential(*[nn.Linear(8, 8) for _ in range(depth)])
 
     def forward_features(self, x):
         x = self.stem(x) + self.pos_embed
@@ -91,6 +107,26 @@ WAYS = [
     "stages = [self.stem.layers]; stages[0].append(Noting())",
     "(layers := self.stem.layers).append(Noting())",
     "exec('self.stem.norm = Noting()')",
+    "next(m for m in self.modules() if isinstance(m, nn.Sequential)).append(Noting())",
+    "[*self.stem.children()][2].append(Noting())",
+    "dict(self.named_modules())['stem.layers'].append(Noting())",
+    "found = [m for m in self.modules() if isinstance(m, nn.Sequential)]; found[0].append(Noting())",
+    "max(self.stem.children(), key=lambda m: isinstance(m, nn.Sequential)).insert(0, Noting())",
+    "functools.reduce(getattr, 'stem.layers'.split('.'), self).append(Noting())",
+    "operator.attrgetter('stem.layers')(self).append(Noting())",
+    "find(self).append(Noting())",
+    "find(self.stem)[0] = Noting()",
+    "add(self)",
+    "self.apply(add)",
+    "self.stem.apply(lambda m: m.append(Noting()) if isinstance(m, nn.Sequential) else None)",
+    "last, *_ = reversed([*self.stem.children()]); last.append(Noting())",
+    "self.found().append(Noting())",
+    "self.stem._modules['layers'].append(Noting())",
+    "vars(self.stem)['_modules']['layers'].append(Noting())",
+    "self.stem.__dict__['_modules']['norm'] = Noting()",
+    "(lambda m: m.append(Noting()))(self.stem.layers)",
+    "list(map(add, self.children()))",
+    "nn.Sequential.append(next(iter(self.stem.children())), Noting())",
     "[setattr(self.stem, name, Noting()) for name, _ in list(self.stem.named_children())]",
 ]
 
@@ -111,6 +147,11 @@ def test_a_part_of_the_stem_is_replaced(way):
         "self.stem.layers[0] = nn.LayerNorm(8)",
         "layers = []; layers.append(Noting())",
         "setattr(self, 'depth', 1)",
+        "self.late = self.layers(2); self.late.append(nn.Linear(8, 8))",
+        "layers = self.layers(2); layers.append(Noting()); self.late = layers",
+        "dims = []; dims.append(self.pos_embed.shape[1])",
+        "names = {}; names[len(self.blocks)] = Noting()",
+        "known = self.state_dict(); known['new'] = torch.zeros(1)",
     ],
 )
 def test_what_does_not_concern_what_runs(way):

@@ -8,13 +8,16 @@ from sources import result_in_users_file, split_of
 from codegen.types import Refusal, Split
 
 SOURCE = """
+import copy
 import functools
 import itertools
 import operator
 
 import torch
 import torch.nn.functional as F
+from helpers import same
 from torch import nn
+from torch.utils._pytree import tree_map
 
 
 class Counter:
@@ -91,12 +94,35 @@ def test_the_stages_may_not_change_the_tokens_in_place(stages):
     assert "the stages change it in place" in found.reason
 
 
+LOOP = "for block in self.blocks:\n    x = block(x)\n"
+UNREAD = [
+    "y = tree_map(lambda t: t, x)\n" + LOOP + "y.add_(1)\nreturn x",
+    "y = tree_map(lambda t: t, {'x': [x]})\n" + LOOP + "y['x'][0].add_(1)\nreturn x",
+    "y = x.as_subclass(torch.Tensor)\n" + LOOP + "y.add_(1)\nreturn x",
+    "y = copy.copy(x)\n" + LOOP + "y += 1\nreturn x",
+    "y = functools.reduce(lambda a, b: a, [x])\n" + LOOP + "y[:, 0] = 0\nreturn x",
+    "y = itertools.chain([x])\n" + LOOP + "next(y).add_(1)\nreturn x",
+    "y = torch.from_numpy(x.detach().numpy())\n" + LOOP + "y.zero_()\nreturn x",
+    "y = same(x)\n" + LOOP + "y.zero_()\nreturn x",
+    "y, _ = same(x, x)\n" + LOOP + "y.zero_()\nreturn x",
+    "y = same(same(x).detach())\n" + LOOP + "torch.add(x, 1, out=y)\nreturn x",
+]
+
+
+@pytest.mark.parametrize("stages", UNREAD)
+def test_what_a_function_gives_that_cannot_be_read_may_be_what_it_was_given(stages):
+    assert isinstance(result(stages), Refusal)
+
+
 FINE = [
     "for block in self.branches:\n    x = block(x)\nreturn x",
     "for block in self.blocks:\n    x = block(x)\n    x += 1\nreturn x",
     "x = self.blocks[0](x)\nx += 1\nfor block in self.blocks:\n    x = block(x)\nreturn self.act(x)",
     "y = x.clone()\ny.zero_()\nfor block in self.blocks:\n    x = block(x)\nreturn x + y",
     "skip = x\nfor block in self.blocks:\n    x = block(x)\nx += skip\nreturn x",
+    "y = same(x)\n" + LOOP + "x += y\nreturn x",
+    "y = same(x) + 1\n" + LOOP + "y.zero_()\nreturn x + y",
+    "y = same(x).clone()\n" + LOOP + "y.zero_()\nreturn x + y",
 ]
 
 
