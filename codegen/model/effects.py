@@ -20,14 +20,14 @@ from typing import TypeVar
 
 from codegen.model.attached import is_attached, is_given
 from codegen.model.decorators import runs_as_written
-from codegen.model.effects_of_calls import CallEffects, Reader, Summary, beneath, changes_in_place
+from codegen.model.effects_of_calls import CallEffects, Reader, Summary, beneath
 from codegen.model.facts import Facts
 from codegen.model.kinds import children_of, kinds_of
 from codegen.model.module_kind import CONTAINERS, STATISTICS, TORCHS, Kind, is_of_layers
 from codegen.model.object_model import PLAIN, has_trap, is_descriptor, is_property
 from codegen.model.outside import Outside
 from codegen.model.places import ANY, EVERYTHING, FRESH, SELF, Place, Value, root_of
-from codegen.model.purity import is_library, is_pure, works_in_place
+from codegen.model.purity import changes_in_place, is_library, is_pure, works_in_place
 from codegen.model.shared_state import is_listened_to, only_logs
 from codegen.model.special import ARITHMETIC, COMPARISON, CONTEXT, ITEMS, KEYS, TEXT, TRUTH
 from codegen.source.index import Class, Index, Module
@@ -210,7 +210,7 @@ class _Code(CallEffects):
                         self.bind(target, FRESH)
             case ast.ImportFrom(module=module, names=names) if self.reader is not None:
                 if any(works_in_place(f"{module}.{alias.name}") for alias in names):  # from operator import iadd
-                    self.change(Value(frozenset({Place("argument", ANY)})))
+                    self.may_change_anything()
             case ast.Pass() | ast.Break() | ast.Continue() | ast.Import() | ast.ImportFrom():
                 pass
             case _:
@@ -306,9 +306,10 @@ class _Code(CallEffects):
                 if not all(isinstance(op, ast.Is | ast.IsNot) for op in ops):
                     self.operate(given, COMPARISON)
                 return FRESH
-            case ast.UnaryOp(operand=operand):
-                self.operate(self.of(operand), TRUTH | ARITHMETIC)
-                return FRESH
+            case ast.UnaryOp(op=op, operand=operand):
+                given = self.of(operand)
+                self.operate(given, TRUTH | ARITHMETIC)
+                return given if isinstance(op, ast.UAdd) else FRESH  # +x is x
             case ast.FormattedValue(value=operand):
                 self.operate(self.of(operand), TEXT)
                 return FRESH
@@ -476,7 +477,7 @@ class _Code(CallEffects):
             return Value(frozenset({SELF}), kinds=frozenset({self.facts.cls}))
         if dotted(node) and is_library(self.path_of(node)):
             if self.reader is not None and works_in_place(self.path_of(node)):  # map(torch.relu_, tensors)
-                self.change(Value(frozenset({Place("argument", ANY)})))
+                self.may_change_anything()
             return FRESH
         if attr in _INSIDES:
             return self.anything()

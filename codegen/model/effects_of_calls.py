@@ -12,7 +12,7 @@ from typing import NamedTuple
 from codegen.model.attached import is_attached
 from codegen.model.decorators import keeps_code, runs_as_written
 from codegen.model.facts import Facts
-from codegen.model.kinds import begins_in_place, children_of, kinds_of
+from codegen.model.kinds import begins_in_place, children_of, is_chosen, kinds_of
 from codegen.model.library import (
     ALLOCATING_FUNCTIONS,
     ALLOCATING_METHODS,
@@ -28,7 +28,8 @@ from codegen.model.library import (
     TORCH_STATISTICS,
 )
 from codegen.model.makers import is_sequential
-from codegen.model.module_kind import IN_PLACE, STATISTICS, TORCHS, Function, Kind
+from codegen.model.making import Making
+from codegen.model.module_kind import CONTAINERS, IN_PLACE, STATISTICS, TORCHS, Function, Kind
 from codegen.model.neighbours import keeping_operations, shares_state
 from codegen.model.object_model import (
     has_trap,
@@ -40,9 +41,17 @@ from codegen.model.object_model import (
 )
 from codegen.model.outside import Outside
 from codegen.model.places import ANY, BOXES, EVERYTHING, FRESH, MODE, SELF, Place, Value, root_of
-from codegen.model.purity import changed_arguments, is_library, is_pure, sets_mode
+from codegen.model.purity import (
+    changed_arguments,
+    changes_in_place,
+    changes_what_it_is_given,
+    is_library,
+    is_pure,
+    is_told_in_place,
+    sets_mode,
+)
 from codegen.model.sharing import is_aliased
-from codegen.model.special import CONTEXT, EVERY, IN_PLACE_OPERATIONS, INSIDE
+from codegen.model.special import CONTEXT, EVERY, INSIDE
 from codegen.source.imports import imports
 from codegen.source.index import Class, Index, Module
 from codegen.syntax.dataflow import dotted
@@ -154,6 +163,7 @@ class CallEffects(ABC):
         """Code that is not understood, which has everything at hand."""
         self.reads.add(EVERYTHING)
         self.writes.add(EVERYTHING)
+        self.may_change_anything()
         return Value(frozenset({EVERYTHING}), kinds=frozenset({"?"}))
 
     def change(self, value: Value) -> None:
@@ -273,7 +283,6 @@ class CallEffects(ABC):
     # Calls
 
     def call(self, call: ast.Call) -> Value:
-        function = call.func
         given = FRESH
         for argument in (*call.args, *(keyword.value for keyword in call.keywords)):
             self.given[argument] = self.of(argument)
@@ -281,6 +290,14 @@ class CallEffects(ABC):
         for keyword in call.keywords:
             if keyword.arg == "generator":  # of random numbers, which goes on to the next ones
                 self.change(self.given[keyword.value])
+        if self.reader is not None and is_told_in_place(call):
+            self.change(given.inside)
+            if not given.all:  # act = partial(F.relu, inplace=True)
+                return self._called(call, given) | Value(kinds=frozenset({IN_PLACE}))
+        return self._called(call, given)
+
+    def _called(self, call: ast.Call, given: Value) -> Value:
+        function = call.func
         if isinstance(function, ast.Name) and function.id not in self.names:
             return self.call_global(function.id, call, given)
         path = self.path_of(function)
@@ -294,6 +311,11 @@ class CallEffects(ABC):
             ):
                 return self.library(f"{path}.{attr}", call, given)
         if isinstance(function, ast.Attribute) and not self._is_inner_model(function):
+            if self.reader is not None and function.attr == "apply":  # of an autograd function
+                static = self._static(ast.Attribute(function.value, "forward", ast.Load()))
+                if static is not None:
+                    module, node, cls = static
+                    return self.run(module, node, cls, FRESH, self._by_name(node, call, 1), [given])
             if isinstance(function.value, ast.Call) and dotted(function.value.func) == "super":
                 return self.of_parent(function.attr, call, given)
             owner = self.of(function.value)
@@ -304,6 +326,11 @@ class CallEffects(ABC):
             if not owner.methods:
                 return self.method(owner, function, call, given)
         return self.run_value(self.of(function), call, given)
+
+    def may_change_anything(self) -> None:
+        """Code runs of which it is not known that it leaves alone what it is given."""
+        if self.reader is not None:
+            self.change(Value(frozenset({Place("argument", ANY)})))
 
     def _static(self, function: ast.Attribute) -> tuple[Module, ast.FunctionDef, Class] | None:
         """The function that a class holds, ``Windows.partition``, and where it stands."""
@@ -343,6 +370,8 @@ class CallEffects(ABC):
                 return self.run(*f, None, FRESH, {}, [given]) | given  # to_2tuple = _ntuple(2)
         if several and all(self._is_harmless(home, node, local) for node in several):  # try: from torch import _assert
             return FRESH if local in ALLOCATING_FUNCTIONS else Value(given.all, given.held)
+        if self.reader is not None and any(changes_what_it_is_given(home, node) for node in several):
+            self.change(given.inside)
         cls = self.index.resolve(self.module, name)
         if cls is not None:
             facts = Facts.of(self.index, cls)
@@ -395,6 +424,8 @@ class CallEffects(ABC):
                 held = self.of(owner)
                 places = frozenset(replace(p, whole=True) for p in self.attributes(held, ANY))
                 self.reads |= places
+                if self.path_of(owner):  # getattr(torch, name)
+                    self.may_change_anything()
                 return Value(places, kinds=frozenset({"?"}))
             case "super", []:
                 return self.name(self.receiver) if self.receiver else self.anything()
@@ -434,7 +465,7 @@ class CallEffects(ABC):
         if path == "operator.methodcaller" and self.reader is not None:
             method = call.args[0] if call.args else None
             if not isinstance(method, ast.Constant) or changes_in_place(str(method.value)):
-                self.change(Value(frozenset({Place("argument", ANY)})))
+                self.may_change_anything()
         named = [keyword for keyword in call.keywords if keyword.arg is not None]  # **options may hold `out`
         for argument in changed_arguments(path, ast.Call(call.func, call.args, named) if self.reader else call):
             self.change(self.given[argument].inside)
@@ -442,8 +473,26 @@ class CallEffects(ABC):
             self.operate(given, EVERY)
             if given.methods or "function" in given.kinds:
                 return self.unread(given)
-            return FRESH if name in ALLOCATING_FUNCTIONS else Value(given.all, given.held)
+            return FRESH if name in ALLOCATING_FUNCTIONS else self._made_of(path, call, given)
+        if self.reader is not None:  # functional_call(self.act, {}, (x,)), vmap(self.act)(x)
+            for argument in call.args:
+                if self.given[argument].kinds - BOXES:
+                    self.run_value(self.given[argument], call, given.inside)
         return self.unread(given, Value(frozenset({Place("global", path.partition(".")[0] or ANY)})))
+
+    def _made_of(self, path: str, call: ast.Call, given: Value) -> Value:
+        """What a library makes of what it is given: a view of a tensor, a module of torch."""
+        if not path.startswith("torch.nn.") or path.count(".") > 2 or not path.rpartition(".")[2][:1].isupper():
+            return Value(given.all, given.held)
+        if self.reader is None or self.facts is None:
+            return Value(given.all, given.held)
+        making = Making(self.facts, self.module, {name: [] for name in self.names}, kinds_of)
+        kinds = frozenset(making.of(call))
+        if IN_PLACE in kinds and path.rpartition(".")[2] in CONTAINERS:
+            first = frozenset(making.of(call.args[0]))
+            if isinstance(call.args[0], ast.Starred) or first - {"torch", STATISTICS}:
+                self.may_change_anything()
+        return Value(given.all, given.held, kinds)
 
     def of_parent(self, name: str, call: ast.Call, given: Value) -> Value:
         """``super().name(...)`` in a method of the class ``home``."""
@@ -556,6 +605,8 @@ class CallEffects(ABC):
             return owner.inside
         if name in PURE_METHODS:
             return self.inside(owner) | given.inside
+        if self.reader is not None:  # nothing is known of such a method
+            self.change(owner)
         return self.unread_module(owner, given) if "?" in owner.kinds else self.unread(owner, given)
 
     def run_value(self, value: Value, call: ast.Call, given: Value) -> Value:
@@ -605,10 +656,12 @@ class CallEffects(ABC):
 
     def _is_later(self, module: Value) -> bool:
         """Whether one of several layers that works in place comes after others, a convolution, say."""
-        return bool(module.kinds - {IN_PLACE, "view"}) and not any(
-            begins_in_place(Facts.of(self.index, place.owner), place.name)
-            for place in module.places
-            if place.kind == "attribute" and place.owner is not None
+        kept = [place for place in module.places if place.kind == "attribute" and place.owner is not None]
+        others = module.kinds - {IN_PLACE, "view"}
+        return bool(module.places and others) and not any(
+            begins_in_place(facts, place.name) or is_chosen(facts, place.name)
+            for place in kept
+            for facts in [Facts.of(self.index, cls) for cls in (place.owner,) if cls is not None]
         )
 
     def _is_sequence(self, module: Value) -> bool:
@@ -726,8 +779,8 @@ class CallEffects(ABC):
         """
         kinds = {name: value.kinds for name, value in arguments.items() if value.kinds}
         summary = self.summary(module, function, cls, kinds)
-        if summary is None:  # recursion
-            return self.anything()
+        if summary is None:  # recursion: what a function changes is read where it is called first
+            return self.anything() if self.reader is None else FRESH
         outside = FRESH
         for value in others:
             outside |= value
@@ -802,12 +855,6 @@ class CallEffects(ABC):
             memory[key] = found
         defaults: Mapping[str, Value] = memory[key]
         return defaults
-
-
-def changes_in_place(method: str) -> bool:
-    """Whether a method of a list, a tensor or the like changes it, by its name."""
-    named = method.endswith("_") and not method.endswith("__")
-    return named or method in MUTATING_METHODS or method in IN_PLACE_OPERATIONS
 
 
 def beneath(places: Iterable[Place]) -> Iterator[Place]:

@@ -88,6 +88,23 @@ def begins_in_place(facts: Facts, attribute: str) -> bool:
     return any(Making(facts, home.module, {}, kinds_of).begins_in_place(value) for home, value in made)
 
 
+def is_chosen(facts: Facts, attribute: str) -> bool:
+    """Whether an attribute holds one of several that a variable may stand for: ``act_layer()``, ``act``."""
+    return any(_is_chosen(facts, facts.home(value), value) for value in facts.values.get(attribute, ()))
+
+
+def _is_chosen(facts: Facts, home: Class, value: ast.expr) -> bool:
+    match value:
+        case ast.IfExp(body=body, orelse=orelse):
+            return _is_chosen(facts, home, body) or _is_chosen(facts, home, orelse)
+        case ast.Call(func=ast.Name(id=name)):
+            return name in home.constructor_names
+        case ast.Name(id=name):  # Block(act=F.relu_), and not Residual(nn.Sequential(...))
+            passed = (given.value for given in Outside.of(facts.index).passed(home, name))
+            return any(not isinstance(given, ast.Call) or dotted(given.func) in PARTIAL for given in passed)
+    return False
+
+
 def _find(facts: Facts, attribute: str) -> Iterator[Kind]:
     if attribute not in facts.values and not facts.has_member(attribute):
         yield "?"

@@ -22,7 +22,7 @@ from codegen.model.module_kind import (
     is_of_layers,
 )
 from codegen.model.outside import Elsewhere, Outside
-from codegen.model.purity import is_library, is_pure
+from codegen.model.purity import changes_what_it_is_given, is_library, is_pure, works_in_place
 from codegen.model.tuples import hands_on
 from codegen.source.index import Class, Module
 from codegen.syntax.dataflow import dotted, free_names
@@ -85,11 +85,17 @@ class Making:
             case Elsewhere() | Passed():
                 there, already = self._there(node)
                 yield from there.of(node.value, already) if self.depth < _FUNCTIONS else "?"
+            case ast.Call(func=ast.Name("getattr"), args=[_, ast.Constant(str(attr))]) if works_in_place(
+                f"torch.{attr}"
+            ):
+                yield IN_PLACE
             case ast.Call(func=function, args=args, keywords=keywords):
                 if any(keyword.arg in ("max_norm", "track_running_stats") for keyword in keywords):
                     yield STATISTICS
+                told = self._is_told(keywords)
                 for kind in self.call(function, args, keywords, seen):
-                    yield IN_PLACE if kind == "view" and self._works_in_place(function, args, keywords) else kind
+                    works = kind == "view" and self._works_in_place(function, args, keywords)
+                    yield IN_PLACE if works or (kind == "?" and told) else kind  # ACTIVATIONS[name](inplace=True)
             case ast.Name(id=name) if name in self.values and FUNCTION not in self.values[name]:
                 if name not in seen:
                     for value in self.values[name]:
@@ -117,9 +123,12 @@ class Making:
             case ast.Attribute() | ast.Name():
                 head, _, rest = dotted(node).partition(".")
                 if head and self._assigned(head):
-                    yield from self._variable(head)
-                elif not (head and head not in self.values and is_library(self.module.origin(head, rest))):
+                    changing = (changes_what_it_is_given(self.module, n) for n in self.module.bindings.get(head, ()))
+                    yield from [IN_PLACE] if any(changing) else self._variable(head)
+                elif not (head and head not in self.values and is_library(origin := self.module.origin(head, rest))):
                     yield "?"
+                elif works_in_place(origin):  # self.act = F.relu_
+                    yield IN_PLACE
             case ast.Constant() | ast.Compare() | ast.UnaryOp() | ast.JoinedStr():
                 return
             case _:
@@ -136,6 +145,11 @@ class Making:
         return any(not (isinstance(node, ast.Constant) and not node.value) for node in told) or (
             spread and kind in IN_PLACE_MODULES
         )
+
+    def _is_told(self, keywords: Sequence[ast.keyword]) -> bool:
+        """Whether options say that something is to work in place, as far as they are in sight."""
+        told = [keyword.value for keyword in keywords if keyword.arg == "inplace"]
+        return any(not (isinstance(node, ast.Constant) and not node.value) for node in told)
 
     def begins_in_place(self, node: ast.expr) -> bool:
         """Whether a call makes a sequence of layers that begins with one in place: ``Sequential(ReLU(True), ...)``."""
@@ -210,6 +224,8 @@ class Making:
             )
         elif not name and isinstance(function, ast.Attribute):
             yield from self.of_method(function)
+        elif isinstance(function, ast.Call) and dotted(function.func) in PARTIAL:  # partial(nn.ReLU, inplace=True)()
+            yield from self.made_by(function, seen)
         elif not name:
             yield "?"  # ACTIVATIONS[name]()
         elif head == "self":
@@ -242,13 +258,16 @@ class Making:
             elif origin.startswith("torch.nn.") and "." not in kind and kind not in TORCH_WRAPPERS:
                 writes = kind.startswith(TORCH_STATISTICS)
                 yield STATISTICS if writes else "view" if kind in TORCH_HANDING_ON else "torch"
+            elif origin in PARTIAL and arguments and self._is_told(keywords):  # partial(F.relu, inplace=True)
+                yield IN_PLACE
             elif origin in PARTIAL and arguments and self._is_code(arguments[0]):
                 yield from self.of(arguments[0], seen)
             elif origin in _HOLDERS:
                 for argument in arguments:
                     yield from self.of(argument, seen)
             elif is_library(origin) and not is_pure(origin):  # nn.utils.spectral_norm(...), torch.hub.load(...)
-                yield "?"
+                changes = any(kind == IN_PLACE for argument in arguments for kind in self.of(argument, seen))
+                yield IN_PLACE if changes else "?"
             elif is_of_layers(self.facts.index, origin):
                 yield "foreign"
             elif not (is_pure(origin) and not origin.startswith("torch.nn.")) and origin not in _NUMBERS:
@@ -364,6 +383,10 @@ class Making:
     def made_by(self, callee: ast.expr, seen: frozenset[str] = frozenset()) -> Iterator[Kind]:
         """What a call makes of what an expression gives: a class, or a module that is there already."""
         match callee:
+            case ast.Call(func=function, args=[_, *_], keywords=keywords) if dotted(
+                function
+            ) in PARTIAL and self._is_told(keywords):
+                yield IN_PLACE
             case ast.Call(func=function, args=[made, *_]) if dotted(function) in PARTIAL:
                 yield from self.made_by(made, seen)
             case ast.IfExp(body=body, orelse=orelse):

@@ -7,9 +7,12 @@ Elsewhere, what is not listed is not known.
 from __future__ import annotations
 
 import ast
+from collections.abc import Collection, Iterator
 
-from codegen.model.library import names
+from codegen.model.library import MUTATING_METHODS, names
 from codegen.model.special import IN_PLACE_OPERATIONS
+from codegen.source.index import Module
+from codegen.syntax.walking import walk
 
 _LIBRARIES = names("torch math einops numpy functools itertools operator typing collections logging warnings apex")
 
@@ -88,6 +91,8 @@ _NEVER_IN_PLACE = frozenset(
     )
 )
 """Functions that take no ``out`` and no ``inplace``, by any name."""
+_TELLING = frozenset({"out", "inplace", "max_norm"})
+"""Options by which a function is told to change what it is given."""
 _KEEPING = ("batch_norm", "instance_norm", "fake_quant", "renorm")
 """What is in the names of others that keep something, or change what they are given."""
 _IN_PLACE_AT = {
@@ -133,6 +138,45 @@ def works_in_place(path: str) -> bool:
     return name.endswith("_") and not name.endswith("__")
 
 
+def changes_in_place(method: str) -> bool:
+    """Whether a method of a list, a tensor or the like changes it, by its name."""
+    named = method.endswith("_") and not method.endswith("__")
+    return named or method in MUTATING_METHODS or method in IN_PLACE_OPERATIONS
+
+
+def changes_what_it_is_given(module: Module, node: ast.stmt) -> bool:
+    """Whether a statement binds a name to what may work in place: ``act = partial(F.silu, inplace=True)``."""
+    if not isinstance(node, ast.Assign | ast.AnnAssign) or node.value is None:
+        return False
+    for part in walk(node.value):
+        match part:
+            case ast.Call() if is_told_in_place(part):
+                return True
+            case ast.Attribute(attr=attr) if attr == "apply" or changes_in_place(attr):  # of an autograd function
+                return True
+            case ast.Name(id=name) if works_in_place(module.origin(name)):
+                return True
+    return False
+
+
+def is_told_in_place(call: ast.Call) -> bool:
+    """Whether a call of anything says by name that it is to work in place: ``act(x, inplace=True)``."""
+    told = [keyword.value for keyword in call.keywords if keyword.arg in ("inplace", "out")]
+    told += [v for k in call.keywords if k.arg is None for v in _named(k.value, ("inplace", "out"))]
+    return not all(map(_is_false, told))
+
+
+def _named(options: ast.expr, names: Collection[str]) -> Iterator[ast.expr]:
+    """What a dictionary that is written out has under some names."""
+    if isinstance(options, ast.Dict):
+        pairs = zip(options.keys, options.values, strict=True)
+        yield from (value for key, value in pairs if isinstance(key, ast.Constant) and key.value in names)
+
+
+def _is_false(value: ast.expr) -> bool:
+    return isinstance(value, ast.Constant) and not value.value
+
+
 def changed_arguments(path: str, call: ast.Call) -> list[ast.expr]:
     """The arguments that a function of a library surely changes, or one that is pure does after all where called so."""
     name = path.rpartition(".")[2]
@@ -143,7 +187,7 @@ def changed_arguments(path: str, call: ast.Call) -> list[ast.expr]:
     hidden = len(keywords) < len(call.keywords) and path not in _NEVER_IN_PLACE  # **options
     if (
         hidden
-        or {"out", "inplace", "max_norm"} & keywords.keys()
+        or any(not _is_false(keywords[name]) for name in _TELLING & keywords.keys())
         or len(call.args) > _IN_PLACE_AT.get(name, len(call.args))
     ):
         return every

@@ -10,6 +10,8 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from codegen.model.facts import Facts, Role, names_position
+from codegen.model.library import ALLOCATING_METHODS, TENSOR_METHODS
+from codegen.model.module_kind import CONTAINERS
 from codegen.model.tokens import reads, token_targets
 from codegen.syntax.bindings import bound_names
 from codegen.syntax.dataflow import dotted
@@ -133,23 +135,30 @@ def alias(facts: Facts, tree: ast.stmt) -> tuple[str, str]:
 
 def names_modules(facts: Facts, tree: ast.stmt) -> bool:
     """Whether a statement gives modules of ``self`` a name, and runs none: ``layers = list(self.blocks)``."""
-    return bool(alias(facts, tree)[0]) or (isinstance(tree, ast.Assign) and _only_names(tree.value))
+    named = isinstance(tree, ast.Assign | ast.AnnAssign) and tree.value is not None and _only_names(facts, tree.value)
+    return bool(alias(facts, tree)[0]) or named
 
 
-def _only_names(value: ast.expr) -> bool:
-    """Whether an expression makes a container of modules and runs none: ``list(self.blocks)``, ``self.blocks[:6]``."""
+def _only_names(facts: Facts, value: ast.expr) -> bool:
+    """Whether an expression runs no module: ``list(self.blocks)``, ``[(b, x.mean()) for b in self.blocks]``."""
     nodes = tuple(walk(value))
     calls = [node for node in nodes if isinstance(node, ast.Call)]
-    named = all(dotted(call.func).rpartition(".")[2] in _NAMING for call in calls)
-    return named and all(isinstance(node, _NAMES) for node in nodes) and not isinstance(value, ast.Constant)
+    later = any(isinstance(node, ast.Lambda | ast.Await | ast.Yield | ast.YieldFrom) for node in nodes)
+    return not later and not isinstance(value, ast.Constant) and not any(_may_run(facts, call) for call in calls)
 
 
-_NAMES = (
-    *(ast.Name, ast.Attribute, ast.Subscript, ast.Slice, ast.Constant, ast.UnaryOp, ast.USub),
-    *(ast.List, ast.Tuple, ast.Starred, ast.Call, ast.keyword),
-)
+def _may_run(facts: Facts, call: ast.Call) -> bool:
+    """Whether a call may run modules: any but those that make containers of them, and methods of tensors."""
+    name = dotted(call.func).rpartition(".")[2]
+    head, _, rest = dotted(call.func).partition(".")
+    container = name in _NAMING or facts.cls.module.origin(head, rest).removeprefix("torch.nn.") in CONTAINERS
+    of_tensor = isinstance(call.func, ast.Attribute) and name in TENSOR_METHODS | ALLOCATING_METHODS
+    return not container and not (of_tensor and not facts.runs(call))
+
+
 _NAMING = frozenset(
-    {"list", "tuple", "iter", "reversed", "enumerate", "zip", "range", "len", "chain", "children", "islice"}
+    {"list", "tuple", "iter", "reversed", "enumerate", "zip", "range", "len", "chain", "children", "islice", "dict"}
+    | {"OrderedDict", "deque", "set", "values", "items", "cycle"}
 )
 
 
@@ -162,16 +171,16 @@ def _step(
 ) -> Step:
     tree = statement.tree
     name, attribute = alias(facts, tree)
-    if isinstance(tree, ast.FunctionDef):
-        name = tree.name
+    match tree:
+        case ast.FunctionDef(name=made_here) | ast.Assign(targets=[ast.Name(made_here)], value=ast.Lambda()):
+            name = made_here
     if name:
         aliases[name] = frozenset({attribute}) if attribute else facts.runs(tree)
         return Step(statement, frozenset(), frozenset(), tokens - {name}, ())
     nodes = tuple(walk(tree))
     read = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
     made = facts.runs(tree).union(*(aliases[name] for name in read & aliases.keys()))
-    named = tokens.isdisjoint(read) and names_modules(facts, tree)
-    if named and {facts.role(attribute) for attribute in made} & {Role.BLOCK, Role.BOTH}:
+    if names_modules(facts, tree) and {facts.role(attribute) for attribute in made} & {Role.BLOCK, Role.BOTH}:
         names = frozenset(bound_names(tree))
         aliases |= dict.fromkeys(names, made)
         return Step(statement, frozenset(), frozenset(), tokens - names, ())

@@ -1079,6 +1079,31 @@ def test_blocks_that_are_only_named_do_not_run(named):
 
 
 @pytest.mark.parametrize(
+    ("named", "run"),
+    [
+        ("plan = [(b, s) for b, s in zip(self.blocks, (1.0, 2.0))]", "for b, s in plan:\n    x = b(x) * s"),
+        ("plan = {i: b for i, b in enumerate(self.blocks)}", "for i in plan:\n    x = plan[i](x)"),
+        ("plan = dict(zip(range(2), self.blocks))", "for i in plan:\n    x = plan[i](x)"),
+        ("plan = tuple(zip(self.blocks, (x.mean(), x.amax())))", "for b, s in plan:\n    x = b(x) * s"),
+        ("plan = nn.Sequential(*self.blocks)", "x = plan(x)"),
+        ("plan = nn.ModuleList(self.blocks[:2])", "for b in plan:\n    x = b(x)"),
+        ("plan = [*reversed(self.blocks)]", "for b in plan:\n    x = b(x)"),
+        ("first, *rest = self.blocks", "x = first(x)\nfor b in rest:\n    x = b(x)"),
+        ("plan: list = list(self.blocks)", "for b in plan:\n    x = b(x)"),
+        ("run = lambda t: self.blocks(t)", "x = run(x)"),
+        ("def run(t):\n    for b in self.blocks:\n        t = b(t)\n    return t", "x = run(x)"),
+        ("run = partial(self.blocks.forward)", "x = run(x)"),
+        ("plan = [b.forward for b in self.blocks]", "for run in plan:\n    x = run(x)"),
+    ],
+)
+def test_blocks_that_are_put_into_a_plan_run_where_it_is_carried_out(named, run):
+    body = f"x = self.patch_embed(x)\n{named}\nx = x + self.pos_embed\n{run}\nreturn x"
+    (outcome,) = outcomes_of(source(body, VIT, VIT_MATCHER)).values()
+    found = outcome.result
+    assert isinstance(found, Refusal) or "x = x + self.pos_embed" in found.embed.body
+
+
+@pytest.mark.parametrize(
     "statement", ["setattr(self, f's{x.ndim}', 1)", "delattr(self, name)", "object.__setattr__(self, name, 1)"]
 )
 def test_a_computed_name_of_an_attribute_says_so(statement):

@@ -13,11 +13,44 @@ import functools
 import itertools
 import operator
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from helpers import same
+from timm.layers import create_act_layer, get_act_fn, get_act_layer
 from torch import nn
 from torch.utils._pytree import tree_map
+
+
+act = functools.partial(F.silu, inplace=True)
+relu_ = F.relu_
+gelu = functools.partial(F.gelu, approximate="tanh")
+def choose(kind):
+    return functools.partial(F.relu, inplace=True) if kind == "relu" else F.gelu
+
+
+scaled = lambda t: t.mul_(2)
+ACTS = {{"silu": functools.partial(F.silu, inplace=True)}}
+
+
+class Swish(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        ctx.mark_dirty(x)
+        return x.mul_(2.0)
+
+    @staticmethod
+    def backward(ctx, grad):
+        return grad * 2
+
+
+swish = Swish.apply
+
+
+class Double(Swish):
+    @staticmethod
+    def forward(ctx, x):
+        return x * 2.0
 
 
 class Counter:
@@ -133,9 +166,40 @@ def test_what_the_stages_made_themselves_they_may_change(stages):
 
 BLOCK = """
 class Mine(nn.Module):
-    def __init__(self):
+    KINDS = {"silu": nn.SiLU}
+    bound = staticmethod(F.relu_)
+
+    def __init__(
+        self,
+        kind=nn.ReLU,
+        act=functools.partial(F.relu, inplace=True),
+        plain=F.silu,
+        sigmoid=torch.Tensor.sigmoid_,
+        act_layer=nn.GELU,
+        fn=None,
+    ):
         super().__init__()
         self.fc = nn.Linear(8, 8)
+        self.kind = kind
+        self.by_choice = act_layer()
+        self.by_argument = fn
+        self.of_global = swish
+        self.sigmoid = sigmoid
+        self.given = act
+        self.silu = plain
+        self.add = operator.iadd
+        self.named = ACTS["silu"]
+        self.by_text = getattr(nn, "Si" + "LU")(inplace=True)
+        self.of_class = self.KINDS["silu"](inplace=True)
+        self.of_timm = get_act_layer("swish")(inplace=True)
+        self.chosen = choose("relu")
+        self.relu_ = F.relu_
+        self.by_name = getattr(F, "relu_")
+        self.partial = functools.partial(F.silu, inplace=True)
+        self.table = {"relu": functools.partial(F.relu, inplace=True)}
+        self.made = functools.partial(nn.ReLU, inplace=True)()
+        self.gelu = F.gelu
+        self.scripted = torch.jit.script(nn.SiLU(inplace=True))
         self.act = nn.ReLU(inplace=True)
         self.begins = nn.Sequential(nn.ReLU(inplace=True), nn.Linear(8, 8))
         self.ends = nn.Sequential(nn.Linear(8, 8), nn.ReLU(inplace=True))
@@ -162,7 +226,8 @@ def result_with_block(forward):
     block = BLOCK.replace("{forward}", forward.replace("; ", "\n        "))
     stages = textwrap.indent("for block in self.blocks:\n    x = block(x)\nreturn x", " " * 8)
     source = SOURCE.format(made="pass", stages=stages).replace("class M(", block)
-    return result_in_users_file(source.replace("nn.ModuleList([nn.Linear(8, 8)])", "nn.ModuleList([Mine()])"))
+    passed = "act_layer=functools.partial(nn.SiLU, inplace=True), fn=torch.Tensor.sigmoid_" if "by_" in forward else ""
+    return result_in_users_file(source.replace("nn.ModuleList([nn.Linear(8, 8)])", f"nn.ModuleList([Mine({passed})])"))
 
 
 @pytest.mark.parametrize(
@@ -189,6 +254,61 @@ def result_with_block(forward):
         "functools.reduce(operator.iadd, [x, x]); return self.fc(x)",
         "operator.methodcaller('add_', 1)(x); return self.fc(x)",
         "torch.utils.checkpoint.checkpoint(lambda t: t.add_(1), x); return self.fc(x)",
+        "return self.fc(self.relu_(x))",
+        "return self.fc(act(x))",
+        "return self.fc(relu_(x))",
+        "return self.fc(scaled(x))",
+        "return self.fc(ACTS['silu'](x))",
+        "return self.fc(Swish.apply(x))",
+        "return self.fc(self.scripted(x))",
+        "return self.fc(self.by_choice(x))",
+        "return self.fc(self.by_argument(x))",
+        "return self.fc(self.of_global(x))",
+        "return self.fc(swish(x))",
+        "return self.fc(self.by_name(x))",
+        "self.add(x, 1); return self.fc(x)",
+        "return self.fc(self.named(x))",
+        "return self.fc(self.by_text(x))",
+        "return self.fc(self.of_class(x))",
+        "return self.fc(self.of_timm(x))",
+        "return self.fc(self.chosen(x))",
+        "return self.fc(self.bound(x))",
+        "return self.fc(self.sigmoid(x))",
+        "return self.fc(self.partial(x))",
+        "return self.fc(self.table['relu'](x))",
+        "return self.fc(self.made(x))",
+        "return self.fc(self.given(x))",
+        "return self.fc(self.kind(inplace=True)(x))",
+        "return self.fc(self.kind(**{'inplace': True})(x))",
+        "return self.fc(self.silu(x, inplace=True))",
+        "return self.fc(self.silu(x, **{'inplace': True}))",
+        "return self.fc(nn.ReLU(inplace=True)(x))",
+        "return self.fc(nn.ReLU(True)(x))",
+        "return nn.Sequential(nn.ReLU(inplace=True), self.fc)(x)",
+        "return nn.Sequential(*[nn.ReLU(inplace=True), self.fc])(x)",
+        "y = nn.Identity()(x); y.add_(1); return self.fc(x)",
+        "y = nn.Flatten(1)(x); y += 1; return self.fc(x)",
+        "y = nn.Sequential()(x); y += 1; return self.fc(x)",
+        "y = nn.Dropout(0.1)(x); y += 1; return self.fc(x)",
+        "y = F.dropout(x, 0.0); y += 1; return self.fc(x)",
+        "(+x).add_(1); return self.fc(x)",
+        "np.asarray(x.detach()).fill(1); return self.fc(x)",
+        "x.detach().numpy().fill(1); return self.fc(x)",
+        "x.unknown(1); return self.fc(x)",
+        "torch.func.functional_call(self.act, {}, (x,)); return self.fc(x)",
+        "act = functools.partial(F.relu, inplace=True); return self.fc(act(x))",
+        "act = F.relu_ if self.training else F.relu; return self.fc(act(x))",
+        "act = getattr(F, 'relu_'); return self.fc(act(x))",
+        "act = getattr(torch, self.name + '_'); return self.fc(act(x))",
+        "act = {'relu': F.relu_}['relu']; return self.fc(act(x))",
+        "act = get_act_fn('swish'); return self.fc(act(x, inplace=True))",
+        "return self.fc(get_act_fn('swish')(x, inplace=True))",
+        "return self.fc(create_act_layer('silu', inplace=True)(x))",
+        "with torch.no_grad(): x.copy_(x * 2); return self.fc(x)",
+        "torch.add(x, 1, out=x); return self.fc(x)",
+        "torch._foreach_add_([x], 1); return self.fc(x)",
+        "np.add(x.detach().numpy(), 1, out=x.detach().numpy()); return self.fc(x)",
+        "y = np.asarray(x.detach()); y[:] = 0; return self.fc(x)",
     ],
 )
 def test_the_blocks_may_not_change_the_tokens_in_place(forward):
@@ -210,6 +330,19 @@ def test_the_blocks_may_not_change_the_tokens_in_place(forward):
         "y = self.fc(x); torch.relu_(y); return y",
         "y = sum(map(lambda t: t * 2, [x, x])); return self.fc(y)",
         "y = torch.utils.checkpoint.checkpoint(lambda t: self.fc(t) * 2, x); return y",
+        "return self.fc(self.gelu(x))",
+        "return self.fc(gelu(x))",
+        "return self.fc(Double.apply(x))",
+        "return self.fc(self.silu(x))",
+        "return self.fc(F.relu(x, inplace=False))",
+        "return self.fc(nn.GELU()(x))",
+        "return self.fc(nn.LayerNorm(8)(x))",
+        "return nn.Sequential(self.fc, nn.GELU())(x)",
+        "y = nn.Linear(8, 8)(x); y += 1; return y",
+        "y = F.gelu(x); y += 1; return y",
+        "act = {'relu': F.relu}['relu']; return self.fc(act(x))",
+        "act = get_act_fn('gelu'); return self.fc(act(x))",
+        "return self.fc(self.kind()(x))",
     ],
 )
 def test_the_blocks_may_change_what_they_made(forward):
