@@ -163,7 +163,6 @@ class CallEffects(ABC):
         """Code that is not understood, which has everything at hand."""
         self.reads.add(EVERYTHING)
         self.writes.add(EVERYTHING)
-        self.may_change_anything()
         return Value(frozenset({EVERYTHING}), kinds=frozenset({"?"}))
 
     def change(self, value: Value) -> None:
@@ -542,6 +541,9 @@ class CallEffects(ABC):
                 result |= self.run_value(self.attribute(function, function.value, name), call, given)
             else:
                 if facts.has_member(name):  # defined under a condition, or no plain method
+                    members = ((c.module, c.members[name]) for c in facts.lineage if name in c.members)
+                    if self.reader is not None and any(changes_what_it_is_given(*member) for member in members):
+                        self.change(given.inside)
                     result |= self.anything()
                     continue
                 others = (kind for kind in classes if kind is not cls)
@@ -645,6 +647,9 @@ class CallEffects(ABC):
                 result |= self._unread_layer(value, given)
         if not value.kinds - BOXES and not value.methods:
             if any(place.kind == "global" for place in value.places):  # TABLE["name"](x)
+                made = (node for place in value.places for node in self._made(place))
+                if self.reader is not None and any(changes_what_it_is_given(self.module, node) for node in made):
+                    self.change(given.inside)
                 return self.anything()
             result |= self._unread_layer(value, given)
         return result

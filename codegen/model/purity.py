@@ -144,11 +144,11 @@ def changes_in_place(method: str) -> bool:
     return named or method in MUTATING_METHODS or method in IN_PLACE_OPERATIONS
 
 
-def changes_what_it_is_given(module: Module, node: ast.stmt) -> bool:
-    """Whether a statement binds a name to what may work in place: ``act = partial(F.silu, inplace=True)``."""
-    if not isinstance(node, ast.Assign | ast.AnnAssign) or node.value is None:
+def changes_what_it_is_given(module: Module, node: ast.AST) -> bool:
+    """Whether code binds a name to what may work in place: ``act = partial(F.silu, inplace=True)``."""
+    if not isinstance(node, ast.Assign | ast.AnnAssign | ast.expr):
         return False
-    for part in walk(node.value):
+    for part in walk(node):
         match part:
             case ast.Call() if is_told_in_place(part):
                 return True

@@ -48,7 +48,7 @@ def puts_by_search(facts: Facts, made: Collection[ast.AST]) -> bool:
         done.add((id(function), given))
         parts = _Parts.of(facts, function, given)
         for node in walk(function):
-            if any(map(parts.has, _holders(node))):
+            if any(parts.has(holder) for holder in _holders(node) if dotted(holder) != "self"):
                 return True
             if isinstance(node, ast.Call):
                 pending += _passed_on(parts, module, node)
@@ -124,7 +124,8 @@ class _Parts:
             case _:
                 return
         if self.has(value):
-            yield from (n.id for t in targets for n in walk(t) if isinstance(n, ast.Name) and n.id != "self")
+            names = (n for target in targets for n in walk(target) if isinstance(n, ast.Name))
+            yield from (name.id for name in names if isinstance(name.ctx, ast.Store))
 
     def has(self, node: ast.expr) -> bool:
         """Whether an expression may give one."""

@@ -348,6 +348,8 @@ def _keeps_defaults(function: ast.FunctionDef) -> bool:
 
 
 _DEPTH = 4  # of functions that call each other to make a module
+_INSIDES = frozenset({"__dict__", "__defaults__", "__kwdefaults__", "__closure__", "__globals__", "_modules", "vars"})
+"""What leads to objects past their names."""
 
 
 @dataclass(frozen=True)
@@ -390,7 +392,7 @@ class _Objects:
                 if name not in self.seen:
                     self.seen.add(name)
                     for source in made:
-                        yield from self.of(source) if isinstance(source, ast.Call | ast.List | ast.IfExp) else ()
+                        yield from self.of(source) if isinstance(source, ast.expr) else ()
                     for added in self._added(name):
                         yield from self.of(added)
             case ast.Attribute() if dotted(value).startswith("self."):
@@ -404,6 +406,12 @@ class _Objects:
                     self.home.module.is_timms or all(map(_is_plain, bound))
                 ):
                     yield f"self.{attribute}"  # a tensor has the same numbers under each of its names
+            case ast.Call(func=ast.Attribute(ast.Name("self"), attr)) if attr not in self.facts.methods and (
+                attr not in self.facts.values
+            ):
+                yield _WHOLE  # self.get_submodule("stem.norm"), self.modules()
+            case ast.Attribute(attr=attr) | ast.Call(func=ast.Name(attr)) if attr in _INSIDES:
+                yield _WHOLE
             case ast.Call(func=function, args=args, keywords=keywords):
                 if isinstance(function, ast.Attribute) and dotted(function.value) != "self":
                     copied = function.attr in ALLOCATING_METHODS and self.facts.is_parameter(_own(function.value))
@@ -427,8 +435,11 @@ class _Objects:
                         yield from self.of(inner)
             case ast.Subscript(value=ast.Attribute() | ast.Call() | ast.List() | ast.Tuple() | ast.Dict() as inner):
                 yield from self.of(inner)  # self.alias = self.blocks[0]
-            case ast.Subscript(value=ast.Name() as inner) if not self.home.module.is_timms:
+            case ast.Subscript(value=inner) if not self.home.module.is_timms:
                 yield from self.of(inner)
+            case ast.BinOp(left=left, op=ast.Add() | ast.Mult(), right=right):
+                for part in (left, right):
+                    yield from self.of(part) if isinstance(part, ast.List | ast.Tuple) else ()
             case ast.BinOp() | ast.Compare() | ast.Constant() | ast.Subscript():
                 return
             case _:
@@ -440,7 +451,9 @@ class _Objects:
         """What each call of a variable or an attribute hands on again: ``make = partial(Block, rope=Rope())``."""
         values: Iterable[ast.AST] = self.facts.values.get(_own(function), ())
         if isinstance(function, ast.Name) and function.id in self.home.constructor_names:
-            values = _reaching(self.home.constructor, function)
+            values = list(_reaching(self.home.constructor, function))
+            if any(map(_holds_objects, values)):
+                yield from self.of(function)
         yield from (f"what line {getattr(node, 'lineno', 0)} hands on" for node in values if _holds_objects(node))
 
     def _is_global(self, name: str) -> bool:
@@ -523,6 +536,8 @@ def _bindings(statements: Sequence[ast.stmt], path: _Path) -> Iterator[tuple[ast
         match node:
             case ast.Assign(targets=targets, value=value):
                 yield value, path, {n.id for target in targets for n in walk(target) if isinstance(n, ast.Name)}
+            case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value):
+                yield value, path, {name}
             case ast.For(target=target, iter=iterable):
                 yield iterable, (*path, (node, "body")), {n.id for n in walk(target) if isinstance(n, ast.Name)}
         for name, block in _blocks(node):
@@ -534,6 +549,8 @@ def _keeps(facts: Facts, home: Class, function: ast.expr, place: int | str | Non
     made = _bound_to(home, dotted(given), facts)
     if made in ("plain", "module"):
         return made == "module"
+    if not home.module.is_timms and _may_be_tensor(facts, home, dotted(given)):
+        return True
     name = dotted(function)
     head = name.partition(".")[0]
     cls = facts.index.resolve(home.module, name) if name and head not in home.constructor_names else None
@@ -548,6 +565,19 @@ def _keeps(facts: Facts, home: Class, function: ast.expr, place: int | str | Non
     if parameter not in {*parameters, *(a.arg for a in found[1].args.kwonlyargs)}:
         return made == "module"
     return _uses_as_object(inner, found[1], str(parameter))
+
+
+def _may_be_tensor(facts: Facts, home: Class, name: str) -> bool:
+    """Whether a variable of a constructor, or a global, is bound to what a function of torch or numpy gives."""
+    if home.constructor is not None and name in home.constructor_names:
+        values: Iterable[ast.AST] = _assigned(facts, home.constructor).get(name, ())
+    else:
+        values = home.module.bindings.get(name, ())
+    calls = (node.value if isinstance(node, ast.Assign | ast.AnnAssign) else node for node in values)
+    heads = [dotted(call.func).partition(".") for call in calls if isinstance(call, ast.Call)]
+    return any(
+        home.module.origin(head, rest).partition(".")[0] in ("torch", "numpy") for head, _, rest in heads if head
+    )
 
 
 def _gives_tensor_of(home: Class, name: str) -> bool:

@@ -10,6 +10,7 @@ from codegen.types import Refusal, Split
 SOURCE = """
 import dataclasses
 import functools
+import types
 
 import numpy as np
 import torch
@@ -39,6 +40,29 @@ class Single(Keeping):
     def __new__(cls):
         cls.one = cls.one or super().__new__(cls)
         return cls.one
+
+
+class Noted(nn.Module):
+    def __init__(self, t):
+        super().__init__()
+        self.register_buffer("t", t)
+
+    def forward(self, x):
+        y = x * (1 + self.t)
+        self.t.copy_(x.detach().mean())
+        return y
+
+
+class Learned(Noted):
+    def __init__(self, t):
+        nn.Module.__init__(self)
+        self.t = nn.Parameter(t, requires_grad=False)
+
+
+class FromNumpy(Noted):
+    def __init__(self, t):
+        nn.Module.__init__(self)
+        self.register_buffer("t", torch.from_numpy(t))
 
 
 class Owner(nn.Module):
@@ -171,6 +195,37 @@ MODULES = [
     "self.a = MAKE()\nself.b = MAKE()",
     "self.a = Configured(Config())\nself.b = Configured(Config())",
     "parts = [Keeping()]\nself.a = Holder(parts[0])\nself.b = Holder(parts[0])",
+    "s = Keeping()\nb = s\nself.a = Holder(s)\nself.b = Holder(b)",
+    "s = Keeping()\nb = None or s\nself.a = Holder(s)\nself.b = Holder(b)",
+    "s = Keeping()\nb = s if s is not None else None\nself.a = Holder(s)\nself.b = Holder(b)",
+    "s = b = Keeping()\nself.a = Holder(s)\nself.b = Holder(b)",
+    "s: nn.Module = Keeping()\nb: nn.Module = s\nself.a = Holder(s)\nself.b = Holder(b)",
+    "self.a = Holder(s := Keeping())\nself.b = Holder(s)",
+    "b = (s := Keeping())\nself.a = Holder(s)\nself.b = Holder(b)",
+    "(s,), (b,) = [[Keeping()]] * 2\nself.a = Holder(s)\nself.b = Holder(b)",
+    "s, b = [Keeping()] * 2\nself.a = Holder(s)\nself.b = Holder(b)",
+    "parts = [Keeping()] * 2\nself.a = Holder(parts[0])\nself.b = Holder(parts[1])",
+    "for s in [Keeping()]:\n    self.a = Holder(s)\n    self.b = Holder(s)",
+    "pool = nn.ModuleDict(dict(a=Keeping()))\nself.a = Holder(pool['a'])\nself.b = Holder(pool.a)",
+    "self.c = nn.ModuleDict(dict(a=Keeping()))\ns = self.c['a']\nself.a = Holder(s)\nself.b = Holder(self.c.a)",
+    "kw = functools.partial(Holder, Keeping())\ns = kw.args[0]\nself.a = Holder(s)\nself.b = kw()",
+    "self.a = Holder(Keeping())\nself.b = Holder(self.get_submodule('a.part'))",
+    "self.a = Holder(Keeping())\ns = self.get_submodule('a').part\nself.b = Holder(s)",
+    "self.a = Holder(Keeping())\nself.b = Holder([m for m in self.modules() if isinstance(m, Keeping)][0])",
+    "self.a = Holder(Keeping())\nself.b = Holder(next(m for m in self.modules() if isinstance(m, Keeping)))",
+    "self.a = Holder(Keeping())\nself.b = Holder(dict(self.named_modules())['a.part'])",
+    "self.a = Holder(Keeping())\nself.b = Holder(self.a.__dict__['_modules']['part'])",
+    "self.a = Holder(Keeping())\nself.b = Holder(getattr(self, 'a').part)",
+    "self.a = Holder(Keeping())\nself.b = Holder(list(self.children())[-1])",
+    "self.a = Owner()\nself.b = Holder(Owner.__init__.__defaults__[0])",
+    "self.a = Holder(Keeping())\nself.b = Holder(vars(self.a)['_modules']['part'])",
+    "keep = lambda: s\ns = Keeping()\nself.a = Holder(keep())\nself.b = Holder(keep())",
+    "box = types.SimpleNamespace(part=Keeping())\nself.a = Holder(box.part)\nself.b = Holder(box.part)",
+    "t = torch.zeros(())\nself.a = Noted(t)\nself.b = Noted(t)",
+    "t = torch.zeros(())\ns = Noted(t)\nb = Noted(t)\nself.a = Holder(s)\nself.b = Holder(b)",
+    "t = torch.zeros(())\nself.a = Learned(t)\nself.b = Learned(t)",
+    "self.a = FromNumpy(TABLE)\nself.b = FromNumpy(TABLE)",
+    "self.a = Noted(WEIGHT)\nself.b = Noted(WEIGHT)",
 ]
 
 
@@ -180,6 +235,11 @@ def test_a_module_that_is_reached_in_two_ways(made):
 
 
 OWN = [
+    "s = Keeping()\nb = Keeping()\nself.a = Holder(s)\nself.b = Holder(b)",
+    "t = torch.zeros(())\nself.a = Noted(t)\nself.b = nn.LayerNorm(8)",
+    "self.a = Noted(torch.zeros(()))\nself.b = Noted(torch.zeros(()))",
+    "rates = [float(r) for r in torch.linspace(0, 0.1, 2)]\nself.a = Keeping()\nself.b = nn.Dropout(rates[1])",
+    "dim = self.pos_embed.shape[-1]\nself.a = Keeping()\nself.b = nn.LayerNorm(dim)",
     "self.a = new()\nself.b = new()",
     "self.a = Holder(new())\nself.b = Holder(new())",
     "make = functools.partial(nn.LayerNorm, eps=1e-6)\nself.a, self.b = make(8), make(8)",
