@@ -7,6 +7,7 @@ read, and so each of them may hold more than its class says.
 from __future__ import annotations
 
 import ast
+from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
@@ -47,8 +48,9 @@ def puts_by_search(facts: Facts, made: Collection[ast.AST]) -> bool:
             continue
         done.add((id(function), given))
         parts = _Parts.of(facts, function, given)
+        made_here = {"self", *_lists(function)}
         for node in walk(function):
-            if any(parts.has(holder) for holder in _holders(node) if dotted(holder) != "self"):
+            if any(parts.has(holder) for holder in _holders(node) if dotted(holder) not in made_here):
                 return True
             if isinstance(node, ast.Call):
                 pending += _passed_on(parts, module, node)
@@ -75,6 +77,19 @@ def _functions(facts: Facts, module: Module, node: ast.expr) -> Iterator[tuple[M
     found = facts.index.function(module, dotted(node)) if dotted(node) else None
     if found is not None:
         yield found
+
+
+def _lists(function: Function) -> set[str]:
+    """The variables of a function that only ever hold a list or the like which it makes, whatever is in it."""
+    displays = ast.List | ast.Dict | ast.Set | ast.ListComp | ast.DictComp | ast.SetComp
+    stored = Counter(n.id for n in walk(function) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store))
+    made = Counter(
+        node.targets[0].id
+        for node in walk(function)
+        if isinstance(node, ast.Assign) and isinstance(node.value, displays) and isinstance(node.targets[0], ast.Name)
+    )
+    taken = {node.arg for node in walk(function.args) if isinstance(node, ast.arg)}
+    return {name for name, times in made.items() if stored[name] == times} - taken
 
 
 def _holders(node: ast.AST) -> Iterator[ast.expr]:

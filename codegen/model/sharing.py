@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from codegen.model.facts import Facts
 from codegen.model.kinds import kinds_of
-from codegen.model.library import ALLOCATING_FUNCTIONS, ALLOCATING_METHODS
+from codegen.model.library import ALLOCATING_FUNCTIONS, ALLOCATING_METHODS, FILLED
 from codegen.model.module_kind import is_believed
 from codegen.model.purity import is_library
 from codegen.model.tampering import code_that_makes
@@ -248,6 +248,17 @@ def _is_plain(value: ast.expr) -> bool:
     return False
 
 
+def _is_size(facts: Facts, attribute: str) -> bool:
+    """Whether an attribute is a number, as one of the sizes of a tensor: ``torch.zeros(1, n, self.embed_dims)``."""
+    for cls in facts.lineage:
+        for node in walk(cls.constructor) if cls.constructor is not None else ():
+            if isinstance(node, ast.Call) and attribute in map(_own, node.args):
+                head, _, rest = dotted(node.func).partition(".")
+                if head not in cls.constructor_names and cls.module.origin(head, rest) in FILLED:
+                    return True
+    return False
+
+
 def _binds_plain(node: ast.stmt) -> bool:
     return isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None and _is_plain(node.value)
 
@@ -400,6 +411,8 @@ class _Objects:
                 if attribute in ("_modules", "_parameters", "_buffers", "__dict__"):
                     yield _WHOLE
                 bound = self.facts.values.get(attribute, ())
+                if _is_size(self.facts, attribute):
+                    return
                 if kinds_of(self.facts, attribute) or any(map(_is_container, bound)):
                     yield f"self.{attribute}"
                 elif self.facts.is_parameter(attribute) or not (

@@ -239,6 +239,7 @@ OWN = [
     "t = torch.zeros(())\nself.a = Noted(t)\nself.b = nn.LayerNorm(8)",
     "self.a = Noted(torch.zeros(()))\nself.b = Noted(torch.zeros(()))",
     "rates = [float(r) for r in torch.linspace(0, 0.1, 2)]\nself.a = Keeping()\nself.b = nn.Dropout(rates[1])",
+    "self.dim = {'a': 8}['a']\nw = torch.zeros(1, 1, self.dim)\nself.a = Keeping()\nself.b = nn.LayerNorm([self.dim])",
     "dim = self.pos_embed.shape[-1]\nself.a = Keeping()\nself.b = nn.LayerNorm(dim)",
     "self.a = new()\nself.b = new()",
     "self.a = Holder(new())\nself.b = Holder(new())",

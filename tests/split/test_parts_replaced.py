@@ -150,6 +150,7 @@ def test_a_part_of_the_stem_is_replaced(way):
         "self.late = self.layers(2); self.late.append(nn.Linear(8, 8))",
         "layers = self.layers(2); layers.append(Noting()); self.late = layers",
         "dims = []; dims.append(self.pos_embed.shape[1])",
+        "dims = [self.pos_embed]; dims.append(self.blocks[0].out_features)",
         "names = {}; names[len(self.blocks)] = Noting()",
         "known = self.state_dict(); known['new'] = torch.zeros(1)",
     ],
