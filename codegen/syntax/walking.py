@@ -7,15 +7,30 @@ from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 _T = TypeVar("_T")
+_Node = TypeVar("_Node", bound=ast.AST)
+_REMEMBERING = (ast.stmt, ast.Module)
 
 
 def walk(node: ast.AST) -> Iterator[ast.AST]:
     """A node and all that are inside it, level by level as by ``ast.walk``, but for ``Load``, ``Store`` and ``Del``."""
-    yield node
-    if isinstance(node, (ast.stmt, ast.Module)):
-        yield from remembered(node, "inside", lambda: _descendants(node))
-    else:
-        yield from _descendants(node)
+    return iter(_nodes(node))
+
+
+def walk_for(node: ast.AST, *kinds: type[_Node]) -> Iterator[_Node]:
+    """Those of some kinds among a node and all that are inside it, in the order of :func:`walk`.
+
+    Of a statement they are remembered, for few of its nodes are what code looks for, and much code looks for the same.
+    """
+    if not isinstance(node, _REMEMBERING):
+        return (inner for inner in _nodes(node) if type(inner) in kinds)  # type: ignore[misc]
+    known: dict[tuple[type[_Node], ...], list[_Node]] = remembered(node, "inside by kind", dict)
+    if kinds not in known:
+        known[kinds] = [inner for inner in _nodes(node) if type(inner) in kinds]  # type: ignore[misc]
+    return iter(known[kinds])
+
+
+def _nodes(node: ast.AST) -> list[ast.AST]:
+    return remembered(node, "inside", lambda: _found(node)) if isinstance(node, _REMEMBERING) else _found(node)
 
 
 def remembered(node: ast.AST, question: str, answer: Callable[[], _T]) -> _T:
@@ -53,9 +68,9 @@ def children(node: ast.AST) -> list[ast.AST]:
     return found
 
 
-def _descendants(node: ast.AST) -> list[ast.AST]:
-    """The nodes inside a node, level by level. ``children`` is written out here: this is most of a run's steps."""
-    found = children(node)
+def _found(node: ast.AST) -> list[ast.AST]:
+    """A node and those inside it, level by level. ``children`` is written out here: this is most of a run's steps."""
+    found = [node]
     for outer in found:  # it grows while it is read
         for name in _FIELDS[type(outer)]:
             value = getattr(outer, name, None)
