@@ -222,6 +222,7 @@ class Scope(ABC, Generic[Value]):
         names: What is known of those that are bound.
         settings: Constants that are known of ``self``, ``self.flatten``, and of parameters.
         depth: How many calls deep.
+        domain: What the session asks, which is asked for at every step.
     """
 
     session: Session[Value]
@@ -232,10 +233,10 @@ class Scope(ABC, Generic[Value]):
     names: dict[str, Value]
     settings: Mapping[str, object] = field(default_factory=dict)
     depth: int = 0
+    domain: Domain[Value] = field(init=False)
 
-    @property
-    def domain(self) -> Domain[Value]:
-        return self.session.domain
+    def __post_init__(self) -> None:
+        self.domain = self.session.domain
 
     def attribute(self, node: ast.expr) -> str:
         """The name of an attribute of ``self``, ``pos_embed``; empty if an expression is none."""

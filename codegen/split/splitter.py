@@ -130,7 +130,7 @@ def split_model(index: Index, cls: Class, owner: Class, done: Mapping[str, Outco
         doubt = cls.module.doubt(cls.name)
         if doubt is not None:
             raise Refused(doubt, f"the class `{cls.name}` is defined more than once, or under a condition")
-        facts = Facts(index, cls)
+        facts = Facts.of(index, cls)
         if cls.name == SPLIT_MODEL:
             raise Refused(place, f"`{SPLIT_MODEL}` is the base of every split class: rename this one")
         for name in NEW_METHODS:

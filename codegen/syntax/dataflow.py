@@ -296,11 +296,11 @@ def _annotations(node: ast.FunctionDef) -> Iterator[ast.expr]:
 
 def dotted(node: ast.AST) -> str:
     """``self.patch_embed.proj`` of an attribute chain that starts at a name, else the empty string."""
-    parts: list[str] = []
+    path = ""
     while isinstance(node, ast.Attribute):
-        parts.append(node.attr)
+        path = f".{node.attr}{path}"
         node = node.value
-    return ".".join([node.id, *reversed(parts)]) if isinstance(node, ast.Name) else ""
+    return f"{node.id}{path}" if isinstance(node, ast.Name) else ""
 
 
 def returns(node: ast.AST) -> bool:
