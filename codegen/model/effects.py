@@ -33,7 +33,7 @@ from codegen.model.special import ARITHMETIC, COMPARISON, CONTEXT, ITEMS, KEYS, 
 from codegen.source.index import Class, Index, Module
 from codegen.syntax.dataflow import dotted
 from codegen.syntax.parameters import defaults_of
-from codegen.syntax.walking import walk
+from codegen.syntax.walking import walk, walk_for
 
 _INSIDES = frozenset(
     {"__defaults__", "__kwdefaults__", "__globals__", "__closure__", "__code__", "__self__", "__func__"}
@@ -135,7 +135,7 @@ class _Code(CallEffects):
             statements: They run in this order.
             once: Whether they do so once, so that ``x = ...`` among them leaves nothing of what ``x`` was.
         """
-        if not once or any(isinstance(node, _LATER) for statement in statements for node in walk(statement)):
+        if not once or any(True for statement in statements for _ in walk_for(statement, *_LATER)):
             self._until_settled(partial(self.block, statements))
             return
         for statement in statements:
@@ -645,7 +645,7 @@ def _summary(
         if cls is not None and not static and names[:1] != ["self"]:
             code.anything()
         code.settle(function.body)
-        if any(isinstance(n, ast.Global | ast.Nonlocal | ast.Yield | ast.YieldFrom) for n in walk(function)):
+        if any(True for _ in walk_for(function, ast.Global, ast.Nonlocal, ast.Yield, ast.YieldFrom)):
             code.anything()
         memory[key] = Summary(frozenset(code.reads), frozenset(code.writes), frozenset(code.changes), code.returned)
     found: Summary | None = memory[key]

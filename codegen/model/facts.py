@@ -141,22 +141,22 @@ class Facts:
 
     def method(self, name: str) -> tuple[Class, ast.FunctionDef] | None:
         """A method of the class and the class that defines it."""
-        found = self._members.get(name)
+        found = self.members.get(name)
         return (found[0], found[1]) if found is not None and isinstance(found[1], ast.FunctionDef) else None
 
     def has_member(self, name: str) -> bool:
         """Whether the class or one that it derives from binds a name, to a method or to anything else."""
-        return name in self._members
+        return name in self.members
 
     @cached_property
-    def _members(self) -> Mapping[str, tuple[Class, ast.stmt]]:
+    def members(self) -> Mapping[str, tuple[Class, ast.stmt]]:
         """What the class and those that it derives from bind, each name by the first of them that does."""
         return {name: (owner, node) for owner in reversed(self.lineage) for name, node in owner.members.items()}
 
     @cached_property
     def special(self) -> frozenset[str]:
         """The methods that give an operation of Python a meaning of its own."""
-        return EVERY.intersection(self._members)
+        return EVERY.intersection(self.members)
 
     @cached_property
     def told(self) -> frozenset[str]:

@@ -299,6 +299,8 @@ class Index:
     # kept here and not by the modules that they refer to: without cycles, trees go as soon as nobody needs them
     _classes: dict[str, Mapping[str, Class]] = field(default_factory=dict)
     _lineages: dict[str, tuple[Class, ...]] = field(default_factory=dict)
+    _resolved: dict[tuple[Module, str], Class | None] = field(default_factory=dict)
+    _functions: dict[tuple[Module, str], tuple[Module, ast.FunctionDef] | None] = field(default_factory=dict)
     memory: dict[Hashable, Any] = field(default_factory=dict)
     """What others worked out about its trees, by a key of their own. It goes with the index."""
 
@@ -458,6 +460,12 @@ class Index:
 
     def resolve(self, module: Module, name: str) -> Class | None:
         """The class that a (dotted) name stands for in a module, followed through imports and re-exports."""
+        key = module, name
+        if key not in self._resolved:
+            self._resolved[key] = self._resolve(module, name)
+        return self._resolved[key]
+
+    def _resolve(self, module: Module, name: str) -> Class | None:
         head, _, rest = name.partition(".")
         for _ in range(16):  # longer chains of re-exports are cycles
             if not rest and head in self.classes(module):
@@ -498,6 +506,12 @@ class Index:
 
     def function(self, module: Module, name: str) -> tuple[Module, ast.FunctionDef] | None:
         """The function that a name stands for in a module, followed through imports, and the module it stands in."""
+        key = module, name
+        if key not in self._functions:
+            self._functions[key] = self._function(module, name)
+        return self._functions[key]
+
+    def _function(self, module: Module, name: str) -> tuple[Module, ast.FunctionDef] | None:
         for _ in range(8):
             nodes = module.bindings.get(name, [])
             if name in module.rebound:

@@ -26,6 +26,12 @@ def bound_names(code: ast.AST, *, blocks: bool = True, expressions: bool = True)
     """
     if not isinstance(code, ast.stmt):
         return _bound(code, blocks, expressions)
+    if not expressions:  # of most statements it is seen at once
+        match code:
+            case ast.Assign(targets=[ast.Name(id=name, ctx=ast.Store())]):
+                return iter((name,))
+            case ast.Expr() | ast.Return() | ast.Raise() | ast.Assert() | ast.Pass():
+                return iter(())
     return iter(remembered(code, f"bound {blocks} {expressions}", lambda: [*_bound(code, blocks, expressions)]))
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Iterator
-from typing import TypeVar
+from typing import TypeVar, overload
 
 _T = TypeVar("_T")
 _Node = TypeVar("_Node", bound=ast.AST)
+_Other = TypeVar("_Other", bound=ast.AST)
 _REMEMBERING = (ast.stmt, ast.Module)
 
 
@@ -16,16 +17,22 @@ def walk(node: ast.AST) -> Iterator[ast.AST]:
     return iter(_nodes(node))
 
 
-def walk_for(node: ast.AST, *kinds: type[_Node]) -> Iterator[_Node]:
+@overload
+def walk_for(node: ast.AST, kind: type[_Node], /) -> Iterator[_Node]: ...
+@overload
+def walk_for(node: ast.AST, one: type[_Node], other: type[_Other], /) -> Iterator[_Node | _Other]: ...
+@overload
+def walk_for(node: ast.AST, /, *kinds: type[ast.AST]) -> Iterator[ast.AST]: ...
+def walk_for(node: ast.AST, /, *kinds: type[ast.AST]) -> Iterator[ast.AST]:
     """Those of some kinds among a node and all that are inside it, in the order of :func:`walk`.
 
     Of a statement they are remembered, for few of its nodes are what code looks for, and much code looks for the same.
     """
     if not isinstance(node, _REMEMBERING):
-        return (inner for inner in _nodes(node) if type(inner) in kinds)  # type: ignore[misc]
-    known: dict[tuple[type[_Node], ...], list[_Node]] = remembered(node, "inside by kind", dict)
+        return (inner for inner in _nodes(node) if type(inner) in kinds)
+    known: dict[tuple[type[ast.AST], ...], list[ast.AST]] = remembered(node, "inside by kind", dict)
     if kinds not in known:
-        known[kinds] = [inner for inner in _nodes(node) if type(inner) in kinds]  # type: ignore[misc]
+        known[kinds] = [inner for inner in _nodes(node) if type(inner) in kinds]
     return iter(known[kinds])
 
 
