@@ -116,7 +116,7 @@ class Module:
 
     @cached_property
     def name(self) -> str:
-        return self.path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+        return module_name(self.path)
 
     @cached_property
     def _holds_walrus(self) -> bool:
@@ -309,9 +309,10 @@ class Index:
         """The name of the method that is split."""
         return self.release.method
 
-    def parsed(self) -> tuple[Module, ...]:
-        """The files that have been parsed."""
-        return tuple(self._parsed.values())
+    @property
+    def model_modules(self) -> Mapping[str, Module]:
+        """The files whose classes are models to split, by the names of their modules."""
+        return _Modules(self, {module_name(path): path for path in model_files(self.release)})
 
     def module(self, name: str) -> Module | None:
         """The module of an import path, ``None`` where the release has no such file."""
@@ -576,6 +577,31 @@ class Index:
         return self.classes(found).get(name) if found is not None else None
 
 
+@dataclass(frozen=True, eq=False)
+class _Modules(Mapping[str, Module]):
+    """Files by the names of their modules, which are parsed when something asks for them."""
+
+    index: Index
+    paths: Mapping[str, str]
+
+    def __getitem__(self, name: str) -> Module:
+        return self.index.parse(self.paths[name])
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.paths
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.paths)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+
+def module_name(path: str) -> str:
+    """The name of the module of a file, ``timm.models.eva``."""
+    return path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+
+
 def _origins(module: Module, names: Iterable[str]) -> tuple[tuple[str, Import], ...]:
     """Where an import of names from a module gets them: what that module imports itself comes from there."""
     known = ((name, None if name in module.rebound else module.import_of(name)) for name in sorted(names))
@@ -595,18 +621,6 @@ def _merged(cls: Class, lineages: Sequence[tuple[Class, ...]]) -> tuple[Class, .
         order.append(head)
         queues = [[c for c in queue if c is not head] for queue in queues]
     return tuple(order)
-
-
-def parse_models(release: Release) -> Index:
-    """Parse the model files of a release.
-
-    Raises:
-        TimmSplitError: If one of them does not parse.
-    """
-    index = Index(release)
-    for path in model_files(release):
-        index.parse(path)
-    return index
 
 
 def model_files(release: Release) -> Iterable[str]:
