@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from codegen.model.facts import Facts, Role
-from codegen.source.index import Class, Index, model_files
+from codegen.source.index import Class, Index, model_files, parse_source
 from codegen.source.registry import Registered, registered_in, registered_models
 from codegen.split.splitter import split_model
 from codegen.types import METHOD, Inherited, Outcome, Refusal, Split
@@ -36,6 +36,10 @@ def read_file(index: Index, path: str, done: dict[str, Outcome]) -> File:
     Raises:
         TimmSplitError: If it does not parse, or another that it leads to.
     """
+    text = index.release.files[path]
+    if "class" not in text and "@" not in text:  # as an __init__.py, whose `import *` would lead to all other files
+        parse_source(text, path)
+        return File((), {})
     registered = registered_in(index.parse(path), index.model_modules)
     outcomes = []
     for cls, owner in index.models_of(path):
