@@ -312,7 +312,11 @@ class Index:
     @property
     def model_modules(self) -> Mapping[str, Module]:
         """The files whose classes are models to split, by the names of their modules."""
-        return _Modules(self, {module_name(path): path for path in model_files(self.release)})
+        return _Modules(self, self._model_paths)
+
+    @cached_property
+    def _model_paths(self) -> Mapping[str, str]:
+        return {module_name(path): path for path in model_files(self.release)}
 
     def module(self, name: str) -> Module | None:
         """The module of an import path, ``None`` where the release has no such file."""

@@ -232,6 +232,10 @@ def free_names(node: ast.AST) -> Iterator[str]:
         case ast.Name(id=name):
             if not isinstance(node.ctx, ast.Store):
                 yield name
+        case ast.Constant():
+            return
+        case ast.Attribute(value=value):  # as most expressions are
+            yield from free_names(value)
         case ast.NamedExpr():
             raise Unsound(node, "`:=` binds inside an expression")
         case ast.Lambda(args=args, body=body):
