@@ -558,6 +558,14 @@ def _globals_in(facts: Facts, attribute: str) -> frozenset[Place]:
 
     What code gives objects of other classes, or these classes, may be one object for all.
     """
+    memory, key = facts.index.memory, ("globals in", id(facts.cls), attribute)
+    if key not in memory:
+        memory[key] = _find_globals_in(facts, attribute)
+    known: frozenset[Place] = memory[key]
+    return known
+
+
+def _find_globals_in(facts: Facts, attribute: str) -> frozenset[Place]:
     found: set[Place] = set()
     for value in facts.values.get(attribute, ()):
         home = facts.home(value)

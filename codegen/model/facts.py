@@ -123,6 +123,7 @@ class Facts:
     cls: Class
     prefix: str = "self"
     _runs: dict[str, frozenset[str]] = field(default_factory=dict)
+    _run_by: dict[ast.AST, frozenset[str]] = field(default_factory=dict)
     _roles: dict[str, Role] = field(default_factory=dict)
     _positions: dict[str, bool] = field(default_factory=dict)
 
@@ -383,7 +384,9 @@ class Facts:
         Called, iterated, indexed or passed on counts; looked at (``self.blocks is None``, ``len(self.blocks)``,
         ``self.patch_embed.grid_size``) does not. :data:`UNKNOWN` stands for an attribute whose name is computed.
         """
-        return frozenset(self._scan(node, frozenset()))
+        if node not in self._run_by:
+            self._run_by[node] = frozenset(self._scan(node, frozenset()))
+        return self._run_by[node]
 
     def _scan(self, node: ast.AST, visited: frozenset[str]) -> Iterator[str]:
         match node:

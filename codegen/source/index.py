@@ -113,6 +113,7 @@ class Module:
     text: str
     tree: ast.Module
     _imported: dict[str, Import | None] = field(default_factory=dict)
+    _origins: dict[tuple[str, str], str] = field(default_factory=dict)
 
     @cached_property
     def name(self) -> str:
@@ -224,6 +225,12 @@ class Module:
         Returns:
             The full name; empty where the name is bound in several ways or may come from a ``from ... import *``.
         """
+        key = name, rest
+        if key not in self._origins:
+            self._origins[key] = self._origin(name, rest)
+        return self._origins[key]
+
+    def _origin(self, name: str, rest: str) -> str:
         if name in self.rebound:
             return ""
         found = self.import_of(name)
