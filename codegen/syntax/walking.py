@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Iterator
+from itertools import chain
 from typing import TypeVar, overload
 
 _T = TypeVar("_T")
@@ -14,7 +15,7 @@ _REMEMBERING = (ast.stmt, ast.Module)
 
 def walk(node: ast.AST) -> Iterator[ast.AST]:
     """A node and all that are inside it, level by level as by ``ast.walk``, but for ``Load``, ``Store`` and ``Del``."""
-    return iter(_nodes(node))
+    return chain((node,), _inside(node))
 
 
 @overload
@@ -28,15 +29,17 @@ def walk_for(node: ast.AST, /, *kinds: type[ast.AST]) -> Iterator[ast.AST]:
 
     Of a statement they are remembered, for few of its nodes are what code looks for, and much code looks for the same.
     """
+    itself = (node,) if type(node) in kinds else ()
     if not isinstance(node, _REMEMBERING):
-        return (inner for inner in _nodes(node) if type(inner) in kinds)
+        return chain(itself, (inner for inner in _inside(node) if type(inner) in kinds))
     known: dict[tuple[type[ast.AST], ...], list[ast.AST]] = remembered(node, "inside by kind", dict)
     if kinds not in known:
-        known[kinds] = [inner for inner in _nodes(node) if type(inner) in kinds]
-    return iter(known[kinds])
+        known[kinds] = [inner for inner in _inside(node) if type(inner) in kinds]
+    return chain(itself, known[kinds])
 
 
-def _nodes(node: ast.AST) -> list[ast.AST]:
+def _inside(node: ast.AST) -> list[ast.AST]:
+    """The nodes inside a node, itself aside: if it was remembered with itself, that would keep its tree alive."""
     return remembered(node, "inside", lambda: _found(node)) if isinstance(node, _REMEMBERING) else _found(node)
 
 
@@ -76,8 +79,8 @@ def children(node: ast.AST) -> list[ast.AST]:
 
 
 def _found(node: ast.AST) -> list[ast.AST]:
-    """A node and those inside it, level by level. ``children`` is written out here: this is most of a run's steps."""
-    found = [node]
+    """The nodes inside a node, level by level. ``children`` is written out here: this is most of a run's steps."""
+    found = children(node)
     for outer in found:  # it grows while it is read
         for name in _FIELDS[type(outer)]:
             value = getattr(outer, name, None)
