@@ -10,10 +10,9 @@ from dataclasses import dataclass
 
 from codegen.errors import UsageError
 from codegen.package.render import render
-from codegen.source.index import parse_models
-from codegen.source.registry import registered_models
+from codegen.source.index import Index
 from codegen.split.ahead import split_ahead
-from codegen.split.splitter import split_release
+from codegen.split.files import split_release
 from codegen.types import Outcome, Release
 
 
@@ -52,11 +51,9 @@ def analyse(release: Release) -> tuple[Outcome, ...]:
     """
     # the trees of a release are millions of objects, and none of them is garbage before the end
     with _no_garbage():
-        named = release.user_files or release.files
+        index = Index(release)
         with split_ahead(release) as ahead:
-            index = parse_models(release)
-            models = registered_models(module for module in index.parsed() if module.path in named)
-            outcomes = tuple(split_release(index, models, ahead))
+            outcomes = tuple(split_release(index, ahead))
         index.memory.clear()  # what it holds refers to the index: a cycle, which would keep all trees alive
     if release.user_files and not outcomes:
         raise UsageError(

@@ -16,7 +16,7 @@ from codegen.generate import RenderedPackage, analyse, generate
 from codegen.model.facts import Facts
 from codegen.source.index import Class, Index, Module
 from codegen.source.release import find_release
-from codegen.split.splitter import split_release
+from codegen.split.files import split_release
 from codegen.types import Outcome, Refusal, Release, Split
 
 RECORDED = "1.0.31"
@@ -54,7 +54,7 @@ def facts_of(source: str, name: str = "Tiny", files: Files = NONE) -> Facts:
 
 def outcomes_of(source: str, files: Files = NONE) -> dict[str, Outcome]:
     """What becomes of each model class, by its name."""
-    return {outcome.name: outcome for outcome in split_release(index_of(source, files), {})}
+    return {outcome.name: outcome for outcome in split_release(index_of(source, files))}
 
 
 def result_in_users_file(source: str, name: str = "M", **options: object) -> Split | Refusal:

@@ -15,7 +15,7 @@ from sources import CHECKOUT, GENERATED, committed_manifest, recorded, release_o
 
 from codegen.generate import analyse, generate
 from codegen.package.writer import differences
-from codegen.source.index import parse_models
+from codegen.source.index import Index
 from codegen.types import METHOD
 
 REFUSED = {
@@ -227,11 +227,11 @@ finally:
 
 
 def test_the_trees_of_a_release_go_with_its_analysis(monkeypatch):
-    parsed = []
+    made = []
 
-    def parse(release):
-        index = parse_models(release)
-        parsed.append(weakref.ref(index))
+    def make(release):
+        index = Index(release)
+        made.append(weakref.ref(index))
         return index
 
     source = """
@@ -253,10 +253,10 @@ def test_the_trees_of_a_release_go_with_its_analysis(monkeypatch):
             def forward(self, x):
                 return self.proj(x).flatten(2).transpose(1, 2)
     """
-    monkeypatch.setattr("codegen.generate.parse_models", parse)
+    monkeypatch.setattr("codegen.generate.Index", make)
     gc.disable()
     try:
         assert [outcome.name for outcome in analyse(release_of(source))] == ["Tiny"]
-        assert parsed[0]() is None
+        assert made[0]() is None
     finally:
         gc.enable()

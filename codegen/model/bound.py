@@ -9,7 +9,7 @@ from codegen.model.facts import Facts
 from codegen.source.stores import stores_in, text_of
 from codegen.syntax.dataflow import dotted
 from codegen.syntax.parameters import defaults_of
-from codegen.syntax.walking import walk
+from codegen.syntax.walking import walk, walk_for
 
 _PUTS = frozenset({"append", "insert", "extend", "add_module", "register_module", "update"})
 _NO_ARGUMENTS = ast.arguments([], [], None, [], [], None, [])
@@ -74,6 +74,12 @@ def stored_by(method: ast.FunctionDef) -> Mapping[str, list[ast.expr]]:
     return found
 
 
+_BINDING = (
+    *(ast.Assign, ast.AugAssign, ast.AnnAssign, ast.NamedExpr, ast.For, ast.comprehension, ast.Call),
+    *(ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.ImportFrom, ast.Import),
+)
+
+
 def bindings_of(function: ast.FunctionDef) -> Mapping[str, list[ast.expr]]:
     """What the variables of a function may be bound to, or what is put into what they hold."""
     found: dict[str, list[ast.expr]] = {}
@@ -82,7 +88,7 @@ def bindings_of(function: ast.FunctionDef) -> Mapping[str, list[ast.expr]]:
     for parameter in [*args.posonlyargs, *args.args, *args.kwonlyargs, args.vararg, args.kwarg]:
         if parameter is not None:
             found[parameter.arg] = [defaults.get(parameter.arg, OPEN)]
-    for node in walk(function):
+    for node in walk_for(function, *_BINDING):
         match node:
             case ast.Assign(targets=targets, value=value):
                 for target in targets:
@@ -119,7 +125,7 @@ def bindings_of(function: ast.FunctionDef) -> Mapping[str, list[ast.expr]]:
 
 
 def registered_by(method: ast.FunctionDef) -> Iterator[ast.expr]:
-    for node in walk(method):
+    for node in walk_for(method, ast.Assign, ast.Call):
         match node:
             case ast.Assign(targets=targets, value=value) if any(map(_is_part, targets)):
                 yield value

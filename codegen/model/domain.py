@@ -103,12 +103,14 @@ class Code:
         shared: Names of which others may change the value at any time: those that functions and classes inside it
             mention, ``nonlocal``, ``global``.
         opaque: Whether it does something else than to run and to return.
+        walrus: Whether expressions in it may bind names.
     """
 
     parameters: tuple[str, ...]
     bound: Counter[str]
     shared: frozenset[str]
     opaque: bool
+    walrus: bool = False
     _heads: dict[int, Sequence[ast.AST]] = field(default_factory=dict)
     _bound_by: dict[int, Sequence[str]] = field(default_factory=dict)
     _jumps: dict[int, bool] = field(default_factory=dict)
@@ -123,7 +125,7 @@ class Code:
         opaque = any(isinstance(n, ast.Yield | ast.YieldFrom | ast.Await | ast.Global) for n in nodes)
         walrus = any(isinstance(n, ast.NamedExpr) for n in nodes)
         names = (name for s in statements for name in bound_names(s, expressions=walrus))
-        return Code(tuple(_parameters(arguments)), Counter(names), frozenset(captured), opaque)
+        return Code(tuple(_parameters(arguments)), Counter(names), frozenset(captured), opaque, walrus)
 
     def head(self, node: ast.stmt) -> Sequence[ast.AST]:
         """The nodes of a statement, those of the statements inside it aside."""
@@ -222,6 +224,7 @@ class Scope(ABC, Generic[Value]):
         names: What is known of those that are bound.
         settings: Constants that are known of ``self``, ``self.flatten``, and of parameters.
         depth: How many calls deep.
+        domain: What the session asks, which is asked for at every step.
     """
 
     session: Session[Value]
@@ -232,10 +235,10 @@ class Scope(ABC, Generic[Value]):
     names: dict[str, Value]
     settings: Mapping[str, object] = field(default_factory=dict)
     depth: int = 0
+    domain: Domain[Value] = field(init=False)
 
-    @property
-    def domain(self) -> Domain[Value]:
-        return self.session.domain
+    def __post_init__(self) -> None:
+        self.domain = self.session.domain
 
     def attribute(self, node: ast.expr) -> str:
         """The name of an attribute of ``self``, ``pos_embed``; empty if an expression is none."""

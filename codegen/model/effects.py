@@ -33,7 +33,7 @@ from codegen.model.special import ARITHMETIC, COMPARISON, CONTEXT, ITEMS, KEYS, 
 from codegen.source.index import Class, Index, Module
 from codegen.syntax.dataflow import dotted
 from codegen.syntax.parameters import defaults_of
-from codegen.syntax.walking import walk
+from codegen.syntax.walking import walk, walk_for
 
 _INSIDES = frozenset(
     {"__defaults__", "__kwdefaults__", "__globals__", "__closure__", "__code__", "__self__", "__func__"}
@@ -113,14 +113,14 @@ def effects_in(
 def _apart(value: Value) -> Value:
     """What code that cannot be read gave is taken to be no part of what it was given."""
     places, held = (frozenset(p for p in found if not p.whole) for found in (value.places, value.held))
-    return replace(value, places=places, held=held)
+    return value._replace(places=places, held=held)
 
 
 def _rooted(place: Place) -> Place:
     """A place as the model sees it, by way of an attribute of its own."""
     if place == SELF:
         return EVERYTHING
-    return replace(place, root=place.name) if place.kind == "attribute" and not place.root else place
+    return place._replace(root=place.name) if place.kind == "attribute" and not place.root else place
 
 
 class _Code(CallEffects):
@@ -136,7 +136,7 @@ class _Code(CallEffects):
             statements: They run in this order.
             once: Whether they do so once, so that ``x = ...`` among them leaves nothing of what ``x`` was.
         """
-        if not once or any(isinstance(node, _LATER) for statement in statements for node in walk(statement)):
+        if not once or any(True for statement in statements for _ in walk_for(statement, *_LATER)):
             self._until_settled(partial(self.block, statements))
             return
         for statement in statements:
@@ -173,8 +173,8 @@ class _Code(CallEffects):
                 given = self.of(value)
                 old = self.of(target)
                 self.operate(old, ARITHMETIC)
-                self.change(replace(old, places=frozenset(p for p in old.places if not self._is_number(p))))
-                self.bind(target, replace(old | given, places=old.places) if "box" in old.kinds else old)
+                self.change(old._replace(places=frozenset(p for p in old.places if not self._is_number(p))))
+                self.bind(target, (old | given)._replace(places=old.places) if "box" in old.kinds else old)
             case ast.For(target=target, iter=iterable, body=body, orelse=orelse):
                 self.repeats = True
                 self.bind_elements(target, iterable)
@@ -378,7 +378,7 @@ class _Code(CallEffects):
             facts = Facts.of(self.index, kind) if isinstance(kind, Class) else None
             holds = facts is not None and facts.torch_parent in CONTAINERS
             kinds |= children_of(facts) if facts is not None and holds else {kind}
-        return replace(value.inside, kinds=frozenset(kinds))
+        return value.inside._replace(kinds=frozenset(kinds))
 
     def inner(self, arguments: ast.arguments, body: Sequence[ast.stmt]) -> Value:
         """A function that is made here: it may be called at any time, with anything that there is."""
@@ -394,7 +394,7 @@ class _Code(CallEffects):
         for name, value in code.names.items():
             if name in shared:
                 self.bind_name(name, value)
-        return replace(code.returned | self.all_of_names(shared, body), kinds=frozenset({"inner"})).boxed
+        return (code.returned | self.all_of_names(shared, body))._replace(kinds=frozenset({"inner"})).boxed
 
     def all_of_names(self, names: Mapping[str, Value], body: Sequence[ast.stmt]) -> Value:
         found = FRESH
@@ -538,7 +538,7 @@ class _Code(CallEffects):
             return Value(held=held.places, methods=methods)
         if attr not in facts.values and facts.has_member(attr):  # of the class, not of the object
             owner = next(cls for cls in facts.lineage if attr in cls.members)
-            places = frozenset(replace(place, root=ANY, owner=owner) for place in places)
+            places = frozenset(place._replace(root=ANY, owner=owner) for place in places)
         places |= _globals_in(facts, attr)
         self.reads |= places
         return Value(places, kinds=kinds_of(facts, attr))
@@ -560,6 +560,14 @@ def _globals_in(facts: Facts, attribute: str) -> frozenset[Place]:
 
     What code gives objects of other classes, or these classes, may be one object for all.
     """
+    memory, key = facts.index.memory, ("globals in", id(facts.cls), attribute)
+    if key not in memory:
+        memory[key] = _find_globals_in(facts, attribute)
+    known: frozenset[Place] = memory[key]
+    return known
+
+
+def _find_globals_in(facts: Facts, attribute: str) -> frozenset[Place]:
     found: set[Place] = set()
     for value in facts.values.get(attribute, ()):
         home = facts.home(value)
@@ -643,11 +651,11 @@ def _summary(
         own = names[1:] if cls is not None and not static else names
         code.bind_parameters(own)
         for name in kinds.keys() & set(own):
-            code.names[name] = replace(code.names[name], kinds=kinds[name])
+            code.names[name] = code.names[name]._replace(kinds=kinds[name])
         if cls is not None and not static and names[:1] != ["self"]:
             code.anything()
         code.settle(function.body)
-        if any(isinstance(n, ast.Global | ast.Nonlocal | ast.Yield | ast.YieldFrom) for n in walk(function)):
+        if any(True for _ in walk_for(function, ast.Global, ast.Nonlocal, ast.Yield, ast.YieldFrom)):
             code.anything()
         memory[key] = Summary(frozenset(code.reads), frozenset(code.writes), frozenset(code.changes), code.returned)
     found: Summary | None = memory[key]

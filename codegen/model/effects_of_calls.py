@@ -6,7 +6,7 @@ import ast
 import builtins
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from codegen.model.attached import is_attached
@@ -234,7 +234,7 @@ class CallEffects(ABC):
     def _use(self, value: Value, changes: Callable[[ast.expr], bool]) -> None:
         for place in value.places:
             if any(changes(node) for node in self._made(place)):
-                self.change(replace(value, places=frozenset({place})))
+                self.change(value._replace(places=frozenset({place})))
 
     def _made(self, place: Place) -> Iterable[ast.expr]:
         """What is kept in a place from the beginning."""
@@ -383,7 +383,7 @@ class CallEffects(ABC):
                 self.run(
                     constructor[0].module, constructor[1], cls, FRESH, self._by_name(constructor[1], call, 1), [given]
                 )
-            return replace(given.boxed, kinds=frozenset({cls}))
+            return given.boxed._replace(kinds=frozenset({cls}))
         if name in self.module.bindings or "*" in self.module.bindings:
             return self.library(self.path_of(call.func), call, given)
         return self.builtin(name, call, given)
@@ -421,7 +421,7 @@ class CallEffects(ABC):
                 return FRESH
             case "getattr", [owner, *_]:
                 held = self.of(owner)
-                places = frozenset(replace(p, whole=True) for p in self.attributes(held, ANY))
+                places = frozenset(p._replace(whole=True) for p in self.attributes(held, ANY))
                 self.reads |= places
                 if self.path_of(owner):  # getattr(torch, name)
                     self.may_change_anything()
@@ -448,7 +448,7 @@ class CallEffects(ABC):
                 return FRESH
             return given.inside if name in TAKING_BUILTINS else given.boxed
         if name in ("print", "vars", "dir"):
-            self.reads |= {replace(place, whole=True) for place in given.all}
+            self.reads |= {place._replace(whole=True) for place in given.all}
             return given if name == "vars" else FRESH
         if isinstance(getattr(builtins, name, None), type) and issubclass(getattr(builtins, name), BaseException):
             return given
@@ -505,7 +505,7 @@ class CallEffects(ABC):
         if found is None and name in ("forward", "__call__") and self.facts.torch_parent:
             if self.facts.torch_parent != "Sequential":
                 return self._run_torch(self.name("self"), self.facts.torch_parent, given)
-            holder = replace(self.name("self"), kinds=children_of(self.facts) | {"view"})
+            holder = self.name("self")._replace(kinds=children_of(self.facts) | {"view"})
             return self.run_value(holder, call, given)
         if found is None and name in ("forward", "__call__") and self.reader is not None:
             return self._unread_layer(self.name("self"), given)
@@ -559,10 +559,10 @@ class CallEffects(ABC):
         readable = cls is not None and Facts.of(self.index, cls).is_readable
         if name in ("train", "eval"):
             roots = {root_of(place) for place in owner.places}
-            self.writes |= {replace(MODE, root=root or ANY) for root in roots}
+            self.writes |= {MODE._replace(root=root or ANY) for root in roots}
             return owner
         if name in READING_MODULE_METHODS:
-            everything = frozenset(replace(p, whole=True) for p in self.attributes(owner, ANY))
+            everything = frozenset(p._replace(whole=True) for p in self.attributes(owner, ANY))
             self.reads |= everything
             holds = name in ("values", "children") and readable
             return Value(everything, kinds=children_of(Facts.of(self.index, cls)) if cls and holds else _UNKNOWN)
@@ -631,16 +631,16 @@ class CallEffects(ABC):
                 if kind == IN_PLACE and not later:
                     self.change(given)
                 hands_on = kind in ("view", IN_PLACE) and not (later and self._is_sequence(value))
-                result |= replace(given, kinds=frozenset()) if hands_on else FRESH
+                result |= given._replace(kinds=frozenset()) if hands_on else FRESH
             elif kind in BOXES:
                 continue
             elif isinstance(kind, Function):
-                holders = (SELF if p.root in ("", p.name) else replace(p, name=p.root) for p in value.places)
+                holders = (SELF if p.root in ("", p.name) else p._replace(name=p.root) for p in value.places)
                 result |= self._run_function(kind, Value(frozenset(holders)), given)
             elif kind in ("hooked", "function") or self._may_be_anyones(kind):
                 result |= self.anything()
             elif kind == "foreign":  # a layer gives tensors
-                result |= replace(self._unread_layer(value, given), kinds=frozenset())
+                result |= self._unread_layer(value, given)._replace(kinds=frozenset())
             elif kind == "inner":  # what it does was noted where it was made
                 result |= value.taken | given.inside
             else:
@@ -687,7 +687,7 @@ class CallEffects(ABC):
             self.writes |= {Place(STATISTICS, place.name) for place in module.places}
         if kind in IN_PLACE_MODULES:
             self.change(given)
-        return replace(given, kinds=frozenset())
+        return given._replace(kinds=frozenset())
 
     def _may_be_anyones(self, kind: Kind) -> bool:
         """Whether a module may be one of a user's classes, of which some keep what others read."""
@@ -697,7 +697,7 @@ class CallEffects(ABC):
         """A function runs that an attribute of an object holds."""
         if not runs_as_written(function.module, function.node):
             return self.anything()
-        owner = FRESH if function.owner is None else replace(holder, kinds=frozenset({function.owner}))
+        owner = FRESH if function.owner is None else holder._replace(kinds=frozenset({function.owner}))
         return self.run(function.module, function.node, function.owner, owner, {}, [given])
 
     def _decorated(
@@ -731,7 +731,7 @@ class CallEffects(ABC):
             if found is None and facts.torch_parent and not facts.has_member("forward"):
                 if facts.torch_parent != "Sequential":
                     return self._run_torch(value, facts.torch_parent, given)
-                return self.run_value(replace(value, kinds=children_of(facts) | {"view"}), call, given)
+                return self.run_value(value._replace(kinds=children_of(facts) | {"view"}), call, given)
             if found is None:
                 return self.unread(value, given)
             if not runs_as_written(found[0].module, found[1]):
@@ -799,7 +799,7 @@ class CallEffects(ABC):
         key = (function, cls, owner, frozenset(arguments.items()), outside)
         if key in self.ran:
             return self.ran[key]
-        elsewhere = {replace(place, whole=True) for place in owner.places if place.kind != "attribute"}
+        elsewhere = {place._replace(whole=True) for place in owner.places if place.kind != "attribute"}
         roots = {root_of(place) for place in owner.places if place.kind == "attribute" and place != SELF}
 
         def translated(places: Iterable[Place]) -> Iterator[Place]:

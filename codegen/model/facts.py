@@ -23,7 +23,7 @@ from codegen.model.special import EVERY
 from codegen.source.index import Class, Index
 from codegen.syntax.computed_names import MARK
 from codegen.syntax.dataflow import Unsound, dotted
-from codegen.syntax.walking import children, walk
+from codegen.syntax.walking import children, walk, walk_for
 
 UNKNOWN = "?"
 _PATIENCE = 0.2  # seconds for a pattern to match a name, which takes those of timm some microseconds
@@ -123,6 +123,7 @@ class Facts:
     cls: Class
     prefix: str = "self"
     _runs: dict[str, frozenset[str]] = field(default_factory=dict)
+    _run_by: dict[ast.AST, frozenset[str]] = field(default_factory=dict)
     _roles: dict[str, Role] = field(default_factory=dict)
     _positions: dict[str, bool] = field(default_factory=dict)
 
@@ -141,20 +142,22 @@ class Facts:
 
     def method(self, name: str) -> tuple[Class, ast.FunctionDef] | None:
         """A method of the class and the class that defines it."""
-        for owner in self.lineage:
-            member = owner.members.get(name)
-            if member is not None:
-                return (owner, member) if isinstance(member, ast.FunctionDef) else None
-        return None
+        found = self.members.get(name)
+        return (found[0], found[1]) if found is not None and isinstance(found[1], ast.FunctionDef) else None
 
     def has_member(self, name: str) -> bool:
         """Whether the class or one that it derives from binds a name, to a method or to anything else."""
-        return any(name in owner.members for owner in self.lineage)
+        return name in self.members
+
+    @cached_property
+    def members(self) -> Mapping[str, tuple[Class, ast.stmt]]:
+        """What the class and those that it derives from bind, each name by the first of them that does."""
+        return {name: (owner, node) for owner in reversed(self.lineage) for name, node in owner.members.items()}
 
     @cached_property
     def special(self) -> frozenset[str]:
         """The methods that give an operation of Python a meaning of its own."""
-        return EVERY.intersection(name for owner in self.lineage for name in owner.members)
+        return EVERY.intersection(self.members)
 
     @cached_property
     def told(self) -> frozenset[str]:
@@ -381,7 +384,9 @@ class Facts:
         Called, iterated, indexed or passed on counts; looked at (``self.blocks is None``, ``len(self.blocks)``,
         ``self.patch_embed.grid_size``) does not. :data:`UNKNOWN` stands for an attribute whose name is computed.
         """
-        return frozenset(self._scan(node, frozenset()))
+        if node not in self._run_by:
+            self._run_by[node] = frozenset(self._scan(node, frozenset()))
+        return self._run_by[node]
 
     def _scan(self, node: ast.AST, visited: frozenset[str]) -> Iterator[str]:
         match node:
@@ -395,7 +400,7 @@ class Facts:
             case ast.Attribute(value=ast.Attribute() as owner, attr=attr) if _is_quality(attr) and _is_path(owner):
                 return  # x.to(self.blocks[0].norm1.weight.dtype)
             case ast.If(test=test) | ast.IfExp(test=test) | ast.While(test=test) | ast.Assert(test=test):
-                calls = [call for call in walk(test) if isinstance(call, ast.Call)]
+                calls = walk_for(test, ast.Call)
                 arms = [child for child in children(node) if child is not test]
                 for child in [*calls, *arms]:
                     yield from self._scan(child, visited)
@@ -456,15 +461,14 @@ class Facts:
             return True
         if MARK in head and all(isinstance(value, ast.Name) for value in self.values[head]):
             return True  # self.add_module(self.norm_name, norm)
-        return any(isinstance(call, ast.Call) and dotted(call.func) == f"{self.prefix}.{head}" for call in walk(node))
+        return any(dotted(call.func) == f"{self.prefix}.{head}" for call in walk_for(node, ast.Call))
 
     def calls(self, node: ast.AST) -> Iterator[str]:
         """Methods of ``self`` that code calls."""
-        for call in walk(node):
-            if isinstance(call, ast.Call):
-                head, _, name = dotted(call.func).rpartition(".")
-                if head == self.prefix and name in self.methods:
-                    yield name
+        for call in walk_for(node, ast.Call):
+            head, _, name = dotted(call.func).rpartition(".")
+            if head == self.prefix and name in self.methods:
+                yield name
 
 
 def _is_quality(attribute: str) -> bool:

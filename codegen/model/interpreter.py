@@ -208,7 +208,8 @@ class Interpreter(Calls[Value]):
         self._settle(node)
 
     def _forget_bound_inside(self, node: ast.stmt) -> None:
-        self.forget(inner.target.id for inner in self.code.head(node) if isinstance(inner, ast.NamedExpr))
+        if self.code.walrus:
+            self.forget(inner.target.id for inner in self.code.head(node) if isinstance(inner, ast.NamedExpr))
 
     def _settle(self, node: ast.stmt) -> None:
         """Forget what a statement may have changed in place."""

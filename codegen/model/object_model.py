@@ -9,7 +9,7 @@ from codegen.model.purity import is_pure
 from codegen.source.index import Class, Index
 from codegen.syntax.dataflow import dotted
 
-_TRAPS = ("__getattr__", "__getattribute__", "__setattr__", "__delattr__")
+_TRAPS = frozenset({"__getattr__", "__getattribute__", "__setattr__", "__delattr__"})
 """Methods that give access to attributes a meaning of its own."""
 PLAIN = frozenset({"bool", "bytes", "dict", "float", "frozenset", "int", "list", "range", "set", "str", "tuple"})
 """Functions of Python that make numbers, texts and containers."""
@@ -17,7 +17,7 @@ PLAIN = frozenset({"bool", "bytes", "dict", "float", "frozenset", "int", "list",
 
 def has_trap(facts: Facts) -> bool:
     """Whether a class gives access to attributes a meaning of its own, or its objects keep them in one dictionary."""
-    return any(facts.has_member(trap) for trap in _TRAPS) or "__dict__" in facts.values
+    return not facts.members.keys().isdisjoint(_TRAPS) or "__dict__" in facts.values
 
 
 def is_descriptor(index: Index, facts: Facts, attribute: str) -> bool:

@@ -13,7 +13,7 @@ from codegen.model.kinds import kinds_of
 from codegen.source.index import Class, Module
 from codegen.syntax.bindings import bound_names
 from codegen.syntax.dataflow import dotted
-from codegen.syntax.walking import children, walk
+from codegen.syntax.walking import children, walk_for
 
 _CALLS = frozenset(
     {"len", "isinstance", "hasattr", "list", "tuple", "set", "dict", "range", "enumerate", "zip", "min", "max", "sum"}
@@ -74,8 +74,7 @@ class _Quiet:
             return False
         if isinstance(node, ast.AugAssign) and not (isinstance(node.target, ast.Name) and node.target.id in self.own):
             return False
-        targets = (n for n in walk(node) if isinstance(n, ast.Attribute | ast.Subscript))
-        if any(isinstance(n.ctx, ast.Store | ast.Del) for n in targets):
+        if any(isinstance(n.ctx, ast.Store | ast.Del) for n in walk_for(node, ast.Attribute, ast.Subscript)):
             return False
         unread = node.annotation if isinstance(node, ast.AnnAssign) and node.simple else None  # of a local variable
         for child in children(node):

@@ -32,6 +32,8 @@ from codegen.syntax.bindings import bound_names
 from codegen.syntax.dataflow import dotted
 from codegen.syntax.walking import walk
 
+# What may change something in place, among the nodes of a statement.
+_CHANGING = (ast.Assign, ast.AugAssign, ast.Attribute, ast.Call, ast.Subscript)
 _LAYOUTS = {"BNC": "NLC", "BHWC": "NHWC", "BCHW": "NCHW"}
 
 
@@ -355,9 +357,9 @@ class Shape(Domain[Value]):
     def effects(self, nodes: Sequence[ast.AST], scope: Scope[Value]) -> None:
         filled = set()
         for node in nodes:
+            if not isinstance(node, _CHANGING):
+                continue  # most nodes are names and constants
             match node:
-                case ast.Name() | ast.Constant():
-                    pass  # most nodes are
                 case ast.Assign(targets=targets, value=value) if any(isinstance(t, ast.Attribute) for t in targets):
                     # from now on others may change it: self.x = x
                     scope.forget([n.id for n in walk(value) if isinstance(n, ast.Name)])
@@ -368,12 +370,10 @@ class Shape(Domain[Value]):
                 case ast.Call(func=ast.Attribute(attr=name), args=args, keywords=[]) if name in IN_PLACE_METHODS:
                     if not all(self._fills_rows(argument, scope) for argument in args):
                         self._forget_all(scope)
-                case ast.Attribute(attr=name) if name.endswith("_") and name not in IN_PLACE_METHODS:
-                    self._forget_all(scope)  # other names may mean the same tensor: x.squeeze_(0)
-                case ast.Attribute(attr=name) if name.startswith("__"):
-                    self._forget_all(scope)
-                case ast.Attribute(ctx=ast.Store(), attr="data" | "shape"):
-                    self._forget_all(scope)
+                case ast.Attribute(attr=name):
+                    sets = isinstance(node.ctx, ast.Store) and name in ("data", "shape")
+                    if sets or name.startswith("__") or (name.endswith("_") and name not in IN_PLACE_METHODS):
+                        self._forget_all(scope)  # other names may mean the same tensor: x.squeeze_(0)
                 case ast.Subscript(ctx=ast.Store(), value=owner) if not isinstance(scope.of(owner), Items):
                     if node not in filled:
                         self._forget_all(scope)  # x[0] = y

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from codegen.model.facts import Facts
 from codegen.model.kinds import kinds_of
@@ -15,7 +16,7 @@ from codegen.model.tampering import code_that_makes
 from codegen.source.index import Class, Index, Module
 from codegen.syntax.dataflow import dotted
 from codegen.syntax.parameters import defaults_of, positional_names
-from codegen.syntax.walking import walk
+from codegen.syntax.walking import remembered, walk
 
 _WHOLE = "self"
 _MAKING = (ast.Call, ast.List, ast.Dict, ast.Set, ast.ListComp, ast.DictComp, ast.SetComp, ast.Attribute, ast.Name)
@@ -76,12 +77,16 @@ def _escaping(facts: Facts) -> frozenset[str]:
         for cls in facts.lineage:
             for name, method in cls.members.items():
                 if not name.startswith("forward"):  # what runs is asked for its effects
-                    found.update(_handed_on(method, _only_asked(method), inside=False))
+                    found |= remembered(method, "handed on", partial(_handed_on_by, method))
         memory[key] = frozenset(
             name for name in found if kinds_of(facts, name) or any(map(_is_container, facts.values.get(name, ())))
         )
     escaping: frozenset[str] = memory[key]
     return escaping
+
+
+def _handed_on_by(method: ast.AST) -> frozenset[str]:
+    return frozenset(_handed_on(method, _only_asked(method), inside=False))
 
 
 def _handed_on(node: ast.AST, asked: Collection[str], *, inside: bool) -> Iterator[str]:

@@ -12,7 +12,7 @@ from codegen.source.index import Class, Module
 from codegen.source.reached import made_and_run
 from codegen.source.stores import sets_in_disguise, text_of
 from codegen.syntax.dataflow import dotted
-from codegen.syntax.walking import walk
+from codegen.syntax.walking import walk, walk_for
 
 _HOOKS = frozenset(
     {"register_forward_hook", "register_forward_pre_hook", "register_module_forward_hook"}
@@ -39,7 +39,7 @@ def hooked(facts: Facts) -> frozenset[str]:
         called = {name for function in made for name in facts.calls(function)}
         made += [method[1] for name in called if (method := facts.method(name)) is not None]
         made += _given_self(facts)
-        for node in (node for function in made for node in walk(function)):
+        for node in (node for function in made for node in walk_for(function, ast.Attribute, ast.Subscript)):
             if isinstance(node, ast.Attribute) and (node.attr in _HOOKS | _HOOK_TABLES or _replaces_code(node)):
                 path = dotted(node.value).split(".")
                 found.add(path[1] if path[0] == "self" and len(path) > 1 else "*")
@@ -120,17 +120,21 @@ def remade(facts: Facts) -> frozenset[str]:
         called = {name for function in made for name in facts.calls(function)}
         made += [method[1] for name in called if (method := facts.method(name)) is not None]
         for function in made:
-            found.update(name for node in walk(function) for name in _sets_unseen(node, "self"))
-            if not facts.cls.module.is_timms and any(map(_registers_unseen, walk(function))):
+            found.update(name for node in walk_for(function, *_SETTING) for name in _sets_unseen(node, "self"))
+            if not facts.cls.module.is_timms and any(map(_registers_unseen, walk_for(function, ast.Call))):
                 found.add("*")
         if not facts.cls.module.is_timms and puts_by_search(facts, code_that_makes(facts)):
             found.add("*")
         for function in _given_self(facts):
             for parameter in function.args.args:
-                found.update(name for node in walk(function) for name in _sets_on(node, parameter.arg))
+                nodes = walk_for(function, *_SETTING, ast.Attribute)
+                found.update(name for node in nodes for name in _sets_on(node, parameter.arg))
         memory[key] = frozenset(found)
     known: frozenset[str] = memory[key]
     return known
+
+
+_SETTING = (ast.Call, ast.Subscript)
 
 
 def _sets_unseen(node: ast.AST, model: str) -> Iterator[str]:
@@ -172,8 +176,8 @@ def _given_self(facts: Facts) -> list[ast.FunctionDef]:
         (cls.module, dotted(node.func))
         for cls in facts.lineage
         if cls.constructor is not None
-        for node in walk(cls.constructor)
-        if isinstance(node, ast.Call) and any(dotted(a).partition(".")[0] == "self" for a in node.args)
+        for node in walk_for(cls.constructor, ast.Call)
+        if any(dotted(a).partition(".")[0] == "self" for a in node.args)
     ]
     found: dict[int, ast.FunctionDef] = {}
     while pending:
@@ -181,5 +185,5 @@ def _given_self(facts: Facts) -> list[ast.FunctionDef]:
         function = facts.index.function(module, name) if name else None
         if function is not None and id(function[1]) not in found:
             found[id(function[1])] = function[1]
-            pending += [(function[0], dotted(n.func)) for n in walk(function[1]) if isinstance(n, ast.Call)]
+            pending += [(function[0], dotted(n.func)) for n in walk_for(function[1], ast.Call)]
     return list(found.values())

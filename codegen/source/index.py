@@ -113,10 +113,11 @@ class Module:
     text: str
     tree: ast.Module
     _imported: dict[str, Import | None] = field(default_factory=dict)
+    _origins: dict[tuple[str, str], str] = field(default_factory=dict)
 
     @cached_property
     def name(self) -> str:
-        return self.path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+        return module_name(self.path)
 
     @cached_property
     def _holds_walrus(self) -> bool:
@@ -224,6 +225,12 @@ class Module:
         Returns:
             The full name; empty where the name is bound in several ways or may come from a ``from ... import *``.
         """
+        key = name, rest
+        if key not in self._origins:
+            self._origins[key] = self._origin(name, rest)
+        return self._origins[key]
+
+    def _origin(self, name: str, rest: str) -> str:
         if name in self.rebound:
             return ""
         found = self.import_of(name)
@@ -299,6 +306,8 @@ class Index:
     # kept here and not by the modules that they refer to: without cycles, trees go as soon as nobody needs them
     _classes: dict[str, Mapping[str, Class]] = field(default_factory=dict)
     _lineages: dict[str, tuple[Class, ...]] = field(default_factory=dict)
+    _resolved: dict[tuple[Module, str], Class | None] = field(default_factory=dict)
+    _functions: dict[tuple[Module, str], tuple[Module, ast.FunctionDef] | None] = field(default_factory=dict)
     memory: dict[Hashable, Any] = field(default_factory=dict)
     """What others worked out about its trees, by a key of their own. It goes with the index."""
 
@@ -307,9 +316,14 @@ class Index:
         """The name of the method that is split."""
         return self.release.method
 
-    def parsed(self) -> tuple[Module, ...]:
-        """The files that have been parsed."""
-        return tuple(self._parsed.values())
+    @property
+    def model_modules(self) -> Mapping[str, Module]:
+        """The files whose classes are models to split, by the names of their modules."""
+        return _Modules(self, self._model_paths)
+
+    @cached_property
+    def _model_paths(self) -> Mapping[str, str]:
+        return {module_name(path): path for path in model_files(self.release)}
 
     def module(self, name: str) -> Module | None:
         """The module of an import path, ``None`` where the release has no such file."""
@@ -458,6 +472,12 @@ class Index:
 
     def resolve(self, module: Module, name: str) -> Class | None:
         """The class that a (dotted) name stands for in a module, followed through imports and re-exports."""
+        key = module, name
+        if key not in self._resolved:
+            self._resolved[key] = self._resolve(module, name)
+        return self._resolved[key]
+
+    def _resolve(self, module: Module, name: str) -> Class | None:
         head, _, rest = name.partition(".")
         for _ in range(16):  # longer chains of re-exports are cycles
             if not rest and head in self.classes(module):
@@ -498,6 +518,12 @@ class Index:
 
     def function(self, module: Module, name: str) -> tuple[Module, ast.FunctionDef] | None:
         """The function that a name stands for in a module, followed through imports, and the module it stands in."""
+        key = module, name
+        if key not in self._functions:
+            self._functions[key] = self._function(module, name)
+        return self._functions[key]
+
+    def _function(self, module: Module, name: str) -> tuple[Module, ast.FunctionDef] | None:
         for _ in range(8):
             nodes = module.bindings.get(name, [])
             if name in module.rebound:
@@ -562,6 +588,31 @@ class Index:
         return self.classes(found).get(name) if found is not None else None
 
 
+@dataclass(frozen=True, eq=False)
+class _Modules(Mapping[str, Module]):
+    """Files by the names of their modules, which are parsed when something asks for them."""
+
+    index: Index
+    paths: Mapping[str, str]
+
+    def __getitem__(self, name: str) -> Module:
+        return self.index.parse(self.paths[name])
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.paths
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.paths)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+
+def module_name(path: str) -> str:
+    """The name of the module of a file, ``timm.models.eva``."""
+    return path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+
+
 def _origins(module: Module, names: Iterable[str]) -> tuple[tuple[str, Import], ...]:
     """Where an import of names from a module gets them: what that module imports itself comes from there."""
     known = ((name, None if name in module.rebound else module.import_of(name)) for name in sorted(names))
@@ -581,18 +632,6 @@ def _merged(cls: Class, lineages: Sequence[tuple[Class, ...]]) -> tuple[Class, .
         order.append(head)
         queues = [[c for c in queue if c is not head] for queue in queues]
     return tuple(order)
-
-
-def parse_models(release: Release) -> Index:
-    """Parse the model files of a release.
-
-    Raises:
-        TimmSplitError: If one of them does not parse.
-    """
-    index = Index(release)
-    for path in model_files(release):
-        index.parse(path)
-    return index
 
 
 def model_files(release: Release) -> Iterable[str]:

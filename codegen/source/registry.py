@@ -15,7 +15,7 @@ from __future__ import annotations
 import ast
 import builtins
 import operator
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any, Final, TypeAlias
@@ -33,7 +33,7 @@ _UNKNOWN: Final = object()
 _GOES_ON: Final = object()  # what a statement gives that does not return
 _MOST_PASSES: Final = 256  # eight undecidable tests in a row
 _MOST_STEPS: Final = 200_000  # expressions and statements of one function, some 15 times what timm's take
-_MOST_STEPS_IN_ALL: Final = 3_000_000  # some 25 times what all functions of timm take
+_MOST_STEPS_IN_A_FILE: Final = 3_000_000  # some 25 times what all functions of timm take
 _LONGEST_TEXT: Final = 1_000  # characters of a name, which few methods make longer
 _CALLED_WITH: Final = ("pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "cache_dir")  # by create_model
 _NOT_ASKED_FOR: Final = "features_only"  # absent unless the source itself gives it: it wraps models
@@ -97,20 +97,20 @@ class _Frame:
     names: dict[str, object] = field(default_factory=dict)
 
 
-def registered_models(modules: Iterable[Module]) -> Mapping[str, tuple[tuple[str, str], ...]]:
-    """Find the names that timm's ``@register_model`` registers, and what they build.
+Registered: TypeAlias = Mapping[str, Sequence[Set[tuple[str, str]]]]
+"""Names, each with the (module, class) that its functions may build; none of a function that is not understood."""
+
+
+def registered_in(module: Module, modules: Mapping[str, Module]) -> Registered:
+    """Find the names that timm's ``@register_model`` registers in a file, and what they build.
 
     Args:
-        modules: The files of a release in which models are registered.
-
-    Returns:
-        For each name, in alphabetical order, the module and the name of each class that ``create_model(name)`` may
-        build: one, or more where the source asks what only a run can tell, or none where that was not found out.
-        Deprecated aliases are not names.
+        module: The file.
+        modules: The files of the release in which models are registered, by their names.
     """
-    interpreter = _Interpreter({module.name: module for module in modules})
+    interpreter = _Interpreter(modules)
     found: dict[str, list[set[tuple[str, str]]]] = {}
-    for node, home in _decorated_functions(interpreter.modules.values()):
+    for node, home in _decorated_functions(module):
         interpreter.steps = 0
         try:
             ours = [interpreter.registers(decorator, home) for decorator in node.decorator_list]
@@ -118,16 +118,30 @@ def registered_models(modules: Iterable[Module]) -> Mapping[str, tuple[tuple[str
             break
         if any(ours):
             found.setdefault(node.name, []).append(interpreter.classes(node, home) if all(ours) else set())
-    interpreter.modules.clear()  # functions in the frames that they see are cycles, which would keep all trees alive
+    interpreter.modules = {}  # functions in the frames that they see are cycles, which would keep all trees alive
+    return found
+
+
+def registered_models(files: Iterable[Registered]) -> Mapping[str, tuple[tuple[str, str], ...]]:
+    """The names that the files of a release register, and what they build.
+
+    Returns:
+        For each name, in alphabetical order, the module and the name of each class that ``create_model(name)`` may
+        build: one, or more where the source asks what only a run can tell, or none where that was not found out.
+        Deprecated aliases are not names.
+    """
+    found: dict[str, list[Set[tuple[str, str]]]] = {}
+    for file in files:
+        for name, built in file.items():
+            found.setdefault(name, []).extend(built)
     return {name: tuple(sorted(set().union(*built))) if all(built) else () for name, built in sorted(found.items())}
 
 
-def _decorated_functions(modules: Iterable[Module]) -> Iterator[tuple[ast.FunctionDef, _Frame]]:
-    """The decorated functions of modules, those under a condition too."""
-    for module in modules:
-        home = _Frame(module.name)
-        for nodes in module.bindings.values():
-            yield from ((node, home) for node in nodes if isinstance(node, ast.FunctionDef) and node.decorator_list)
+def _decorated_functions(module: Module) -> Iterator[tuple[ast.FunctionDef, _Frame]]:
+    """The decorated functions of a module, those under a condition too."""
+    home = _Frame(module.name)
+    for nodes in module.bindings.values():
+        yield from ((node, home) for node in nodes if isinstance(node, ast.FunctionDef) and node.decorator_list)
 
 
 def _force(value: object) -> Any:
@@ -224,7 +238,7 @@ def _call_text(method: Callable[..., object], args: Sequence[object], keywords: 
 
 
 class _Interpreter:
-    def __init__(self, modules: dict[str, Module]) -> None:
+    def __init__(self, modules: Mapping[str, Module]) -> None:
         self.modules = modules
         self.answers: list[bool] = []
         self.asked = 0
@@ -236,11 +250,11 @@ class _Interpreter:
         """Count a step of the function that is interpreted.
 
         Raises:
-            _GivenUp: It has taken too many, or all functions together have.
+            _GivenUp: It has taken too many, or all functions of the file together have.
         """
         self.steps += 1
         self.steps_in_all += 1
-        if self.steps > _MOST_STEPS or self.steps_in_all > _MOST_STEPS_IN_ALL:
+        if self.steps > _MOST_STEPS or self.steps_in_all > _MOST_STEPS_IN_A_FILE:
             raise _GivenUp
 
     def registers(self, decorator: ast.expr, home: _Frame) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TypeGuard
 
-from codegen.syntax.walking import children, walk
+from codegen.syntax.walking import children, walk_for
 
 PUTS = frozenset({"append", "insert", "extend", "add_module", "register_module", "__setitem__"})
 """Methods by which something is put into a container of modules."""
@@ -17,12 +17,9 @@ _ADDS = frozenset({"append", "insert", "add_module", "register_module"})
 _ALTERS = frozenset({"extend", "pop", "set_submodule", "register_forward_hook", "register_forward_pre_hook"})
 
 
-_STORING = (ast.Assign, ast.AnnAssign, ast.AugAssign, ast.For, ast.withitem, ast.Call)
-
-
 def stores_in(method: ast.AST) -> Iterator[ast.AST]:
     """The assignments and calls in code, in the order of :func:`~codegen.syntax.walking.walk`."""
-    return (node for node in walk(method) if isinstance(node, _STORING))
+    return walk_for(method, ast.Assign, ast.AnnAssign, ast.AugAssign, ast.For, ast.withitem, ast.Call)
 
 
 def sets_in_disguise(node: ast.AST) -> bool:

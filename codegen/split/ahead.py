@@ -1,4 +1,4 @@
-"""Split classes of a release in a second process, from the last file backwards, until the two processes meet.
+"""Read files of a release in a second process, from the last one backwards, until the two processes meet.
 
 The second process is a fork, and reads what it needs for itself. Whatever becomes of it, the outcomes are the same:
 what it has not delivered by the time that it is asked for is done by the first.
@@ -12,11 +12,11 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from multiprocessing.connection import Connection
 
-from codegen.source.index import Class, Index, model_files
-from codegen.split.splitter import split_model
+from codegen.source.index import Index, model_files
+from codegen.split.files import File, read_file
 from codegen.types import Outcome, Release
 
 if sys.platform == "linux":
@@ -25,20 +25,20 @@ if sys.platform == "linux":
 _FEWEST = 16  # methods to split that are worth a process
 _PIPE_SIZE = 1 << 20  # bytes: the most that Linux allows by default
 
-Ahead = Callable[[Class], Outcome | None]
-"""What became of a class in the second process; ``None`` if that has not split it yet, or failed."""
+Ahead = Callable[[], Mapping[str, File]]
+"""What the second process has found in files by now, by their paths."""
 
 
 @contextlib.contextmanager
 def split_ahead(release: Release) -> Iterator[Ahead]:
-    """Begin to split the last classes of a release, while the caller parses it and splits the first.
+    """Begin to read the last files of a release, while the caller reads the first.
 
     Args:
         release: The release.
     """
     paths = _with_models(release)
     if not paths or not _has_second_processor():
-        yield lambda cls: None
+        yield dict
         return
     context = multiprocessing.get_context("fork")
     receiving, sending = context.Pipe(duplex=False)
@@ -46,13 +46,14 @@ def split_ahead(release: Release) -> Iterator[Ahead]:
     process = context.Process(target=_split, args=(release, paths, sending), daemon=True)
     process.start()
     sending.close()
-    found: dict[str, Outcome] = {}
+    found: dict[str, File] = {}
 
-    def ahead(cls: Class) -> Outcome | None:
+    def ahead() -> Mapping[str, File]:
         with contextlib.suppress(EOFError, OSError):  # it has ended
             while receiving.poll():
-                found.update(receiving.recv())
-        return found.get(cls.path)
+                path, file = receiving.recv()
+                found[path] = file
+        return found
 
     try:
         yield ahead
@@ -76,7 +77,7 @@ def _has_second_processor() -> bool:
 
 
 def _widen(sending: Connection) -> None:
-    """Let a pipe hold all outcomes, so that the second process need not wait while the first one parses."""
+    """Let a pipe hold all that is found, so that the second process need not wait for the first one."""
     if sys.platform == "linux":
         with contextlib.suppress(OSError):  # the system allows no more: then it waits
             fcntl.fcntl(sending.fileno(), fcntl.F_SETPIPE_SZ, _PIPE_SIZE)
@@ -87,7 +88,4 @@ def _split(release: Release, paths: Sequence[str], sending: Connection) -> None:
     index, done = Index(release), dict[str, Outcome]()
     with contextlib.suppress(Exception):  # the first process meets it again, and reports it
         for path in reversed(paths):
-            here: dict[str, Outcome] = {}
-            for cls, owner in index.models_of(path):
-                here[cls.path] = done[cls.path] = split_model(index, cls, owner, done)
-            sending.send(here)
+            sending.send((path, read_file(index, path, done)))

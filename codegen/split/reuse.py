@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from codegen.model.effects import Effects, effects_in
 from codegen.model.effects_of_calls import Handed
@@ -58,7 +58,7 @@ def check_reuse(facts: Facts, crossing: Crossing, before: Effects, fields: Seque
     made = {
         name for name, value in given.items() if not value.places and any(isinstance(k, Class) for k in value.kinds)
     }
-    state = {**values, **{n: replace(v, places=v.places | {Place("argument", n)}) for n, v in given.items()}}
+    state = {**values, **{n: v._replace(places=v.places | {Place("argument", n)}) for n, v in given.items()}}
     walked = _Walk(
         facts.index, facts.cls.module, facts, None, crossing.stages_parameters, frozenset(given), frozenset(made)
     )

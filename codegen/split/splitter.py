@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from codegen.model.annotations import annotate
@@ -62,54 +62,6 @@ _LONGEST_METHOD = 40_000  # characters
 PATCH_METHODS = ("embed_patches", "embed_positions")  # only where an embedding can be cut in two
 
 
-def split_release(
-    index: Index,
-    models: Mapping[str, Sequence[tuple[str, str]]],
-    ahead: Callable[[Class], Outcome | None] = lambda cls: None,
-) -> Iterator[Outcome]:
-    """Split every model class of a release.
-
-    Args:
-        index: The release.
-        models: Registered names, each with the (module, class) that it builds.
-        ahead: What became of a class already, if it is known, but for these names.
-    """
-    names: dict[tuple[str, str], list[str]] = {}
-    for name, classes in models.items():
-        for key in classes:
-            names.setdefault(key, []).append(name)
-    done: dict[str, Outcome] = {}
-    pending = list(index.models())
-    for cls, owner in pending:
-        if cls.path in done:
-            continue
-        outcome = ahead(cls) or split_model(index, cls, owner, done)
-        if isinstance(outcome.result, Refusal) and not _may_be_model(index, cls, owner):
-            continue
-        outcome = replace(outcome, models=tuple(sorted(names.get((cls.module.name, cls.name), ()))))
-        done[cls.path] = outcome
-        # the classes of timm that the splits of user models need
-        pending += [(other, index.owner(other) or other) for path in _needed(outcome) if (other := index.find(path))]
-    yield from done.values()
-
-
-def _may_be_model(index: Index, cls: Class, owner: Class) -> bool:
-    """Whether a class is worth a refusal: many have a ``forward``, and are the parts of models."""
-    if index.method == METHOD:
-        return True
-    facts = Facts.of(index, cls)
-    attributes = {*facts.values, *facts.runs(owner.members[index.method])}
-    return any(facts.role(attribute) in (Role.BLOCK, Role.BOTH) for attribute in attributes)
-
-
-def _needed(outcome: Outcome) -> Iterator[str]:
-    """Full names of the classes whose splits the split of a class needs."""
-    if isinstance(outcome.result, Inherited):
-        yield outcome.result.parent
-    elif isinstance(outcome.result, Split) and outcome.result.delegate is not None:
-        yield outcome.result.delegate.path
-
-
 def split_model(index: Index, cls: Class, owner: Class, done: Mapping[str, Outcome]) -> Outcome:
     """Split one model class, or tell why not.
 
@@ -130,7 +82,7 @@ def split_model(index: Index, cls: Class, owner: Class, done: Mapping[str, Outco
         doubt = cls.module.doubt(cls.name)
         if doubt is not None:
             raise Refused(doubt, f"the class `{cls.name}` is defined more than once, or under a condition")
-        facts = Facts(index, cls)
+        facts = Facts.of(index, cls)
         if cls.name == SPLIT_MODEL:
             raise Refused(place, f"`{SPLIT_MODEL}` is the base of every split class: rename this one")
         for name in NEW_METHODS:

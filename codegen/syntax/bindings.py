@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Iterator
 
-from codegen.syntax.walking import children, remembered
+from codegen.syntax.walking import children, remembered, walk_for
 
 # What may bind a name without being an expression.
 _HOLDERS = (str, ast.stmt, ast.excepthandler, ast.match_case, ast.pattern, ast.withitem)
@@ -26,6 +26,13 @@ def bound_names(code: ast.AST, *, blocks: bool = True, expressions: bool = True)
     """
     if not isinstance(code, ast.stmt):
         return _bound(code, blocks, expressions)
+    expressions = expressions and any(True for _ in walk_for(code, ast.NamedExpr))
+    if not expressions:  # of most statements it is seen at once
+        match code:
+            case ast.Assign(targets=[ast.Name(id=name, ctx=ast.Store())]):
+                return iter((name,))
+            case ast.Expr() | ast.Return() | ast.Raise() | ast.Assert() | ast.Pass():
+                return iter(())
     return iter(remembered(code, f"bound {blocks} {expressions}", lambda: [*_bound(code, blocks, expressions)]))
 
 

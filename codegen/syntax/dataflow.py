@@ -232,6 +232,10 @@ def free_names(node: ast.AST) -> Iterator[str]:
         case ast.Name(id=name):
             if not isinstance(node.ctx, ast.Store):
                 yield name
+        case ast.Constant():
+            return
+        case ast.Attribute(value=value):  # as most expressions are
+            yield from free_names(value)
         case ast.NamedExpr():
             raise Unsound(node, "`:=` binds inside an expression")
         case ast.Lambda(args=args, body=body):
@@ -296,11 +300,11 @@ def _annotations(node: ast.FunctionDef) -> Iterator[ast.expr]:
 
 def dotted(node: ast.AST) -> str:
     """``self.patch_embed.proj`` of an attribute chain that starts at a name, else the empty string."""
-    parts: list[str] = []
+    path = ""
     while isinstance(node, ast.Attribute):
-        parts.append(node.attr)
+        path = f".{node.attr}{path}"
         node = node.value
-    return ".".join([node.id, *reversed(parts)]) if isinstance(node, ast.Name) else ""
+    return f"{node.id}{path}" if isinstance(node, ast.Name) else ""
 
 
 def returns(node: ast.AST) -> bool:

@@ -34,6 +34,9 @@ _SEPARATORS = re.compile("[\v\f\x1c\x1d\x1e\x85\u2028\u2029]")
 # Levels of a syntax tree; timm's deepest method has 20.
 _DEEPEST = 300
 
+# Nodes that have a line of their own.
+_PLACED = (ast.stmt, ast.expr, ast.arg, ast.keyword, ast.alias, ast.excepthandler, ast.pattern)
+
 _Line = cst.SimpleStatementLine | cst.BaseCompoundStatement
 
 
@@ -56,7 +59,8 @@ class Statement:
         tree = parse(self.text)
         first = tree.body[0].lineno
         self.names.rewrite(tree)
-        return ast.increment_lineno(tree, self.place.line - first).body[0], first
+        _move(tree.body[0], self.place.line - first)
+        return tree.body[0], first
 
     @property
     def tree(self) -> ast.stmt:
@@ -124,28 +128,46 @@ def read_method(text: str, node: ast.FunctionDef, file: str, names: ComputedName
         raise Unsound(node, f"it holds the character {odd.group()!a}, which ends a line for editors but not for Python")
     own = own_lines(lines, node)
     try:
-        module, function = _function("\n".join(lines if own is None else [*own.head, f"{own.indentation}pass"]))
+        read = _function("\n".join(lines if own is None else [*own.head, f"{own.indentation}pass"]))
     except cst.ParserSyntaxError as error:
         raise Unsound(node, f"libcst cannot parse it: {error.message}") from error
-    written = own.texts if own is not None else _texts(module, _lines(function.body))
+    written = own.texts if own is not None else _texts(read.module, _lines(read.body))
     statements = _statements(written, [Place(file, inner.lineno) for inner in node.body], names)
     for statement, inner in zip(statements, node.body, strict=True):
         _check_strings(statement.text, inner)
     if ast.get_docstring(node) is not None:
         statements = statements[1:]
     docstring = (ast.get_docstring(node) or "").strip()
-    first, *parameters = _parameters(module, function.params) or [Parameter("", "")]
+    first, *parameters = read.parameters or (Parameter("", ""),)
     texts = parameter_texts(docstring, {parameter.name for parameter in parameters})
     described = tuple(replace(parameter, texts=texts.get(parameter.name, ())) for parameter in parameters)
-    returns = module.code_for_node(function.returns.annotation) if function.returns else ""
-    return Body(first.name, described, returns, statements, docstring)
+    return Body(first.name, described, read.returns, statements, docstring)
+
+
+@dataclass(frozen=True, eq=False)
+class _Function:
+    """A method as libcst reads it.
+
+    Attributes:
+        module: What it stands in.
+        body: Its statements.
+        parameters: Without what the docstring says of them.
+        returns: The return annotation, empty if it has none.
+    """
+
+    module: cst.Module
+    body: cst.BaseSuite
+    parameters: tuple[Parameter, ...]
+    returns: str
 
 
 @functools.lru_cache(maxsize=32)  # most methods have one of a few signatures
-def _function(text: str) -> tuple[cst.Module, cst.FunctionDef]:
-    """A method as libcst reads it, in a class, where its lines keep the indentation that they have."""
+def _function(text: str) -> _Function:
+    """Read a method, in a class, where its lines keep the indentation that they have."""
     module = cst.parse_module(f"class _:\n{text}\n")
-    return module, cst.ensure_type(cst.ensure_type(module.body[0], cst.ClassDef).body.body[0], cst.FunctionDef)
+    function = cst.ensure_type(cst.ensure_type(module.body[0], cst.ClassDef).body.body[0], cst.FunctionDef)
+    returns = module.code_for_node(function.returns.annotation) if function.returns else ""
+    return _Function(module, function.body, tuple(_parameters(module, function.params)), returns)
 
 
 def _is_shallow(node: ast.AST) -> bool:
@@ -226,6 +248,14 @@ def _texts(module: cst.Module, lines: Sequence[_Line]) -> tuple[str, ...]:
 
 def _statements(texts: Sequence[str], places: Sequence[Place], names: ComputedNames) -> tuple[Statement, ...]:
     return tuple(Statement(text, place, names) for text, place in zip(texts, places, strict=True))
+
+
+def _move(statement: ast.stmt, lines: int) -> None:
+    """Move a statement down, as ``ast.increment_lineno`` does, in a fraction of its time."""
+    for node in walk(statement) if lines else ():
+        if isinstance(node, _PLACED):
+            node.lineno += lines
+            node.end_lineno = None if node.end_lineno is None else node.end_lineno + lines
 
 
 def _offset(text: str, line: int) -> int:

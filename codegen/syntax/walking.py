@@ -4,18 +4,43 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Iterator
-from typing import TypeVar
+from itertools import chain
+from typing import TypeVar, overload
 
 _T = TypeVar("_T")
+_Node = TypeVar("_Node", bound=ast.AST)
+_Other = TypeVar("_Other", bound=ast.AST)
+_REMEMBERING = (ast.stmt, ast.Module)
 
 
 def walk(node: ast.AST) -> Iterator[ast.AST]:
     """A node and all that are inside it, level by level as by ``ast.walk``, but for ``Load``, ``Store`` and ``Del``."""
-    yield node
-    if isinstance(node, (ast.stmt, ast.Module)):
-        yield from remembered(node, "inside", lambda: _descendants(node))
-    else:
-        yield from _descendants(node)
+    return chain((node,), _inside(node))
+
+
+@overload
+def walk_for(node: ast.AST, kind: type[_Node], /) -> Iterator[_Node]: ...
+@overload
+def walk_for(node: ast.AST, one: type[_Node], other: type[_Other], /) -> Iterator[_Node | _Other]: ...
+@overload
+def walk_for(node: ast.AST, /, *kinds: type[ast.AST]) -> Iterator[ast.AST]: ...
+def walk_for(node: ast.AST, /, *kinds: type[ast.AST]) -> Iterator[ast.AST]:
+    """Those of some kinds among a node and all that are inside it, in the order of :func:`walk`.
+
+    Of a statement they are remembered, for few of its nodes are what code looks for, and much code looks for the same.
+    """
+    itself = (node,) if type(node) in kinds else ()
+    if not isinstance(node, _REMEMBERING):
+        return chain(itself, (inner for inner in _inside(node) if type(inner) in kinds))
+    known: dict[tuple[type[ast.AST], ...], list[ast.AST]] = remembered(node, "inside by kind", dict)
+    if kinds not in known:
+        known[kinds] = [inner for inner in _inside(node) if type(inner) in kinds]
+    return chain(itself, known[kinds])
+
+
+def _inside(node: ast.AST) -> list[ast.AST]:
+    """The nodes inside a node, itself aside: if it was remembered with itself, that would keep its tree alive."""
+    return remembered(node, "inside", lambda: _found(node)) if isinstance(node, _REMEMBERING) else _found(node)
 
 
 def remembered(node: ast.AST, question: str, answer: Callable[[], _T]) -> _T:
@@ -53,7 +78,7 @@ def children(node: ast.AST) -> list[ast.AST]:
     return found
 
 
-def _descendants(node: ast.AST) -> list[ast.AST]:
+def _found(node: ast.AST) -> list[ast.AST]:
     """The nodes inside a node, level by level. ``children`` is written out here: this is most of a run's steps."""
     found = children(node)
     for outer in found:  # it grows while it is read

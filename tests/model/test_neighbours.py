@@ -3,7 +3,7 @@
 import pytest
 
 from codegen.model.neighbours import shares_state
-from codegen.source.index import parse_models
+from codegen.source.index import Index
 from codegen.source.release import find_release
 
 MODEL = """
@@ -47,7 +47,7 @@ def shares(tmp_path, files, name="m.py"):
     for path, text in (EMPTY | files).items():
         (package / path).parent.mkdir(parents=True, exist_ok=True)
         (package / path).write_text(text)
-    index = parse_models(find_release(None, package, announce=lambda message: None))
+    index = Index(find_release(None, package, announce=lambda message: None))
     return shares_state(index, index.parse(f"package/{name}"))
 
 

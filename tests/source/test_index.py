@@ -5,7 +5,7 @@ from sources import class_of, index_of, module_of, recorded, release_of, timm_re
 
 from codegen.errors import TimmSplitError
 from codegen.source.imports import Import
-from codegen.source.index import Index, parse_models
+from codegen.source.index import Index
 
 MODEL = "class Tiny:\n    def forward_features(self, x):\n        return x\n"
 
@@ -36,7 +36,7 @@ def test_layers_are_no_models_and_are_parsed_only_when_something_leads_to_them()
     release = release_of(
         "from timm.layers import Base\nclass Tiny(Base): pass\n", {"timm/layers/base.py": "syntax error ("}
     )
-    assert parse_models(release).parsed()[0].path == "timm/models/tiny.py"
+    assert [module.path for module in Index(release).model_modules.values()] == ["timm/models/tiny.py"]
     index = index_of(
         "from timm.layers import Base\nclass Tiny(Base): pass\n",
         {"timm/layers/__init__.py": "from .base import Base", "timm/layers/base.py": MODEL.replace("Tiny", "Base")},
@@ -46,7 +46,7 @@ def test_layers_are_no_models_and_are_parsed_only_when_something_leads_to_them()
 
 def test_a_file_that_does_not_parse_is_named_with_its_line():
     with pytest.raises(TimmSplitError, match=r"timm/models/tiny\.py:2 does not parse: .*newer Python"):
-        parse_models(release_of("x = 1\ndef f(:\n"))
+        Index(release_of("x = 1\ndef f(:\n")).parse("timm/models/tiny.py")
 
 
 @recorded

@@ -11,8 +11,8 @@ from textwrap import dedent
 
 import pytest
 
-from codegen.source.index import parse_models
-from codegen.source.registry import registered_models
+from codegen.source.index import Index
+from codegen.source.registry import registered_in, registered_models
 from codegen.types import Release
 
 A = (("timm.models.net", "A"),)
@@ -46,7 +46,8 @@ def models(source: str, header: str = HEADER, **others: str) -> dict[str, tuple[
 
 def found_in(files: dict[str, str]) -> dict[str, tuple[tuple[str, str], ...]]:
     """Registered models of a release that consists of these files."""
-    return dict(registered_models(parse_models(Release("1.2.3", "memory", files)).parsed()))
+    modules = Index(Release("1.2.3", "memory", files)).model_modules
+    return dict(registered_models(registered_in(module, modules) for module in modules.values()))
 
 
 def entry(body: str, helpers: str = "") -> tuple[tuple[str, str], ...]:

@@ -11,7 +11,7 @@ import time
 import pytest
 
 from codegen.split import ahead
-from codegen.split.splitter import split_release
+from codegen.split.files import split_release
 from tests.sources import index_of
 
 MODEL = """
@@ -47,13 +47,12 @@ def free(monkeypatch):
 
 @forks
 def test_a_second_process_delivers_what_the_first_would_have_found(free):
-    expected = list(split_release(index(), {}))
+    expected = list(split_release(index()))
     shared = index()
-    first, *_ = [cls for cls, _ in shared.models()]
-    with ahead.split_ahead(shared.release) as of:
-        until(lambda: of(first) is not None)  # it comes last
-        delivered = [of(cls) for cls, _ in shared.models()]
-        outcomes = list(split_release(shared, {}, of))
+    with ahead.split_ahead(shared.release) as read:
+        until(lambda: min(FILES) in read())  # it comes last
+        delivered = [outcome for path in FILES for outcome in read()[path].outcomes]
+        outcomes = list(split_release(shared, read))
     assert outcomes == delivered == expected
 
 
@@ -69,18 +68,18 @@ def until(happens):
 def test_what_is_not_delivered_yet_is_not_waited_for(free, monkeypatch):
     monkeypatch.setattr(ahead, "_split", lambda release, paths, sending: signal.pause())
     shared = index()
-    with ahead.split_ahead(shared.release) as of:
-        assert list(split_release(shared, {}, of)) == list(split_release(index(), {}))
+    with ahead.split_ahead(shared.release) as read:
+        assert list(split_release(shared, read)) == list(split_release(index()))
 
 
 @forks
 def test_what_a_killed_process_does_not_deliver_is_done_by_the_first(free, monkeypatch):
     monkeypatch.setattr(ahead, "_split", lambda release, paths, sending: os.kill(os.getpid(), signal.SIGKILL))
     shared = index()
-    with ahead.split_ahead(shared.release) as of:
+    with ahead.split_ahead(shared.release) as read:
         ahead.multiprocessing.active_children()[0].join()
-        outcomes = list(split_release(shared, {}, of))
-    assert outcomes == list(split_release(index(), {}))
+        outcomes = list(split_release(shared, read))
+    assert outcomes == list(split_release(index()))
 
 
 @forks
@@ -88,11 +87,11 @@ def test_an_error_in_the_second_process_is_met_again_in_the_first(free, monkeypa
     def fails(*arguments):
         raise MemoryError
 
-    monkeypatch.setattr(ahead, "split_model", fails)
+    monkeypatch.setattr(ahead, "read_file", fails)
     shared = index()
-    with ahead.split_ahead(shared.release) as of:
+    with ahead.split_ahead(shared.release) as read:
         ahead.multiprocessing.active_children()[0].join()
-        assert all(of(cls) is None for cls, _ in shared.models())
+        assert not read()
     assert capfd.readouterr().err == ""
 
 

@@ -17,7 +17,7 @@ from symbols import Program, Run, Symbol, World, frozen, load_generated, observe
 
 from codegen.package.render import render
 from codegen.source.index import Class, Index
-from codegen.split.splitter import split_release
+from codegen.split.files import split_release
 from codegen.types import METHOD, Outcome, Refusal, Release, Split
 
 PATHS = [
@@ -88,7 +88,7 @@ def registers(node: ast.stmt) -> bool:
 
 def split(program: Original) -> tuple[Outcome, str]:
     """What becomes of a class, and the text that is generated for its file, as rendered."""
-    outcomes = list(split_release(program.index, {}))
+    outcomes = list(split_release(program.index))
     (outcome,) = (o for o in outcomes if o.path == program.cls.path)
     if isinstance(outcome.result, Refusal):
         return outcome, ""

@@ -1,9 +1,11 @@
 """From a class to its split or its refusal: what the parts add up to, and how they are recorded."""
 
+import textwrap
+
 import pytest
 from sources import TINY, index_of, outcomes_of, refusal_of, split_of
 
-from codegen.split.splitter import split_release
+from codegen.split.files import split_release
 from codegen.types import Imported, Inherited, Refusal, Split
 
 MODEL = """
@@ -34,8 +36,20 @@ def test_a_split_holds_both_halves_and_what_they_need():
 
 
 def test_an_outcome_has_the_line_of_the_method_and_the_registered_names():
-    models = {"tiny_b": [("timm.models.tiny", "Tiny")], "tiny_a": [("timm.models.tiny", "Tiny")], "other": []}
-    (outcome,) = split_release(index_of(MODEL), models)
+    registering = """
+        from ._builder import build_model_with_cfg
+        from ._registry import register_model
+
+        @register_model
+        def tiny_b(**kwargs): return build_model_with_cfg(Tiny, "tiny_b")
+
+        @register_model
+        def other(**kwargs): return build(**kwargs)
+    """
+    elsewhere = f"from .tiny import Tiny\n{textwrap.dedent(registering).replace('tiny_b', 'tiny_a')}"
+    helpers = {"_builder": "def build_model_with_cfg(cls, name): ...", "_registry": "def register_model(function): ..."}
+    files = {f"timm/models/{name}.py": text for name, text in {**helpers, "more": elsewhere}.items()}
+    (outcome,) = split_release(index_of(MODEL + textwrap.dedent(registering), files))
     assert str(outcome.place) == f"{TINY}:11"
     assert outcome.path == "timm.models.tiny.Tiny"
     assert outcome.models == ("tiny_a", "tiny_b")

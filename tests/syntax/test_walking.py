@@ -1,13 +1,15 @@
 """The nodes of a tree, as ``ast`` itself gives them."""
 
 import ast
+import gc
+import weakref
 from pathlib import Path
 
 import pytest
 
 import codegen
 from codegen.syntax.bindings import bound_names
-from codegen.syntax.walking import children, forget, walk
+from codegen.syntax.walking import children, forget, walk, walk_for
 
 FILES = sorted(Path(codegen.__file__).parent.rglob("*.py"))
 
@@ -35,3 +37,19 @@ def test_a_changed_tree_is_read_again():
     assert (before[1], after[1]) == (["a"], ["b"])
     assert statement.body[0] not in before[0]
     assert statement.body[0] in after[0]
+
+
+def test_what_is_remembered_does_not_keep_a_tree_alive():
+    gc.disable()
+    try:
+        tree = ast.parse("if a:\n    b = c()\n")
+        gone = weakref.ref(tree.body[0])
+        for node in [tree, *ast.walk(tree)]:
+            assert [*walk_for(node, ast.If, ast.Assign)] == [
+                n for n in walk(node) if isinstance(n, ast.If | ast.Assign)
+            ]
+            [*bound_names(node)]
+        del tree, node
+        assert gone() is None
+    finally:
+        gc.enable()
