@@ -56,11 +56,22 @@ def analyse(release: Release) -> tuple[Outcome, ...]:
             outcomes = tuple(split_release(index, ahead))
         index.memory.clear()  # what it holds refers to the index: a cycle, which would keep all trees alive
     if release.user_files and not outcomes:
-        raise UsageError(
-            f"--source {release.origin} holds no class that has a {release.method}, of its own or from a class that "
-            "can be read: name the file that defines it"
-        )
+        raise UsageError(_why_no_models(index, release))
     return outcomes
+
+
+def _why_no_models(index: Index, release: Release) -> str:
+    parts = [cls.name for cls, _ in index.models()]
+    if not parts:
+        return (
+            f"--source {release.origin} holds no class that has the method {release.method}, of its own or from a "
+            "class that can be read: name the file that defines it"
+        )
+    some = ", ".join(parts[:5]) + (f" and {len(parts) - 5} more" if len(parts) > 5 else "")
+    return (
+        f"--source {release.origin} holds no model, as far as can be read: no attribute of {some} is known for its "
+        f"blocks in {release.method}, by a name such as blocks, layers or stages, or as a list of modules"
+    )
 
 
 def generate(release: Release) -> RenderedPackage:

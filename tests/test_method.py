@@ -184,10 +184,19 @@ def test_timms_own_models_are_split_at_forward_features():
     assert "--method is for your own models" in " ".join(result.output.split())
 
 
+def test_a_class_that_has_it_and_no_blocks_that_are_known_is_named(tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "from torch import nn\nclass Mine(nn.Module):\n    def encode(self, x):\n        return self.v.patch_embed(x)\n"
+    )
+    result = run("list", "--source", tmp_path / "mine.py", "--method", "encode")
+    assert result.exit_code == 2
+    assert "no attribute of Mine is known for its blocks in encode" in " ".join(result.output.split())
+
+
 def test_no_class_has_it(packages):
     result = run("list", "--source", packages["model"].__file__, "--method", "unheard")
     assert result.exit_code == 2
-    assert "holds no class that has a unheard" in " ".join(result.output.split())
+    assert "holds no class that has the method unheard" in " ".join(result.output.split())
 
 
 def test_list_show_and_verify_take_it(packages):

@@ -691,7 +691,7 @@ def test_a_pipe_is_never_waited_for(tmp_path):
     ("files", "source", "message"),
     [
         ({"my_model.py": "x = 1\n"}, "my_model.py", "defines no class"),
-        ({"my_model.py": "class A: pass\n"}, "my_model.py", "holds no class that has a forward_features"),
+        ({"my_model.py": "class A: pass\n"}, "my_model.py", "holds no class that has the method forward_features"),
         ({"my-model.py": PLAIN}, "my-model.py", "my-model.py cannot be imported under that name"),
         ({"timm.py": PLAIN}, "timm.py", "in place of a library"),
         ({"torch/__init__.py": PLAIN}, "torch", "in place of a library"),

@@ -626,7 +626,7 @@ class CallEffects(ABC):
             elif kind in TORCHS:
                 # it reads its own weights
                 self.reads |= set(beneath(value.places))
-                self.writes |= {Place(kind, place.name) for place in value.places if kind == STATISTICS}
+                self.writes |= {Place(kind, p.name, root=root_of(p)) for p in value.places if kind == STATISTICS}
                 later = self.reader is not None and self._is_later(value)
                 if kind == IN_PLACE and not later:
                     self.change(given)
@@ -684,7 +684,7 @@ class CallEffects(ABC):
             ):
                 return self.anything()
         if kind.startswith((*TORCH_STATISTICS, "InstanceNorm")):
-            self.writes |= {Place(STATISTICS, place.name) for place in module.places}
+            self.writes |= {Place(STATISTICS, place.name, root=root_of(place)) for place in module.places}
         if kind in IN_PLACE_MODULES:
             self.change(given)
         return given._replace(kinds=frozenset())

@@ -51,9 +51,14 @@ _RELATIVE = {"rel", "relative", "relpos", "bias", "rpb", "rpe", "conv", "block",
 _PRE_NORM = re.compile(r"(^|_)(norm|ln)_?pre(_|$)|(^|_)pre_?(norm|ln|layernorm|layrnorm)(_|$)")
 _PATCH_DROP = re.compile(r"(patch|token)_?drop")
 _ACTIVATION = re.compile(r"^(act|activation|relu|gelu|silu|nonlin\w*)\d*$", re.IGNORECASE)
+_NORMS = frozenset(
+    {"LayerNorm", "LayerNorm2d", "BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "SyncBatchNorm", "GroupNorm", "RMSNorm"}
+    | {"norm_layer"}
+)
+"""What makes a norm, by its name."""
 _STEM = re.compile(r"(^|_)(embed\w*|stem\w*|downsample\w*|patchify|patches|tokenizer)(_|$)")
 _TORCH_BLOCKS = frozenset({"TransformerEncoder", "TransformerDecoder", "Transformer"})
-_BLOCKS = re.compile(r"^(\w*_)?(blocks?|layers?|stages?|levels?|transformers?|trunk|network|encoder|decoder)\d*$")
+_BLOCKS = re.compile(r"^(\w*_)?(blocks?|layers?|stages?|levels?|transformers?|trunk|network|encoder|decoder)_?\d*$")
 
 
 def names_position(name: str) -> bool:
@@ -324,7 +329,7 @@ class Facts:
         if makers & _TORCH_BLOCKS:
             return Role.BLOCK
         if not self.matcher and _STEM.search(attribute):
-            return Role.STEM
+            return Role.OTHER if makers and makers <= _NORMS else Role.STEM  # a norm by any name, `norm_stem`
         if not self.matcher and any(Facts.of(self.index, cls).holds_blocks for cls in self.classes(attribute)):
             return Role.BLOCK
         if self.matcher.prefixes and any(self.constructors(attribute)):
@@ -447,10 +452,24 @@ class Facts:
             found = self.method(name)
             assert found is not None
             inner = Facts(self.index, self.cls, "self") if self.prefix != "self" else self
-            scanned = (a for statement in found[1].body for a in inner._scan(statement, visited | {name}))
+            bodies = [statement for method in self._with_parents(*found) for statement in method.body]
+            scanned = (a for statement in bodies for a in inner._scan(statement, visited | {name}))
             # a property that looks its module up under a computed name is named for what it gives
             self._runs[name] = frozenset({name} if _looks_one_up(found[1]) else scanned)
         yield from self._runs[name]
+
+    def _with_parents(self, owner: Class, method: ast.FunctionDef) -> list[ast.FunctionDef]:
+        """A method, and those that it calls by ``super()``, and so on."""
+        found = [method]
+        for call in walk_for(method, ast.Call):
+            match call.func:
+                case ast.Attribute(value=ast.Call(func=ast.Name("super")), attr=attr) if owner in self.lineage:
+                    after = self.lineage[self.lineage.index(owner) + 1 :]
+                    parent = next((cls for cls in after if attr in cls.members), None)
+                    inherited = None if parent is None else parent.members[attr]
+                    if parent is not None and isinstance(inherited, ast.FunctionDef):
+                        found += self._with_parents(parent, inherited)
+        return found
 
     def is_module(self, attribute: str, node: ast.AST) -> bool:
         """Whether an attribute that code reads can be a module or a parameter, rather than a number or a flag."""

@@ -24,19 +24,24 @@ def leading_position(facts: Facts, attribute: str) -> str:
         attribute: What holds the blocks, ``blocks``, or a part of it, ``blocks.0``.
     """
     head, _, number = attribute.partition(".")
-    parts = _parts(facts, head)
-    if parts is None:
+    containers = _containers(facts, head)
+    if containers is None:
         kinds = [kind for kind in kinds_of(facts, head) if isinstance(kind, Class)]
         found = [kind.name for kind in kinds if _is_position(Facts.of(facts.index, kind))]
         return min(found, default="") if len(found) < len(kinds) else ""
-    for part in parts[int(number) :] if number.isdigit() else parts:
+    first = int(number) if number.isdigit() else 0
+    return next((name for parts in containers if (name := _leading(facts, head, parts, first))), "")
+
+
+def _leading(facts: Facts, head: str, parts: Sequence[ast.Call], first: int) -> str:
+    for part in parts[first:]:
         cls = facts.index.resolve(facts.home(part).module, dotted(part.func))
         if cls is not None:
             gives = _gives_position(Facts.of(facts.index, cls))
             others = [other for other in parts if dotted(other.func) != dotted(part.func)]
-            first = gives and (others or _is_told_its_place(facts, head, part))
+            leads = gives and (others or _is_told_its_place(facts, head, part))
             whole = any(part is made for made in facts.constructors(head))  # no container
-            return cls.name if first or (whole and _adds_before_blocks(Facts.of(facts.index, cls))) else ""
+            return cls.name if leads or (whole and _adds_before_blocks(Facts.of(facts.index, cls))) else ""
         if dotted(part.func).rpartition(".")[2] not in SHAPE_KEEPING_MODULES:
             return ""
     return ""
@@ -93,14 +98,15 @@ def _gives_position(facts: Facts) -> bool:
     return any(isinstance(t, ast.Attribute) and facts.is_attribute(t) and facts.is_parameter(t.attr) for t in terms)
 
 
-def _parts(facts: Facts, attribute: str) -> Sequence[ast.Call] | None:
-    """The calls that make the parts of a container, in order; ``None`` where they are not in sight."""
+def _containers(facts: Facts, attribute: str) -> Sequence[Sequence[ast.Call]] | None:
+    """The calls that make the parts of each container that an attribute may hold; ``None`` if they are not in sight."""
     if attribute in facts.altered | facts.replaced:
         return None
-    made = [part for call in facts.constructors(attribute) for part in _listed(facts, call)]
-    if any(part is None for part in made):
+    made = [list(_listed(facts, call)) for call in facts.constructors(attribute)]
+    if any(part is None for parts in made for part in parts):
         return None
-    return [*(part for part in made if part is not None), *facts.put(attribute)]
+    put = list(facts.put(attribute))
+    return [[*(part for part in parts if part is not None), *put] for parts in made or [[]]]
 
 
 def _listed(facts: Facts, call: ast.Call) -> Iterator[ast.Call | None]:
@@ -111,9 +117,16 @@ def _listed(facts: Facts, call: ast.Call) -> Iterator[ast.Call | None]:
         inner = argument.value if isinstance(argument, ast.Starred) else argument
         match inner:
             case ast.List(elts=elements) | ast.Tuple(elts=elements):
-                several: Sequence[ast.expr] = elements
+                several: list[ast.expr] = elements
             case ast.ListComp(elt=element) | ast.GeneratorExp(elt=element):
                 several = [element]
+            case ast.Dict(values=values):
+                several = values
+            case ast.Call(func=function, args=args, keywords=keywords) if dotted(function).endswith(("dict", "Dict")):
+                pairs = [pair for a in args if isinstance(a, ast.List | ast.Tuple) for pair in a.elts]
+                several = [pair.elts[-1] if isinstance(pair, ast.Tuple) and pair.elts else pair for pair in pairs]
+                several += [value for a in args if isinstance(a, ast.Dict) for value in a.values]
+                several += [keyword.value for keyword in keywords]
             case _:
                 several = [inner]
         for element in several:

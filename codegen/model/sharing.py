@@ -27,6 +27,11 @@ def is_made_with(facts: Facts, one: str, other: str) -> bool:
     return not _ingredients(facts, one).isdisjoint(_ingredients(facts, other))
 
 
+def is_made_of(facts: Facts, one: str, other: str) -> bool:
+    """Whether an attribute holds what is made of another's module: ``self.norm = copy.copy(self.bn)``."""
+    return bool(kinds_of(facts, one)) and f"self.{other}" in _ingredients(facts, one)
+
+
 def may_share(facts: Facts, one: str, other: str) -> bool:
     """Whether what two attributes of a model hold may have an object in common.
 

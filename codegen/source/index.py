@@ -200,9 +200,11 @@ class Module:
     def import_of(self, name: str) -> Import | None:
         """The unconditional import that binds a name, ``None`` where it is bound in another way or in several."""
         if name not in self._imported:
-            found = {imports(node, self.path).get(name) for node in self.bindings.get(name, [])}
-            certain = len(found) == 1 and name not in self.conditional  # import torch, import torch.utils.checkpoint
-            self._imported[name] = found.pop() if certain else None
+            found = [imports(node, self.path).get(name) for node in self.bindings.get(name, [])]
+            # import torch, import torch.utils.checkpoint; import torch.nn as nn, from torch import nn
+            meant = {None if origin is None else origin.path for origin in found}
+            certain = len(meant) == 1 and name not in self.conditional
+            self._imported[name] = found[0] if certain else None
         return self._imported[name]
 
     def origin_of(self, node: ast.expr) -> str:

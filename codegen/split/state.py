@@ -14,6 +14,7 @@ from codegen.model.facts import Facts, alternatives
 from codegen.model.kinds import kinds_of
 from codegen.model.module_kind import STATISTICS
 from codegen.model.places import EVERYTHING, MODE, Place, may_meet
+from codegen.model.sharing import is_made_of
 from codegen.model.statistics import reader_of_statistics
 from codegen.source.index import Class
 from codegen.split.crossing import Crossing
@@ -55,6 +56,9 @@ def check_state(
         module, node = found
         reason = "it asks for the statistics of a norm, or for any buffers: the embedding may change them in training"
         raise Unsound(node, reason, module.path)
+    if (shared := _shared_norm(facts, written, crossing)) is not None:
+        reason = f"it uses `self.{shared}` again, in which a norm of the embedding keeps statistics of the images"
+        raise Unsound(second[0], reason)
     if not written or (_are_statistics(written) and not any(map(_mentions_statistics, facts.lineage))):
         return
     changed = [place for place in before.changes if place.kind != "argument" and not place.whole]
@@ -74,6 +78,17 @@ def check_state(
         read, wrote = min(met, key=lambda pair: (pair[0].name != pair[1].name, *map(_plainly, pair)))
         node = _reader(facts, second, passed_on, before, read)
         raise Unsound(node, _reason(facts, read, wrote, _culprit(facts, first, parameters, wrote)))
+
+
+def _shared_norm(facts: Facts, written: Sequence[Place], crossing: Crossing) -> str | None:
+    """The attribute by which the stages use a norm of the embedding again, or a copy, in evaluation, perhaps."""
+    norms = {place.root for place in written if place.kind == STATISTICS}
+    if not norms or facts.cls.module.is_timms:
+        return None
+    for attribute in sorted({name for statement in crossing.stages for name in facts.runs(statement.tree)}):
+        if attribute in norms or any(is_made_of(facts, attribute, norm) for norm in norms):
+            return attribute
+    return None
 
 
 def _are_statistics(written: Sequence[Place]) -> bool:

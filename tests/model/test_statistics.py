@@ -63,3 +63,56 @@ def test_of_what_may_be_a_norm_of_torch_it_may_be_one(parts):
 
 def test_a_buffer_of_one_norm_in_both_halves_is_shared():
     assert isinstance(result(stem="self.last"), Refusal)
+
+
+AGAIN = """
+import copy
+import pickle
+
+import torch
+from torch import nn
+
+
+class M(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.patch_embed = nn.Conv2d(3, 8, 4, 4)
+        self.bn = nn.BatchNorm2d(8)
+        self.copied = copy.copy(self.bn)
+        self.same = self.bn
+        self.own = nn.BatchNorm2d(8)
+        self.pos_embed = nn.Parameter(torch.zeros(1, 8, 4, 4))
+        self.blocks = nn.ModuleList([nn.Conv2d(8, 8, 1)])
+
+    def forward_features(self, x):
+        x = self.bn(self.patch_embed(x)) + self.pos_embed
+        for block in self.blocks:
+            x = block(x)
+        return {last}
+"""
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        "self.bn.eval()(x)",
+        "copy.copy(self.bn).eval()(x)",
+        "copy.deepcopy(self.bn).eval()(x)",
+        "pickle.loads(pickle.dumps(self.bn)).eval()(x)",
+        "nn.BatchNorm2d.forward(self.bn.eval(), x)",
+        "copy.deepcopy(nn.Sequential(self.bn)).eval()(x)",
+        "torch.jit.script(self.bn).eval()(x)",
+        "torch.optim.swa_utils.AveragedModel(self.bn).eval()(x)",
+        "self.copied(x)",
+        "self.same(x)",
+        "[m for m in (self.bn,)][0].eval()(x)",
+    ],
+)
+def test_a_norm_of_the_embedding_that_the_stages_use_again_may_be_in_evaluation_there(last):
+    found = result_in_users_file(AGAIN.replace("{last}", last))
+    assert isinstance(found, Refusal)
+
+
+@pytest.mark.parametrize("last", ["x", "self.own(x)", "x * self.bn.eps", "x if self.bn is None else x + 1"])
+def test_a_norm_of_the_stages_is_another(last):
+    assert isinstance(result_in_users_file(AGAIN.replace("{last}", last)), Split)

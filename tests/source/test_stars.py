@@ -134,7 +134,7 @@ def test_what_a_neighbour_shadows_is_refused(body, neighbour, reason):
 
 def test_a_class_that_a_neighbour_replaces_is_none():
     texts = {"m.py": tiny(BODY.format("x")) + "\nfrom n import *\n", "n.py": "class Tiny: pass"}
-    with pytest.raises(UsageError, match="holds no class that has a forward_features"):
+    with pytest.raises(UsageError, match="holds no class that has the method forward_features"):
         analyse(Release("", "memory", texts, ("m.py",)))
 
 

@@ -1078,6 +1078,20 @@ def test_blocks_that_are_only_named_do_not_run(named):
         assert "x = x + self.pos_embed" in split.embed.body
 
 
+@pytest.mark.parametrize("name", ["norm_stem", "stem_norm", "embed_norm", "norm_embed", "norm_pre", "downsample_norm"])
+def test_a_norm_after_the_position_is_none_of_the_stem_whatever_its_name_is(name):
+    modules = {**VIT, name: "nn.BatchNorm1d(8)"}
+    for ask in ("", f"if self.{name}:\n    "):
+        body = f"x = self.patch_embed(x)\nx = x + self.pos_embed\n{ask}x = self.{name}(x)\nx = self.blocks(x)\nreturn x"
+        assert split_of(source(body, modules)).embed.body[-1] == "x = x + self.pos_embed"
+
+
+def test_a_norm_of_the_stem_before_the_position_is_in_the_embedding():
+    body = "x = self.stem(x)\nx = self.stem_norm(x)\nx = x + self.pos_embed\nx = self.blocks(x)\nreturn x"
+    split = split_of(source(body, {**VIT, "stem": "Stem()", "stem_norm": "nn.LayerNorm(8)"}))
+    assert split.embed.body[-1] == "x = x + self.pos_embed"
+
+
 @pytest.mark.parametrize(
     ("named", "run"),
     [

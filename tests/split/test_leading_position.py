@@ -8,6 +8,8 @@ from sources import result_in_users_file
 from codegen.types import Refusal, Split
 
 SOURCE = """
+from collections import OrderedDict
+
 import torch
 from torch import nn
 
@@ -74,6 +76,10 @@ AMONG_BLOCKS = [
     "self.blocks = nn.ModuleList([Position(), *[Block() for _ in range(3)]])",
     "self.blocks = nn.ModuleList()\nself.blocks.append(Position())\nself.blocks.append(Block())",
     "layers = [Position()]\nlayers += [Block(), Block()]\nself.blocks = nn.ModuleList(layers)",
+    "self.blocks = nn.ModuleList([Block()])\nself.blocks = nn.ModuleList([Position(), Block()])",
+    "self.blocks = nn.Sequential(OrderedDict(pos=Position(), first=Block()))\n",
+    "self.blocks = nn.Sequential(OrderedDict([('pos', Position()), ('first', Block())]))",
+    "self.blocks = nn.Sequential(OrderedDict({'pos': Position(), 'first': Block()}))",
     "self.blocks = nn.ModuleList([First(i == 0) for i in range(3)])",
     "self.blocks = nn.ModuleList([First(first=not i) for i in range(3)])",
 ]
