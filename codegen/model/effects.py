@@ -30,6 +30,7 @@ from codegen.model.places import ANY, EVERYTHING, FRESH, SELF, Place, Value, roo
 from codegen.model.purity import changes_in_place, is_library, is_pure, works_in_place
 from codegen.model.shared_state import is_listened_to, only_logs
 from codegen.model.special import ARITHMETIC, COMPARISON, CONTEXT, ITEMS, KEYS, TEXT, TRUTH
+from codegen.source.imports import imports
 from codegen.source.index import Class, Index, Module
 from codegen.syntax.dataflow import dotted
 from codegen.syntax.parameters import defaults_of
@@ -211,10 +212,19 @@ class _Code(CallEffects):
             case ast.ImportFrom(module=module, names=names) if self.reader is not None:
                 if any(works_in_place(f"{module}.{alias.name}") for alias in names):  # from operator import iadd
                     self.may_change_anything()
-            case ast.Pass() | ast.Break() | ast.Continue() | ast.Import() | ast.ImportFrom():
+            case ast.Import() | ast.ImportFrom():
+                found = imports(node, self.module.path)
+                if any(self._is_users(origin.module) or self._is_users(origin.path) for origin in found.values()):
+                    self.anything()  # by names that only this function has, it may get at whatever these files hold
+            case ast.Pass() | ast.Break() | ast.Continue():
                 pass
             case _:
                 self.anything()
+
+    def _is_users(self, path: str) -> bool:
+        """Whether a name is that of a file of the user."""
+        module = self.index.module(path)
+        return module is not None and not module.is_timms
 
     def bind(self, target: ast.expr, value: Value) -> None:
         match target:
@@ -479,7 +489,7 @@ class _Code(CallEffects):
             if self.reader is not None and works_in_place(self.path_of(node)):  # map(torch.relu_, tensors)
                 self.may_change_anything()
             return FRESH
-        if attr in _INSIDES:
+        if attr in _INSIDES or self._is_computed(owner, attr):
             return self.anything()
         held = self.of(owner)
         if attr == "__class__":
@@ -495,6 +505,11 @@ class _Code(CallEffects):
         for kind in held.kinds or {""}:
             found |= self._attribute_of(held, kind, attr, places)
         return found
+
+    def _is_computed(self, owner: ast.expr, attr: str) -> bool:
+        """Whether a file of the user gives the attribute by a function of its own, ``__getattr__``."""
+        module = self.index.module(self.path_of(owner)) if dotted(owner) else None
+        return module is not None and "__getattr__" in module.bindings and attr not in module.bindings
 
     def _of_classes(self, held: Value, attr: str) -> Iterator[Place]:
         """Where the attribute of an object that is made here is kept, if its class has it and not the object."""

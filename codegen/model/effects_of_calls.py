@@ -459,7 +459,7 @@ class CallEffects(ABC):
         if path.endswith(("utils.checkpoint.checkpoint", "utils.checkpoint.checkpoint_sequential")) and call.args:
             return self.run_value(self.of(call.args[0]), call, given) | given
         name = path.rpartition(".")[2]
-        if sets_mode(path):
+        if sets_mode(path) or (path == "importlib.import_module" and not self.module.is_timms):
             return self.anything()
         if path == "operator.methodcaller" and self.reader is not None:
             method = call.args[0] if call.args else None

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 
 from codegen.model.facts import Facts
-from codegen.source.index import Index, Module
-from codegen.source.reached import made_and_run
+from codegen.source.index import Class, Index, Module
+from codegen.source.reached import made_and_run, reached
 from codegen.syntax.dataflow import Unsound, dotted
 from codegen.syntax.parameters import positional_names
 from codegen.syntax.walking import children, walk
@@ -42,13 +42,83 @@ def check_class_identity(facts: Facts, added: Collection[str]) -> None:
         )
     ]
     asking += _frames(index) if own else []
+    _check_others(facts, own, added)
     if not asking:  # what runs takes long to find
         return
     trees = [module.tree for module in index.user_modules]
     run = {id(code) for code in made_and_run(trees, [cls.node for cls in own], {"forward", index.method})}
     for method, node, path in asking:
         if id(method) in run:
-            raise Unsound(node, "it asks for the class of self, or who calls it, which a split changes", path)
+            raise Unsound(node, _REASON, path)
+
+
+_REASON = "it asks for the class of self, or who calls it, which a split changes"
+
+
+def _check_others(facts: Facts, own: Sequence[Class], added: Collection[str]) -> None:
+    """Refuse a model that goes to code which is not followed, where any that runs asks for the class of anything."""
+    index = facts.index
+    if not any(_goes_astray(index, cls.module, m) for cls in own for m in cls.members.values()):
+        return
+    files = {node: module.path for module in index.user_modules for node in walk(module.tree)}
+    trees = [module.tree for module in index.user_modules]
+    run = reached(trees, {"forward", index.method})
+    named = {node.id for function in run for node in walk(function) if isinstance(node, ast.Name)}
+    functions = (node for tree in trees for node in walk(tree) if isinstance(node, ast.FunctionDef))
+    for function in (*run, *(f for f in functions if not named.isdisjoint(_registered_with(f)))):
+        for node in walk(function):
+            if _asks_of_anything(node, added) and not _is_of_self(node):
+                raise Unsound(node, _REASON, files[function])
+
+
+def _goes_astray(index: Index, module: Module, method: ast.AST) -> bool:
+    """Whether a method hands ``self`` on, but to a function that can be read, or to a parent: ``[self]``."""
+    harmless: set[int] = set()
+    for node in walk(method):
+        match node:
+            case ast.Attribute(value=ast.Name("self") as owner, attr=attr) if attr not in _HANDING_ON:
+                harmless.add(id(owner))
+            case ast.Call(func=ast.Name(id=name), args=args) if name in _LOOKING:
+                harmless.update(map(id, args))
+            case ast.Call(func=ast.Attribute(attr="__init__" | "forward"), args=[ast.Name() as first, *_]):
+                harmless.add(id(first))  # nn.Module.__init__(self)
+            case ast.Call(func=function, args=args, keywords=keywords) if dotted(function):
+                found = index.function(module, dotted(function))
+                if found is not None and not found[1].decorator_list:
+                    harmless.update(map(id, [*args, *(keyword.value for keyword in keywords)]))
+    return any(isinstance(n, ast.Name) and n.id == "self" and id(n) not in harmless for n in walk(method))
+
+
+def _registered_with(function: ast.FunctionDef) -> Iterator[str]:
+    """The functions under whose names a function runs: ``@gain.register``."""
+    for decorator in function.decorator_list:
+        owner, _, name = dotted(decorator.func if isinstance(decorator, ast.Call) else decorator).rpartition(".")
+        if name == "register":
+            yield owner
+
+
+_LOOKING = frozenset(
+    {"super", "hasattr", "getattr", "setattr", "isinstance", "type", "repr", "str", "format", "id", "print", "len"}
+)
+"""Functions of Python that hand nothing on."""
+_HANDING_ON = frozenset({"apply", "modules", "named_modules"})
+
+
+def _asks_of_anything(node: ast.AST, added: Collection[str]) -> bool:
+    match node:
+        case ast.Attribute(attr=attr):
+            return attr in _NAMES
+        case ast.Call(func=ast.Name("type"), args=[_]):
+            return True
+        case ast.Call(func=ast.Name("hasattr" | "getattr"), args=[_, ast.Constant(attr), *_]):
+            return attr in added or attr in _NAMES
+    return False
+
+
+def _is_of_self(node: ast.AST) -> bool:
+    """Whether that is asked of ``self``: of a part of the model, or in a method of it, whose questions are followed."""
+    asked = node.value if isinstance(node, ast.Attribute) else node.args[0] if isinstance(node, ast.Call) else node
+    return isinstance(asked, ast.Name) and asked.id == "self"
 
 
 def _given_away(
@@ -90,7 +160,9 @@ def _looks_at_frames(module: Module, node: ast.expr) -> bool:
     return name in _FRAMES or (name == "stack" and module.origin_of(node) == "inspect.stack")
 
 
-_FRAMES = frozenset({"_getframe", "currentframe", "getouterframes", "extract_stack", "format_stack"})
+_FRAMES = frozenset(
+    {"__self__", "__func__", "__code__", "_getframe", "currentframe", "getouterframes", "extract_stack", "format_stack"}
+)
 
 
 def _of_class_method(method: ast.FunctionDef) -> Iterator[ast.AST]:

@@ -6,6 +6,7 @@ from sources import result_in_users_file
 from codegen.types import Refusal, Split
 
 SOURCE = """
+import functools
 import inspect
 import sys
 import warnings
@@ -26,10 +27,30 @@ def caller():
     return len(inspect.currentframe().f_back.f_code.co_name)
 
 
+@functools.singledispatch
+def gain(model):
+    return 1.0
+
+
+@gain.register(nn.Module)
+def _(model):
+    return 2.0 if model.__class__.__name__ == "M" else 3.0
+
+
+def mark(module):
+    module.factor = len(module.__class__.__name__)
+
+
 class Block(nn.Module):
     def __init__(self):
         super().__init__()
         self.fc = nn.Linear(8, 8)
+
+    def up(self):
+        return len(self.owner[0].__class__.__name__)
+
+    def has(self):
+        return 2 if any(hasattr(m, "embed") for m in self.owner) else 1
 
     def forward(self, x):
         return self.fc(x) * len(type(self).__name__)
@@ -80,6 +101,18 @@ def result(made="pass", methods="flag = True", result="1"):
         {"result": "len(inspect.stack()[0].function)"},
         {"methods": "def k(self):; return len(sys._getframe(1).f_code.co_name)", "result": "self.k()"},
         {"methods": "def k(self):; return caller()", "result": "self.k()"},
+        {"result": "gain(self)"},
+        {"methods": "def k(self):; self.apply(mark); return self.factor", "result": "self.k()"},
+        {"made": "self.blocks[0].owner = [self]", "result": "self.blocks[0].up()"},
+        {"made": "self.blocks[0].owner = (self,)", "result": "self.blocks[0].has()"},
+        {"made": "self.owner = lambda: self", "result": "name_of(self.owner())"},
+        {"methods": "def k(self):; f = self.forward_features; return name_of(f.__self__)", "result": "self.k()"},
+        {"result": "len(self.forward_features.__code__.co_names)"},
+        {"methods": "def __eq__(self, other):; return other.__class__ is M", "result": "(2 if self == self else 1)"},
+        {"methods": "def k(self):; me = self; return name_of(me)", "result": "self.k()"},
+        {"methods": "def k(self):; return sum(map(name_of, [self]))", "result": "self.k()"},
+        {"methods": "def k(self):; return sum(name_of(m) for m in self.modules())", "result": "self.k()"},
+        {"methods": "def me(self):; return self", "result": "name_of(self.me())"},
     ],
 )
 def test_a_model_that_asks_what_it_is_is_refused(parts):
@@ -102,6 +135,11 @@ def test_a_model_that_asks_what_it_is_is_refused(parts):
         {"result": "name_of(self.blocks[0])"},
         {"methods": "def export(self):; return name_of(self)"},
         {"methods": "def export(self):; return caller()"},
+        {"made": "self.blocks[0].owner = [self]"},
+        {"made": "self.apply(lambda m: isinstance(m, nn.Linear))"},
+        {"made": "self.apply(mark)"},
+        {"made": "nn.Module.__init__(self)"},
+        {"methods": "def k(self):; return 2 if type(self.factor) is int else 1", "result": "self.k()"},
     ],
 )
 def test_what_is_only_said_or_does_not_run_is_not_asked(parts):

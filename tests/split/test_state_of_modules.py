@@ -9,13 +9,22 @@ from codegen.source.release import find_release
 from codegen.types import Refusal, Split
 
 NET = """
+import importlib
+import sys
+
 import torch
 from torch import nn
 
-from . import state
+from . import lazy, state
 from .stem import Stem
 from .state import *
 from .state import CFG, Config, SCALE, get, mark
+
+
+def late():
+    from . import state as known
+
+    return known.CFG.factor
 
 
 class Net(nn.Module):
@@ -33,9 +42,11 @@ class Net(nn.Module):
         return x * {read}
 """
 STEM = """
+import importlib
+
 from torch import nn
 
-from . import state
+from . import lazy, state
 from .state import CFG, Config, SCALE, mark
 
 
@@ -89,10 +100,28 @@ CFG = Config()
 """
 
 
+LAZY = """
+SEEN = [1.0]
+
+
+def __getattr__(name):
+    if name == "counted":
+        SEEN.append(1.0)
+        return len(SEEN)
+    raise AttributeError(name)
+"""
+
+
 def result(tmp_path: Path, write: str, read: str) -> Split | Refusal:
     package = tmp_path / "package"
     package.mkdir()
-    texts = {"__init__": "", "net": NET.format(read=read), "stem": STEM.format(write=write), "state": STATE}
+    texts = {
+        "__init__": "",
+        "net": NET.format(read=read),
+        "stem": STEM.format(write=write),
+        "state": STATE,
+        "lazy": LAZY,
+    }
     for name, text in texts.items():
         (package / f"{name}.py").write_text(text, encoding="utf-8")
     outcomes = analyse(find_release(None, package, announce=lambda message: None))
@@ -117,6 +146,15 @@ def result(tmp_path: Path, write: str, read: str) -> Split | Refusal:
         ("state.SCALE = [float(x.mean())]", "state.SCALE[0]"),
         ("self.kept[0] = float(x.mean())", "SCALE[0]"),
         ("self.kept[0] = float(x.mean())", "get()"),
+        ("from .state import CFG as c; c.factor = float(x.mean())", "CFG.factor"),
+        ("from . import state as s; s.CFG.factor = float(x.mean())", "state.CFG.factor"),
+        ("importlib.import_module('package.state').CFG.factor = float(x.mean())", "CFG.factor"),
+        ("CFG.factor = float(x.mean())", "late()"),
+        ("state.CFG.put(float(x.mean()))", "late()"),
+        ("SCALE[0] = float(x.mean())", "importlib.import_module('package.state').SCALE[0]"),
+        ("CFG.factor = float(x.mean())", "sys.modules['package.state'].CFG.factor"),
+        ("x = x * lazy.counted", "lazy.counted"),
+        ("x = x * getattr(lazy, 'counted')", "getattr(lazy, 'counted')"),
     ],
 )
 def test_what_the_embedding_writes_by_one_name_the_stages_may_not_read_by_another(tmp_path, write, read):
@@ -128,6 +166,7 @@ def test_what_the_embedding_writes_by_one_name_the_stages_may_not_read_by_anothe
     [
         ("pass", "get()"),
         ("pass", "state.FIXED"),
+        ("pass", "lazy.SEEN[0]"),
         ("x = state.double(x)", "state.FIXED"),
         ("x = x * state.FIXED", "CFG.factor"),
     ],
