@@ -289,6 +289,8 @@ class CallEffects(ABC):
         for keyword in call.keywords:
             if keyword.arg == "generator":  # of random numbers, which goes on to the next ones
                 self.change(self.given[keyword.value])
+            if keyword.arg == "out" and self.reader is not None:
+                self.change(self.given[keyword.value].inside)
         if self.reader is not None and is_told_in_place(call):
             self.change(given.inside)
             if not given.all:  # act = partial(F.relu, inplace=True)

@@ -161,7 +161,7 @@ def changes_what_it_is_given(module: Module, node: ast.AST) -> bool:
 
 def is_told_in_place(call: ast.Call) -> bool:
     """Whether a call of anything says by name that it is to work in place: ``act(x, inplace=True)``."""
-    told = [keyword.value for keyword in call.keywords if keyword.arg in ("inplace", "out")]
+    told = [keyword.value for keyword in call.keywords if keyword.arg == "inplace"]
     told += [v for k in call.keywords if k.arg is None for v in _named(k.value, ("inplace", "out"))]
     return not all(map(_is_false, told))
 
@@ -185,6 +185,8 @@ def changed_arguments(path: str, call: ast.Call) -> list[ast.expr]:
     if works_in_place(path):
         return call.args[:1] if path.startswith("operator.") else every
     hidden = len(keywords) < len(call.keywords) and path not in _NEVER_IN_PLACE  # **options
+    if "out" in keywords and not hidden and not any(name in keywords for name in ("inplace", "max_norm")):
+        return [] if _is_false(keywords["out"]) else [keywords["out"]]
     if (
         hidden
         or any(not _is_false(keywords[name]) for name in _TELLING & keywords.keys())

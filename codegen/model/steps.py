@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from codegen.model.facts import Facts, Role, names_position
 from codegen.model.library import ALLOCATING_METHODS, TENSOR_METHODS
 from codegen.model.module_kind import CONTAINERS
+from codegen.model.purity import is_pure
 from codegen.model.tokens import reads, token_targets
 from codegen.syntax.bindings import bound_names
 from codegen.syntax.dataflow import dotted
@@ -148,12 +149,12 @@ def _only_names(facts: Facts, value: ast.expr) -> bool:
 
 
 def _may_run(facts: Facts, call: ast.Call) -> bool:
-    """Whether a call may run modules: any but those that make containers of them, and methods of tensors."""
-    name = dotted(call.func).rpartition(".")[2]
-    head, _, rest = dotted(call.func).partition(".")
-    container = name in _NAMING or facts.cls.module.origin(head, rest).removeprefix("torch.nn.") in CONTAINERS
+    """Whether a call may run modules: any but those that make containers of them, and those that compute numbers."""
+    name, path = dotted(call.func).rpartition(".")[2], facts.cls.module.origin_of(call.func)
+    container = name in _NAMING or path.removeprefix("torch.nn.") in CONTAINERS
     of_tensor = isinstance(call.func, ast.Attribute) and name in TENSOR_METHODS | ALLOCATING_METHODS
-    return not container and not (of_tensor and not facts.runs(call))
+    computes = of_tensor or (path.startswith("torch.") and is_pure(path))
+    return not container and not (computes and not facts.runs(call))
 
 
 _NAMING = frozenset(

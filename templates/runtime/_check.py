@@ -49,6 +49,7 @@ def check(model: nn.Module, images: Any, **kwargs: Any) -> None:
     Then, of the embedding:
 
     - Others made meanwhile, of other images, batch sizes and sizes of images, leave the features as they are.
+    - In eval, ``forward_stages`` leaves it as it was, so that it can be used again.
     - In eval, and if the original treats the images of a batch independently, rows may be selected and repeated, and
       other tokens in a row change the features of that row alone.
 
@@ -130,6 +131,7 @@ class _Bench:
             yield from (f"{mode}: {line}" for line in self._as_a_whole(mode == "train"))
             yield from (f"{mode}: {line}" for line in self._intermediates(mode == "train"))
             yield from (f"{mode}: {line}" for line in self._with_others_alive(mode == "train"))
+        yield from (f"eval: {line}" for line in self._after_the_stages())
         if self._batch:
             yield from (f"eval: {line}" for line in self._by_rows(self._batch))
 
@@ -267,6 +269,20 @@ class _Bench:
         except Exception:
             return False
         return True
+
+    def _after_the_stages(self) -> Iterator[str]:
+        """Whether the stages leave an embedding as it was: several masks, or heads, may be put on one."""
+        model = self._copy(False)
+        try:
+            with torch.no_grad():
+                seed()
+                embedding = self._embed(model, self._images)
+                before = tree_map(lambda leaf: leaf.clone() if isinstance(leaf, torch.Tensor) else leaf, embedding)
+                self._stages(model, embedding)
+        except Exception:
+            return  # it fails as a whole, which is said already
+        if line := _apart(before, embedding, 0.0):
+            yield f"forward_stages changes the embedding in place: {line.replace('features differ', 'it differs')}"
 
     # Rows
 

@@ -231,6 +231,28 @@ def test_two_embeddings_that_share_state_are_found(split_class: type[nn.Module],
     assert all("alive" in line for line in raised.value.differences), "in a row, the halves are right"
 
 
+# Used again
+
+
+class ReluFirst(Tiny):
+    def forward_features(self, x):
+        x = self.patch_embed(x).flatten(2).transpose(1, 2)
+        return self.norm(self.blocks(torch.relu_(x + self.pos_embed)))
+
+
+class ChangesIt(ReluFirst, SplitModel):
+    embed = Right.embed
+    forward_features = Right.forward_features
+
+    def forward_stages(self, x):
+        return self.norm(self.blocks(torch.relu_(x)))
+
+
+def test_stages_that_change_the_embedding_are_found() -> None:
+    with pytest.raises(CheckError, match=r"eval: forward_stages changes the embedding in place: it differs by"):
+        check(ChangesIt(), IMAGES)
+
+
 # Rows, and masked tokens
 
 

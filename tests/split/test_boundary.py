@@ -1064,6 +1064,7 @@ def test_a_computed_name_that_may_be_of_the_position_is_refused(name):
     [
         "x = x.to(self.blocks[0].weight.dtype)",
         "dtype = self.blocks[0].weight.dtype",
+        "keep = [torch.rand(()) for _ in self.blocks]",
         "layers = list(self.blocks)",
         "layers = self.blocks[:2]",
         "layers = [*self.blocks]",

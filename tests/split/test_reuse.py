@@ -331,6 +331,7 @@ def test_the_blocks_may_not_change_the_tokens_in_place(forward):
         "y = sum(map(lambda t: t * 2, [x, x])); return self.fc(y)",
         "y = torch.utils.checkpoint.checkpoint(lambda t: self.fc(t) * 2, x); return y",
         "return self.fc(self.gelu(x))",
+        "y = torch.empty_like(x); torch.add(x, 1, out=y); return self.fc(x) + y",
         "return self.fc(gelu(x))",
         "return self.fc(Double.apply(x))",
         "return self.fc(self.silu(x))",
