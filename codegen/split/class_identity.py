@@ -6,6 +6,7 @@ import ast
 from collections.abc import Collection, Iterator, Sequence
 
 from codegen.model.facts import Facts
+from codegen.model.neighbours import files_seen_by
 from codegen.source.index import Class, Index, Module
 from codegen.source.reached import made_and_run, reached
 from codegen.syntax.dataflow import Unsound, dotted
@@ -56,19 +57,32 @@ _REASON = "it asks for the class of self, or who calls it, which a split changes
 
 
 def _check_others(facts: Facts, own: Sequence[Class], added: Collection[str]) -> None:
-    """Refuse a model that goes to code which is not followed, where any that runs asks for the class of anything."""
+    """Refuse a model that goes to code which is not followed, where any near it that runs asks for a class."""
     index = facts.index
     if not any(_goes_astray(index, cls.module, m) for cls in own for m in cls.members.values()):
         return
-    files = {node: module.path for module in index.user_modules for node in walk(module.tree)}
-    trees = [module.tree for module in index.user_modules]
+    near = {module.path: module for cls in own for module in files_seen_by(index, cls.module)}
+    files = {id(node): module.path for module in near.values() for node in walk(module.tree)}
+    trees = [module.tree for module in near.values()]
     run = reached(trees, {"forward", index.method})
     named = {node.id for function in run for node in walk(function) if isinstance(node, ast.Name)}
     functions = (node for tree in trees for node in walk(tree) if isinstance(node, ast.FunctionDef))
     for function in (*run, *(f for f in functions if not named.isdisjoint(_registered_with(f)))):
-        for node in walk(function):
+        for node in _said_nowhere(function):
             if _asks_of_anything(node, added) and not _is_of_self(node):
-                raise Unsound(node, _REASON, files[function])
+                raise Unsound(node, _REASON, files[id(function)])
+
+
+def _said_nowhere(node: ast.AST) -> Iterator[ast.AST]:
+    """The nodes of code but for what only reaches a message."""
+    match node:
+        case ast.Raise():
+            return
+        case ast.Call(func=function) if dotted(function).rpartition(".")[2] in _SAYING:
+            return
+    yield node
+    for child in [node.test] if isinstance(node, ast.Assert) else children(node):
+        yield from _said_nowhere(child)
 
 
 def _goes_astray(index: Index, module: Module, method: ast.AST) -> bool:
