@@ -4,6 +4,7 @@ import copy
 import io
 import random
 import re
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy
@@ -360,6 +361,55 @@ def test_what_is_zero_before_training_is_seen_as_well(scale, position):
     assert token_layout(model).whole_grid == "its stages look at the place of patches in the grid"
     assert all(torch.equal(before[name], x) for name, x in model.state_dict().items())
     assert versions == [p._version for p in model.parameters()]
+
+
+class Mixing(nn.Module):
+    """Stages whose tokens look at others by their number in the sequence, 64 of a whole image."""
+
+    def __init__(self, mix: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        super().__init__()
+        self.proj, self.mix = nn.Conv2d(3, 8, 8, 8), mix
+        self.default_cfg = {"input_size": (3, 64, 64)}
+
+    def embed(self, images: torch.Tensor) -> torch.Tensor:
+        return self.proj(images).flatten(2).transpose(1, 2)
+
+    def forward_stages(self, tokens: torch.Tensor) -> torch.Tensor:
+        return tokens + self.mix(tokens)
+
+
+def windows(x: torch.Tensor, radius: int = 8) -> torch.Tensor:
+    place = torch.arange(x.shape[1])
+    near = (place[:, None] - place).abs() <= radius
+    return nn.functional.scaled_dot_product_attention(x, x, x, attn_mask=near)
+
+
+def chunks(x: torch.Tensor, size: int = 8) -> torch.Tensor:
+    return torch.cat([part.mean(1, keepdim=True).expand_as(part) for part in x.split(size, dim=1)], dim=1)
+
+
+def special(x: torch.Tensor) -> torch.Tensor:
+    return torch.where(torch.arange(x.shape[1])[:, None] == 40, 1.0, x)
+
+
+def rotary(x: torch.Tensor) -> torch.Tensor:
+    """Weak logits, as before training, of what is turned by its number."""
+    angle = torch.arange(x.shape[1])[:, None] * 0.3 ** torch.arange(4)
+    a, b = x.chunk(2, dim=-1)
+    turned = torch.cat([a * angle.cos() - b * angle.sin(), a * angle.sin() + b * angle.cos()], dim=-1)
+    return nn.functional.scaled_dot_product_attention(turned * 0.3, turned * 0.3, x)
+
+
+@pytest.mark.parametrize("mix", [windows, chunks, special, rotary])
+def test_stages_whose_tokens_look_further_than_a_few_patches_need_the_whole_grid(mix):
+    torch.manual_seed(0)
+    model = Mixing(mix)
+    assert token_layout(model).whole_grid == "its stages look at the place of patches in the grid"
+
+
+@pytest.mark.parametrize("mix", [lambda x: nn.functional.scaled_dot_product_attention(x, x, x), torch.relu])
+def test_stages_that_do_the_same_to_each_need_no_whole_grid(mix):
+    assert token_layout(Mixing(mix)).whole_grid == ""
 
 
 def test_a_model_that_is_made_in_inference_mode_has_a_layout():
