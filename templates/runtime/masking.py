@@ -42,7 +42,7 @@ from ._masks import (
     region_mask,
     tube_mask,
 )
-from ._sparse import find_sparse, sparsely
+from ._sparse import check_runs_hooks, find_sparse, only_map, sparsely
 from ._split import SplitModel, split
 from ._tokens import Stream, TokenLayout, change_tensors, check_mask, check_masks, check_number, fields_of, images_size
 from ._training import Matcher, inside, without_gradient
@@ -568,6 +568,7 @@ class MaskedImageModel(nn.Module):
         intermediates: bool,
     ) -> MaskedOutput | MaskedIntermediates:
         size = tuple(images.shape[2:])
+        check_runs_hooks(self.backbone)
         if any(getattr(m, "grad_checkpointing", False) is True for m in self.backbone.modules()):
             raise ValueError(
                 "gradient checkpointing runs blocks again in the backward pass, when they are sparse no more: "
@@ -583,7 +584,8 @@ class MaskedImageModel(nn.Module):
             features, taken = self._stages(embedding, given, intermediates)
         last = self._features.stream.order == "NHWC"
         leaves = leaves_of(features)
-        leaves[self._features.leaf] = holes.fill(leaves[self._features.leaf], channels_last=last)
+        leaf = only_map(self.backbone, leaves)
+        leaves[leaf] = holes.fill(leaves[leaf], channels_last=last)
         if taken is not None:
             maps_last = given.stages.get("output_fmt", "NCHW") == "NHWC"
             taken = [holes.fill(x, channels_last=maps_last) for x in taken]
