@@ -430,50 +430,63 @@ def _sequences(tokens: torch.Tensor, maps: Sequence[tuple[int, ...]], size: Grid
 def _why_whole_grid(stages: Callable[[Any], Any], layout: TokenLayout, embedding: Any, features: str | None) -> str:
     """Why the stages of a model need every patch: empty if they do not.
 
-    They do not if they take any number of patches, in any order, and do the same to each. That is tried on a few.
+    They do not if they take any number of patches, in any order, and do the same to each. That is tried on a few, and
+    on all but one, as what looks at a window of the sequence, or at one place of it, does not show in a few.
     """
     if layout.listed or layout.streams[0].order != "NLC":
         return "its tokens are not one sequence"
     (stream,), (tokens,) = layout.streams, layout.tokens(embedding)
     total = stream.count(tokens)
-    count = max((n for n in _TRIED if n < total), default=0)
-    if not count:
+    few = max((n for n in _TRIED if n < total), default=0)
+    if not few:
         return f"it has {total} {'patch' if total == 1 else 'patches'}, too few to try it"
-    batch, device = len(tokens), tokens.device
-    # Black images make alike patches, which would hide their order
+    embedding = layout.with_tokens(embedding, [_unlike(tokens)])
+    whys = (_why_not_any(stages, layout, embedding, features, count) for count in dict.fromkeys((few, total - 1)))
+    return next((why for why in whys if why), "")
+
+
+def _unlike(tokens: torch.Tensor) -> torch.Tensor:
+    """Tokens of black images, (B, N, C), that differ: alike patches would hide their order.
+
+    They are of the size of normalised ones at least: attention hardly tells small ones apart, wherever they are.
+    """
     generator = torch.Generator().manual_seed(0)
-    noise = torch.randn(tokens.shape, generator=generator, dtype=torch.float32, device="cpu").to(device, tokens.dtype)
-    embedding = layout.with_tokens(embedding, [tokens + noise * tokens.std()])
-    some = torch.linspace(0, total - 1, count, device=device).long()
-    order = torch.arange(count - 1, -1, -1, device=device).roll(2)
+    noise = torch.randn((1, *tokens.shape[1:]), generator=generator, dtype=torch.float32, device="cpu")
+    return tokens[:1] + noise.to(tokens).expand_as(tokens) * tokens.std().clamp(min=1.0)
+
+
+def _why_not_any(
+    stages: Callable[[Any], Any], layout: TokenLayout, embedding: Any, features: str | None, count: int
+) -> str:
+    """Why stages do not take this number of patches of two equal images, of one in order, of the other in none."""
+    (stream,), (tokens,) = layout.streams, layout.tokens(embedding)
+    some = torch.linspace(0, stream.count(tokens) - 1, count, device=tokens.device).long()
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(0), device="cpu").to(tokens.device)
     try:
-        straight = stages(keep(layout, embedding, some.expand(batch, -1)))
-        shuffled = stages(keep(layout, embedding, some[order].expand(batch, -1)))
+        found = stages(keep(layout, embedding, torch.stack([some, some[order]])))
     except Exception as error:  # whatever its own code raises where the grid is not whole
         return (
             f"its stages fail without it ({type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''})"
         )
-    if isinstance(straight, dict) and features in straight:
-        straight, shuffled = straight[features], shuffled[features]
-    found = zip(leaves_of(straight), leaves_of(shuffled))  # noqa: B905
-    reasons = [_why_other(a, b, count, order, tokens.dtype) for a, b in found]
+    leaves = leaves_of(found[features] if isinstance(found, dict) and features in found else found)
+    reasons = [_why_other(x, count, order, tokens.dtype) for x in leaves]
     if "" in reasons or len(reasons) == 1:
         return "" if "" in reasons else reasons[0]
-    return f"its stages return {told(leaves_of(straight))}, and none of these has each patch by itself"
+    return f"its stages return {told(leaves)}, and none of these has each patch by itself"
 
 
-def _why_other(straight: Any, shuffled: Any, count: int, order: torch.Tensor, dtype: torch.dtype) -> str:
-    """Why features of some patches are not those of the same patches in another order; empty if they are."""
-    if not isinstance(straight, torch.Tensor):
-        return f"its stages return a {type(straight).__name__}, and where the patches are in it is not known"
-    if straight.ndim == 2:
-        return f"its stages pool patches: they return features of shape {tuple(straight.shape)}"
-    if straight.ndim != 3 or straight.shape[1] < count:
-        return f"its stages merge patches: of {count} they return features of shape {tuple(straight.shape)}"
-    prefix = straight.shape[1] - count
-    expected = torch.cat([straight[:, :prefix], straight[:, prefix:][:, order]], dim=1)
-    if straight.device.type == "meta":
+def _why_other(x: Any, count: int, order: torch.Tensor, dtype: torch.dtype) -> str:
+    """Why features of some patches are not those of the same patches in another order, in row 1; empty if they are."""
+    if not isinstance(x, torch.Tensor):
+        return f"its stages return a {type(x).__name__}, and where the patches are in it is not known"
+    if x.ndim == 2:
+        return f"its stages pool patches: they return features of shape {tuple(x.shape)}"
+    if x.ndim != 3 or x.shape[1] < count:
+        return f"its stages merge patches: of {count} they return features of shape {tuple(x.shape)}"
+    if x.device.type == "meta":
         return ""
-    difference = (expected.float() - shuffled.float()).abs().max() / straight.float().std().clamp(min=1e-12)
+    prefix, (straight, shuffled) = x.shape[1] - count, x.float()
+    expected = torch.cat([straight[:prefix], straight[prefix:][order]])
+    difference = (expected - shuffled).abs().max() / straight.std().clamp(min=1e-12)
     limit = 1e-3 if dtype == torch.float32 else 1e-1
     return "" if bool(difference < limit) else "its stages look at the place of patches in the grid"

@@ -313,7 +313,8 @@ def units_to_mask(batch: int, ratio: Ratio, units: Grid) -> int | torch.Tensor:
     if not isinstance(ratio, torch.Tensor):
         return _count(ratio, units)
     if ratio.shape != (batch,):
-        raise ValueError(f"a ratio for each image is of shape {(batch,)}, not {tuple(ratio.shape)}")
+        one = ": ratio.item() is one for all" if ratio.ndim == 0 else ""
+        raise ValueError(f"a ratio for each image is of shape {(batch,)}, not {tuple(ratio.shape)}{one}")
     if (
         ratio.device.type == "cpu"
         and not torch.compiler.is_compiling()

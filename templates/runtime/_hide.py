@@ -78,3 +78,5 @@ def check_fill(fill: object) -> None:
         raise ValueError(f"fill is {fill!r}: {message}")
     if not isinstance(fill, numbers.Real):
         raise TypeError(f"fill is a {type(fill).__name__}: {message}")
+    if not math.isfinite(fill):
+        raise ValueError(f"fill is {fill}, which would spread to all that sees it: {message}")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+import numbers
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import torch
@@ -36,6 +37,8 @@ def first_index(run: Callable[[int], Any]) -> int:
         except ValueError as error:
             if _INSIDE_STEM in str(error):
                 continue
+            if isinstance(error.__cause__, AssertionError):  # there is no such index
+                return 0
         except Exception:  # an index that is out of range, or whatever else its own code raises
             return 0
         return index
@@ -50,6 +53,23 @@ def count(run: Callable[[int], Any], first: int) -> int:
         except Exception:  # whatever its own code raises
             return index
     return _MOST
+
+
+def check_indices(indices: object) -> None:
+    """Raise where something is neither indices nor a number of them."""
+    message = "it is a list of indices, such as [2, 5, 8], or how many of the last, 1 at least"
+    if _is_index(indices):
+        if indices < 1:  # type: ignore[operator]
+            raise ValueError(f"intermediates is {indices}: {message}")
+        return
+    if isinstance(indices, str) or not isinstance(indices, Iterable) or not all(map(_is_index, indices)):
+        raise TypeError(f"intermediates is {indices!r}: {message}")
+    if not [*indices]:
+        raise ValueError(f"intermediates is {indices!r}: {message}")
+
+
+def _is_index(x: object) -> bool:
+    return isinstance(x, numbers.Integral) and not isinstance(x, bool)
 
 
 def why_no_intermediates(model: nn.Module) -> str:

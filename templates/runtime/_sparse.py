@@ -8,6 +8,7 @@ taking statistics over visible places. That is done by hooks, which are there on
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -16,12 +17,15 @@ from torch import nn
 
 from ._features import FeatureLayout, find_features
 from ._layout import _quietly, black_images
+from ._leaves import leaves_of, told
 from ._masks import normal_like, random_mask
-from ._sees import in_training
+from ._sees import _differ, in_training
 from ._split import SplitModel
 from ._tokens import TokenLayout
 
 Hook = Callable[..., Any]
+
+_HUGE = 1e4  # what is no number is caught by nan_to_num, and takes no part in a comparison; float16 holds its multiples
 
 
 class _Holes:
@@ -112,11 +116,13 @@ def _gather(holes: _Holes) -> tuple[Hook, Hook]:
 @contextlib.contextmanager
 def sparsely(model: nn.Module, pixels: torch.Tensor) -> Iterator[_Holes]:
     """Let the convolutions, poolings and norms of a model run as if masked pixels, (B, 1, H, W), were not there."""
-    holes, handles = _Holes(pixels), []
+    holes, handles, trains = _Holes(pixels), [], torch.is_grad_enabled()
     for module in model.modules():
         found = _hooks(module, holes)
         if found is not None:
             before, after = found
+            if trains:
+                handles.append(module.register_forward_pre_hook(_refuse_checkpoint))
             handles.append(module.register_forward_pre_hook(before))
             if after is not None:
                 handles.append(module.register_forward_hook(after))
@@ -127,21 +133,74 @@ def sparsely(model: nn.Module, pixels: torch.Tensor) -> Iterator[_Holes]:
             handle.remove()
 
 
+def _refuse_checkpoint(module: nn.Module, _: Any) -> None:
+    """Refuse a module that ``torch.utils.checkpoint`` runs, which runs it again when the hooks are gone.
+
+    That shows in the frames between here and the masked model alone: that may itself be checkpointed as a whole.
+    """
+    if torch.compiler.is_compiling():
+        return
+    frame, outside = sys._getframe(1), f"{__package__}.masking"
+    while frame is not None and (name := frame.f_globals.get("__name__")) != outside:
+        if name == "torch.utils.checkpoint":
+            raise ValueError(
+                f"activation checkpointing runs blocks again in the backward pass, when they are sparse no more: a "
+                f"{type(module).__name__} is under torch.utils.checkpoint. Do without it in the blocks of a sparse "
+                "model, or checkpoint the whole MaskedImageModel, with a mask that is given"
+            )
+        frame = frame.f_back  # type: ignore[assignment]
+
+
+def check_runs_hooks(model: nn.Module) -> None:
+    """Refuse a model of which parts are compiled: what was compiled without hooks runs without them.
+
+    Raises:
+        ValueError: One is, and which.
+    """
+    for name, module in model.named_modules():
+        compiled = getattr(module, "_compiled_call_impl", None) is not None or hasattr(module, "_orig_mod")
+        if name and compiled:  # the whole is not called, but its embed and forward_stages
+            raise ValueError(
+                f"`{name}` is compiled by itself, and would leave out the hooks by which a model is sparse: compile "
+                "the whole MaskedImageModel instead"
+            )
+
+
+def only_map(model: nn.Module, leaves: list[Any]) -> int:
+    """Which of the leaves of features is their map.
+
+    Raises:
+        TypeError: There are several tensors: which places of each are masked, and which are pooled, is not known.
+    """
+    tensors = [leaf for leaf, x in enumerate(leaves) if isinstance(x, torch.Tensor) and x.is_floating_point()]
+    if len(tensors) > 1:
+        raise TypeError(
+            f"{type(model).__name__} gives {told(leaves)}, and sparse features are one map: let forward_features "
+            "return the last one alone, and take those of other stages with intermediates=, where the class has "
+            "forward_intermediates"
+        )
+    return tensors[0]
+
+
 def find_sparse(model: SplitModel, layout: TokenLayout) -> FeatureLayout:
     """Where the features of a model are that can run sparsely.
 
     That it can is tried: masked places are made not a number, before everything and again after each operation that
     removes that. Whatever mixes places otherwise (attention, squeeze-and-excitation, a norm over places, a pooling in
-    the code of a block) shows, as visible features are then no numbers.
+    the code of a block) shows, as visible features are then no numbers. What makes numbers of them again, or compares,
+    shows by huge ones.
 
     Raises:
-        TypeError: Something in the model mixes places in a way that is not known, and what; or it has no features.
+        TypeError: Something in the model mixes places in a way that is not known, and what; or it has no features, or
+            several.
+        ValueError: A part of it is compiled by itself.
     """
     if len(layout.streams[0].grid) != 2:
         raise TypeError(f"{type(model).__name__} takes videos, and sparse are the convolutions of images alone")
     for name, module in model.named_modules():
         if hasattr(module, "running_var") and not isinstance(module, nn.BatchNorm2d) and module.running_var is not None:
             raise TypeError(_mixes(model, name, module, "its statistics are of all places"))
+    check_runs_hooks(model)
     features, size = find_features(model, layout), layout.streams[0].image_size
     if features.stream.order == "NLC" or layout.listed:
         raise TypeError(
@@ -155,11 +214,21 @@ def find_sparse(model: SplitModel, layout: TokenLayout) -> FeatureLayout:
         generator = torch.Generator().manual_seed(0)
         mask = random_mask(1, layout.grid(size), 0.5, unit=side, generator=generator, device=images.device)
         pixels = layout.streams[0].pixels(mask, size)
+
+        def visible(value: float) -> tuple[torch.Tensor, list[str]]:
+            """Features at visible places, where masked ones hold some value, and modules that let no number pass."""
+            torch.manual_seed(0)  # for dropout
+            with sparsely(model, pixels) as holes, _poisoned(model, holes, value) as mixing:
+                found = model.forward_stages(model.embed(holes.fill(images, value)))
+                only_map(model, leaves_of(found))
+                return features.image(found).masked_select(~holes.at(*features.grid)), mixing
+
         for mode in (contextlib.nullcontext(), in_training(model)):
-            with mode, sparsely(model, pixels) as holes, _poisoned(model, holes) as mixing:
-                x = features.image(model.forward_stages(model.embed(holes.fill(images, torch.nan))))
-                if bool(x.masked_select(~holes.at(features.grid[0], features.grid[1])).isnan().any()):
-                    name = mixing[0] if mixing else ""
+            with mode:
+                undefined, mixing = visible(torch.nan)
+                spoilt = bool(undefined.isnan().any())
+                if spoilt or _differ(visible(_HUGE)[0], visible(-_HUGE)[0], 1e-3):
+                    name = mixing[0] if spoilt and mixing else ""
                     raise TypeError(
                         _mixes(model, name, model.get_submodule(name), "what it would do without some is not known")
                     )
@@ -175,12 +244,12 @@ def _mixes(model: nn.Module, name: str, module: nn.Module, why: str) -> str:
 
 
 @contextlib.contextmanager
-def _poisoned(model: nn.Module, holes: _Holes) -> Iterator[list[str]]:
-    """Make masked places no numbers behind each operation that masks; note modules that give such at visible places."""
+def _poisoned(model: nn.Module, holes: _Holes, value: float) -> Iterator[list[str]]:
+    """Give masked places a value behind each operation that masks; note modules that spoil visible ones."""
     mixing: list[str] = []
 
     def poison(module: nn.Module, _: Any, out: Any) -> Any:
-        return holes.fill(out, torch.nan, channels_last=_is_grn(module) and bool(module.channel_dim == -1))
+        return holes.fill(out, value, channels_last=_is_grn(module) and bool(module.channel_dim == -1))
 
     def note(name: str) -> Hook:
         return lambda _module, _args, out: mixing.append(name) if _is_spoilt(out, holes) else None

@@ -73,7 +73,11 @@ class Stream:
             if near:
                 rows = min(near)[1]
                 return rows, count // rows
-        raise ValueError(f"{count or 'no'} patches make no grid for images of {by(image_size)} pixels")
+        raise ValueError(
+            f"{count or 'no'} patches make no grid for images of {by(image_size)} pixels, as there "
+            f"are {by(self.grid)} of {by(self.image_size)}. Where the stem was changed, or takes another size, find "
+            "the layout again, with image_size=(height, width); a stem that drops patches itself must not"
+        )
 
     def grid_of(self, tokens: torch.Tensor, image_size: Grid | None = None) -> Grid:
         """The grid of some tokens. Those in a sequence do not show it: it is taken for that of ``image_size``.
@@ -332,8 +336,8 @@ def check_mask(mask: torch.Tensor, tokens: torch.Tensor, count: int) -> None:
 def check_mask_type(mask: object) -> None:
     """Raise where something is no mask."""
     if not isinstance(mask, torch.Tensor) or mask.dtype != torch.bool:
-        kind = mask.dtype if isinstance(mask, torch.Tensor) else type(mask).__name__
-        raise TypeError(f"a mask is a tensor of torch.bool, True where a patch is masked, not {kind}: mask.bool()")
+        kind = f"{mask.dtype}: mask.bool()" if isinstance(mask, torch.Tensor) else f"a {type(mask).__name__}"
+        raise TypeError(f"a mask is a tensor of torch.bool, True where a patch is masked, not {kind}")
 
 
 def check_masks(masks: Sequence[object], streams: Sequence[Stream]) -> None:

@@ -20,13 +20,14 @@ from torch import nn
 from torch.utils._pytree import _register_namedtuple
 
 from . import _manifest
+from ._as_found import check_lengths, check_stem, kernels_of_stem, lengths
 from ._blocks import TargetMasks, block_mask, inverse_block_mask, target_masks
 from ._drop import Dropped, check_drops_none, keep, visible_first
 from ._features import FeatureLayout, feature_layout, find_features
 from ._final_norm import find_final_norm
 from ._given import Given, divide
 from ._hide import Fill, check_fill, hide
-from ._intermediates import METHOD, count, differ, first_index, keywords_of, why_no_intermediates
+from ._intermediates import METHOD, check_indices, count, differ, first_index, keywords_of, why_no_intermediates
 from ._layout import _quietly, black_images, grid_of_images, patch_layout, token_layout, why_no_patches
 from ._leaves import leaves_of, with_leaves
 from ._masks import (
@@ -42,7 +43,7 @@ from ._masks import (
     region_mask,
     tube_mask,
 )
-from ._sparse import find_sparse, sparsely
+from ._sparse import check_runs_hooks, find_sparse, only_map, sparsely
 from ._split import SplitModel, split
 from ._tokens import Stream, TokenLayout, change_tensors, check_mask, check_masks, check_number, fields_of, images_size
 from ._training import Matcher, inside, without_gradient
@@ -315,6 +316,8 @@ class MaskedImageModel(nn.Module):
         self.unit = unit
         self._early: TokenLayout | None = None
         self._features: FeatureLayout | None = None
+        self._more: list[int | None] = []
+        self._stem: dict[str, str] = {}
         if strategy == "drop":
             _check_droppable(self.layout)
             _check_has_values(self.backbone)
@@ -347,10 +350,12 @@ class MaskedImageModel(nn.Module):
             self.final_norm = None
             mask = random_mask(1, grid, 0.5, unit=self.unit, device=images.device)
             try:
+                self._stem = kernels_of_stem(self.backbone, lambda: self.backbone.embed(images))
+                features = self.backbone.forward_stages(self.backbone.embed(images))
                 if final_norm:
-                    features = self.backbone.forward_stages(self.backbone.embed(images))
                     self.final_norm = find_final_norm(self.backbone, features, images)
                 self.unused = tuple(without_gradient(self, lambda: self(images, mask).features))
+                self._more = self._lengths(images, mask, features)
                 self._no_empty_batch = ""
                 self._no_empty_batch = self._why_no_empty_batch(images[:0], mask[:0])
                 self._no_intermediates, self._last = "", -1
@@ -453,6 +458,8 @@ class MaskedImageModel(nn.Module):
             raise ValueError("a mask is given, and a ratio, which is that of a mask that is drawn: give one of them")
         if self.training:
             check_drops_none(self.backbone)
+        if not torch.compiler.is_compiling():
+            check_stem(self.backbone, self._stem)
         if intermediates is None:
             given = divide(kwargs, self.backbone)
         else:
@@ -465,6 +472,8 @@ class MaskedImageModel(nn.Module):
             else self._replace(images, mask, ratio, generator, given)
         )
         features, taken = self._stages(embedding, given, intermediates is not None)
+        if self.training and self._more and not kwargs:
+            self._check_lengths(features, embedding, images, mask)
         return _output(features, mask, restore, taken)
 
     def release(self) -> SplitModel:
@@ -568,6 +577,7 @@ class MaskedImageModel(nn.Module):
         intermediates: bool,
     ) -> MaskedOutput | MaskedIntermediates:
         size = tuple(images.shape[2:])
+        check_runs_hooks(self.backbone)
         if any(getattr(m, "grad_checkpointing", False) is True for m in self.backbone.modules()):
             raise ValueError(
                 "gradient checkpointing runs blocks again in the backward pass, when they are sparse no more: "
@@ -583,7 +593,8 @@ class MaskedImageModel(nn.Module):
             features, taken = self._stages(embedding, given, intermediates)
         last = self._features.stream.order == "NHWC"
         leaves = leaves_of(features)
-        leaves[self._features.leaf] = holes.fill(leaves[self._features.leaf], channels_last=last)
+        leaf = only_map(self.backbone, leaves)
+        leaves[leaf] = holes.fill(leaves[leaf], channels_last=last)
         if taken is not None:
             maps_last = given.stages.get("output_fmt", "NCHW") == "NHWC"
             taken = [holes.fill(x, channels_last=maps_last) for x in taken]
@@ -592,7 +603,10 @@ class MaskedImageModel(nn.Module):
     def _stages(self, embedding: Any, given: Given, intermediates: bool) -> tuple[Any, list[Any] | None]:
         """Features behind the final norm, and intermediate ones if they are asked for."""
         if intermediates:
-            features, taken = getattr(self.backbone, METHOD)(embedding, **given.stages)
+            try:
+                features, taken = getattr(self.backbone, METHOD)(embedding, **given.stages)
+            except AssertionError as error:  # how timm says that there is no such index
+                raise ValueError(f"intermediates is {given.stages['indices']}: {error}") from error
         else:
             features, taken = self.backbone.forward_stages(embedding, **given.stages), None
         return features if self.final_norm is None else self.final_norm(self.backbone, features), taken
@@ -603,6 +617,7 @@ class MaskedImageModel(nn.Module):
         """Arguments by method, where that of the stages gives intermediate features too."""
         if self._no_intermediates:
             raise TypeError(f"{type(self.backbone).__name__} gives no intermediate features: {self._no_intermediates}")
+        check_indices(indices)
         if self._last >= 0 and not isinstance(indices, int) and not {-1, self._last} & set(indices):
             raise ValueError(
                 f"forward_intermediates of {type(self.backbone).__name__} stops at the last one that is asked for, and "
@@ -613,6 +628,25 @@ class MaskedImageModel(nn.Module):
         return dataclasses.replace(
             given, stages=keywords_of(self.backbone, indices, size, given.stages, dropped=dropped)
         )
+
+    def _lengths(self, images: torch.Tensor, mask: torch.Tensor, whole: Any) -> list[int | None]:
+        """By how much sequences of features are longer than there are patches, where that is always the same."""
+        if self.strategy == "sparse" or self.layout.unit or self.layout.streams[0].order != "NLC":
+            return []
+        if self.strategy == "replace":
+            return lengths(whole, mask.shape[1])
+        place = torch.arange(mask.shape[1], device=mask.device).expand_as(mask)
+        one, two = (
+            lengths(self(images, place >= count, count=mask.shape[1] - count).features, count) for count in (1, 2)
+        )
+        return [a if a == b else None for a, b in zip(one, two)]  # noqa: B905 - as many
+
+    def _check_lengths(self, features: Any, embedding: Any, images: torch.Tensor, mask: torch.Tensor) -> None:
+        if self.strategy == "drop":
+            patches = self.layout.streams[0].count(self.layout.tokens(embedding)[0])
+            check_lengths(self.backbone, features, patches, self._more)
+        elif tuple(images.shape[2:]) == self.layout.streams[0].image_size:  # merged ones are others of another size
+            check_lengths(self.backbone, features, mask.shape[1], self._more)
 
     def _why_no_empty_batch(self, images: torch.Tensor, mask: torch.Tensor) -> str:
         """What the code of the backbone says to no image at all, as many a view does; empty if it takes that."""

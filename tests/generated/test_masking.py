@@ -4,6 +4,7 @@ import copy
 import io
 import random
 import re
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy
@@ -13,6 +14,7 @@ import torch
 from timm.models.hiera import Hiera
 from torch import nn
 from torch._dynamo.testing import CompileCounter
+from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import checkpoint_wrapper
 
 import generated
 from generated.masking import (
@@ -362,6 +364,55 @@ def test_what_is_zero_before_training_is_seen_as_well(scale, position):
     assert versions == [p._version for p in model.parameters()]
 
 
+class Mixing(nn.Module):
+    """Stages whose tokens look at others by their number in the sequence, 64 of a whole image."""
+
+    def __init__(self, mix: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        super().__init__()
+        self.proj, self.mix = nn.Conv2d(3, 8, 8, 8), mix
+        self.default_cfg = {"input_size": (3, 64, 64)}
+
+    def embed(self, images: torch.Tensor) -> torch.Tensor:
+        return self.proj(images).flatten(2).transpose(1, 2)
+
+    def forward_stages(self, tokens: torch.Tensor) -> torch.Tensor:
+        return tokens + self.mix(tokens)
+
+
+def windows(x: torch.Tensor, radius: int = 8) -> torch.Tensor:
+    place = torch.arange(x.shape[1])
+    near = (place[:, None] - place).abs() <= radius
+    return nn.functional.scaled_dot_product_attention(x, x, x, attn_mask=near)
+
+
+def chunks(x: torch.Tensor, size: int = 8) -> torch.Tensor:
+    return torch.cat([part.mean(1, keepdim=True).expand_as(part) for part in x.split(size, dim=1)], dim=1)
+
+
+def special(x: torch.Tensor) -> torch.Tensor:
+    return torch.where(torch.arange(x.shape[1])[:, None] == 40, 1.0, x)
+
+
+def rotary(x: torch.Tensor) -> torch.Tensor:
+    """Weak logits, as before training, of what is turned by its number."""
+    angle = torch.arange(x.shape[1])[:, None] * 0.3 ** torch.arange(4)
+    a, b = x.chunk(2, dim=-1)
+    turned = torch.cat([a * angle.cos() - b * angle.sin(), a * angle.sin() + b * angle.cos()], dim=-1)
+    return nn.functional.scaled_dot_product_attention(turned * 0.3, turned * 0.3, x)
+
+
+@pytest.mark.parametrize("mix", [windows, chunks, special, rotary])
+def test_stages_whose_tokens_look_further_than_a_few_patches_need_the_whole_grid(mix):
+    torch.manual_seed(0)
+    model = Mixing(mix)
+    assert token_layout(model).whole_grid == "its stages look at the place of patches in the grid"
+
+
+@pytest.mark.parametrize("mix", [lambda x: nn.functional.scaled_dot_product_attention(x, x, x), torch.relu])
+def test_stages_that_do_the_same_to_each_need_no_whole_grid(mix):
+    assert token_layout(Mixing(mix)).whole_grid == ""
+
+
 def test_a_model_that_is_made_in_inference_mode_has_a_layout():
     with torch.inference_mode():
         model = Placed(1.0, 1.0)
@@ -581,7 +632,7 @@ def test_it_runs_in_bfloat16(kind, options):
 def test_a_token_that_is_put_before_the_position_knows_where_it_is(kind):
     model = build(kind)
     size = layout_of(model).streams[0].image_size
-    masked = MaskedImageModel(model, mask_ratio=0.5, image_size=size, final_norm=False)
+    masked = MaskedImageModel(model, mask_ratio=0.5, image_size=size, final_norm=False).eval()
     model.forward_stages = lambda embedding: masked.layout.patches(embedding)
     for name, parameter in model.named_parameters():
         if "pos_embed" in name:
@@ -626,6 +677,8 @@ def test_where_the_embedding_gives_no_position_before_and_after_are_the_same():
         ({"image_size": (64.0, 64.0)}, r"image_size is \(64\.0, 64\.0\): it is a height and a width"),
         ({"image_size": (-1, 64)}, r"image_size is \(-1, 64\)"),
         ({"image_size": (50, 50)}, "takes no images of 50 x 50"),
+        ({"fill": float("nan")}, "fill is nan, which would spread"),
+        ({"fill": float("inf")}, "fill is inf"),
     ],
 )
 def test_arguments_out_of_range_are_refused(options, message):
@@ -696,7 +749,7 @@ def test_a_model_that_is_not_split_is_refused():
     ("mask", "error", "message"),
     [
         (torch.zeros(2, 16), TypeError, "not torch.float32: mask.bool"),
-        ([[True] * 16] * 2, TypeError, "tensor of torch.bool"),
+        ([[True] * 16] * 2, TypeError, "not a list$"),
         (torch.zeros(2, 17, dtype=torch.bool), ValueError, r"\(2, 17\), and there are \(2, 16\) patches"),
         (torch.zeros(3, 16, dtype=torch.bool), ValueError, r"\(3, 16\), and there are \(2, 16\) patches"),
         (torch.zeros(2, 4, 4, dtype=torch.bool), ValueError, r"there are \(2, 16\) patches"),
@@ -751,3 +804,63 @@ def test_a_batch_of_one_or_none(name, options, empty):
         else:
             with pytest.raises(ValueError, match="takes no batch of 0 images: its code raises RuntimeError"):
                 masked(torch.randn(0, 3, 160, 160))
+
+
+# What is no longer as it was looked at
+
+
+class Dropping(nn.Module):
+    """Patch dropout of one's own, in training alone."""
+
+    rate = 0.5
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        count = int(x.shape[1] * (1 - self.rate))
+        return x[:, torch.randperm(x.shape[1])[:count]] if self.training else x
+
+
+@pytest.mark.parametrize("strategy", ["replace", "drop"])
+@pytest.mark.parametrize("at", ["norm_pre", "blocks"])
+def test_patch_dropout_of_ones_own_is_refused_in_training(strategy, at):
+    model = build("vit")
+    dropping = Dropping()
+    if at == "blocks":
+        model.blocks.insert(0, dropping)
+    else:
+        model.norm_pre = dropping
+    masked = MaskedImageModel(model, strategy=strategy, mask_ratio=0.5).eval()
+    masked(images_for(model))
+    with pytest.raises(ValueError, match=r"it drops or adds patches itself|drops patches itself must not"):
+        masked.train()(images_for(model))
+    dropping.rate = 0.0
+    masked(images_for(model))
+
+
+@pytest.mark.parametrize("strategy", ["replace", "drop"])
+def test_a_stem_that_was_changed_is_refused(strategy):
+    masked = MaskedImageModel(build("vit"), strategy=strategy)
+    stem, images = masked.backbone.patch_embed, images_for(masked.backbone)
+    stem.proj = nn.Conv2d(3, 32, 24, 16, 4)
+    with pytest.raises(
+        ValueError, match=r"the stem was changed .*`patch_embed.proj` had .*Make a new MaskedImageModel"
+    ):
+        masked(images)
+    masked = MaskedImageModel(build("vit"), strategy=strategy)
+    masked.backbone.set_input_size(patch_size=(8, 32))
+    with pytest.raises(ValueError, match=r"`patch_embed` had patch_size=\(16, 16\), and has patch_size=\(8, 32\)"):
+        masked(images)
+
+
+def test_a_stem_that_is_wrapped_converted_or_of_other_channels_is_the_same():
+    masked = MaskedImageModel(build("vit"), strategy="drop")
+    images = images_for(masked.backbone)
+    stem = masked.backbone.patch_embed
+    stem.proj = checkpoint_wrapper(stem.proj)
+    masked.backbone.blocks[0] = checkpoint_wrapper(masked.backbone.blocks[0])
+    masked.backbone.reset_classifier(3)
+    copy.deepcopy(masked).bfloat16()(images.bfloat16())
+    masked(images)
+    masked.backbone.patch_embed = checkpoint_wrapper(stem)
+    masked(images)
+    stem.proj = nn.Conv2d(1, 32, 16, 16)
+    masked(images[:, :1])

@@ -12,7 +12,9 @@ import torch
 import torch.nn.functional as F
 from test_tokens import build
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
+from generated import SplitModel
 from generated.masking import MaskedImageModel, random_mask
 
 
@@ -235,3 +237,106 @@ def test_checkpointing_is_refused():
     masked.set_grad_checkpointing()
     with pytest.raises(ValueError, match="checkpointing"):
         masked(torch.randn(2, 3, 64, 64))
+
+
+class Plain(SplitModel):
+    """Blocks of convolutions, run as some method says."""
+
+    def __init__(self, run=lambda block, x: block(x), give=lambda maps: maps[-1]) -> None:
+        super().__init__()
+        self.stem, self.run, self.give = nn.Conv2d(3, 8, 4, 4), run, give
+        self.blocks = nn.ModuleList(nn.Conv2d(8, 8, 3, stride, 1) for stride in (1, 2))
+        self.default_cfg = {"input_size": (3, 32, 32)}
+
+    def embed(self, images):
+        return self.stem(images)
+
+    def forward_stages(self, x):
+        maps = []
+        for block in self.blocks:
+            x = self.run(block, x).sigmoid()
+            maps.append(x)
+        return self.give(maps)
+
+    def forward_features(self, images):
+        return self.forward_stages(self.embed(images))
+
+
+@pytest.fixture
+def plain(monkeypatch):
+    """What makes a masked model of blocks, which is taken for split as it stands."""
+    monkeypatch.setattr("generated.masking.split", lambda model: model)
+    torch.manual_seed(0)
+    return lambda **options: MaskedImageModel(Plain(**options), strategy="sparse", mask_ratio=0.5)
+
+
+IMAGES = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("reentrant", [True, False])
+def test_activation_checkpointing_of_ones_own_is_refused_where_it_trains(plain, reentrant):
+    def run(block, x):
+        return checkpoint(block, x, use_reentrant=reentrant) if block.training else block(x)
+
+    masked = plain(run=run)
+    with pytest.raises(ValueError, match=r"a Conv2d is under torch\.utils\.checkpoint"):
+        masked(IMAGES)
+    assert not any(m._forward_pre_hooks for m in masked.modules())
+    with torch.no_grad():
+        masked(IMAGES)
+
+
+def test_a_sparse_model_may_be_frozen_in_part_and_checkpointed_as_a_whole(plain):
+    def frozen(block, x):
+        with torch.set_grad_enabled(torch.is_grad_enabled() and block.stride == (2, 2)):
+            return block(x)
+
+    masked = plain(run=frozen)
+    mask = random_mask(2, (8, 8), 0.5, unit=2)
+    expected = masked(IMAGES, mask).features
+    expected.sum().backward()
+    gradient = masked.backbone.blocks[1].weight.grad.clone()
+    masked.zero_grad()
+    features = checkpoint(lambda images: masked(images, mask).features, IMAGES, use_reentrant=False)
+    features.sum().backward()
+    assert torch.equal(features, expected)
+    assert torch.equal(masked.backbone.blocks[1].weight.grad, gradient)
+
+
+@pytest.mark.parametrize("early", [True, False])
+def test_parts_that_are_compiled_by_themselves_are_refused(plain, early):
+    masked, model = plain(), Plain()
+    (model if early else masked.backbone).blocks[0].compile(backend="eager")
+    with pytest.raises(ValueError, match=r"`blocks.0` is compiled by itself.*compile the whole MaskedImageModel"):
+        MaskedImageModel(model, strategy="sparse") if early else masked(IMAGES)
+
+
+@pytest.mark.parametrize(
+    "give", [lambda maps: (maps[-1].mean((2, 3)), maps[-1]), lambda maps: {"fine": maps[0], "coarse": maps[1]}]
+)
+def test_several_maps_are_refused(plain, give):
+    with pytest.raises(TypeError, match=r"gives a tensor of shape .*, and sparse features are one map.*intermediates="):
+        plain(give=give)
+
+
+def test_one_map_may_be_in_a_dict(plain):
+    features = plain(give=lambda maps: {"map": maps[-1], "stages": 2})(IMAGES).features
+    assert features["map"].eq(0).any()
+
+
+def mean_of_numbers(x):
+    return x.nanmean((2, 3), keepdim=True)
+
+
+def larger_than_the_next(x):
+    return (x > x.roll(1, 3)).to(x)
+
+
+def mean_without_what_is_none(x):
+    return x.nan_to_num().mean((2, 3), keepdim=True)
+
+
+@pytest.mark.parametrize("mix", [mean_of_numbers, larger_than_the_next, mean_without_what_is_none])
+def test_what_mixes_places_but_swallows_what_is_no_number_is_refused(plain, mix):
+    with pytest.raises(TypeError, match="its own code mixes places"):
+        plain(run=lambda block, x: block(x) + 0.1 * mix(block(x)))

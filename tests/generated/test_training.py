@@ -325,6 +325,12 @@ def test_a_count_that_is_not_that_of_the_mask_is_refused(count):
     [
         ({"count": 8}, ValueError, "count is 8, of a mask that is not given"),
         ({"mask": torch.arange(16).ge(8).expand(2, -1), "ratio": 0.25}, ValueError, "a mask is given, and a ratio"),
+        ({"ratio": torch.tensor(0.5)}, ValueError, r"of shape \(2,\), not \(\): ratio.item\(\) is one for all"),
+        ({"intermediates": []}, ValueError, r"intermediates is \[\]: it is a list of indices"),
+        ({"intermediates": [5]}, ValueError, r"intermediates is \[5\]: .*out of range"),
+        ({"intermediates": 0}, ValueError, "intermediates is 0: .* 1 at least"),
+        ({"intermediates": "x"}, TypeError, "intermediates is 'x'"),
+        ({"intermediates": [0.5]}, TypeError, r"intermediates is \[0\.5\]"),
         ({"ratio": [0.5, 0.5]}, TypeError, r"a tensor with one for each image, \(B,\), not a list"),
     ],
 )
