@@ -181,8 +181,9 @@ def _step(
     nodes = tuple(walk(tree))
     read = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
     made = facts.runs(tree).union(*(aliases[name] for name in read & aliases.keys()))
-    if names_modules(facts, tree) and {facts.role(attribute) for attribute in made} & {Role.BLOCK, Role.BOTH}:
-        names = frozenset(bound_names(tree))
+    names = frozenset(bound_names(tree))
+    named = names_modules(facts, tree) and tokens.isdisjoint(names)
+    if named and {facts.role(attribute) for attribute in made} & {Role.BLOCK, Role.BOTH}:
         aliases |= dict.fromkeys(names, made)
         return Step(statement, frozenset(), frozenset(), tokens - names, ())
     runs = frozenset(attribute for attribute in made if facts.is_module(attribute, tree))

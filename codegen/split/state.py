@@ -86,7 +86,8 @@ def _shared_norm(facts: Facts, written: Sequence[Place], crossing: Crossing) -> 
     if not norms or facts.cls.module.is_timms:
         return None
     for attribute in sorted({name for statement in crossing.stages for name in facts.runs(statement.tree)}):
-        if attribute in norms or any(is_made_of(facts, attribute, norm) for norm in norms):
+        several = facts.is_container(attribute)  # of which the stages use others: downsample_layers[i]
+        if not several and (attribute in norms or any(is_made_of(facts, attribute, norm) for norm in norms)):
             return attribute
     return None
 

@@ -116,3 +116,34 @@ def test_a_norm_of_the_embedding_that_the_stages_use_again_may_be_in_evaluation_
 @pytest.mark.parametrize("last", ["x", "self.own(x)", "x * self.bn.eps", "x if self.bn is None else x + 1"])
 def test_a_norm_of_the_stages_is_another(last):
     assert isinstance(result_in_users_file(AGAIN.replace("{last}", last)), Split)
+
+
+PYRAMID = """
+from torch import nn
+
+
+class M(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.downsample_layers = nn.ModuleList([nn.Sequential(nn.Conv2d(3, 8, 4, 4), nn.BatchNorm2d(8))])
+        for _ in range(2):
+            self.downsample_layers.append(nn.Sequential(nn.BatchNorm2d(8), nn.Conv2d(8, 8, 2, 2)))
+        self.stages = nn.ModuleList([nn.Conv2d(8, 8, 1) for _ in range(3)])
+
+    def forward_features(self, x):
+        {first}
+            x = self.downsample_layers[i](x)
+            x = self.stages[i](x)
+        return x
+"""
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        "for i in range(3):",
+        "x = self.downsample_layers[0](x)\n        x = self.stages[0](x)\n        for i in range(1, 3):",
+    ],
+)
+def test_stages_have_norms_of_their_own_in_the_container_that_begins_with_the_stem(first):
+    assert isinstance(result_in_users_file(PYRAMID.replace("{first}", first)), Split)
