@@ -490,8 +490,8 @@ class CallEffects(ABC):
         making = Making(self.facts, self.module, {name: [] for name in self.names}, kinds_of)
         kinds = frozenset(making.of(call))
         if IN_PLACE in kinds and path.rpartition(".")[2] in CONTAINERS:
-            first = frozenset(making.of(call.args[0]))
-            if isinstance(call.args[0], ast.Starred) or first - {"torch", STATISTICS}:
+            first = {kind for argument in call.args[:1] for kind in making.of(argument)} or {"?"}
+            if any(isinstance(argument, ast.Starred) for argument in call.args[:1]) or first - {"torch", STATISTICS}:
                 self.may_change_anything()
         return Value(given.all, given.held, kinds)
 
@@ -814,6 +814,8 @@ class CallEffects(ABC):
                     beneath = bool(given.kinds - BOXES)
                     for p in given.all:
                         yield p if p.whole else p.opened(beneath=beneath)
+                elif place.kind == STATISTICS:
+                    yield from map(place.by_way_of, roots or {place.root})
                 elif place == SELF:
                     yield from owner.places
                 elif place.kind == "attribute" and place.root != ANY:

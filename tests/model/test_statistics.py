@@ -113,6 +113,41 @@ def test_a_norm_of_the_embedding_that_the_stages_use_again_may_be_in_evaluation_
     assert isinstance(found, Refusal)
 
 
+INSIDE = """
+from torch import nn
+
+
+class PatchEmbed(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.proj = nn.Conv2d(3, 8, 4, 4)
+        self.norm = nn.BatchNorm2d(8)
+
+    def forward(self, x):
+        return self.norm(self.proj(x))
+
+
+class M(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.patch_embed = PatchEmbed()
+        self.blocks = nn.ModuleList([nn.Conv2d(8, 8, 1)])
+        self.norm = nn.BatchNorm2d(8)
+
+    def forward_features(self, x):
+        x = self.patch_embed(x)
+        for block in self.blocks:
+            x = block(x)
+        return {last}
+"""
+
+
+def test_a_norm_inside_the_stem_is_another_than_the_models_of_its_name():
+    assert isinstance(result_in_users_file(INSIDE.replace("{last}", "self.norm(x)")), Split)
+    assert isinstance(result_in_users_file(INSIDE.replace("{last}", "self.patch_embed.norm(x)")), Refusal)
+    assert isinstance(result_in_users_file(INSIDE.replace("{last}", "self.patch_embed.norm.eval()(x)")), Refusal)
+
+
 @pytest.mark.parametrize("last", ["x", "self.own(x)", "x * self.bn.eps", "x if self.bn is None else x + 1"])
 def test_a_norm_of_the_stages_is_another(last):
     assert isinstance(result_in_users_file(AGAIN.replace("{last}", last)), Split)

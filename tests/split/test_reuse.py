@@ -286,6 +286,7 @@ def result_with_block(forward):
         "return self.fc(nn.ReLU(True)(x))",
         "return nn.Sequential(nn.ReLU(inplace=True), self.fc)(x)",
         "return nn.Sequential(*[nn.ReLU(inplace=True), self.fc])(x)",
+        "act = nn.ModuleDict(modules={'a': nn.ReLU(inplace=True)}); return self.fc(act['a'](x))",
         "y = nn.Identity()(x); y.add_(1); return self.fc(x)",
         "y = nn.Flatten(1)(x); y += 1; return self.fc(x)",
         "y = nn.Sequential()(x); y += 1; return self.fc(x)",
