@@ -81,15 +81,24 @@ def _functions(facts: Facts, module: Module, node: ast.expr) -> Iterator[tuple[M
 
 def _lists(function: Function) -> set[str]:
     """The variables of a function that only ever hold a list or the like which it makes, whatever is in it."""
-    displays = ast.List | ast.Dict | ast.Set | ast.ListComp | ast.DictComp | ast.SetComp
     stored = Counter(n.id for n in walk(function) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store))
-    made = Counter(
-        node.targets[0].id
-        for node in walk(function)
-        if isinstance(node, ast.Assign) and isinstance(node.value, displays) and isinstance(node.targets[0], ast.Name)
-    )
+    made: Counter[str] = Counter()
+    for node in walk(function):
+        match node:
+            case ast.Assign(targets=[ast.Name(id=name)], value=value) if _makes_list(value):
+                made[name] += 1
+            case ast.AugAssign(target=ast.Name(id=name)):  # it stays what it is
+                made[name] += 1
     taken = {node.arg for node in walk(function.args) if isinstance(node, ast.arg)}
     return {name for name, times in made.items() if stored[name] == times} - taken
+
+
+def _makes_list(value: ast.expr) -> bool:
+    displays = ast.List | ast.Dict | ast.Set | ast.ListComp | ast.DictComp | ast.SetComp
+    return isinstance(value, displays) or (isinstance(value, ast.Call) and dotted(value.func) in _LISTS)
+
+
+_LISTS = frozenset({"list", "dict", "set", "sorted", "OrderedDict", "collections.OrderedDict", "deque", "defaultdict"})
 
 
 def _holders(node: ast.AST) -> Iterator[ast.expr]:
@@ -99,6 +108,8 @@ def _holders(node: ast.AST) -> Iterator[ast.expr]:
             holders = [holder, *before[:1]]  # nn.Sequential.append(part, Noting())
         case ast.Assign(targets=targets, value=value):
             holders = [target.value for target in targets if isinstance(target, ast.Subscript)]
+        case ast.AugAssign(target=target, op=ast.Add(), value=value):
+            holders = [target]
         case _:
             return
     if any(isinstance(inner, ast.Name | ast.Attribute | ast.Call | ast.Lambda) for inner in walk(value)):
