@@ -661,7 +661,9 @@ def test_absurd_sizes_are_refused(tmp_path, monkeypatch):
     (tmp_path / "three.py").write_text("import table\nclass A: pass\n")
     (tmp_path / "table.py").write_text("x = 1\n" * 20)
     monkeypatch.setattr(user_models, "_FILE_LIMIT", 100)
-    assert "no class that has a forward_features" in refused(tmp_path / "three.py")  # what it imports is left out
+    assert "no class that has the method forward_features" in refused(
+        tmp_path / "three.py"
+    )  # what it imports is left out
     assert "more than 100 bytes" in refused(tmp_path / "one.py", TimmSplitError)
 
 

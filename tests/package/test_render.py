@@ -105,6 +105,7 @@ def test_the_files_of_a_package_are_listed_in_its_manifest():
     package = generate(release_of(model()))
     assert list(package.files) == sorted(package.files)
     runtime = {
+        "_as_found.py",
         "_blocks.py",
         "_check.py",
         "_drop.py",
