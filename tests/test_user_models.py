@@ -667,6 +667,21 @@ def test_absurd_sizes_are_refused(tmp_path, monkeypatch):
     assert "more than 100 bytes" in refused(tmp_path / "one.py", TimmSplitError)
 
 
+@pytest.mark.parametrize(("directory", "others"), [("site-packages", []), ("src", ["other/__init__.py"])])
+def test_what_is_installed_beside_a_package_is_a_library(tmp_path, directory, others):
+    root = tmp_path / directory
+    files = {
+        "mine/__init__.py": "",
+        "mine/one.py": "import other\nfrom . import two\nclass A: pass\n",
+        "mine/two.py": "x = 1",
+    }
+    for path, text in {**files, "other/__init__.py": "y = 1"}.items():
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_text(text)
+    found = user_models.read_user_models(root / "mine" / "one.py", lambda line: None)
+    assert list(found.files) == [*files, *others]
+
+
 def test_a_large_table_in_a_directory_is_passed_over(tmp_path):
     write_files(tmp_path, {"one.py": PLAIN, "table.py": "class A: pass\n" + "x = 1\n" * 200_000})
     said: list[str] = []

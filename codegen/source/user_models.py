@@ -22,7 +22,9 @@ from codegen.source.imports import source_module
 from codegen.source.index import parse_source
 from codegen.syntax.walking import walk
 
-# Libraries that user models are built on, rather than part of them: timm is read as a release, torch not at all.
+# Directories of installed packages, and libraries that user models are built on, rather than part of them: timm is read
+# as a release, torch not at all.
+_INSTALLED = frozenset({"site-packages", "dist-packages"})
 _LIBRARIES = frozenset({"timm", "torch", "torchvision"})
 _RELATIVE = re.compile(r"^from[ \t]*\.", re.MULTILINE)
 _CLASS = re.compile(r"^[ \t]*class[ \t]", re.MULTILINE)
@@ -189,6 +191,8 @@ def _with_imports(root: Path, named: Mapping[str, str]) -> UserModels:
     """Add the packages that the named files are in, the files that they import, and those that these import."""
     files = dict(named)
     uses_timm = False
+    # beside an installed package stand all others that are: libraries, with thousands of files
+    tops = {path.partition("/")[0].removesuffix(".py") for path in named} if root.name in _INSTALLED else set()
     for package in sorted({f"{folder}/__init__.py" for path in named for folder in _folders(path)}):
         if package not in files and _is_source(root / package):
             files[package] = _read(root / package)
@@ -197,7 +201,7 @@ def _with_imports(root: Path, named: Mapping[str, str]) -> UserModels:
         for module in _imported(path, files[path]):
             parts = module.split(".")
             uses_timm |= parts[0] == "timm"
-            if parts[0] in _LIBRARIES:
+            if parts[0] in _LIBRARIES or (tops and parts[0] not in tops):
                 continue
             for length in range(1, len(parts) + 1):
                 stem = "/".join(parts[:length])
