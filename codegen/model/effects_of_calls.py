@@ -333,6 +333,11 @@ class CallEffects(ABC):
         if self.reader is not None:
             self.change(Value(frozenset({Place("argument", ANY)})))
 
+    def _call_bound(self, bound: Iterable[tuple[Module, ast.AST]], given: Value) -> None:
+        """A name is called, or what it holds, that may be bound to what works in place."""
+        if self.reader is not None and any(changes_what_it_is_given(*each) for each in bound):
+            self.change(given.inside)
+
     def _static(self, function: ast.Attribute) -> tuple[Module, ast.FunctionDef, Class] | None:
         """The function that a class holds, ``Windows.partition``, and where it stands."""
         name = dotted(function.value)
@@ -371,8 +376,7 @@ class CallEffects(ABC):
                 return self.run(*f, None, FRESH, {}, [given]) | given  # to_2tuple = _ntuple(2)
         if several and all(self._is_harmless(home, node, local) for node in several):  # try: from torch import _assert
             return FRESH if local in ALLOCATING_FUNCTIONS else Value(given.all, given.held)
-        if self.reader is not None and any(changes_what_it_is_given(home, node) for node in several):
-            self.change(given.inside)
+        self._call_bound(((home, node) for node in several), given)
         cls = self.index.resolve(self.module, name)
         if cls is not None:
             facts = Facts.of(self.index, cls)
@@ -483,13 +487,12 @@ class CallEffects(ABC):
 
     def _made_of(self, path: str, call: ast.Call, given: Value) -> Value:
         """What a library makes of what it is given: a view of a tensor, a module of torch."""
-        if not path.startswith("torch.nn.") or path.count(".") > 2 or not path.rpartition(".")[2][:1].isupper():
-            return Value(given.all, given.held)
-        if self.reader is None or self.facts is None:
+        name = path.removeprefix("torch.nn.")
+        if name == path or "." in name or not name[:1].isupper() or self.reader is None or self.facts is None:
             return Value(given.all, given.held)
         making = Making(self.facts, self.module, {name: [] for name in self.names}, kinds_of)
         kinds = frozenset(making.of(call))
-        if IN_PLACE in kinds and path.rpartition(".")[2] in CONTAINERS:
+        if IN_PLACE in kinds and name in CONTAINERS:
             first = {kind for argument in call.args[:1] for kind in making.of(argument)} or {"?"}
             if any(isinstance(argument, ast.Starred) for argument in call.args[:1]) or first - {"torch", STATISTICS}:
                 self.may_change_anything()
@@ -499,11 +502,9 @@ class CallEffects(ABC):
         """``super().name(...)`` in a method of the class ``home``."""
         if self.facts is None or self.home is None:
             return self.anything()
-        lineage = self.facts.lineage
-        if is_attached(self.index, lineage, name):
+        if is_attached(self.index, self.facts.lineage, name):
             return self.anything()
-        after = lineage[lineage.index(self.home) + 1 :]
-        found = next(((c.module, c.members[name]) for c in after if name in c.members), None)
+        found = self.facts.inherited(self.home, name)
         if found is None and name in ("forward", "__call__") and self.facts.torch_parent:
             if self.facts.torch_parent != "Sequential":
                 return self._run_torch(self.name("self"), self.facts.torch_parent, given)
@@ -513,10 +514,12 @@ class CallEffects(ABC):
             return self._unread_layer(self.name("self"), given)
         if found is None:
             return self._of_module(self.facts.cls, self.name("self"), name, given)
-        module, function = found
+        owner, function = found
         if not isinstance(function, ast.FunctionDef):
             return self.anything()
-        return self.run(module, function, self.facts.cls, self.name("self"), self._by_name(function, call, 1), [given])
+        return self.run(
+            owner.module, function, self.facts.cls, self.name("self"), self._by_name(function, call, 1), [given]
+        )
 
     def method(self, owner: Value, function: ast.Attribute, call: ast.Call, given: Value) -> Value:
         """A method of an object is called."""
@@ -543,9 +546,7 @@ class CallEffects(ABC):
                 result |= self.run_value(self.attribute(function, function.value, name), call, given)
             else:
                 if facts.has_member(name):  # defined under a condition, or no plain method
-                    members = ((c.module, c.members[name]) for c in facts.lineage if name in c.members)
-                    if self.reader is not None and any(changes_what_it_is_given(*member) for member in members):
-                        self.change(given.inside)
+                    self._call_bound(((c.module, c.members[name]) for c in facts.lineage if name in c.members), given)
                     result |= self.anything()
                     continue
                 others = (kind for kind in classes if kind is not cls)
@@ -649,9 +650,7 @@ class CallEffects(ABC):
                 result |= self._unread_layer(value, given)
         if not value.kinds - BOXES and not value.methods:
             if any(place.kind == "global" for place in value.places):  # TABLE["name"](x)
-                made = (node for place in value.places for node in self._made(place))
-                if self.reader is not None and any(changes_what_it_is_given(self.module, node) for node in made):
-                    self.change(given.inside)
+                self._call_bound(((self.module, node) for place in value.places for node in self._made(place)), given)
                 return self.anything()
             result |= self._unread_layer(value, given)
         return result
@@ -663,13 +662,14 @@ class CallEffects(ABC):
 
     def _is_later(self, module: Value) -> bool:
         """Whether one of several layers that works in place comes after others, a convolution, say."""
-        kept = [place for place in module.places if place.kind == "attribute" and place.owner is not None]
         others = module.kinds - {IN_PLACE, "view"}
-        return bool(module.places and others) and not any(
-            begins_in_place(facts, place.name) or is_chosen(facts, place.name)
-            for place in kept
-            for facts in [Facts.of(self.index, cls) for cls in (place.owner,) if cls is not None]
-        )
+        return bool(module.places and others) and not any(map(self._may_begin_in_place, module.places))
+
+    def _may_begin_in_place(self, place: Place) -> bool:
+        if place.kind != "attribute" or place.owner is None:
+            return False
+        facts = Facts.of(self.index, place.owner)
+        return begins_in_place(facts, place.name) or is_chosen(facts, place.name)
 
     def _is_sequence(self, module: Value) -> bool:
         """Whether some layers surely run one after the other, and not one of them."""

@@ -458,17 +458,20 @@ class Facts:
             self._runs[name] = frozenset({name} if _looks_one_up(found[1]) else scanned)
         yield from self._runs[name]
 
+    def inherited(self, owner: Class, name: str) -> tuple[Class, ast.stmt] | None:
+        """What ``super().name`` is in a method of a class of the lineage, and the class that binds it."""
+        after = self.lineage[self.lineage.index(owner) + 1 :]
+        return next(((cls, cls.members[name]) for cls in after if name in cls.members), None)
+
     def _with_parents(self, owner: Class, method: ast.FunctionDef) -> list[ast.FunctionDef]:
         """A method, and those that it calls by ``super()``, and so on."""
         found = [method]
         for call in walk_for(method, ast.Call):
             match call.func:
                 case ast.Attribute(value=ast.Call(func=ast.Name("super")), attr=attr) if owner in self.lineage:
-                    after = self.lineage[self.lineage.index(owner) + 1 :]
-                    parent = next((cls for cls in after if attr in cls.members), None)
-                    inherited = None if parent is None else parent.members[attr]
-                    if parent is not None and isinstance(inherited, ast.FunctionDef):
-                        found += self._with_parents(parent, inherited)
+                    inherited = self.inherited(owner, attr)
+                    if inherited is not None and isinstance(inherited[1], ast.FunctionDef):
+                        found += self._with_parents(inherited[0], inherited[1])
         return found
 
     def is_module(self, attribute: str, node: ast.AST) -> bool:

@@ -22,7 +22,7 @@ from codegen.model.module_kind import (
     is_of_layers,
 )
 from codegen.model.outside import Elsewhere, Outside
-from codegen.model.purity import changes_what_it_is_given, is_library, is_pure, works_in_place
+from codegen.model.purity import changes_what_it_is_given, is_false, is_library, is_pure, is_told, works_in_place
 from codegen.model.tuples import hands_on
 from codegen.source.index import Class, Module
 from codegen.syntax.dataflow import dotted, free_names
@@ -85,14 +85,12 @@ class Making:
             case Elsewhere() | Passed():
                 there, already = self._there(node)
                 yield from there.of(node.value, already) if self.depth < _FUNCTIONS else "?"
-            case ast.Call(func=ast.Name("getattr"), args=[_, ast.Constant(str(attr))]) if works_in_place(
-                f"torch.{attr}"
-            ):
+            case ast.Call(func=ast.Name("getattr"), args=[_, ast.Constant(str(attr))]) if works_in_place(attr):
                 yield IN_PLACE
             case ast.Call(func=function, args=args, keywords=keywords):
                 if any(keyword.arg in ("max_norm", "track_running_stats") for keyword in keywords):
                     yield STATISTICS
-                told = self._is_told(keywords)
+                told = is_told(keywords)
                 for kind in self.call(function, args, keywords, seen):
                     works = kind == "view" and self._works_in_place(function, args, keywords)
                     yield IN_PLACE if works or (kind == "?" and told) else kind  # ACTIVATIONS[name](inplace=True)
@@ -142,14 +140,7 @@ class Making:
         told += args[IN_PLACE_MODULES[kind] :][:1] if kind in IN_PLACE_MODULES else []
         spread = any(keyword.arg is None for keyword in keywords) or any(isinstance(a, ast.Starred) for a in args)
         spread = spread or "inplace" in Outside.of(self.facts.index).stored  # self.act.inplace = True
-        return any(not (isinstance(node, ast.Constant) and not node.value) for node in told) or (
-            spread and kind in IN_PLACE_MODULES
-        )
-
-    def _is_told(self, keywords: Sequence[ast.keyword]) -> bool:
-        """Whether options say that something is to work in place, as far as they are in sight."""
-        told = [keyword.value for keyword in keywords if keyword.arg == "inplace"]
-        return any(not (isinstance(node, ast.Constant) and not node.value) for node in told)
+        return not all(map(is_false, told)) or (spread and kind in IN_PLACE_MODULES)
 
     def begins_in_place(self, node: ast.expr) -> bool:
         """Whether a call makes a sequence of layers that begins with one in place: ``Sequential(ReLU(True), ...)``."""
@@ -258,7 +249,7 @@ class Making:
             elif origin.startswith("torch.nn.") and "." not in kind and kind not in TORCH_WRAPPERS:
                 writes = kind.startswith(TORCH_STATISTICS)
                 yield STATISTICS if writes else "view" if kind in TORCH_HANDING_ON else "torch"
-            elif origin in PARTIAL and arguments and self._is_told(keywords):  # partial(F.relu, inplace=True)
+            elif origin in PARTIAL and arguments and is_told(keywords):  # partial(F.relu, inplace=True)
                 yield IN_PLACE
             elif origin in PARTIAL and arguments and self._is_code(arguments[0]):
                 yield from self.of(arguments[0], seen)
@@ -383,12 +374,8 @@ class Making:
     def made_by(self, callee: ast.expr, seen: frozenset[str] = frozenset()) -> Iterator[Kind]:
         """What a call makes of what an expression gives: a class, or a module that is there already."""
         match callee:
-            case ast.Call(func=function, args=[_, *_], keywords=keywords) if dotted(
-                function
-            ) in PARTIAL and self._is_told(keywords):
-                yield IN_PLACE
-            case ast.Call(func=function, args=[made, *_]) if dotted(function) in PARTIAL:
-                yield from self.made_by(made, seen)
+            case ast.Call(func=function, args=[made, *_], keywords=keywords) if dotted(function) in PARTIAL:
+                yield from [IN_PLACE] if is_told(keywords) else self.made_by(made, seen)
             case ast.IfExp(body=body, orelse=orelse):
                 yield from (*self.made_by(body, seen), *self.made_by(orelse, seen))
             case ast.BoolOp(values=parts):

@@ -7,7 +7,7 @@ Elsewhere, what is not listed is not known.
 from __future__ import annotations
 
 import ast
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from codegen.model.library import MUTATING_METHODS, names
 from codegen.model.special import IN_PLACE_OPERATIONS
@@ -161,9 +161,13 @@ def changes_what_it_is_given(module: Module, node: ast.AST) -> bool:
 
 def is_told_in_place(call: ast.Call) -> bool:
     """Whether a call of anything says by name that it is to work in place: ``act(x, inplace=True)``."""
-    told = [keyword.value for keyword in call.keywords if keyword.arg == "inplace"]
-    told += [v for k in call.keywords if k.arg is None for v in _named(k.value, ("inplace", "out"))]
-    return not all(map(_is_false, told))
+    hidden = [v for k in call.keywords if k.arg is None for v in _named(k.value, ("inplace", "out"))]
+    return is_told(call.keywords) or not all(map(is_false, hidden))
+
+
+def is_told(keywords: Iterable[ast.keyword]) -> bool:
+    """Whether options say that something is to work in place, as far as they are in sight."""
+    return not all(is_false(keyword.value) for keyword in keywords if keyword.arg == "inplace")
 
 
 def _named(options: ast.expr, names: Collection[str]) -> Iterator[ast.expr]:
@@ -173,7 +177,8 @@ def _named(options: ast.expr, names: Collection[str]) -> Iterator[ast.expr]:
         yield from (value for key, value in pairs if isinstance(key, ast.Constant) and key.value in names)
 
 
-def _is_false(value: ast.expr) -> bool:
+def is_false(value: ast.expr) -> bool:
+    """Whether an option is surely not set: ``False``, ``None``."""
     return isinstance(value, ast.Constant) and not value.value
 
 
@@ -186,10 +191,10 @@ def changed_arguments(path: str, call: ast.Call) -> list[ast.expr]:
         return call.args[:1] if path.startswith("operator.") else every
     hidden = len(keywords) < len(call.keywords) and path not in _NEVER_IN_PLACE  # **options
     if "out" in keywords and not hidden and not any(name in keywords for name in ("inplace", "max_norm")):
-        return [] if _is_false(keywords["out"]) else [keywords["out"]]
+        return [] if is_false(keywords["out"]) else [keywords["out"]]
     if (
         hidden
-        or any(not _is_false(keywords[name]) for name in _TELLING & keywords.keys())
+        or any(not is_false(keywords[name]) for name in _TELLING & keywords.keys())
         or len(call.args) > _IN_PLACE_AT.get(name, len(call.args))
     ):
         return every

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from codegen.model.facts import Facts
 from codegen.source.index import Module
-from codegen.source.stores import PUTS
+from codegen.source.stores import PUTS, makes_container
 from codegen.syntax.dataflow import dotted
 from codegen.syntax.parameters import positional_names
 from codegen.syntax.walking import children, walk
@@ -85,20 +85,12 @@ def _lists(function: Function) -> set[str]:
     made: Counter[str] = Counter()
     for node in walk(function):
         match node:
-            case ast.Assign(targets=[ast.Name(id=name)], value=value) if _makes_list(value):
+            case ast.Assign(targets=[ast.Name(id=name)], value=value) if makes_container(value):
                 made[name] += 1
             case ast.AugAssign(target=ast.Name(id=name)):  # it stays what it is
                 made[name] += 1
     taken = {node.arg for node in walk(function.args) if isinstance(node, ast.arg)}
     return {name for name, times in made.items() if stored[name] == times} - taken
-
-
-def _makes_list(value: ast.expr) -> bool:
-    displays = ast.List | ast.Dict | ast.Set | ast.ListComp | ast.DictComp | ast.SetComp
-    return isinstance(value, displays) or (isinstance(value, ast.Call) and dotted(value.func) in _LISTS)
-
-
-_LISTS = frozenset({"list", "dict", "set", "sorted", "OrderedDict", "collections.OrderedDict", "deque", "defaultdict"})
 
 
 def _holders(node: ast.AST) -> Iterator[ast.expr]:

@@ -14,9 +14,10 @@ from codegen.model.module_kind import is_believed
 from codegen.model.purity import is_library
 from codegen.model.tampering import code_that_makes
 from codegen.source.index import Class, Index, Module
+from codegen.source.stores import makes_container
 from codegen.syntax.dataflow import dotted
 from codegen.syntax.parameters import defaults_of, positional_names
-from codegen.syntax.walking import remembered, walk
+from codegen.syntax.walking import remembered, walk, walk_for
 
 _WHOLE = "self"
 _MAKING = (ast.Call, ast.List, ast.Dict, ast.Set, ast.ListComp, ast.DictComp, ast.SetComp, ast.Attribute, ast.Name)
@@ -84,7 +85,7 @@ def _escaping(facts: Facts) -> frozenset[str]:
                 if not name.startswith("forward"):  # what runs is asked for its effects
                     found |= remembered(method, "handed on", partial(_handed_on_by, method))
         memory[key] = frozenset(
-            name for name in found if kinds_of(facts, name) or any(map(_is_container, facts.values.get(name, ())))
+            name for name in found if kinds_of(facts, name) or any(map(makes_container, facts.values.get(name, ())))
         )
     escaping: frozenset[str] = memory[key]
     return escaping
@@ -236,16 +237,6 @@ def _put(facts: Facts, cls: Class) -> Mapping[str, list[ast.expr]]:
 _REGISTERING = frozenset({"register_buffer", "register_parameter"})
 
 
-def _is_container(value: ast.expr) -> bool:
-    """Whether an expression makes a list or the like, which others may change."""
-    displays = ast.List | ast.Dict | ast.Set | ast.ListComp | ast.DictComp | ast.SetComp
-    made = isinstance(value, ast.Call) and dotted(value.func).rpartition(".")[2] in _CONTAINERS
-    return made or isinstance(value, displays)
-
-
-_CONTAINERS = frozenset({"list", "dict", "set", "deque", "defaultdict", "OrderedDict", "Counter", "SimpleNamespace"})
-
-
 def _is_plain(value: ast.expr) -> bool:
     """Whether a value is a number or a text, or made of such alone."""
     match value:
@@ -258,15 +249,20 @@ def _is_plain(value: ast.expr) -> bool:
     return False
 
 
-def _is_size(facts: Facts, attribute: str) -> bool:
-    """Whether an attribute is a number, as one of the sizes of a tensor: ``torch.zeros(1, n, self.embed_dims)``."""
-    for cls in facts.lineage:
-        for node in walk(cls.constructor) if cls.constructor is not None else ():
-            if isinstance(node, ast.Call) and attribute in map(_own, node.args):
-                head, _, rest = dotted(node.func).partition(".")
-                if head not in cls.constructor_names and cls.module.origin(head, rest) in FILLED:
-                    return True
-    return False
+def _sizes(facts: Facts) -> frozenset[str]:
+    """Attributes that are numbers, as sizes of tensors that are made: ``torch.zeros(1, n, self.embed_dims)``."""
+    memory, key = facts.index.memory, ("sizes", id(facts.cls))
+    if key not in memory:
+        made = ((c, call) for c in facts.lineage if c.constructor for call in walk_for(c.constructor, ast.Call))
+        memory[key] = frozenset(
+            name
+            for cls, call in made
+            if cls.module.origin_of(call.func) in FILLED
+            and dotted(call.func).partition(".")[0] not in cls.constructor_names
+            for name in map(_own, call.args)
+        )
+    sizes: frozenset[str] = memory[key]
+    return sizes
 
 
 def _binds_plain(node: ast.stmt) -> bool:
@@ -421,9 +417,9 @@ class _Objects:
                 if attribute in ("_modules", "_parameters", "_buffers", "__dict__"):
                     yield _WHOLE
                 bound = self.facts.values.get(attribute, ())
-                if _is_size(self.facts, attribute):
+                if attribute in _sizes(self.facts):
                     return
-                if kinds_of(self.facts, attribute) or any(map(_is_container, bound)):
+                if kinds_of(self.facts, attribute) or any(map(makes_container, bound)):
                     yield f"self.{attribute}"
                 elif self.facts.is_parameter(attribute) or not (
                     self.home.module.is_timms or all(map(_is_plain, bound))
@@ -597,10 +593,8 @@ def _may_be_tensor(facts: Facts, home: Class, name: str) -> bool:
     else:
         values = home.module.bindings.get(name, ())
     calls = (node.value if isinstance(node, ast.Assign | ast.AnnAssign) else node for node in values)
-    heads = [dotted(call.func).partition(".") for call in calls if isinstance(call, ast.Call)]
-    return any(
-        home.module.origin(head, rest).partition(".")[0] in ("torch", "numpy") for head, _, rest in heads if head
-    )
+    made = [home.module.origin_of(call.func) for call in calls if isinstance(call, ast.Call)]
+    return any(path.partition(".")[0] in ("torch", "numpy") for path in made)
 
 
 def _gives_tensor_of(home: Class, name: str) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TypeGuard
 
+from codegen.syntax.dataflow import dotted
 from codegen.syntax.walking import children, walk_for
 
 PUTS = frozenset({"append", "insert", "extend", "add_module", "register_module", "__setitem__"})
@@ -31,6 +32,16 @@ def sets_in_disguise(node: ast.AST) -> bool:
             return len(args) != 3 or any(isinstance(argument, ast.Starred) for argument in args)
     # it is handed on, or goes by another name
     return any(isinstance(child, ast.Name) and child.id == "setattr" for child in children(node))
+
+
+def makes_container(value: ast.expr) -> bool:
+    """Whether an expression makes a list or the like, which others may change."""
+    displays = ast.List | ast.Dict | ast.Set | ast.ListComp | ast.DictComp | ast.SetComp
+    made = isinstance(value, ast.Call) and dotted(value.func).rpartition(".")[2] in _CONTAINERS
+    return made or isinstance(value, displays)
+
+
+_CONTAINERS = frozenset({"list", "dict", "set", "deque", "defaultdict", "OrderedDict", "Counter", "SimpleNamespace"})
 
 
 def text_of(node: ast.expr) -> str | None:

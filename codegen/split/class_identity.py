@@ -11,7 +11,7 @@ from codegen.source.index import Class, Index, Module
 from codegen.source.reached import made_and_run, reached
 from codegen.syntax.dataflow import Unsound, dotted
 from codegen.syntax.parameters import positional_names
-from codegen.syntax.walking import children, walk
+from codegen.syntax.walking import children, walk, walk_for
 
 _TELLING = frozenset({"__repr__", "__str__", "__format__", "extra_repr", "__reduce__", "__getstate__", "__setstate__"})
 """Methods that tell people, or a copy, of an object."""
@@ -61,16 +61,16 @@ def _check_others(facts: Facts, own: Sequence[Class], added: Collection[str]) ->
     index = facts.index
     if not any(_goes_astray(index, cls.module, m) for cls in own for m in cls.members.values()):
         return
-    near = {module.path: module for cls in own for module in files_seen_by(index, cls.module)}
-    files = {id(node): module.path for module in near.values() for node in walk(module.tree)}
-    trees = [module.tree for module in near.values()]
+    near = {module.path: module.tree for cls in own for module in files_seen_by(index, cls.module)}
+    trees = list(near.values())
     run = reached(trees, {"forward", index.method})
     named = {node.id for function in run for node in walk(function) if isinstance(node, ast.Name)}
-    functions = (node for tree in trees for node in walk(tree) if isinstance(node, ast.FunctionDef))
+    functions = (node for tree in trees for node in walk_for(tree, ast.FunctionDef))
     for function in (*run, *(f for f in functions if not named.isdisjoint(_registered_with(f)))):
         for node in _said_nowhere(function):
             if _asks_of_anything(node, added) and not _is_of_self(node):
-                raise Unsound(node, _REASON, files[id(function)])
+                path = next(path for path, tree in near.items() if any(inner is function for inner in walk(tree)))
+                raise Unsound(node, _REASON, path)
 
 
 def _said_nowhere(node: ast.AST) -> Iterator[ast.AST]:
@@ -195,25 +195,20 @@ def _of_class_method(method: ast.FunctionDef) -> Iterator[ast.AST]:
 
 def _questions(node: ast.AST, model: str, added: Collection[str]) -> Iterator[ast.AST]:
     """Where code asks of what class the variable is that holds the model, what only reaches a message aside."""
+    return (inner for inner in _said_nowhere(node) if _asks(inner, model, added))
+
+
+def _asks(node: ast.AST, model: str, added: Collection[str]) -> bool:
     match node:
-        case ast.Raise():
-            return
-        case ast.Assert(test=test):
-            yield from _questions(test, model, added)
-            return
-        case ast.Call(func=function) if dotted(function).rpartition(".")[2] in _SAYING:
-            return
         case ast.Attribute(attr="__qualname__"):
-            yield node
+            return True
         case (
             ast.Call(func=ast.Name("type" | "repr" | "str" | "format"), args=[ast.Name(id=name), *_])
             | ast.FormattedValue(value=ast.Name(id=name))
         ) if name == model:
-            yield node
-        case ast.Attribute(value=ast.Name(id=name), attr=attr) if name == model and attr in _NAMES:
-            yield node
+            return True
+        case ast.Attribute(value=ast.Name(id=name), attr=attr):
+            return name == model and attr in _NAMES
         case ast.Call(func=ast.Name("hasattr" | "getattr"), args=[ast.Name(id=name), ast.Constant(attr), *_]):
-            if name == model and (attr in added or attr in _NAMES):
-                yield node
-    for child in children(node):
-        yield from _questions(child, model, added)
+            return name == model and (attr in added or attr in _NAMES)
+    return False

@@ -50,12 +50,12 @@ def write_out_parents(facts: Facts, owner: Class, statements: Sequence[Statement
             continue
         if "super" in owner.module.bindings:
             raise Refused(statement.place, "`super` is not the builtin of that name")
-        place = facts.lineage.index(owner)
-        parent = next((c for c in facts.lineage[place + 1 :] if method in c.members), None)
-        if parent is None:
+        inherited = facts.inherited(owner, method)
+        if inherited is None:
             raise Refused(statement.place, _why_no_parent(owner, method))
+        parent, node = inherited
         check_class(facts.index, facts.cls, parent)
-        function = check_method(parent.module, parent.members[method], method)
+        function = check_method(parent.module, node, method)
         inner = written_out(facts, parent, function, call, statement, defaults=True)
         whole = flow([s.tree for s in inner], _given(call))
         check_scope(parent.module, parent.node, function, whole)
