@@ -336,6 +336,15 @@ class Facts:
             return Role.BLOCK  # such a matcher puts all that is not stem into a later group
         return Role.OTHER
 
+    def is_like_blocks(self, attribute: str) -> bool:
+        """Whether an attribute is of the same class as an element of a container that is named as blocks are."""
+        return not self._block_classes.isdisjoint(self.classes(attribute))
+
+    @cached_property
+    def _block_classes(self) -> frozenset[Class]:
+        named = [name for name in self.values if self.is_named_block(name) and self.is_container(name)]
+        return frozenset(cls for name in named for cls in self.classes(f"{name}.0") if "norm" not in cls.name.lower())
+
     def is_named_block(self, attribute: str) -> bool:
         """Whether an attribute is called as blocks are, and so is more than a container."""
         named = _BLOCKS.match(attribute) is not None and _STEM.search(attribute) is None

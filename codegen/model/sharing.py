@@ -11,10 +11,12 @@ from codegen.model.facts import Facts
 from codegen.model.kinds import kinds_of
 from codegen.model.library import ALLOCATING_FUNCTIONS, ALLOCATING_METHODS, FILLED
 from codegen.model.module_kind import is_believed
+from codegen.model.outside_objects import objects_outside
 from codegen.model.purity import is_library
 from codegen.model.tampering import code_that_makes
 from codegen.source.index import Class, Index, Module
 from codegen.source.stores import makes_container
+from codegen.syntax.bindings import bound_names
 from codegen.syntax.dataflow import dotted
 from codegen.syntax.parameters import defaults_of, positional_names
 from codegen.syntax.walking import remembered, walk, walk_for
@@ -392,6 +394,7 @@ class _Objects:
                 if name.startswith("line "):
                     yield name
                 if name not in self.home.constructor_names:
+                    yield from self._outside(value)
                     if not self.home.module.is_timms and self._is_made_elsewhere(name):
                         yield f"{name} of another method"
                     if not self.home.module.is_timms and self._is_global(name):
@@ -439,6 +442,7 @@ class _Objects:
                     yield from self.of(function)
                 if not self.home.module.is_timms:
                     yield from self._handed_on_by(function)
+                yield from self._outside(function)
                 if isinstance(function, ast.Name) and self._is_made_here(function.id):
                     yield f"what {function.id} has at hand"
                 if gives_again(self.facts.index, self.home, function):
@@ -462,6 +466,7 @@ class _Objects:
             case ast.BinOp() | ast.Compare() | ast.Constant() | ast.Subscript():
                 return
             case _:
+                yield from self._outside(value) if isinstance(value, ast.Attribute) else ()
                 for child in ast.iter_child_nodes(value):
                     if isinstance(child, ast.expr):
                         yield from self.of(child)
@@ -474,6 +479,12 @@ class _Objects:
             if any(map(_holds_objects, values)):
                 yield from self.of(function)
         yield from (f"what line {getattr(node, 'lineno', 0)} hands on" for node in values if _holds_objects(node))
+
+    def _outside(self, node: ast.expr) -> frozenset[str]:
+        """What code that an expression names gets from elsewhere than from this constructor."""
+        if self.home.module.is_timms:  # proved by running it, too
+            return frozenset()
+        return objects_outside(self.facts.index, self.home.module, node, self.home.constructor_names)
 
     def _is_global(self, name: str) -> bool:
         """Whether a name is a global of the module that may be changed in place."""
@@ -553,12 +564,12 @@ def _bindings(statements: Sequence[ast.stmt], path: _Path) -> Iterator[tuple[ast
     """What statements bind names to, and the blocks that they stand in, in order."""
     for node in statements:
         match node:
-            case ast.Assign(targets=targets, value=value):
-                yield value, path, {n.id for target in targets for n in walk(target) if isinstance(n, ast.Name)}
+            case ast.Assign(value=value):
+                yield value, path, set(bound_names(node))  # and not b.frozen = True
             case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value):
                 yield value, path, {name}
             case ast.For(target=target, iter=iterable):
-                yield iterable, (*path, (node, "body")), {n.id for n in walk(target) if isinstance(n, ast.Name)}
+                yield iterable, (*path, (node, "body")), set(bound_names(target))
         for name, block in _blocks(node):
             yield from _bindings(block, (*path, (node, name)))
 

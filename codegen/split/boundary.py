@@ -172,6 +172,15 @@ def _leaves_out_first(test: ast.expr, counters: Collection[str]) -> bool:
     return False
 
 
+def _require_no_block_before(facts: Facts, steps: Iterable[Step]) -> None:
+    """Refuse tokens that go through a block before they have their position: it is no part of an embedding."""
+    for step in steps:
+        for name in sorted(step.runs) if step.on_path else ():
+            if facts.role(name) is Role.OTHER and facts.is_like_blocks(name):
+                reason = f"`self.{name}` is a block as those that follow, and the tokens get their position after it"
+                raise Refused(step.statement.place, reason)
+
+
 def _require_no_leading_position(facts: Facts, entry: Step) -> None:
     """Refuse blocks the first of which is no block, but what gives the tokens their position."""
     for attribute in sorted(a for a in entry.runs if facts.role(a) is Role.BLOCK):
@@ -299,6 +308,7 @@ def _flat(
     if last >= 0 and stem > last:  # what the images are given, or a part of the stem, is no position of tokens
         last = -1
     if last >= 0:
+        _require_no_block_before(facts, steps[started + 1 : last + 1])
         reasons.append(f"line {steps[last].statement.place.line} gives the tokens their position")
         last = _through_dropout(steps, last, {Role.DROPOUT}, {Role.PARAMETER}, reasons)
     else:

@@ -21,6 +21,7 @@ from codegen.split.crossing import cross
 from codegen.split.delegate import Delegation, find_delegate_cut, find_delegation, inline, joined
 from codegen.split.found_embedding import Embedding
 from codegen.split.guard import without_guard
+from codegen.split.images_in_stages import check_images
 from codegen.split.inlining import write_out_helpers
 from codegen.split.intermediates import IntermediatesCut, cut_intermediates
 from codegen.split.intermediates_inside import cut_through_inner
@@ -206,6 +207,7 @@ def split_class(facts: Facts, cls: Class, method: ast.stmt) -> Split:
     check_state(code.facts, crossing, before, names, cut.early)
     check_reuse(code.facts, crossing, before, fields)
     check_rows(code.facts, crossing, before, body.parameters)
+    check_images(code.facts, crossing, images.name)
     check_class_identity(facts, (*NEW_METHODS, *PATCH_METHODS))
     image_batch = is_image_batch(cls.module.name, images.name, annotations[images.name])
     told = [p for p in body.parameters if p is not images or not image_batch]  # an image batch needs no text

@@ -14,7 +14,7 @@ from codegen.model.facts import Facts, alternatives
 from codegen.model.kinds import kinds_of
 from codegen.model.module_kind import STATISTICS
 from codegen.model.places import EVERYTHING, MODE, Place, may_meet
-from codegen.model.sharing import is_made_of
+from codegen.model.sharing import is_made_of, is_made_with
 from codegen.model.statistics import reader_of_statistics
 from codegen.source.index import Class
 from codegen.split.crossing import Crossing
@@ -57,7 +57,7 @@ def check_state(
         reason = "it asks for the statistics of a norm, or for any buffers: the embedding may change them in training"
         raise Unsound(node, reason, module.path)
     if (shared := _shared_norm(facts, written, crossing)) is not None:
-        reason = f"it uses `self.{shared}` again, in which a norm of the embedding keeps statistics of the images"
+        reason = f"`self.{shared}` may hold a norm of the embedding, or a copy, which keeps statistics of the images"
         raise Unsound(second[0], reason)
     if not written or (_are_statistics(written) and not any(map(_mentions_statistics, facts.lineage))):
         return
@@ -81,13 +81,19 @@ def check_state(
 
 
 def _shared_norm(facts: Facts, written: Sequence[Place], crossing: Crossing) -> str | None:
-    """The attribute by which the stages use a norm of the embedding again, or a copy, in evaluation, perhaps."""
+    """The attribute by which the stages use a norm of the embedding again, or a copy, in evaluation, perhaps.
+
+    Of a container of which the embedding runs a part, they use others: ``self.downsample_layers[i]``.
+    """
     norms = {place.root for place in written if place.kind == STATISTICS}
     if not norms or facts.cls.module.is_timms:
         return None
     for attribute in sorted({name for statement in crossing.stages for name in facts.runs(statement.tree)}):
-        several = facts.is_container(attribute)  # of which the stages use others: downsample_layers[i]
-        if not several and (attribute in norms or any(is_made_of(facts, attribute, norm) for norm in norms)):
+        several = facts.is_container(attribute)
+        made = is_made_with if several else is_made_of
+        if attribute in norms and several:
+            continue
+        if attribute in norms or any(made(facts, attribute, norm) for norm in norms):
             return attribute
     return None
 

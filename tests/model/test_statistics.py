@@ -182,3 +182,63 @@ class M(nn.Module):
 )
 def test_stages_have_norms_of_their_own_in_the_container_that_begins_with_the_stem(first):
     assert isinstance(result_in_users_file(PYRAMID.replace("{first}", first)), Split)
+
+
+COPIED = """
+import copy
+import torch
+from torch import nn
+
+
+class Norm(nn.BatchNorm1d):
+    frozen = False
+
+    def train(self, mode=True):
+        return super().train(mode and not self.frozen)
+
+
+class Part(nn.Module):
+    def __init__(self, norm):
+        super().__init__()
+        self.norm = norm
+
+    def forward(self, x):
+        return self.norm(x.mT).mT
+
+
+class Stem(Part):
+    def forward(self, x):
+        return super().forward(x.flatten(2).mT)
+
+
+class M(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.patch_embed = nn.Conv2d(3, 8, 4, 4)
+        {made}
+        self.pos_embed = nn.Parameter(torch.zeros(1, 16, 8))
+        self.blocks = nn.ModuleList([nn.Linear(8, 8), Part(last)])
+
+    def forward_features(self, x):
+        x = self.stem(self.patch_embed(x)) + self.pos_embed
+        for block in self.blocks:
+            x = block(x)
+        return x
+"""
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        "first = Norm(8); last = copy.copy(first); last.frozen = True; self.stem = Stem(first)",
+        "first = last = Norm(8); self.stem = Stem(first)",
+        "self.stem = Stem(Norm(8)); last = copy.copy(self.stem.norm); last.frozen = True",
+    ],
+)
+def test_a_block_with_a_copy_of_the_norm_of_the_stem(made):
+    assert isinstance(result_in_users_file(COPIED.format(made=made)), Refusal)
+
+
+def test_a_block_with_a_norm_of_its_own():
+    found = result_in_users_file(COPIED.format(made="first = Norm(8); last = Norm(8); self.stem = Stem(first)"))
+    assert isinstance(found, Split)

@@ -351,6 +351,17 @@ def test_a_position_that_is_given_in_a_way_that_is_not_understood_is_refused(cas
     assert "may give the tokens their position, and is not understood" in refusal_of(text).reason
 
 
+def test_a_block_before_the_position_is_no_part_of_an_embedding():
+    body = (
+        "x = self.patch_embed(x)\nx = self.first(x)\nx = x + self.pos_embed\nfor b in self.blocks: x = b(x)\nreturn x"
+    )
+    blocks = {"pos_embed": VIT["pos_embed"], "blocks": "nn.ModuleList([Block() for _ in range(2)])"}
+    made = {"patch_embed": "PatchEmbed()", "first": "Block()", **blocks}
+    assert "`self.first` is a block as those that follow" in refuse(body, made, "").reason
+    before, after = body.split("for b")
+    check(f"{before}# boundary\nfor b{after}", {**made, "first": "nn.Linear(8, 8)"}, "")
+
+
 def test_a_position_in_the_call_of_the_blocks_is_refused():
     refusal = refuse("x = self.patch_embed(x)\nx = self.blocks(x + self.pos_embed)\nreturn x", NO_MATCHER, "")
     assert "may give the tokens their position" in refusal.reason

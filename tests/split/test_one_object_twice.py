@@ -104,6 +104,83 @@ def new():
 MAKE = functools.partial(Holder, KEPT)
 
 
+class Parts:
+    part = Keeping()
+
+
+POOL = dict(part=Keeping())
+
+
+class OfGlobal(Holder):
+    def __init__(self):
+        super().__init__(KEPT)
+
+
+class OfPool(Holder):
+    def __init__(self, name="part"):
+        super().__init__(POOL[name])
+
+
+class GotFromPool(Holder):
+    def __init__(self):
+        super().__init__(POOL.get("part"))
+
+
+class OfDefault(Holder):
+    def __init__(self, part=KEPT):
+        super().__init__(part)
+
+
+class OfClass(Holder):
+    def __init__(self, part=Parts.part):
+        super().__init__(part)
+
+
+class OfItself(Holder):
+    common = Keeping()
+
+    def __init__(self):
+        super().__init__(self.common)
+
+
+class OfOther(Holder):
+    def __init__(self):
+        super().__init__(OfItself.common)
+
+
+class OfFunction(Holder):
+    def __init__(self):
+        super().__init__(kept())
+
+
+class Remembered(Holder):
+    def __init__(self):
+        super().__init__(remembered())
+
+
+class LikeOwner(Holder):
+    def __init__(self, part=Owner.__init__.__defaults__[0]):
+        super().__init__(part)
+
+
+class FromOwner(Holder):
+    def __init__(self):
+        super().__init__(Owner().part)
+
+
+class OfOwn(Holder):
+    def __init__(self):
+        super().__init__(new())
+
+
+def pair():
+    part = Keeping()
+    return (lambda: Holder(part)), (lambda: Holder(part))
+
+
+ONE, OTHER = pair()
+
+
 @dataclasses.dataclass
 class Config:
     width: int = 8
@@ -234,6 +311,32 @@ def test_a_module_that_is_reached_in_two_ways(made):
     assert isinstance(result(made, "x = self.a(x)", "self.b(x)"), Refusal)
 
 
+OUTSIDE = [
+    ("OfGlobal()", "OfDefault()"),
+    ("OfGlobal()", "OfFunction()"),
+    ("OfGlobal()", "Holder(KEPT)"),
+    ("OfDefault()", "OfDefault()"),
+    ("OfPool()", "GotFromPool()"),
+    ("OfClass()", "Holder(Parts.part)"),
+    ("OfItself()", "OfOther()"),
+    ("Remembered()", "Remembered()"),
+    ("Owner()", "LikeOwner()"),
+    ("Owner()", "FromOwner()"),
+    ("ONE()", "OTHER()"),
+]
+
+
+@pytest.mark.parametrize(("one", "other"), OUTSIDE)
+def test_a_module_that_two_classes_take_from_elsewhere(one, other):
+    found = result(f"self.a = {one}\nself.b = nn.Sequential({other})", "x = self.a(x)", "self.b(x)")
+    assert isinstance(found, Refusal)
+
+
+def test_a_variable_that_an_attribute_is_set_on_is_not_bound_anew():
+    made = "s = Keeping()\nb = s\nb.frozen = True\nself.a = Holder(s)\nself.b = Holder(b)"
+    assert isinstance(result(made, "x = self.a(x)", "self.b(x)"), Refusal)
+
+
 OWN = [
     "s = Keeping()\nb = Keeping()\nself.a = Holder(s)\nself.b = Holder(b)",
     "t = torch.zeros(())\nself.a = Noted(t)\nself.b = nn.LayerNorm(8)",
@@ -244,6 +347,8 @@ OWN = [
     "self.a = new()\nself.b = new()",
     "self.a = Holder(new())\nself.b = Holder(new())",
     "make = functools.partial(nn.LayerNorm, eps=1e-6)\nself.a, self.b = make(8), make(8)",
+    "self.a = OfOwn()\nself.b = OfOwn()",
+    "self.a = OfGlobal()\nself.b = OfOwn()",
 ]
 
 

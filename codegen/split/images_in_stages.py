@@ -1,0 +1,63 @@
+"""Whether the stages embed the images a second time, where no mask of the tokens reaches.
+
+A model of two streams may run the blocks of the first before the patch embedding of the second. The images would cross
+beside the tokens then, and what a mask hides of these would come back by the other way.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Sequence
+
+from codegen.model.facts import Facts, Role
+from codegen.model.tokens import reads
+from codegen.split.crossing import Crossing
+from codegen.syntax.bindings import bound_names
+from codegen.syntax.dataflow import Unsound
+from codegen.syntax.walking import walk_for
+
+
+def check_images(facts: Facts, crossing: Crossing, images: str) -> None:
+    """Refuse stages that run a stem on the images.
+
+    Args:
+        facts: The class.
+        crossing: Its halves.
+        images: The parameter that takes them.
+
+    Raises:
+        Unsound: At the call.
+    """
+    tokens, *others = crossing.fields
+    held = _held(facts, [s.tree for s in crossing.embed], frozenset({images})) - {tokens}
+    if held.isdisjoint(others):
+        return
+    for statement in crossing.stages:
+        for call in walk_for(statement.tree, ast.Call):
+            given = [*call.args, *(keyword.value for keyword in call.keywords)]
+            if any(reads(value, held) for value in given) and Role.STEM in map(facts.role, _run_by(facts, call)):
+                raise Unsound(
+                    call,
+                    f"`{ast.unparse(call)}` embeds the images after the first blocks, where no mask of the tokens "
+                    "reaches: do that before them",
+                )
+        held = _held(facts, [statement.tree], held)
+
+
+def _held(facts: Facts, trees: Sequence[ast.stmt], names: frozenset[str]) -> frozenset[str]:
+    """The variables that hold images after statements: given to no module yet, but perhaps flipped or normalised."""
+    for tree in trees:
+        if not isinstance(tree, ast.Assign | ast.AnnAssign | ast.AugAssign) or tree.value is None:
+            continue  # what is made under a condition may be either
+        bound = frozenset(bound_names(tree))
+        made = reads(tree.value, names) or (isinstance(tree, ast.AugAssign) and not bound.isdisjoint(names))
+        runs = any(_run_by(facts, call) for call in walk_for(tree.value, ast.Call))
+        names = names | bound if made and not runs else names - bound
+    return names
+
+
+def _run_by(facts: Facts, call: ast.Call) -> list[str]:
+    """The modules that a call runs: by their names, by a method that does, or as it is given them."""
+    handed = [value for value in call.args if facts.is_attribute(value)]  # checkpoint(self.patch_embed2, images)
+    run = ast.Call(call.func, handed, [])
+    return [attribute for attribute in facts.runs(run) if facts.is_module(attribute, run)]
