@@ -20,16 +20,16 @@ from typing import TypeVar
 
 from codegen.model.attached import is_attached, is_given
 from codegen.model.decorators import runs_as_written
-from codegen.model.effects_of_calls import CallEffects, Reader, Summary, beneath
+from codegen.model.effects_of_calls import KEPT, CallEffects, Reader, Summary, beneath
 from codegen.model.facts import Facts
 from codegen.model.kinds import children_of, kinds_of
 from codegen.model.module_kind import CONTAINERS, STATISTICS, TORCHS, Kind, is_of_layers
 from codegen.model.object_model import PLAIN, has_trap, is_descriptor, is_property
 from codegen.model.outside import Outside
-from codegen.model.places import ANY, EVERYTHING, FRESH, SELF, Place, Value, root_of
+from codegen.model.places import ANY, BOXES, EVERYTHING, FRESH, SELF, Place, Value, root_of
 from codegen.model.purity import changes_in_place, is_library, is_pure, works_in_place
 from codegen.model.shared_state import is_listened_to, only_logs
-from codegen.model.special import ARITHMETIC, COMPARISON, CONTEXT, ITEMS, KEYS, TEXT, TRUTH
+from codegen.model.special import ARITHMETIC, COMPARISON, CONTEXT, ITEMS, KEYS, STORING, TEXT, TRUTH
 from codegen.source.imports import imports
 from codegen.source.index import Class, Index, Module
 from codegen.syntax.dataflow import dotted
@@ -108,6 +108,8 @@ def effects_in(
     code.settle(statements)
     reads, writes, changes = (frozenset(map(_rooted, found)) for found in (code.reads, code.writes, code.changes))
     names = {name: frozenset(map(_rooted, value.all)) for name, value in code.names.items()}
+    again = frozenset(map(_rooted, code.kept_and_changed))
+    writes, changes = writes | again, changes | again
     return Effects(reads, writes, changes, names, dict(code.names))
 
 
@@ -233,12 +235,15 @@ class _Code(CallEffects):
             case ast.Attribute(value=owner, attr=attr):
                 if self.path_of(owner):  # torch.backends.cudnn.benchmark = ...
                     self.anything()
-                self.store(self.of(owner), attr)
+                held = self.of(owner)
+                self.store(held, attr)
+                self.keep(owner, held, value)
             case ast.Subscript(value=owner, slice=index):
                 held = self.of(owner)
                 self.key(index)
+                self.operate(held, STORING)
                 self.change(held)
-                self.put(owner, value)
+                self.keep(owner, held, value)
             case ast.Tuple(elts=elements) | ast.List(elts=elements):
                 self.operate(value, ITEMS)
                 for element in elements:
@@ -272,6 +277,18 @@ class _Code(CallEffects):
         if head != self.receiver and (held.kinds & {"box", "?"} or any(p.kind == "argument" for p in held.places)):
             self.bind_name(head, value.boxed)
 
+    def keep(self, container: ast.expr, held: Value, value: Value) -> None:
+        """Note that something is put where other code finds it, or into what is made here."""
+        if self.module.is_timms:  # proved by running it, too
+            pass
+        elif held.places and not all(place.kind == "argument" for place in held.places):
+            self.bind_name(KEPT, Value(value.all))
+        elif not held.places and held.kinds - BOXES:  # box = Box(); box.tensor = x
+            head = next((n.id for n in walk(container) if isinstance(n, ast.Name)), "")
+            if head in self.names:
+                self.bind_name(head, Value(held=value.all))
+        self.put(container, value)
+
     # Expressions
 
     def of(self, node: ast.expr) -> Value:
@@ -293,9 +310,12 @@ class _Code(CallEffects):
             case ast.BinOp(left=left, op=op, right=right):
                 both = self.of(left) | self.of(right)
                 self.operate(both, ARITHMETIC)
+                if isinstance(op, ast.Mod):  # "%r" % self.note
+                    self.operate(both, TEXT)
+                    self.operate(both.inside, TEXT)
                 if any(isinstance(kind, Class) and self._calculates(kind) for kind in both.kinds):
                     return self.unread(both)
-                return both.boxed if "box" in both.kinds and isinstance(op, ast.Add | ast.Mult) else FRESH
+                return both.boxed if "box" in both.kinds and isinstance(op, ast.Add | ast.Mult | ast.BitOr) else FRESH
             case ast.BoolOp(values=values) | ast.Tuple(elts=values) | ast.List(elts=values) | ast.Set(elts=values):
                 found = self.all_of(values)
                 if isinstance(node, ast.Set):
@@ -315,6 +335,9 @@ class _Code(CallEffects):
                 given = self.all_of([left, *others])
                 if not all(isinstance(op, ast.Is | ast.IsNot) for op in ops):
                     self.operate(given, COMPARISON)
+                for asked, other in zip(ops, others, strict=True):
+                    if isinstance(asked, ast.In | ast.NotIn):  # goes through an iterator until it is met
+                        self.advance(self.of(other))
                 return FRESH
             case ast.UnaryOp(op=op, operand=operand):
                 given = self.of(operand)
@@ -499,7 +522,11 @@ class _Code(CallEffects):
         if not held.places:
             of_class = frozenset(self._of_classes(held, attr))
             self.reads |= of_class
-            return Value(of_class, held.held)
+            found = Value(of_class | held.held, held.held)
+            for kind in held.kinds:  # a property runs, and may change what the object holds
+                if isinstance(kind, Class) and is_property(Facts.of(self.index, kind), attr):
+                    found |= self._attribute_of(held._replace(places=held.held), kind, attr, frozenset())
+            return found
         places = frozenset(self.attributes(held, attr))
         found = Value()
         for kind in held.kinds or {""}:
@@ -672,6 +699,13 @@ def _summary(
         code.settle(function.body)
         if any(True for _ in walk_for(function, ast.Global, ast.Nonlocal, ast.Yield, ast.YieldFrom)):
             code.anything()
-        memory[key] = Summary(frozenset(code.reads), frozenset(code.writes), frozenset(code.changes), code.returned)
+        kept = code.kept_and_changed
+        memory[key] = Summary(
+            frozenset(code.reads),
+            frozenset(code.writes) | kept,
+            frozenset(code.changes) | kept,
+            code.returned,
+            code.names.get(KEPT, FRESH).places,
+        )
     found: Summary | None = memory[key]
     return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -48,10 +49,11 @@ from codegen.model.purity import (
     is_library,
     is_pure,
     is_told_in_place,
+    may_be_told_in_place,
     sets_mode,
 )
 from codegen.model.sharing import is_aliased
-from codegen.model.special import CONTEXT, EVERY, INSIDE
+from codegen.model.special import ASKED, CONTEXT, EVERY, INSIDE, ITEMS
 from codegen.source.imports import imports
 from codegen.source.index import Class, Index, Module
 from codegen.syntax.dataflow import dotted
@@ -62,8 +64,14 @@ CONSUMERS = frozenset(
     | {"tuple", "zip"}
 )
 """Functions of Python that loop over what they are given, at once or later."""
+_KNOWN_LIBRARIES = frozenset({"torch", "numpy"}) | sys.stdlib_module_names
+"""Those whose functions are known: one that is not may do anything to what it is given."""
 _ASKING = frozenset({"callable", "id", "type", "isinstance", "issubclass"})
 """Functions of Python that look at what they are given, and run nothing of it."""
+
+
+KEPT = "<kept>"
+"""Stands for a variable that holds what was put where other code finds it: on the model, in a global."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +82,7 @@ class Summary:
     writes: frozenset[Place]
     changes: frozenset[Place]
     returned: Value
+    kept: frozenset[Place] = frozenset()  # what it puts where other code finds it
 
 
 class Handed(NamedTuple):
@@ -156,6 +165,16 @@ class CallEffects(ABC):
         self, module: Module, function: ast.FunctionDef, cls: Class | None, kinds: Mapping[str, frozenset[Kind]]
     ) -> Summary | None:
         """What a function may do for parameters of some kinds; ``None`` while it is being read."""
+
+    @abstractmethod
+    def keep(self, container: ast.expr, held: Value, value: Value) -> None:
+        """Note that something is put where other code finds it."""
+
+    @property
+    def kept_and_changed(self) -> frozenset[Place]:
+        """What was put where other code finds it, if anything was changed that was found in such a place."""
+        kept = self.names.get(KEPT, FRESH).places
+        return kept if any(place.kind != "argument" for place in self.changes) else frozenset()
 
     # Effects
 
@@ -422,8 +441,9 @@ class CallEffects(ABC):
             case "hasattr", [owner, ast.Constant(str(attr))]:
                 self.attribute(ast.Attribute(owner, attr, ast.Load()), owner, attr)
                 return FRESH
-            case "setattr", [owner, ast.Constant(str(attr)), _]:
+            case "setattr", [owner, ast.Constant(str(attr)), value]:
                 self.store(self.of(owner), attr)
+                self.keep(owner, self.of(owner), self.of(value))
                 return FRESH
             case "getattr", [owner, *_]:
                 held = self.of(owner)
@@ -435,13 +455,16 @@ class CallEffects(ABC):
             case "super", []:
                 return self.name(self.receiver) if self.receiver else self.anything()
         if name == "next":  # of an iterator that may be kept
+            self.operate(given, ITEMS)
             self.change(given)
             return given.inside
         if name in CONSUMERS:
             for argument in call.args:
                 self.advance(self.of(argument))
         if name in PURE_BUILTINS:
-            if name not in _ASKING:
+            if name in _ASKING:
+                self.operate(given.inside, ASKED)
+            else:
                 self.operate(given, EVERY)
                 self.operate(given.inside, EVERY)
                 if given.methods or "function" in given.kinds:
@@ -454,6 +477,10 @@ class CallEffects(ABC):
                 return FRESH
             return given.inside if name in TAKING_BUILTINS else given.boxed
         if name in ("print", "vars", "dir"):
+            self.operate(given.inside, EVERY)
+            for keyword in call.keywords:
+                if keyword.arg == "file":
+                    self.change(self.given[keyword.value])
             self.reads |= {place._replace(whole=True) for place in given.all}
             return given if name == "vars" else FRESH
         if isinstance(getattr(builtins, name, None), type) and issubclass(getattr(builtins, name), BaseException):
@@ -471,8 +498,10 @@ class CallEffects(ABC):
             method = call.args[0] if call.args else None
             if not isinstance(method, ast.Constant) or changes_in_place(str(method.value)):
                 self.may_change_anything()
-        named = [keyword for keyword in call.keywords if keyword.arg is not None]  # **options may hold `out`
-        for argument in changed_arguments(path, ast.Call(call.func, call.args, named) if self.reader else call):
+        seen = call
+        if self.reader is not None and not may_be_told_in_place(path):  # **options may hold `out`
+            seen = ast.Call(call.func, call.args, [k for k in call.keywords if k.arg is not None])
+        for argument in changed_arguments(path, seen):
             self.change(self.given[argument].inside)
         if is_pure(path):
             self.operate(given, EVERY)
@@ -480,10 +509,21 @@ class CallEffects(ABC):
                 return self.unread(given)
             return FRESH if name in ALLOCATING_FUNCTIONS else self._made_of(path, call, given)
         if self.reader is not None:  # functional_call(self.act, {}, (x,)), vmap(self.act)(x)
+            if path.partition(".")[0] in _KNOWN_LIBRARIES:
+                self._change_given(call)
             for argument in call.args:
                 if self.given[argument].kinds - BOXES:
                     self.run_value(self.given[argument], call, given.inside)
+        self.operate(given.inside, EVERY)
         return self.unread(given, Value(frozenset({Place("global", path.partition(".")[0] or ANY)})))
+
+    def _change_given(self, call: ast.Call) -> None:
+        """What a call passes is changed, but for the dictionary of ``**options``, which is copied."""
+        for argument in call.args:
+            self.change(self.given[argument].inside)
+        for keyword in call.keywords:
+            value = self.given[keyword.value]
+            self.change(value.inside if keyword.arg is not None else Value(value.held))
 
     def _made_of(self, path: str, call: ast.Call, given: Value) -> Value:
         """What a library makes of what it is given: a view of a tensor, a module of torch."""
@@ -602,7 +642,7 @@ class CallEffects(ABC):
         if changes_in_place(name):
             self.change(owner)
             if name in MUTATING_METHODS:
-                self.put(function.value, given)
+                self.keep(function.value, owner, given)
             return owner.inside if name in IN_PLACE_METHODS else owner.inside | given
         if name in ALLOCATING_METHODS:
             return FRESH
@@ -653,6 +693,9 @@ class CallEffects(ABC):
                 self._call_bound(((self.module, node) for place in value.places for node in self._made(place)), given)
                 return self.anything()
             result |= self._unread_layer(value, given)
+            if self.reader is not None:  # operator.itemgetter(0)(pair), attrgetter("mul_")(x)(2)
+                self.change(value)
+                result |= Value(given.all, given.held)
         return result
 
     def _unread_layer(self, layer: Value, given: Value) -> Value:
@@ -826,6 +869,9 @@ class CallEffects(ABC):
                 else:
                     yield place
 
+        if summary.kept:
+            kept = frozenset(translated(summary.kept))
+            self.names[KEPT] = self.names.get(KEPT, FRESH) | Value(kept)
         self.reads |= set(translated(summary.reads))
         arguments_changed = [place for place in summary.writes if place.kind == "argument"]
         self.writes |= set(translated(summary.writes - set(arguments_changed)))

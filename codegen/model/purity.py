@@ -10,7 +10,7 @@ import ast
 from collections.abc import Collection, Iterable, Iterator
 
 from codegen.model.library import MUTATING_METHODS, names
-from codegen.model.special import IN_PLACE_OPERATIONS
+from codegen.model.special import ARITHMETIC, COMPARISON, CONVERSION, IN_PLACE_OPERATIONS, TEXT, TRUTH
 from codegen.source.index import Module
 from codegen.syntax.walking import walk
 
@@ -62,6 +62,7 @@ _OTHERS = frozenset(
         "torch.cuda": "is_available synchronize current_device device_count empty_cache",
         "torch.backends.cuda": "sdp_kernel",
         "torch.nn.attention": "sdpa_kernel",
+        "torch.nn.attention.flex_attention": "flex_attention create_block_mask create_mask",
         "torch.nn.utils.rnn": "pad_sequence pack_padded_sequence pad_packed_sequence",
         "torch.profiler": "record_function",
         "torch.autograd.profiler": "record_function",
@@ -130,12 +131,18 @@ def sets_mode(path: str) -> bool:
     return path.startswith("torch.") and (name.startswith(_SETTERS))
 
 
+_NEW_BY_OPERATION = (ARITHMETIC | COMPARISON | CONVERSION | TRUTH | TEXT) - IN_PLACE_OPERATIONS
+"""Methods of a tensor that operations of Python call, and that give something new."""
+
+
 def works_in_place(path: str) -> bool:
     """Whether a function of a library changes what it is given: ``torch.Tensor.add_``, ``operator.iadd``."""
     name = path.rpartition(".")[2]
     if path.startswith("operator."):
         return f"__{name.strip('_')}__" in IN_PLACE_OPERATIONS
-    return name.endswith("_") and not name.endswith("__")
+    if name.endswith("__"):  # torch.Tensor.__imul__, torch.Tensor.__getattribute__
+        return path.startswith("torch.Tensor.") and name not in _NEW_BY_OPERATION
+    return name.endswith("_")
 
 
 def changes_in_place(method: str) -> bool:
@@ -182,6 +189,11 @@ def is_false(value: ast.expr) -> bool:
     return isinstance(value, ast.Constant) and not value.value
 
 
+def may_be_told_in_place(path: str) -> bool:
+    """Whether a function of torch has an option to work in place, ``F.silu``."""
+    return path.rpartition(".")[2] in _IN_PLACE_AT
+
+
 def changed_arguments(path: str, call: ast.Call) -> list[ast.expr]:
     """The arguments that a function of a library surely changes, or one that is pure does after all where called so."""
     name = path.rpartition(".")[2]
@@ -190,6 +202,7 @@ def changed_arguments(path: str, call: ast.Call) -> list[ast.expr]:
     if works_in_place(path):
         return call.args[:1] if path.startswith("operator.") else every
     hidden = len(keywords) < len(call.keywords) and path not in _NEVER_IN_PLACE  # **options
+    hidden |= name in _IN_PLACE_AT and any(isinstance(argument, ast.Starred) for argument in call.args)
     if "out" in keywords and not hidden and not any(name in keywords for name in ("inplace", "max_norm")):
         return [] if is_false(keywords["out"]) else [keywords["out"]]
     if (

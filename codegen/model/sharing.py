@@ -65,12 +65,21 @@ def _puts_object(node: ast.AST) -> bool:
     """Whether a statement sets an attribute of something else than ``self`` to what may have other names."""
     match node:
         case ast.Assign(targets=targets, value=value):
-            others = [t for target in targets for t in walk(target) if isinstance(t, ast.Attribute)]
-            others = [t for t in others if isinstance(t.ctx, ast.Store) and dotted(t.value) != "self"]
-            return bool(others) and _may_be_object(value)
+            stored = [t for target in targets for t in walk(target) if isinstance(getattr(t, "ctx", None), ast.Store)]
+            others = [t for t in stored if isinstance(t, ast.Attribute) and dotted(t.value) != "self"]
+            tables = [t for t in stored if isinstance(t, ast.Subscript) and _is_table(t.value)]
+            return bool(tables) or (bool(others) and _may_be_object(value))
         case ast.Call(func=ast.Name("setattr"), args=[owner, _, value]):
             return dotted(owner) != "self" and _may_be_object(value)
     return False
+
+
+def _is_table(owner: ast.expr) -> bool:
+    """Whether an expression is the dictionary in which a module keeps its parts: ``self._modules``."""
+    return isinstance(owner, ast.Attribute) and owner.attr in _TABLES
+
+
+_TABLES = frozenset({"_modules", "_parameters", "_buffers", "__dict__"})
 
 
 def _may_be_object(value: ast.expr) -> bool:

@@ -21,7 +21,14 @@ CONTEXT = frozenset({"__enter__", "__exit__"})
 CONVERSION = frozenset(
     {"__int__", "__float__", "__index__", "__complex__", "__hash__", "__abs__", "__round__", "__bytes__", "__array__"}
 )
+STORING = frozenset({"__setitem__", "__delitem__"})
+ASKED = frozenset({"__instancecheck__", "__subclasscheck__"})
+LIBRARIES = frozenset(
+    {"__floor__", "__ceil__", "__trunc__", "__copy__", "__deepcopy__", "__fspath__", "__dir__", "__sizeof__"}
+    | {"__reduce__", "__reduce_ex__", "__getstate__", "__getnewargs__", "__getnewargs_ex__", "__buffer__"}
+)
+"""Those that functions of Python's own library call."""
 KEYS = frozenset({"__hash__", "__eq__", "__index__"})
 INSIDE = ORDER | {"__repr__", "__hash__"}
 """Those that an operation on a list, a tuple or the like applies to what that holds."""
-EVERY = TRUTH | ITEMS | COMPARISON | ARITHMETIC | TEXT | CONTEXT | CONVERSION
+EVERY = TRUTH | ITEMS | COMPARISON | ARITHMETIC | TEXT | CONTEXT | CONVERSION | STORING | ASKED | LIBRARIES

@@ -70,5 +70,5 @@ def _asks(node: ast.AST) -> bool:
         case ast.Attribute(attr=attr, ctx=ast.Load()):
             return attr in _STATISTICS | _BUFFERS
         case ast.Constant(value=str(text)):
-            return text.isidentifier() and any(part in text for part in _PARTS)
+            return text.replace(".", "").isidentifier() and any(part in text for part in _PARTS)
     return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import builtins
 from collections.abc import Collection, Iterator, Sequence
 
 from codegen.model.facts import Facts
@@ -44,6 +45,7 @@ def check_class_identity(facts: Facts, added: Collection[str]) -> None:
     ]
     asking += _frames(index) if own else []
     _check_others(facts, own, added)
+    _check_handed_over(facts, own)
     if not asking:  # what runs takes long to find
         return
     trees = [module.tree for module in index.user_modules]
@@ -54,6 +56,86 @@ def check_class_identity(facts: Facts, added: Collection[str]) -> None:
 
 
 _REASON = "it asks for the class of self, or who calls it, which a split changes"
+
+
+def _check_handed_over(facts: Facts, own: Sequence[Class]) -> None:
+    """Refuse a model whose running methods hand it to code of which it is not known that it asks for no class."""
+    methods = [(c, m) for c in own for m in c.members.values() if isinstance(m, ast.FunctionDef)]
+    suspects = [
+        (method, node, cls.module.path)
+        for cls, method in methods
+        if method.name not in _TELLING
+        for node in _said_nowhere(method)
+        if _hands_over(facts, cls.module, node)
+    ]
+    if not suspects:
+        return
+    trees = [module.tree for module in facts.index.user_modules]
+    run = {id(code) for code in reached(trees, {"forward", facts.index.method})}
+    for method, node, path in suspects:
+        if id(method) in run:
+            raise Unsound(node, _REASON, path)
+
+
+def _hands_over(facts: Facts, module: Module, node: ast.AST) -> bool:
+    """Whether code asks something of ``self`` or of its methods that tells of the class, by the means of a library."""
+    match node:
+        case ast.Call(func=ast.Name(id=name), args=args) if name in _LOOKING - _WRITING:
+            return any(_is_method(facts, argument) for argument in args) and name != "hasattr"
+        case ast.Call(func=function, args=args, keywords=keywords):
+            given = [*args, *(keyword.value for keyword in keywords)]
+            writes = isinstance(function, ast.Attribute) and function.attr == "format"
+            asks = module.origin_of(function).startswith(("inspect.", "functools.partial", "pprint."))
+            telling = writes or dotted(function) in _WRITING or asks
+            if telling and any(_is_method(facts, value) for value in given):
+                return True
+            return any(_mentions_self(value) for value in given) and not _may_take_self(facts, module, function)
+        case ast.BinOp(op=ast.Mod(), right=right):
+            return any(isinstance(n, ast.Name) and n.id == "self" for n in _parts(right))
+        case ast.Attribute(value=owner, attr=attr) if attr.startswith("__"):
+            of_self = isinstance(owner, ast.Name) and owner.id == "self"
+            return (of_self and attr not in _OPERATIONS) or (_is_method(facts, owner) and attr != "__name__")
+    return False
+
+
+def _parts(value: ast.expr) -> Sequence[ast.expr]:
+    return value.elts if isinstance(value, ast.Tuple | ast.List) else (value,)
+
+
+def _mentions_self(value: ast.expr) -> bool:
+    return any(isinstance(part, ast.Name) and part.id == "self" for part in _parts(value))
+
+
+def _is_method(facts: Facts, node: ast.AST) -> bool:
+    """Whether an expression is a method of the model, which is bound to it."""
+    return isinstance(node, ast.Attribute) and dotted(node.value) == "self" and node.attr in facts.methods
+
+
+def _may_take_self(facts: Facts, module: Module, function: ast.expr) -> bool:
+    """Whether a call surely asks of no class: what can be read is followed, a method of a parent is its own."""
+    name = dotted(function)
+    head, attr = name.partition(".")[0], name.rpartition(".")[2]
+    if not name:  # "{!r}".format(self), operator.attrgetter(...)(self)
+        return False
+    if facts.index.function(module, name) is not None or facts.index.resolve(module, name) is not None:
+        return True
+    if facts.index.resolve(module, name.rpartition(".")[0]) is not None:  # Parent.forward(self, x)
+        return not attr.startswith("__") or attr in _OPERATIONS
+    if head in module.bindings:
+        path = module.origin_of(function)
+        return path.startswith(("torch.nn.", "torch.utils.checkpoint.")) and attr not in _TELLING
+    if hasattr(builtins, head):
+        return attr in _LOOKING - _WRITING or attr in _OPERATIONS
+    return True  # a variable, or a part of the model
+
+
+_WRITING = frozenset({"repr", "str", "format", "ascii", "vars", "dir"})
+"""Functions of Python that say all of what they are given."""
+_OPERATIONS = frozenset(
+    {"__init__", "__call__", "__dict__", "__len__", "__getitem__", "__iter__", "__contains__", "__enter__", "__exit__"}
+    | {"__setattr__", "__getattr__", "__delattr__", "__setitem__", "__class__", "__getattribute__"}
+)
+"""Attributes of an object that tell nothing of its class, or are asked for by their names elsewhere."""
 
 
 def _check_others(facts: Facts, own: Sequence[Class], added: Collection[str]) -> None:
