@@ -518,6 +518,7 @@ class _Code(CallEffects):
         if attr == "__class__":
             return held
         if attr == "__dict__" and SELF not in held.places:  # of a module, perhaps, which holds all that it binds
+            self.change_if_asked(held)
             return self.anything()
         if not held.places:
             of_class = frozenset(self._of_classes(held, attr))

@@ -226,8 +226,14 @@ class CallEffects(ABC):
         found = facts.method(name)
         if has_trap(facts) or found is None or not runs_as_written(found[0].module, found[1]):
             self.anything()
+            self.change_if_asked(value)
         else:
             self.run(found[0].module, found[1], facts.cls, value, {}, [value])
+
+    def change_if_asked(self, value: Value) -> None:
+        """What is not read may change a value in place, and what that holds, if that is what a reader asks."""
+        if self.reader is not None:
+            self.change(Value(value.all))
 
     def unread(self, *given: Value) -> Value:
         """Code that cannot be read is given some values."""
@@ -273,6 +279,8 @@ class CallEffects(ABC):
 
     def store(self, owner: Value, attr: str) -> None:
         """An attribute of an object is bound."""
+        if self.reader is not None and not owner.kinds & {"box", "boxes"}:  # x.data = ...
+            self.change(Value(frozenset(place for place in owner.places if place.kind == "argument")))
         self.writes |= set(self.attributes(owner, attr))
         if owner.kinds & TORCHS:
             self.writes |= set(beneath(owner.places))
@@ -281,6 +289,7 @@ class CallEffects(ABC):
                 facts = Facts.of(self.index, cls)
                 if has_trap(facts) or is_property(facts, attr) or is_descriptor(self.index, facts, attr):
                     self.anything()
+                    self.change_if_asked(owner)
 
     def attributes(self, owner: Value, attr: str) -> Iterator[Place]:
         """The places of an attribute of an object."""
@@ -401,6 +410,8 @@ class CallEffects(ABC):
             facts = Facts.of(self.index, cls)
             if not is_made_by_its_constructor(facts):
                 return self.anything()
+            if facts.has_member("__del__"):
+                self.change_if_asked(given)
             constructor = facts.method("__init__")
             if constructor is not None and not runs_as_written(constructor[0].module, constructor[1]):
                 return self.anything()
@@ -877,6 +888,8 @@ class CallEffects(ABC):
         self.writes |= set(translated(summary.writes - set(arguments_changed)))
         if self.reader is not None:
             handed = self.reader(module, function, cls, kinds)
+            if any(place.kind == "attribute" for place in summary.changes):  # of an object that holds what it was given
+                self.change(Value(frozenset(place for place in owner.all if place.kind == "argument")))
             self.change(Value(frozenset(place for name in handed.changed for place in passed(name).all)))
             again = frozenset(place for name in handed.returned for place in passed(name).all)
             return Value(again, kinds=summary.returned.kinds)

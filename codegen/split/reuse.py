@@ -104,7 +104,7 @@ class _Walk:
                     yield from self._one(ast.For(target, iterable, [ast.Pass()], []), node, state)
                     yield from self.changes([*body, *body, *orelse], state)  # what one leaves, the next finds
                 case ast.If(test=test, body=body, orelse=orelse):
-                    yield from self._one(ast.Expr(test), node, state)
+                    yield from self._one(ast.Assert(test), node, state)
                     other = dict(state)
                     yield from self.changes(body, state)
                     yield from self.changes(orelse, other)
