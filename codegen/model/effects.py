@@ -211,13 +211,14 @@ class _Code(CallEffects):
                 for target in targets:
                     if not isinstance(target, ast.Name):
                         self.bind(target, FRESH)
-            case ast.ImportFrom(module=module, names=names) if self.reader is not None:
-                if any(works_in_place(f"{module}.{alias.name}") for alias in names):  # from operator import iadd
-                    self.may_change_anything()
             case ast.Import() | ast.ImportFrom():
+                if self.reader is not None and any(works_in_place(path) for path in _imported(node)):
+                    self.may_change_anything()  # from operator import iadd
                 found = imports(node, self.module.path)
                 if any(self._is_users(origin.module) or self._is_users(origin.path) for origin in found.values()):
                     self.anything()  # by names that only this function has, it may get at whatever these files hold
+                else:
+                    self.imported |= {name: origin.path for name, origin in found.items() if origin.path}
             case ast.Pass() | ast.Break() | ast.Continue():
                 pass
             case _:
@@ -514,6 +515,8 @@ class _Code(CallEffects):
             return FRESH
         if attr in _INSIDES or self._is_computed(owner, attr):
             return self.anything()
+        if attr in _MEASURES and _is_any_parameter(owner):
+            return FRESH
         held = self.of(owner)
         if attr == "__class__":
             return held
@@ -596,6 +599,19 @@ class _Code(CallEffects):
         self, module: Module, function: ast.FunctionDef, cls: Class | None, kinds: Mapping[str, frozenset[Kind]]
     ) -> Summary | None:
         return _summary(self.index, module, function, cls, kinds)
+
+
+def _imported(node: ast.Import | ast.ImportFrom) -> list[str]:
+    """The full names of what a statement imports from a library."""
+    return [f"{node.module}.{alias.name}" for alias in node.names] if isinstance(node, ast.ImportFrom) else []
+
+
+def _is_any_parameter(node: ast.expr) -> bool:
+    """Whether an expression is ``next(self.parameters())``, of which code asks the device of the model."""
+    match node:
+        case ast.Call(func=ast.Name("next"), args=[ast.Call(func=ast.Attribute(attr="parameters"), args=[])]):
+            return True
+    return False
 
 
 def _globals_in(facts: Facts, attribute: str) -> frozenset[Place]:

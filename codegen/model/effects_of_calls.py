@@ -128,6 +128,7 @@ class CallEffects(ABC):
     home: Class | None = None
     given: dict[ast.expr, Value] = field(default_factory=dict)  # what calls were passed, each argument read once
     ran: dict[Hashable, Value] = field(default_factory=dict)  # what ran, by what it was given: again, it does no more
+    imported: dict[str, str] = field(default_factory=dict)  # what the code itself imports, by its full names
     reader: Reader | None = None  # who says what functions do to what they are given; else all that they may do counts
     repeats: bool = False  # whether what is bound late may be read by what stands before it
 
@@ -327,6 +328,8 @@ class CallEffects(ABC):
 
     def _called(self, call: ast.Call, given: Value) -> Value:
         function = call.func
+        if dotted(function).partition(".")[0] in self.imported:
+            return self.library(self.path_of(function), call, given)
         if isinstance(function, ast.Name) and function.id not in self.names:
             return self.call_global(function.id, call, given)
         path = self.path_of(function)
@@ -381,6 +384,8 @@ class CallEffects(ABC):
     def path_of(self, node: ast.expr) -> str:
         """The full name of what an expression imports; empty for what is no import."""
         head, _, rest = dotted(node).partition(".")
+        if head in self.imported:
+            return ".".join(filter(None, [self.imported[head], rest]))
         if not head or head in self.names or (head == self.receiver):
             return ""
         imported = self.module.import_of(head) is not None or head not in self.module.bindings

@@ -297,7 +297,7 @@ def through_views(
             break
         rest = [*(step.statement.tree for step in steps[number + 1 :]), *later]
         aside = tokens not in bound_names(tree) and not _unpacks(tree)
-        if aside and any(_is_read(other, tokens) for other in rest):
+        if aside and any(is_read(other, tokens) for other in rest):
             break
         end = number
         if tokens == container:
@@ -307,7 +307,7 @@ def through_views(
     return end, tokens
 
 
-def _is_read(tree: ast.stmt, name: str) -> bool:
+def is_read(tree: ast.stmt, name: str) -> bool:
     """Whether a statement reads a variable, and not only its size."""
     nodes = tuple(walk(tree))
     measured = {id(node.value) for node in nodes if isinstance(node, ast.Attribute) and node.attr in _MEASURES}

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from codegen.model.facts import UNKNOWN, Facts, Role, names_position
 from codegen.model.invariant import depends_on_self_alone, is_invariant
 from codegen.model.leading import leading_position
-from codegen.model.steps import Step, alias, holds_position, joins_after, quoted, through_views, walk_steps
+from codegen.model.steps import Step, alias, holds_position, is_read, joins_after, quoted, through_views, walk_steps
 from codegen.split.crossing import sink
 from codegen.syntax.bindings import bound_names
 from codegen.syntax.dataflow import dotted, flow, returns
@@ -259,6 +259,8 @@ def _adds_from_aside(step: Step) -> bool:
     return step.on_path and aside is not None and not isinstance(aside, ast.Constant)
 
 
+_LIKE = frozenset({"to", "type_as", "expand_as"})
+"""Methods of a tensor that take another one for its kind or size alone."""
 _SIZE_OR_KIND = frozenset({"shape", "dtype", "device", "size", "ndim", "dim"})
 
 
@@ -269,6 +271,8 @@ def _reads(node: ast.AST, names: Set[str]) -> bool:
             return name in names
         case ast.Attribute(attr=attr) if attr in _SIZE_OR_KIND:
             return False
+        case ast.Call(func=ast.Attribute(value=owner, attr=attr)) if attr in _LIKE:  # table.to(x)
+            return _reads(owner, names)
     return any(_reads(inner, names) for inner in ast.iter_child_nodes(node))
 
 
@@ -300,7 +304,8 @@ def _flat(
         and _stays_on_path(step, (*steps[n + 1 :], entry))
     ]
     if positions:
-        last = positions[-1]
+        dropped = next((n for n in range(positions[0] + 1, len(steps)) if _drops_tokens(facts, steps[n])), len(steps))
+        last = [n for n in positions if n < dropped][-1]  # prefix tokens that come after it belong to the stages
     else:
         added = (n for n, step in enumerate(steps) if n >= started and _adds_from_aside(step))
         last = max((n for n in added if _stays_on_path(steps[n], (*steps[n + 1 :], entry))), default=-1)
@@ -333,8 +338,8 @@ def _flat(
     if joined > last:  # a mask has to reach all of them
         reasons.append(f"line {steps[joined].statement.place.line} joins the streams of tokens")
         last = _through_dropout(steps, joined, {Role.DROPOUT}, {Role.PARAMETER}, reasons)
-    tokens = [step.target for step in steps[: last + 1] if step.on_path][-1]
     later = [statement.tree for statement in statements[len(steps) :]]
+    tokens = _tokens(steps, last, later)
     last, tokens = through_views(steps, last, tokens, later, reasons)
     early = tuple(s for s in statements[: last + 1] if returns(s.tree))
     reasons += [f"line {s.place.line} may return; what it asks about the model, both methods ask" for s in early]
@@ -352,6 +357,35 @@ def _flat(
         (statement.last.line,),
     )
     return Cut(statements[: last + 1], statements[last + 1 :], boundary, tokens, early)
+
+
+def _tokens(steps: Sequence[Step], last: int, later: Sequence[ast.stmt]) -> str:
+    """The variable that holds the tokens after a step: not the position that goes to the blocks beside them."""
+    made = [step for step in steps[: last + 1] if step.on_path]
+    for step, before in zip(reversed(made), reversed(made[:-1]), strict=False):
+        beside = step.is_position and step.target not in step.tokens and names_position(step.target)
+        rest = [*(s.statement.tree for s in steps[last + 1 :]), *later]
+        if not beside or not any(is_read(tree, before.target) for tree in rest):
+            return step.target
+    return made[0].target
+
+
+_SELECTS = frozenset({"gather", "index_select", "take_along_dim", "masked_select"})
+_DRAWS = frozenset({"rand", "randn", "rand_like", "randn_like", "randperm", "bernoulli", "multinomial", "uniform_"})
+
+
+def _drops_tokens(facts: Facts, step: Step) -> bool:
+    """Whether a statement keeps a random choice of the tokens, by itself or in a method that it calls."""
+    if not step.on_path:
+        return False
+    if Role.PATCH_DROP in step.roles:
+        return True
+    methods = [found[1] for name in facts.calls(step.statement.tree) if (found := facts.method(name)) is not None]
+    for code in (step.statement.tree, *methods):
+        called = {dotted(call.func).rpartition(".")[2] for call in walk(code) if isinstance(call, ast.Call)}
+        if called & _SELECTS and called & _DRAWS:
+            return True
+    return False
 
 
 def _stays_on_path(step: Step, later: Iterable[Step]) -> bool:

@@ -158,7 +158,9 @@ def _needed(embed: Sequence[Statement], stages: Sequence[Statement], parameters:
         raise Unsound(embed[0].tree, f"`{min(early)}` is read before it is assigned")
     live = after.needs & (before.may_bind | set(parameters))
     order = Counter([*(name for s in embed for name in bound_names(s.tree)), *parameters])
+    plain = [s.tree for s in embed if isinstance(s.tree, ast.Import | ast.ImportFrom)]  # the stages import it, too
     imports = [n for s in embed for n in walk(s.tree) if isinstance(n, ast.Import | ast.ImportFrom)]
+    imports = [n for n in imports if n not in plain]
     imported = Counter(name for node in imports for name in bound_names(node))
     lost = {name for name in live if order[name] <= imported[name]}
     if lost:
@@ -245,6 +247,8 @@ def _way(
     binding = [s for s in embed if name in bound_names(s.tree)]
     if name in parameters:
         return "a parameter that is bound anew before the boundary" if binding else "a parameter that may have changed"
+    if len(binding) == 1 and isinstance(binding[0].tree, ast.Import | ast.ImportFrom):
+        return _Recomputation(binding[0], binding[0].code, "an import, which gives the same again")
     if len(binding) != 1 or not isinstance(binding[0].tree, ast.Assign):
         return "what it is depends on the way that the statements took"
     definition = binding[0]

@@ -240,6 +240,8 @@ def _changes(index: Index, module: Module) -> Iterator[tuple[Class | None, ast.A
                 cls = index.resolve(module, dotted(owner)) if dotted(owner) else None
                 for other in (*((cls,) if cls is not None else ()), *_classes_of_module(index, module, owner)):
                     yield other, node, f"{module.path} sets or deletes an attribute of it by a computed name"
+            case ast.Attribute(attr="__defaults__" | "__kwdefaults__" | "__code__", ctx=ast.Store()):
+                yield None, node, "its module changes a function after it is made"
             case ast.Attribute(attr="__bases__", ctx=ast.Store()) | ast.Attribute(ctx=ast.Del()):
                 yield None, node, "its module changes a class after it is made"
         if isinstance(node, ast.Call) and dotted(node.func).rpartition(".")[2] not in _HARMLESS:

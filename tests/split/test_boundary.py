@@ -351,6 +351,36 @@ def test_a_position_that_is_given_in_a_way_that_is_not_understood_is_refused(cas
     assert "may give the tokens their position, and is not understood" in refusal_of(text).reason
 
 
+@pytest.mark.parametrize("like", ["to(x)", "type_as(x)", "to(x.dtype)", "expand_as(x)"])
+def test_a_table_that_is_made_in_place_is_a_position(like):
+    made = f"n, d = x.shape[1:]\nt = torch.arange(n * d).view(n, d)\nx = x + torch.cat([t.sin()], 1).{like}\n"
+    check(f"x = self.patch_embed(x)\n{made}# boundary\nx = self.blocks(x)\nreturn x", NO_MATCHER, "")
+
+
+DROPPING = """\
+if self.training:
+    keep = torch.rand(x.shape[0], x.shape[1]).argsort(1)[:, :3]
+    x = torch.gather(x, 1, keep.unsqueeze(-1).expand(-1, -1, 8))
+"""
+
+
+@pytest.mark.parametrize("dropping", [DROPPING, "x = self.masked(x)\n"])
+def test_prefix_tokens_that_come_after_a_random_choice_of_patches_belong_to_the_stages(dropping):
+    before = "x = self.patch_embed(x)\nx = x + self.pos_embed[:, 1:]\n"
+    after = "cls = self.cls_token + self.pos_embed[:, :1]\nx = torch.cat((cls, x), 1)\nx = self.blocks(x)\nreturn x"
+    masked = f"def masked(self, x):\n{textwrap.indent(DROPPING, '    ')}    return x\n\n"
+    check(f"{before}# boundary\n{dropping}{after}", {**VIT}, "", masked)
+
+
+@pytest.mark.parametrize(
+    "rope", ["rope = self.rope(x)", "rope = None\nif self.rope is not None:\n    rope = self.rope(x)"]
+)
+def test_a_position_that_goes_to_the_blocks_beside_the_tokens_is_not_the_tokens(rope):
+    body = f"x = self.patch_embed(x)\n{rope}\nfor b in self.blocks:\n    x = b(x, rope)\nreturn x"
+    made = {"patch_embed": "PatchEmbed()", "rope": "nn.Linear(8, 8)", "blocks": "nn.ModuleList([Block()])"}
+    assert split_of(source(body, made)).fields[0].name == "x"
+
+
 def test_a_block_before_the_position_is_no_part_of_an_embedding():
     body = (
         "x = self.patch_embed(x)\nx = self.first(x)\nx = x + self.pos_embed\nfor b in self.blocks: x = b(x)\nreturn x"

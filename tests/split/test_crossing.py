@@ -161,8 +161,15 @@ def test_a_name_that_no_field_can_have_is_refused():
     assert "`_n`" in reason(tiny(f"x = self.patch_embed(x)\n_n = x + 1\nx = x + self.pos_embed\n{STAGES}return x, _n"))
 
 
-def test_a_module_that_the_embedding_imports_does_not_cross():
-    assert "import" in reason(tiny(f"import math\nx = self.patch_embed(x)\n{STAGES}return x, math.pi"))
+def test_what_the_embedding_imports_both_halves_import():
+    source = tiny(f"import math\nx = self.patch_embed(x)\n{STAGES}return x, math.pi")
+    assert fields(source) == ("x",)
+    assert split_of(source).recomputed == ("import math",)
+    same(source)
+
+
+def test_a_module_that_the_embedding_imports_under_a_condition_does_not_cross():
+    assert "import" in reason(tiny(f"if True:\n    import math\nx = self.patch_embed(x)\n{STAGES}return x, math.pi"))
 
 
 def test_a_name_that_may_be_unbound_at_the_boundary_is_refused():

@@ -177,16 +177,16 @@ def test_statements_do_not_change_their_order(body):
     same(source)
 
 
-@pytest.mark.parametrize(
-    ("statement", "read", "why"),
-    [
-        ("_n = x.shape[3]", "_n", "`_n` would cross, and no field of a NamedTuple begins with `_` (line 22)"),
-        ("import math", "math.pi", "`math` is bound by an import before the boundary and read after it (line 19)"),
-    ],
-)
-def test_what_cannot_cross_is_a_reason_not_to_cut(statement, read, why):
-    source = tiny(f"x = self.patch_embed(x)\n{statement}\nx = self.norm(x)\nx = x + self.pos_embed * {read}" + BLOCKS)
+def test_what_cannot_cross_is_a_reason_not_to_cut():
+    source = tiny("x = self.patch_embed(x)\n_n = x.shape[3]\nx = self.norm(x)\nx = x + self.pos_embed * _n" + BLOCKS)
+    why = "`_n` would cross, and no field of a NamedTuple begins with `_` (line 22)"
     assert absence(source) == f"it cannot be cut after its patches: {why}"
+    same(source)
+
+
+def test_what_is_imported_with_the_patches_is_imported_with_their_positions_too():
+    source = tiny("x = self.patch_embed(x)\nimport math\nx = self.norm(x)\nx = x + self.pos_embed * math.pi" + BLOCKS)
+    assert patches_of(source).recomputed == ("import math",)
     same(source)
 
 
