@@ -1,8 +1,10 @@
-"""Images to pre-train on: of a folder, of tars, of Hugging Face, scikit-learn's digits, or made ones, to try it."""
+"""Images to pre-train on: of a folder, of tars, of Hugging Face, digits, Fashion-MNIST, or made ones, to try it."""
 
 from __future__ import annotations
 
+import gzip
 import math
+import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -15,6 +17,7 @@ from timm.data.readers import create_reader
 from timm.data.readers.reader_image_in_tar import ReaderImageInTar
 from torch import Tensor
 from torch.utils.data import Dataset, default_collate
+from torchvision import datasets
 from torchvision.datasets.folder import IMG_EXTENSIONS
 from views import Size
 
@@ -23,6 +26,10 @@ View = tuple[Tensor, ...]
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 _BITS = 258  # TIFF's tag, for each channel
 _EXTENSIONS = (*IMG_EXTENSIONS, ".npy")
+_BYTES = 0x800  # what an idx file of bytes begins with, and the number of dimensions added to it
+
+FASHION = Path("/usr/share/datasets/fashion-mnist")
+"""Where Debian's package ``dataset-fashion-mnist`` has its files."""
 
 
 class InputError(ValueError):
@@ -127,8 +134,10 @@ class Digits(Dataset[Tensor]):
     """Handwritten digits, (C, 8, 8), as scikit-learn ships them: four of five to train with, each fifth to test.
 
     Attributes:
-        labels: (N,), int64.
+        labels: (N,), int64, an index into ``classes`` for each.
     """
+
+    classes = tuple("0123456789")
 
     def __init__(self, channels: int = 1, *, test: bool = False) -> None:
         try:
@@ -147,11 +156,61 @@ class Digits(Dataset[Tensor]):
         return self.images[index]
 
 
+class FashionMNIST(Dataset[Tensor]):
+    """Clothes, (C, 28, 28), uint8, as Debian packages them: 60,000 to train with, 10,000 to test.
+
+    Attributes:
+        labels: (N,), int64, an index into ``classes`` for each.
+    """
+
+    classes = tuple(datasets.FashionMNIST.classes)
+
+    def __init__(self, channels: int = 1, *, test: bool = False) -> None:
+        if not FASHION.is_dir():
+            raise InputError(f"Fashion-MNIST is not in {FASHION}: apt install dataset-fashion-mnist.")
+        part = "t10k" if test else "train"
+        images = _read_idx(FASHION / f"{part}-images-idx3-ubyte.gz", dimensions=3)
+        self.images = images[:, None].expand(-1, channels, -1, -1)
+        self.labels = _read_idx(FASHION / f"{part}-labels-idx1-ubyte.gz", dimensions=1).long()
+        if len(self.images) != len(self.labels):
+            raise InputError(f"{FASHION} has {len(self.images)} images and {len(self.labels)} labels. {_REINSTALL}")
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> Tensor:
+        return self.images[index]
+
+
+_REINSTALL = "Repair it: apt reinstall dataset-fashion-mnist."
+
+
+def _read_idx(path: Path, dimensions: int) -> Tensor:
+    """The bytes of an idx file that gzip has packed, uint8; torchvision reads no packed ones.
+
+    Raises:
+        InputError: It cannot be read, or is damaged, or has other dimensions.
+    """
+    try:
+        content = gzip.decompress(path.read_bytes())
+        kind, *shape = np.frombuffer(content, ">u4", 1 + dimensions).tolist()
+        if kind != _BYTES + dimensions:
+            raise ValueError(f"it does not hold bytes in {dimensions} dimensions")
+        array = np.frombuffer(content, np.uint8, offset=4 * (1 + dimensions)).reshape(shape)
+    except (OSError, EOFError, zlib.error, ValueError) as error:
+        raise InputError(f"{path} cannot be read ({type(error).__name__}: {error}). {_REINSTALL}") from error
+    return torch.from_numpy(array.copy())  # torch writes to what it shares
+
+
+BUILT_IN: dict[str, type[Digits | FashionMNIST]] = {"digits": Digits, "fashion-mnist": FashionMNIST}
+"""Images with labels and a test of their own, by the name that ``--data`` knows them by."""
+
+
 def open_images(name: str, size: Size, channels: int, *, made: int) -> Dataset[Tensor]:
     """The images to train with that a name stands for.
 
     Args:
-        name: ``made``, ``digits``, a folder of images, or what ``open_reader`` takes.
+        name: ``made``, one of ``BUILT_IN``, a folder of images, or what ``open_reader`` takes.
         size: Height and width of made images.
         channels: That images are converted to.
         made: How many are made.
@@ -161,14 +220,15 @@ def open_images(name: str, size: Size, channels: int, *, made: int) -> Dataset[T
     """
     if name == "made":
         return MadeImages(made, size, channels)
-    if name == "digits":
-        return Digits(channels)
+    if name in BUILT_IN:
+        return BUILT_IN[name](channels)
     reader = open_reader(name)
     if reader is not None:
         return ReaderImages(reader, name, channels)
     path = Path(name)
     if not path.exists():
-        raise InputError(f"--data {name} does not exist: name a folder, a tar, hfds/NAME, or one of digits and made.")
+        known = ", ".join([*BUILT_IN, "made"])
+        raise InputError(f"--data {name} does not exist: name a folder, a tar, hfds/NAME, or one of {known}.")
     if not path.is_dir():
         raise InputError(f"--data {name} is neither a folder nor a tar.")
     return FolderImages(path, channels)

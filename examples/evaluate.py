@@ -333,7 +333,10 @@ def table(found: list[Scores]) -> Table:
     return shown
 
 
-DATA = "A folder with one folder for each class, a tar or folder of tars, hfds/NAME (Hugging Face), or digits."
+DATA = (
+    "A folder with one folder for each class, a tar or folder of tars, hfds/NAME (Hugging Face), digits "
+    "(scikit-learn's), or fashion-mnist (of Debian's package dataset-fashion-mnist)."
+)
 
 
 @click.command(context_settings={"show_default": True, "max_content_width": 120})

@@ -1,4 +1,4 @@
-"""Images with labels, to measure what a backbone has learned: digits, folders of classes, tars or Hugging Face."""
+"""Images with labels, to measure what a backbone has learned: of folders, tars or Hugging Face, or built in."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import torch
-from data import Digits, FolderImages, InputError, ReaderImages, open_reader
+from data import BUILT_IN, FolderImages, InputError, ReaderImages, open_reader
 from timm.data.readers.reader_image_in_tar import ReaderImageInTar
 from timm.utils import natural_key
 from torch import Tensor
@@ -42,19 +42,18 @@ def open_labelled(data: str, test: str | None, channels: int) -> tuple[Labelled,
     """Images to learn from, and others to test with.
 
     Args:
-        data: ``digits``, a folder that holds one folder for each class, or what ``data.open_reader`` takes.
+        data: One of ``BUILT_IN``, a folder that holds one folder for each class, or what ``data.open_reader`` takes.
         test: Another of these; by default each fifth image of ``data`` is for the test.
         channels: That the images are converted to.
 
     Raises:
         InputError: There is no such thing, or it has no classes, or the two have not the same ones.
     """
-    if data == "digits":
+    if data in BUILT_IN:
         if test is not None:
-            raise InputError("--test-data does not go with --data digits, which have a test of their own.")
-        learn, rest = (Digits(channels, test=held_out) for held_out in (False, True))
-        names = tuple(map(str, range(10)))
-        return Labelled(learn, learn.labels, names), Labelled(rest, rest.labels, names)
+            raise InputError(f"--test-data does not go with --data {data}, which has a test of its own.")
+        learn, rest = (BUILT_IN[data](channels, test=held_out) for held_out in (False, True))
+        return Labelled(learn, learn.labels, learn.classes), Labelled(rest, rest.labels, rest.classes)
     whole = _with_classes(data, channels)
     if test is not None:
         others = _with_classes(test, channels)
@@ -116,7 +115,8 @@ def _folder_of_classes(root: Path, channels: int) -> tuple[FolderImages, list[st
     if not root.is_dir():
         what = "is not a folder" if root.exists() else "does not exist"
         raise InputError(
-            f"{root} {what}: name a folder that holds one folder for each class, a tar, hfds/NAME, or digits."
+            f"{root} {what}: name a folder that holds one folder for each class, a tar, hfds/NAME, or one of "
+            f"{', '.join(BUILT_IN)}."
         )
     images = FolderImages(root, channels)
     labels = [path.relative_to(root).parts[0] if path.parent != root else "" for path in images.paths]

@@ -485,7 +485,8 @@ WORKERS = min(4, os.cpu_count() or 1)
 FOLDER = click.Path(file_okay=False, path_type=Path)
 DEVICES = ["cuda", "cpu"] if torch.cuda.is_available() else ["cpu"]
 DATA = (
-    "Folder of images, tar or folder of tars, hfds/NAME (Hugging Face), digits (scikit-learn's), or made (on the fly)."
+    "Folder of images, tar or folder of tars, hfds/NAME (Hugging Face), digits (scikit-learn's), fashion-mnist (of "
+    "Debian's package dataset-fashion-mnist), or made (on the fly)."
 )
 PAPER = "that of the method's paper"
 

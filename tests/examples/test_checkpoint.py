@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import checkpoint
@@ -21,13 +22,40 @@ DECODER = "-o decoder_dim=16 -o decoder_depth=1 -o decoder_heads=2"
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 
 
-def start(output: Path, *more: object, processes: int = 1, largest_file: int | None = None) -> subprocess.Popen:
+HANG = f"""
+import sys, time, torch
+
+sys.path.insert(0, {str(ROOT / "examples")!r})
+import pretrain
+
+save = torch.save
+
+def save_half(state, file, **options):  # torch saves tensors by it, too, where processes exchange them
+    if isinstance(state, dict) and state["epoch"] == 2:
+        file.write(b"half")
+        file.flush()
+        time.sleep(600)
+    save(state, file, **options)
+
+torch.save = save_half
+pretrain.main()
+"""
+"""Pre-trains, but stays in the middle of writing the checkpoint of the second epoch."""
+
+
+def start(
+    output: Path,
+    *more: object,
+    processes: int = 1,
+    largest_file: int | None = None,
+    script: Path = ROOT / "examples/pretrain.py",
+) -> subprocess.Popen:
     def limit() -> None:
         if largest_file is not None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
 
     launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", processes] if processes > 1 else []
-    words = [*launch, ROOT / "examples/pretrain.py", *f"{MODEL} {RUN} {DECODER}".split(), "--output", output, *more]
+    words = [*launch, script, *f"{MODEL} {RUN} {DECODER}".split(), "--output", output, *more]
     return subprocess.Popen(
         [sys.executable, *map(str, words)],
         env=ENVIRONMENT,
@@ -49,6 +77,38 @@ def train(output: Path, *more: object, processes: int = 1) -> dict[int, float]:
 def losses(output: Path) -> dict[int, float]:
     with (output / "log.csv").open() as file:
         return {int(row["step"]): float(row["loss"]) for row in csv.DictReader(file)}
+
+
+def kill(process: subprocess.Popen) -> None:
+    """Kill a process and all that it started: torchrun's are in sessions of their own, and would go on."""
+    for one in [process.pid, *started(process.pid)]:
+        os.kill(one, signal.SIGKILL)
+    process.communicate()
+
+
+def started(pid: int) -> list[int]:
+    """The processes that one has started, and those that they have."""
+    found = []
+    for file in Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in map(int, file.read_text().split()):
+            found += [child, *started(child)]
+    return found
+
+
+def wait(process: subprocess.Popen, until: Callable[[], object]) -> None:
+    """Wait for what a process does before it ends."""
+    deadline = time.monotonic() + 200
+    while not until():
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def at_step(output: Path, step: int) -> bool:
+    """Whether the last line of the log is of that step or of a later one."""
+    log = output / "log.csv"
+    lines = log.read_text().splitlines() if log.exists() else []
+    return len(lines) > 1 and int(lines[-1].split(",")[0]) >= step
 
 
 @pytest.fixture
@@ -98,15 +158,62 @@ def test_a_run_that_is_killed_goes_on_from_its_last_epoch(tmp_path):
     straight, killed = tmp_path / "straight", tmp_path / "killed"
     expected = train(straight)
     process = start(killed)
-    deadline = time.monotonic() + 200
-    while not (killed / "checkpoint.pt").exists() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+    wait(process, (killed / "checkpoint.pt").exists)
+    kill(process)
     (killed / ".checkpoint.pt.123").write_bytes(b"half")
 
     assert train(killed, "--resume", killed / "checkpoint.pt") == expected
     assert not [path for path in killed.iterdir() if path.name.startswith(".")]
+
+
+@pytest.mark.parametrize(
+    ("processes", "parallel"),
+    [
+        (2, "ddp"),
+        pytest.param(2, "fsdp", marks=pytest.mark.exhaustive),
+        pytest.param(4, "ddp", marks=pytest.mark.exhaustive),
+        pytest.param(4, "fsdp", marks=pytest.mark.exhaustive),
+    ],
+)
+def test_processes_that_are_killed_at_any_moment_go_on(tmp_path, processes, parallel):
+    """In the first epoch, while a checkpoint is written, and in an epoch that they went on with."""
+    straight, killed = tmp_path / "straight", tmp_path / "killed"
+    options = ("--parallel", parallel)
+    expected = train(straight, *options, processes=processes)
+    written, script = killed / "checkpoint.pt", tmp_path / "hang.py"
+    script.write_text(HANG)
+
+    process = start(killed, *options, processes=processes)
+    wait(process, lambda: at_step(killed, 2))
+    kill(process)
+    assert not written.exists()
+    (killed / "log.csv").unlink()
+
+    process = start(killed, *options, processes=processes, script=script)
+    wait(process, lambda: at_step(killed, 10) and list(killed.glob(".checkpoint.pt.*")))
+    kill(process)
+    assert checkpoint.load(written)["epoch"] == 1
+
+    process = start(killed, *options, "--resume", written, processes=processes)
+    wait(process, lambda: checkpoint.load(written)["epoch"] == 2 and at_step(killed, 12))
+    kill(process)
+
+    assert train(killed, *options, "--resume", written, processes=processes) == expected
+    assert not [path for path in killed.iterdir() if path.name.startswith(".")]
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("rank", [0, 1])
+def test_the_others_end_when_one_of_them_is_killed(tmp_path, rank):
+    """torchrun sees it, so that a script that starts it again goes on."""
+    straight, killed = tmp_path / "straight", tmp_path / "killed"
+    expected = train(straight, processes=2)
+    process = start(killed, processes=2)
+    wait(process, lambda: at_step(killed, 7))
+    os.kill(started(process.pid)[rank], signal.SIGKILL)
+    said, _ = process.communicate(timeout=100)
+    assert process.returncode != 0, said
+    assert train(killed, "--resume", killed / "checkpoint.pt", processes=2) == expected
 
 
 def test_a_full_disk_gets_one_clear_error(tmp_path):

@@ -1,13 +1,18 @@
 """Images as people have them: grey, deep, turned by a camera, or arrays."""
 
+import gzip
 import io
 import tarfile
 from pathlib import Path
 
+import data
+import evaluate
 import numpy as np
+import pretrain
 import pytest
 import torch
-from data import Digits, FolderImages, InputError, MadeImages, Views, collate, open_images, read_image
+from click.testing import CliRunner
+from data import Digits, FashionMNIST, FolderImages, InputError, MadeImages, Views, collate, open_images, read_image
 from PIL import Image
 from torch.utils.data import DataLoader
 
@@ -56,6 +61,102 @@ def test_digits_to_train_with_are_not_those_to_test():
     assert train[0].shape == (3, 8, 8)
     assert 0 <= train.images.min() < train.images.max() <= 1
     assert sorted(set(test.labels.tolist())) == list(range(10))
+
+
+def idx(path: Path, array: np.ndarray) -> None:
+    """A packed file as MNIST and its kin have them: bytes, after a header of big-endian numbers."""
+    header = np.array([0x800 + array.ndim, *array.shape], dtype=">u4")
+    path.write_bytes(gzip.compress(header.tobytes() + array.tobytes()))
+
+
+def fashion(folder: Path, number: int = 20, tested: int = 10) -> Path:
+    """The files of Debian's package, with so few images: all of a shade, which is ten times the label in training."""
+    folder.mkdir()
+    for part, count, factor in (("train", number, 10), ("t10k", tested, 20)):
+        labels = np.arange(count, dtype=np.uint8) % 10
+        idx(folder / f"{part}-labels-idx1-ubyte.gz", labels)
+        images = np.broadcast_to(labels[:, None, None] * factor, (count, 28, 28)).astype(np.uint8)
+        idx(folder / f"{part}-images-idx3-ubyte.gz", images)
+    return folder
+
+
+def test_clothes_are_read_from_where_debian_has_them(tmp_path, monkeypatch):
+    monkeypatch.setattr(data, "FASHION", fashion(tmp_path / "fashion-mnist"))
+    train, test = FashionMNIST(3), FashionMNIST(test=True)
+    assert (len(train), len(test)) == (20, 10)
+    assert (train[13].shape, test[0].shape, train[13].dtype) == ((3, 28, 28), (1, 28, 28), torch.uint8)
+    assert (train[13].unique().tolist(), test[3].unique().tolist()) == ([30], [60])
+    assert train.labels.tolist() == [*range(10), *range(10)]
+    assert train.classes[9] == "Ankle boot"
+    images = open_images("fashion-mnist", (8, 8), 1, made=0)
+    assert len(images) == 20
+
+
+def test_clothes_that_are_not_installed_get_one_line(tmp_path, monkeypatch):
+    monkeypatch.setattr(data, "FASHION", tmp_path / "nowhere")
+    with pytest.raises(InputError, match=r"^Fashion-MNIST is not in .*nowhere: apt install dataset-fashion-mnist\.$"):
+        FashionMNIST()
+
+
+@pytest.mark.parametrize("program", [pretrain.main, evaluate.main])
+def test_programs_say_that_clothes_are_not_installed(tmp_path, monkeypatch, program):
+    monkeypatch.setattr(data, "FASHION", tmp_path / "nowhere")
+    options = "random" if program is evaluate.main else "--device cpu"
+    result = CliRunner().invoke(program, ["test_vit", *f"{options} --data fashion-mnist --output {tmp_path}".split()])
+    assert result.exit_code == 1
+    assert result.output.count("Error:") == 1
+    assert "apt install dataset-fashion-mnist" in result.output
+    assert "Traceback" not in result.output
+
+
+def spoil(path: Path, damage: str) -> None:
+    """Damage one of the packed files in some way."""
+    content = path.read_bytes()
+    match damage:
+        case "missing":
+            path.unlink()
+        case "empty":
+            path.write_bytes(b"")
+        case "cut short":
+            path.write_bytes(content[: len(content) // 2])
+        case "other bytes":
+            path.write_bytes(content[:12] + bytes(4) + content[16:])
+        case "not packed":
+            path.write_bytes(gzip.decompress(content))
+        case "too few":
+            path.write_bytes(gzip.compress(gzip.decompress(content)[:-1]))
+        case "no header":
+            path.write_bytes(gzip.compress(b"idx"))
+        case "other dimensions":
+            idx(path, np.zeros((4, 4), dtype=np.uint8))
+        case "a folder":
+            path.unlink()
+            path.mkdir()
+
+
+@pytest.mark.parametrize("file", ["train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        *("missing", "empty", "cut short", "other bytes", "not packed", "too few", "no header", "other dimensions"),
+        "a folder",
+    ],
+)
+def test_damaged_clothes_get_one_line(tmp_path, monkeypatch, file, damage):
+    monkeypatch.setattr(data, "FASHION", fashion(tmp_path / "fashion-mnist"))
+    spoil(data.FASHION / file, damage)
+    with pytest.raises(
+        InputError, match=rf"{file} cannot be read \(.*\)\. Repair it: apt reinstall dataset-fashion"
+    ) as e:
+        FashionMNIST()
+    assert "\n" not in str(e.value)
+
+
+def test_each_of_the_clothes_has_a_label(tmp_path, monkeypatch):
+    monkeypatch.setattr(data, "FASHION", fashion(tmp_path / "fashion-mnist"))
+    idx(data.FASHION / "train-labels-idx1-ubyte.gz", np.zeros(19, dtype=np.uint8))
+    with pytest.raises(InputError, match="has 20 images and 19 labels"):
+        FashionMNIST()
 
 
 def test_made_images_have_the_shape_that_is_asked_for():

@@ -2,12 +2,13 @@
 
 import tarfile
 
+import data
 import datasets
 import pytest
 from data import InputError, open_images
 from labelled import Labelled, open_labelled
 from PIL import Image
-from test_data import shard
+from test_data import fashion, shard
 
 
 def shades(labelled: Labelled) -> list[tuple[int, str]]:
@@ -37,6 +38,16 @@ def test_a_tar_may_hold_folders_of_classes(tmp_path):
     learn, test = open_labelled(str(tmp_path / "images.tar"), None, 1)
     assert shades(learn) == [(10, "dark"), (200, "light")]
     assert shades(test) == [(11, "dark"), (201, "light")]
+
+
+def test_clothes_have_a_test_of_their_own(tmp_path, monkeypatch):
+    monkeypatch.setattr(data, "FASHION", fashion(tmp_path / "fashion-mnist"))
+    learn, test = open_labelled("fashion-mnist", None, 1)
+    assert shades(learn)[:2] == [(0, "T-shirt/top"), (10, "Trouser")]
+    assert shades(test)[:2] == [(0, "T-shirt/top"), (20, "Trouser")]
+    assert (len(learn.labels), len(test.labels)) == (20, 10)
+    with pytest.raises(InputError, match="does not go with --data fashion-mnist, which has a test of its own"):
+        open_labelled("fashion-mnist", "digits", 1)
 
 
 @pytest.fixture

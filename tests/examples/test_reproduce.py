@@ -1,12 +1,16 @@
 """The page of results: what it says of the cells, and that a run goes on with those that are missing."""
 
+from dataclasses import replace
 from pathlib import Path
 
+import data
 import pytest
 import reproduce
 from click.testing import CliRunner
+from data import BUILT_IN
 from pretrain import METHODS
-from reproduce import BACKBONES, CELLS, OPTIONS, Accuracy, Cell, curves, read, report, verdict, write
+from reproduce import BACKBONES, CELLS, IMAGES, OPTIONS, Accuracy, Cell, curves, draw, read, report, verdict, write
+from test_data import fashion
 
 
 def cell(backbone: str, method: str, seed: int = 0, epochs: int = 40, knn: float = 80.0, probe: float = 90.0) -> Cell:
@@ -41,13 +45,13 @@ def test_the_page_says_what_does_not_help():
 def test_a_run_goes_on_with_the_cells_that_are_missing(tmp_path, monkeypatch):
     measured = []
 
-    def measure(backbone, method, seed, epochs, output):
+    def measure(data, backbone, method, seed, epochs, output):
         measured.append((backbone, method, seed))
         return cell(backbone, method, seed, epochs)
 
     monkeypatch.setattr(reproduce, "measure", measure)
     there = [
-        cell("EVA", "mae", epochs=CELLS["EVA", "mae"][0]),
+        cell("EVA", "mae", epochs=CELLS["digits", "EVA", "mae"][0]),
         cell("EVA", "simmim", epochs=9),
     ]  # one of 9 epochs is another
     write(tmp_path / "results.json", there)
@@ -75,7 +79,49 @@ def test_the_page_is_written_again_without_running_anything(tmp_path, monkeypatc
 
 def test_the_numbers_of_the_page_can_be_gone_on_from():
     cells = read(Path(reproduce.__file__).parents[1] / "docs" / "results" / "results.json")
-    assert {(cell.backbone, cell.method) for cell in cells} <= set(CELLS)
+    assert {cell.key[:3] for cell in cells} <= set(CELLS)
+
+
+def test_images_of_each_kind_have_a_section_of_their_own():
+    page = report([cell("ViT", "mae"), replace(cell("ViT", "mae", epochs=3, knn=30.0), data="fashion-mnist")])
+    _, digits, clothes, _ = page.split("\n## ")
+    assert digits.startswith("Digits\n")
+    assert "| ViT | mae | 40 |" in digits
+    assert "better than with timm's random weights in 1 of 1 rows." in " ".join(digits.split())
+    assert clothes.startswith("Fashion-MNIST\n")
+    assert "| ViT | mae | 3 |" in clothes
+    assert "in 0 of 1 rows, not in mae on ViT." in " ".join(clothes.split())
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_images_that_are_not_installed_are_left_out(installed, tmp_path, monkeypatch):
+    measured = []
+
+    def measure(name, backbone, method, seed, epochs, output):
+        measured.append(name)
+        return replace(cell(backbone, method, seed, epochs), data=name)
+
+    monkeypatch.setattr(reproduce, "measure", measure)
+    monkeypatch.setattr(data, "FASHION", tmp_path / "fashion-mnist")
+    if installed:
+        fashion(tmp_path / "fashion-mnist")
+    options = ["--output", tmp_path, "--backbone", "ViT", "--method", "mae", "--seeds", 1, "--jobs", 1]
+    result = CliRunner().invoke(reproduce.main, list(map(str, options)))
+    assert result.exit_code == 0, result.output
+    assert measured == ["digits", "fashion-mnist"] if installed else ["digits"]
+    said = "fashion-mnist is left out. Fashion-MNIST is not in "
+    assert result.output.count(said) == (not installed)
+
+
+def test_a_reconstruction_of_an_earlier_run_stays(tmp_path):
+    (tmp_path / "page").mkdir()
+    (tmp_path / "page" / "digits-ViT-mae-40.png").write_bytes(b"earlier")
+    (tmp_path / "digits-ViT-mae-80-0").mkdir()
+    (tmp_path / "digits-ViT-mae-80-0" / "epoch-0080.png").write_bytes(b"new")
+    cells = [cell("ViT", "mae"), cell("ViT", "mae", epochs=80), cell("ViT", "simmim")]
+    pictures = draw(cells, tmp_path, tmp_path / "page")
+    assert [path.name for path in pictures] == ["loss.svg", "digits-ViT-mae-40.png", "digits-ViT-mae-80.png"]
+    assert [path.read_bytes() for path in pictures[1:]] == [b"earlier", b"new"]
 
 
 def test_the_curves_are_the_same_file_for_the_same_numbers():
@@ -85,18 +131,23 @@ def test_the_curves_are_the_same_file_for_the_same_numbers():
 
 def test_every_method_has_options_of_test_size_and_a_cell():
     assert sorted(OPTIONS) == METHODS
-    assert {method for _, method in CELLS} == set(METHODS)
-    assert {backbone for backbone, _ in CELLS} == set(BACKBONES)
+    assert {method for _, _, method in CELLS} == set(METHODS)
+    assert {backbone for _, backbone, _ in CELLS} == set(BACKBONES)
+    assert {data for data, _, _ in CELLS} == set(IMAGES) <= set(BUILT_IN)
 
 
 @pytest.mark.parametrize(
     ("backbone", "method"),
-    [pytest.param(*cell, marks=[] if cell == ("ViT", "mae") else pytest.mark.exhaustive) for cell in CELLS],
+    [
+        pytest.param(backbone, method, marks=[] if (backbone, method) == ("ViT", "mae") else pytest.mark.exhaustive)
+        for data, backbone, method in CELLS
+        if data == "digits"
+    ],
 )
 def test_a_cell_is_trained_and_measured(backbone, method, tmp_path, monkeypatch):
     monkeypatch.setattr(reproduce, "TRAINING", reproduce.TRAINING.replace("--batch-size 64", "--batch-size 1437"))
-    cell = reproduce.measure(backbone, method, 0, 1, tmp_path)
-    assert cell.key == (backbone, method, 0, 1)
+    cell = reproduce.measure("digits", backbone, method, 0, 1, tmp_path)
+    assert cell.key == ("digits", backbone, method, 0, 1)
     assert 10 < cell.trained.knn <= 100
     assert len(cell.losses) == 1
     if method == "mae" and backbone == "ViT":  # Xavier's weights and fixed positions tell more apart than timm's
