@@ -222,9 +222,7 @@ class Facts:
 
     @cached_property
     def methods(self) -> frozenset[str]:
-        return frozenset(
-            name for cls in self.lineage for name, node in cls.members.items() if isinstance(node, ast.FunctionDef)
-        )
+        return frozenset(name for name, (_, node) in self.members.items() if isinstance(node, ast.FunctionDef))
 
     @cached_property
     def values(self) -> Mapping[str, tuple[ast.expr, ...]]:

@@ -99,9 +99,14 @@ def split_model(index: Index, cls: Class, owner: Class, done: Mapping[str, Outco
             result = _with_inner(facts, split_class(facts, owner, method), done)
         else:
             parent = done.get(owner.path) or split_model(index, owner, owner, done)
-            if isinstance(parent.result, Refusal):
-                raise Refused(parent.result.place, f"it inherits from {owner.name}: {parent.result.reason}")
-            mine = _with_inner(facts, split_class(facts, owner, method), done)
+            try:  # a child may define what its parent leaves open, and is split though that is not
+                mine = _with_inner(facts, split_class(facts, owner, method), done)
+            except (Refused, Unsound):
+                if isinstance(parent.result, Refusal):
+                    raise Refused(
+                        parent.result.place, f"it inherits from {owner.name}: {parent.result.reason}"
+                    ) from None
+                raise
             # one that changes what its parent is split by is split by itself
             result = Inherited(owner.path) if mine == parent.result else _renamed(mine, cls)
     except Refused as refused:

@@ -3,7 +3,7 @@
 import textwrap
 
 import pytest
-from sources import TINY, index_of, outcomes_of, refusal_of, split_of
+from sources import TINY, index_of, outcomes_of, refusal_of, result_in_users_file, split_of
 
 from codegen.split.files import split_release
 from codegen.types import Imported, Inherited, Refusal, Split
@@ -196,3 +196,44 @@ def test_a_name_that_is_another_thing_in_the_module_of_the_inner_model_is_refuse
     outer = DELEGATING.replace("from .layers import checkpoint", "from .others import checkpoint")
     refusal = refusal_of(outer, files={"timm/models/inner.py": INNER})
     assert refusal.reason == "a name means one thing in its module and another in that of the inner model"
+
+
+ABSTRACT = """
+import abc
+
+import torch
+from torch import nn
+
+
+class Base(nn.Module, abc.ABC):
+    def __init__(self):
+        super().__init__()
+        self.patch_embed = nn.Conv2d(3, 8, 4, 4)
+        self.pos_embed = nn.Parameter(torch.zeros(1, 16, 8))
+        self.blocks = nn.Sequential(nn.Linear(8, 8))
+
+    @abc.abstractmethod
+    def add_position(self, x): ...
+
+    def forward_features(self, x):
+        x = self.patch_embed(x).flatten(2).mT
+        x = self.add_position(x)
+        return self.blocks(x)
+
+
+class M(Base):
+    def add_position(self, x):
+        return x + self.pos_embed
+
+
+class Other(Base):
+    add_position = make()
+"""
+
+
+def test_a_child_is_split_that_defines_what_its_parent_leaves_open():
+    assert isinstance(result_in_users_file(ABSTRACT, "Base"), Refusal)
+    found = result_in_users_file(ABSTRACT, "M")
+    assert isinstance(found, Split)
+    assert found.boundary.statement == "x = self.add_position(x)"
+    assert isinstance(result_in_users_file(ABSTRACT, "Other"), Refusal)
