@@ -245,10 +245,14 @@ def joins_after(steps: Sequence[Step], started: int, last: int) -> Iterator[int]
 
 
 def _lists_several(tree: ast.stmt) -> bool:
-    """Whether a statement puts several things into a list, ``terms = [x, self.pos_embed]``."""
+    """Whether a statement puts several things into a list: ``[x, self.pos_embed]``, one for each scale in a loop."""
     match tree:
         case ast.Assign(value=ast.List(elts=elements) | ast.Tuple(elts=elements)):
             return len(elements) > 1
+        case ast.Assign(value=ast.ListComp()):
+            return True
+        case ast.For(body=body):
+            return any(isinstance(n, ast.Attribute) and n.attr == "append" for inner in body for n in walk(inner))
     return False
 
 

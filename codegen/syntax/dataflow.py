@@ -18,6 +18,7 @@ BUILTINS = frozenset(dir(builtins))
 # Context managers of torch that never swallow an exception, so that what their body binds is bound afterwards.
 _TRANSPARENT_CONTEXTS = frozenset(
     {"no_grad", "enable_grad", "set_grad_enabled", "inference_mode", "autocast", "record_function", "nullcontext"}
+    | {"fork_rng", "sdpa_kernel", "sdp_kernel", "device"}
 )
 # Calls that consume a generator before they return.
 CONSUMERS = frozenset({"all", "any", "sum", "min", "max", "tuple", "list", "set", "frozenset", "dict", "sorted"})

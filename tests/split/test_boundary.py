@@ -357,6 +357,18 @@ def test_a_table_that_is_made_in_place_is_a_position(like):
     check(f"x = self.patch_embed(x)\n{made}# boundary\nx = self.blocks(x)\nreturn x", NO_MATCHER, "")
 
 
+@pytest.mark.parametrize(
+    "listed",
+    [
+        "feats = [e(x) for e in (self.patch_embed, self.patch_embed2)]\n",
+        "feats = []\nfor e in (self.patch_embed, self.patch_embed2):\n    feats.append(e(x))\n",
+    ],
+)
+def test_streams_of_a_list_are_joined_in_the_embedding(listed):
+    made = {"patch_embed": "PatchEmbed()", "patch_embed2": "PatchEmbed()", "blocks": VIT["blocks"]}
+    check(f"{listed}x = torch.cat(feats, 1)\n# boundary\nx = self.blocks(x)\nreturn x", made, "")
+
+
 DROPPING = """\
 if self.training:
     keep = torch.rand(x.shape[0], x.shape[1]).argsort(1)[:, :3]
