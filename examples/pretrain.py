@@ -327,8 +327,25 @@ class Run:
         ]
         if changed:
             raise InputError(f"{path} belongs to a run with other settings: {'; '.join(changed)}.")
+        self.settle()
         checkpoint.restore(state, self.method, self.optimizer)
         self.epoch = state["epoch"]
+
+    def settle(self) -> None:
+        """Have DDP's first backward pass behind, after which it adds up gradients in another order, for good.
+
+        Of more than two processes the sums round otherwise, so that a run that goes on must not begin with it.
+        """
+        if not isinstance(self.parallel, DistributedDataParallel):
+            return
+        loaded = collate(self.views.__getitems__(range(self.settings.batch_size // self.processes)))
+        if isinstance(loaded, InputError):
+            raise loaded
+        masks = [mask[self.rank :: self.processes] for mask in self.masks(seed=0)]
+        self.method.train()
+        self.method.begin_step(0.0)
+        self.backward(loaded.views, masks)
+        self.optimizer.zero_grad()
 
 
 def load_method(name: str) -> type[Method]:
