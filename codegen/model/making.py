@@ -22,7 +22,15 @@ from codegen.model.module_kind import (
     is_of_layers,
 )
 from codegen.model.outside import Elsewhere, Outside
-from codegen.model.purity import changes_what_it_is_given, is_false, is_library, is_pure, is_told, works_in_place
+from codegen.model.purity import (
+    changes_what_it_is_given,
+    is_false,
+    is_library,
+    is_pure,
+    is_told,
+    may_tell_in_place,
+    works_in_place,
+)
 from codegen.model.tuples import hands_on
 from codegen.source.index import Class, Module
 from codegen.syntax.dataflow import dotted, free_names
@@ -90,9 +98,10 @@ class Making:
             case ast.Call(func=function, args=args, keywords=keywords):
                 if any(keyword.arg in ("max_norm", "track_running_stats") for keyword in keywords):
                     yield STATISTICS
-                told = is_told(keywords)
+                told = is_told(keywords) or (not self.module.is_timms and may_tell_in_place(node))
                 for kind in self.call(function, args, keywords, seen):
                     works = kind == "view" and self._works_in_place(function, args, keywords)
+                    works |= kind in ("view", "torch") and self._may_be_told(function, keywords)
                     yield IN_PLACE if works or (kind == "?" and told) else kind  # ACTIVATIONS[name](inplace=True)
             case ast.Name(id=name) if name in self.values and FUNCTION not in self.values[name]:
                 if name not in seen:
@@ -120,6 +129,8 @@ class Making:
                         yield from self.of(part, seen)
             case ast.Attribute() | ast.Name():
                 head, _, rest = dotted(node).partition(".")
+                if not head and not self.module.is_timms and may_tell_in_place(node):  # DataParallel(act).module
+                    yield IN_PLACE
                 if head and self._assigned(head):
                     changing = (changes_what_it_is_given(self.module, n) for n in self.module.bindings.get(head, ()))
                     yield from [IN_PLACE] if any(changing) else self._variable(head)
@@ -142,11 +153,24 @@ class Making:
         spread = spread or "inplace" in Outside.of(self.facts.index).stored  # self.act.inplace = True
         return not all(map(is_false, told)) or (spread and kind in IN_PLACE_MODULES)
 
+    def _may_be_told(self, function: ast.expr, keywords: Sequence[ast.keyword]) -> bool:
+        """Whether a class that a variable holds is given options that are not in sight: ``act_layer(**act_kwargs)``."""
+        hidden = dotted(function) in self.values and any(keyword.arg is None for keyword in keywords)
+        return (
+            hidden
+            and not self.module.is_timms
+            and any("inplace" in module.text for module in self.facts.index.user_modules)
+        )
+
     def begins_in_place(self, node: ast.expr) -> bool:
         """Whether a call makes a sequence of layers that begins with one in place: ``Sequential(ReLU(True), ...)``."""
         match node:
             case ast.Call(func=function, args=[ast.Call() as first, *_]) if dotted(function).endswith("Sequential"):
                 return self._works_in_place(first.func, first.args, first.keywords) or self.begins_in_place(first)
+            case ast.Call(func=function, args=[ast.Starred(), *_]) if dotted(function).endswith("Sequential"):
+                return may_tell_in_place(node)
+            case ast.Subscript():  # Sequential(ReLU(True), ...)[:1]
+                return True
         return False
 
     def _in_display(self, node: ast.expr, seen: frozenset[str]) -> Iterator[ast.expr]:
@@ -215,6 +239,8 @@ class Making:
             )
         elif not name and isinstance(function, ast.Attribute):
             yield from self.of_method(function)
+            for argument in arguments if function.attr in ("append", "extend", "insert") else ():
+                yield from self.of(argument, seen)
         elif isinstance(function, ast.Call) and dotted(function.func) in PARTIAL:  # partial(nn.ReLU, inplace=True)()
             yield from self.made_by(function, seen)
         elif not name:
@@ -259,6 +285,9 @@ class Making:
             elif is_library(origin) and not is_pure(origin):  # nn.utils.spectral_norm(...), torch.hub.load(...)
                 changes = any(kind == IN_PLACE for argument in arguments for kind in self.of(argument, seen))
                 yield IN_PLACE if changes else "?"
+            elif origin.startswith("torch.compiler."):
+                for argument in arguments:
+                    yield from self.of(argument, seen)
             elif is_of_layers(self.facts.index, origin):
                 yield "foreign"
             elif not (is_pure(origin) and not origin.startswith("torch.nn.")) and origin not in _NUMBERS:
@@ -323,7 +352,11 @@ class Making:
         while isinstance(inner, ast.Call | ast.Attribute | ast.Subscript | ast.BinOp):
             path = dotted(inner.func) if isinstance(inner, ast.Call) else ""
             head, _, rest = path.partition(".")
-            if path and head not in self.values and is_pure(self.module.origin(head, rest)):
+            origin = self.module.origin(head, rest) if path and head not in self.values else ""
+            if origin.startswith("torch.nn.") and origin.rpartition(".")[2][:1].isupper():  # nn.ReLU(True).eval()
+                yield from self.of(inner)
+                return
+            if origin and is_pure(origin):
                 return
             inner = (
                 inner.left
@@ -375,7 +408,7 @@ class Making:
         """What a call makes of what an expression gives: a class, or a module that is there already."""
         match callee:
             case ast.Call(func=function, args=[made, *_], keywords=keywords) if dotted(function) in PARTIAL:
-                yield from [IN_PLACE] if is_told(keywords) else self.made_by(made, seen)
+                yield from [IN_PLACE] if may_tell_in_place(callee) else self.made_by(made, seen)
             case ast.IfExp(body=body, orelse=orelse):
                 yield from (*self.made_by(body, seen), *self.made_by(orelse, seen))
             case ast.BoolOp(values=parts):

@@ -157,7 +157,7 @@ def changes_what_it_is_given(module: Module, node: ast.AST) -> bool:
         return False
     for part in walk(node):
         match part:
-            case ast.Call() if is_told_in_place(part):
+            case ast.Call() if may_tell_in_place(part):
                 return True
             case ast.Attribute(attr=attr) if attr == "apply" or changes_in_place(attr):  # of an autograd function
                 return True
@@ -170,6 +170,16 @@ def is_told_in_place(call: ast.Call) -> bool:
     """Whether a call of anything says by name that it is to work in place: ``act(x, inplace=True)``."""
     hidden = [v for k in call.keywords if k.arg is None for v in _named(k.value, ("inplace", "out"))]
     return is_told(call.keywords) or not all(map(is_false, hidden))
+
+
+def may_tell_in_place(node: ast.AST) -> bool:
+    """Whether an expression says, in any of its calls, what may mean to work in place: ``mk("ReLU", True)``."""
+    for call in (inner for inner in walk(node) if isinstance(inner, ast.Call)):
+        given = [*call.args, *(keyword.value for keyword in call.keywords if keyword.arg is None)]
+        parts = [part for argument in given for part in walk(argument) if not isinstance(argument, ast.Call)]
+        if is_told_in_place(call) or any(isinstance(part, ast.Constant) and part.value is True for part in parts):
+            return True
+    return False
 
 
 def is_told(keywords: Iterable[ast.keyword]) -> bool:

@@ -78,6 +78,19 @@ def get():
     return STACK.pop()
 
 
+def make(kind, *args, **options):
+    return getattr(nn, kind)(*args, **options)
+
+
+class Act(nn.Module):
+    def __init__(self, act=nn.ReLU, **options):
+        super().__init__()
+        self.act = act(**options) if options else act()
+
+    def forward(self, x):
+        return self.act(x)
+
+
 class Counting:
     def __counted__(self, *given):
         COUNT[0] += 1
@@ -164,6 +177,41 @@ CHANGING = [
 @pytest.mark.parametrize("last", CHANGING)
 def test_what_works_in_place_by_any_other_name(last):
     assert isinstance(result(last=last), Refusal)
+
+
+LAYERS = [
+    "functools.partial(nn.ReLU, True)()",
+    "(nn.ReLU if True else nn.SiLU)(True)",
+    "[nn.ReLU, nn.SiLU][1](True)",
+    "getattr(nn, 'ReLU')(True)",
+    "nn.modules.activation.ReLU(True)",
+    "nn.Sequential().append(nn.ReLU(True))",
+    "nn.Sequential(nn.Identity()).extend([nn.ReLU(True)])",
+    "nn.Sequential(nn.ReLU(True), nn.Linear(8, 8))[:1]",
+    "nn.ReLU(True).eval()",
+    "nn.ReLU(True).to('cpu')",
+    "nn.ReLU(True).requires_grad_(False)",
+    "torch.compiler.disable(nn.ReLU(True))",
+    "make('ReLU', True)",
+    "make('ReLU', inplace=True)",
+    "Act(nn.SiLU, inplace=True)",
+    "nn.Sequential(*[nn.Sequential(nn.Hardswish(inplace=i == 0), nn.Linear(8, 8)) for i in range(2)])",
+]
+NEW = [
+    "nn.ReLU().eval()",
+    "nn.Linear(8, 8, True)",
+    "nn.Linear(8, 8).to('cpu')",
+    "nn.Sequential(nn.Linear(8, 8), nn.ReLU(True))",
+    "nn.Sequential().append(nn.Linear(8, 8)).append(nn.ReLU())",
+    "make('ReLU')",
+]
+
+
+@pytest.mark.parametrize(("layer", "kind"), [*((text, Refusal) for text in LAYERS), *((text, Split) for text in NEW)])
+def test_a_layer_that_works_in_place_however_it_is_made(layer, kind):
+    made = SOURCE.replace("self.box = Empty()", f"self.act = {layer}")
+    found = result_in_users_file(made.format(first="        pass", last="        x = self.act(x.detach())", given="x"))
+    assert isinstance(found, kind)
 
 
 ASKED = [
