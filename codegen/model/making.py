@@ -407,7 +407,7 @@ class Making:
     def made_by(self, callee: ast.expr, seen: frozenset[str] = frozenset()) -> Iterator[Kind]:
         """What a call makes of what an expression gives: a class, or a module that is there already."""
         match callee:
-            case ast.Call(func=function, args=[made, *_], keywords=keywords) if dotted(function) in PARTIAL:
+            case ast.Call(func=function, args=[made, *_]) if dotted(function) in PARTIAL:
                 yield from [IN_PLACE] if may_tell_in_place(callee) else self.made_by(made, seen)
             case ast.IfExp(body=body, orelse=orelse):
                 yield from (*self.made_by(body, seen), *self.made_by(orelse, seen))
