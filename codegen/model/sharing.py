@@ -30,6 +30,17 @@ def is_made_with(facts: Facts, one: str, other: str) -> bool:
     return not _ingredients(facts, one).isdisjoint(_ingredients(facts, other))
 
 
+def shares_module(facts: Facts, one: str, other: str) -> bool:
+    """Whether two attributes are made with the same module, or one with a copy of what the other holds."""
+    common = _ingredients(facts, one) & _ingredients(facts, other)
+    copies = any("copy" in cls.module.text for cls in facts.lineage if not cls.module.is_timms)
+    return any(name.startswith(_MODULE) for name in common) or (copies and is_made_of(facts, one, other))
+
+
+_MODULE = "the module that a constructor calls "
+"""How an ingredient is called that is surely a module."""
+
+
 def is_made_of(facts: Facts, one: str, other: str) -> bool:
     """Whether an attribute holds what is made of another's module: ``self.norm = copy.copy(self.bn)``."""
     return bool(kinds_of(facts, one)) and f"self.{other}" in _ingredients(facts, one)
@@ -413,6 +424,8 @@ class _Objects:
                     return
                 if _bound_to(self.home, name, self.facts) == "plain":
                     return
+                if _bound_to(self.home, name, self.facts) == "module":
+                    yield f"{_MODULE}{name}"
                 made = list(_reaching(self.home.constructor, value))
                 # variables that one expression is bound to, a, b = both(m), may be the same
                 yield from (f"what line {node.lineno}, column {node.col_offset} makes" for node in made)

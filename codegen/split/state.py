@@ -14,7 +14,7 @@ from codegen.model.facts import Facts, alternatives
 from codegen.model.kinds import kinds_of
 from codegen.model.module_kind import STATISTICS
 from codegen.model.places import EVERYTHING, MODE, Place, may_meet
-from codegen.model.sharing import is_made_of, is_made_with
+from codegen.model.sharing import is_made_of, shares_module
 from codegen.model.statistics import reader_of_statistics
 from codegen.source.index import Class
 from codegen.split.crossing import Crossing
@@ -90,7 +90,7 @@ def _shared_norm(facts: Facts, written: Sequence[Place], crossing: Crossing) -> 
         return None
     for attribute in sorted({name for statement in crossing.stages for name in facts.runs(statement.tree)}):
         several = facts.is_container(attribute)
-        made = is_made_with if several else is_made_of
+        made = shares_module if several else is_made_of
         if attribute in norms and several:
             continue
         if attribute in norms or any(made(facts, attribute, norm) for norm in norms):
