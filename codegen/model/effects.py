@@ -212,9 +212,9 @@ class _Code(CallEffects):
                     if not isinstance(target, ast.Name):
                         self.bind(target, FRESH)
             case ast.Import() | ast.ImportFrom():
-                if self.reader is not None and any(works_in_place(path) for path in _imported(node)):
-                    self.may_change_anything()  # from operator import iadd
                 found = imports(node, self.module.path)
+                if any(works_in_place(origin.path) for origin in found.values()):  # from operator import iadd
+                    self.may_change_anything()
                 if any(self._is_users(origin.module) or self._is_users(origin.path) for origin in found.values()):
                     self.anything()  # by names that only this function has, it may get at whatever these files hold
                 else:
@@ -599,11 +599,6 @@ class _Code(CallEffects):
         self, module: Module, function: ast.FunctionDef, cls: Class | None, kinds: Mapping[str, frozenset[Kind]]
     ) -> Summary | None:
         return _summary(self.index, module, function, cls, kinds)
-
-
-def _imported(node: ast.Import | ast.ImportFrom) -> list[str]:
-    """The full names of what a statement imports from a library."""
-    return [f"{node.module}.{alias.name}" for alias in node.names] if isinstance(node, ast.ImportFrom) else []
 
 
 def _is_any_parameter(node: ast.expr) -> bool:

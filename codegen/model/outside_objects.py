@@ -72,13 +72,13 @@ def _one(index: Index, code: _Code) -> Iterator[str | _Code]:
         match node:
             case ast.Name(id=name, ctx=ast.Load()) if name not in code.own:
                 yield from _named(index, code, name)
-            case ast.Attribute() if head_of(node) not in code.own:
+            case ast.Attribute() if _head_of(node) not in code.own:
                 yield from _named(index, code, dotted(node))
             case ast.Attribute(value=ast.Name("self" | "cls"), attr=attr) if code.cls is not None:
                 yield from _member(index, code.cls, attr)
 
 
-def head_of(node: ast.expr) -> str:
+def _head_of(node: ast.expr) -> str:
     """The variable with which a dotted name begins; empty for another expression."""
     return dotted(node).partition(".")[0]
 

@@ -422,9 +422,10 @@ class _Objects:
                     return
                 if is_believed(self.home.module, name):
                     return
-                if _bound_to(self.home, name, self.facts) == "plain":
+                bound_to = _bound_to(self.home, name, self.facts)
+                if bound_to == "plain":
                     return
-                if _bound_to(self.home, name, self.facts) == "module":
+                if bound_to == "module":
                     yield f"{_MODULE}{name}"
                 made = list(_reaching(self.home.constructor, value))
                 # variables that one expression is bound to, a, b = both(m), may be the same
@@ -439,7 +440,7 @@ class _Objects:
                         yield from self.of(added)
             case ast.Attribute() if dotted(value).startswith("self."):
                 attribute = dotted(value).split(".")[1]
-                if attribute in ("_modules", "_parameters", "_buffers", "__dict__"):
+                if attribute in _TABLES:
                     yield _WHOLE
                 bound = self.facts.values.get(attribute, ())
                 if attribute in _sizes(self.facts):

@@ -158,9 +158,8 @@ def _needed(embed: Sequence[Statement], stages: Sequence[Statement], parameters:
         raise Unsound(embed[0].tree, f"`{min(early)}` is read before it is assigned")
     live = after.needs & (before.may_bind | set(parameters))
     order = Counter([*(name for s in embed for name in bound_names(s.tree)), *parameters])
-    plain = [s.tree for s in embed if isinstance(s.tree, ast.Import | ast.ImportFrom)]  # the stages import it, too
-    imports = [n for s in embed for n in walk(s.tree) if isinstance(n, ast.Import | ast.ImportFrom)]
-    imports = [n for n in imports if n not in plain]
+    inside = [s.tree for s in embed if not isinstance(s.tree, ast.Import | ast.ImportFrom)]  # those the stages repeat
+    imports = [n for tree in inside for n in walk(tree) if isinstance(n, ast.Import | ast.ImportFrom)]
     imported = Counter(name for node in imports for name in bound_names(node))
     lost = {name for name in live if order[name] <= imported[name]}
     if lost:
