@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Generic
 
 from codegen.model.construction import Construction, container_parts
-from codegen.model.decorators import are_as_they_read
+from codegen.model.decorators import are_as_they_read, called
 from codegen.model.domain import Domain, Result, Scope, Value
 from codegen.model.facts import Facts, alternatives
 from codegen.model.library import TENSOR_METHODS
@@ -479,5 +479,5 @@ def _by_parameter(function: ast.FunctionDef, call: ast.Call, skip: int) -> dict[
 
 def _keeps_result(module: Module, decorator: ast.expr) -> bool:
     """Whether a decorator is known to leave what a function returns as it is."""
-    head, _, rest = dotted(decorator.func if isinstance(decorator, ast.Call) else decorator).partition(".")
+    head, _, rest = dotted(called(decorator)).partition(".")
     return module.origin(head, rest) in _TRANSPARENT_DECORATORS

@@ -13,9 +13,14 @@ from codegen.syntax.walking import walk
 _CHANGING = ("dataclasses.", "functools.total_ordering", "torch.jit.", "torch.compile", "attr.", "attrs.")
 
 
+def called(decorator: ast.expr) -> ast.expr:
+    """What a decorator names, with arguments or without: ``functools.lru_cache`` of ``@functools.lru_cache(8)``."""
+    return decorator.func if isinstance(decorator, ast.Call) else decorator
+
+
 def name_of(decorator: ast.expr) -> str:
     """The name by which a decorator is trusted: ``MODELS.register_module`` of ``@MODELS.register_module("x")``."""
-    return ast.unparse(decorator.func if isinstance(decorator, ast.Call) else decorator)
+    return ast.unparse(called(decorator))
 
 
 def objection(index: Index, module: Module, decorator: ast.expr) -> Unproven | None:
@@ -37,7 +42,7 @@ def objection(index: Index, module: Module, decorator: ast.expr) -> Unproven | N
 
 
 def _objection(index: Index, module: Module, decorator: ast.expr) -> Unproven | None:
-    origin = module.origin_of(decorator.func if isinstance(decorator, ast.Call) else decorator)
+    origin = module.origin_of(called(decorator))
     if origin.startswith(_CHANGING):
         return Unproven(decorator, module, f"`{origin}` changes the class")
     if name_of(decorator) in index.release.trusted:
@@ -71,9 +76,15 @@ def runs_as_written(module: Module, function: ast.FunctionDef) -> bool:
     return all(keeps_code(module, decorator) for decorator in function.decorator_list)
 
 
+def remembers(module: Module, function: ast.FunctionDef) -> bool:
+    """Whether a decorator of a function may remember what it returned, by its name here or where it is from."""
+    names = ((ast.unparse(decorator), module.origin_of(called(decorator))) for decorator in function.decorator_list)
+    return any("cache" in name for pair in names for name in pair)
+
+
 def keeps_code(module: Module, decorator: ast.expr) -> bool:
     """Whether a decorator leaves what a function does as it is, or only remembers what it returned."""
-    path = module.origin_of(decorator.func if isinstance(decorator, ast.Call) else decorator)
+    path = module.origin_of(called(decorator))
     timms = path.startswith("timm.") and path.rpartition(".")[2] in _TIMM_DECORATORS
     return timms or path in _DECORATORS or path.startswith(("torch.jit.", "torch.compiler.disable"))
 

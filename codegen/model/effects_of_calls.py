@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from codegen.model.attached import is_attached
-from codegen.model.decorators import keeps_code, runs_as_written
+from codegen.model.decorators import called, keeps_code, remembers, runs_as_written
 from codegen.model.facts import Facts
 from codegen.model.kinds import begins_in_place, children_of, is_chosen, kinds_of
 from codegen.model.library import (
@@ -769,7 +769,7 @@ class CallEffects(ABC):
         One that stands elsewhere has the function and what is passed to it alone, one of the release may do anything.
         """
         for decorator in function.decorator_list:
-            head, _, rest = dotted(decorator.func if isinstance(decorator, ast.Call) else decorator).partition(".")
+            head, _, rest = dotted(called(decorator)).partition(".")
             origin = module.import_of(head)
             foreign = origin is not None and self.index.module(origin.module) is None
             if not keeps_code(module, decorator) and not (foreign and not is_library(module.origin(head, rest))):
@@ -906,7 +906,7 @@ class CallEffects(ABC):
             if place.kind == "argument":
                 given = passed(place.name)
                 back |= Value(frozenset(), given.held, given.kinds, given.methods)
-        if any("cache" in ast.unparse(decorator) for decorator in function.decorator_list):
+        if remembers(module, function):
             memo = Place("global", f"{module.name}.{function.name}")  # what it returned before, it returns again
             self.reads.add(memo)
             back |= Value(frozenset({memo}))

@@ -10,7 +10,7 @@ import ast
 from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
-from codegen.model.decorators import keeps_code
+from codegen.model.decorators import remembers, runs_as_written
 from codegen.source.index import Class, Index, Module
 from codegen.syntax.bindings import bound_names
 from codegen.syntax.dataflow import dotted
@@ -159,10 +159,5 @@ def _of_function(module: Module, function: ast.FunctionDef, cls: Class | None) -
             made = any(isinstance(n, ast.Call | ast.List | ast.Dict | ast.Set) for n in walk(default))
             yield from (f"a default, line {default.lineno} of {module.path}",) if made else ()
             yield _Code(module, default, cls)
-    plain = all(keeps_code(module, d) and "cache" not in module.origin_of(_called(d)) for d in function.decorator_list)
-    if not plain:  # it may remember what it made
+    if remembers(module, function) or not runs_as_written(module, function):
         yield f"what line {function.lineno} of {module.path} gives"
-
-
-def _called(decorator: ast.expr) -> ast.expr:
-    return decorator.func if isinstance(decorator, ast.Call) else decorator

@@ -6,6 +6,7 @@ import ast
 import builtins
 from collections.abc import Collection, Iterator, Sequence
 
+from codegen.model.decorators import called
 from codegen.model.facts import Facts
 from codegen.model.neighbours import files_seen_by
 from codegen.source.index import Class, Index, Module
@@ -188,7 +189,7 @@ def _goes_astray(index: Index, module: Module, method: ast.AST) -> bool:
 def _registered_with(function: ast.FunctionDef) -> Iterator[str]:
     """The functions under whose names a function runs: ``@gain.register``."""
     for decorator in function.decorator_list:
-        owner, _, name = dotted(decorator.func if isinstance(decorator, ast.Call) else decorator).rpartition(".")
+        owner, _, name = dotted(called(decorator)).rpartition(".")
         if name == "register":
             yield owner
 

@@ -16,6 +16,7 @@ import collections
 import copy
 import dataclasses
 import functools
+from functools import lru_cache as memo
 import math
 import operator
 import os
@@ -68,6 +69,11 @@ class Box:
 
 class Empty:
     pass
+
+
+@memo
+def table():
+    return torch.ones(8)
 
 
 def put(t):
@@ -155,6 +161,10 @@ def test_the_stages_read_what_the_embedding_changes_by_another_name(way):
 @pytest.mark.parametrize("way", WAYS)
 def test_the_stages_do_not_change_the_tokens_by_another_name(way):
     assert isinstance(result(last=f"d = x.detach()\n{way}\ny.mul_(2)"), Refusal)
+
+
+def test_what_a_function_remembers_by_another_name_is_the_same():
+    assert isinstance(result(first="table().mul_(2)", given="x * table()"), Refusal)
 
 
 CHANGING = [
