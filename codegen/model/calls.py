@@ -61,13 +61,13 @@ class Modules:
 
     Attributes:
         facts: The class that holds them.
-        made: The expressions that make them.
+        made: The expressions that make them, or what is known of these.
         put: The calls that make what is put into them later.
         mixed: Whether that may be in the place of any of their parts.
     """
 
     facts: Facts
-    made: tuple[ast.expr, ...]
+    made: tuple[ast.expr | Construction | None, ...]
     put: tuple[ast.Call, ...] = ()
     mixed: bool = False
 
@@ -262,7 +262,7 @@ class Calls(Scope[Value]):
         key = (
             id(function),
             id(facts and facts.cls),
-            tuple(sorted(settings.items(), key=repr)),
+            frozenset(settings.items()),
             tuple((name, tuple(map(id, passed.made))) for name, passed in modules.items()),
             *arguments.items(),
         )
@@ -301,6 +301,9 @@ class Calls(Scope[Value]):
         if attribute in self.facts.altered:
             return Modules(self.facts, ())
         put, mixed = self.facts.put(attribute), attribute in self.facts.replaced
+        chosen = self.settings.get(f"self.{attribute}")  # norm_layer(dim) if norm_layer else nn.Identity()
+        if isinstance(chosen, tuple):
+            return Modules(self.facts, chosen, put, mixed)
         made = tuple(leaf for value in self.facts.values.get(attribute, ()) for leaf in alternatives(value))
         return Modules(self.facts, made, put, mixed)
 
@@ -331,7 +334,7 @@ class Calls(Scope[Value]):
     def _modules(self, modules: Modules, call: ast.Call) -> Value:
         """What any of the modules may give that stand in one place."""
         arguments, facts = self._arguments(call), modules.facts
-        made = [Construction.of(facts, node, facts.home(node)) for node in modules.made]
+        made = [Construction.of(facts, m, facts.home(m)) if isinstance(m, ast.expr) else m for m in modules.made]
         self._alters = not made
         value = self.session.agreed([self._built(construction, arguments) for construction in made])
         if modules.put:

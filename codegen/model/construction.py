@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TypeAlias
 
 from codegen.model.facts import Facts, alternatives
 from codegen.source.index import Class
@@ -175,7 +176,10 @@ class Construction:
         return Construction(self.facts, made, self.home, frozenset()) if isinstance(made, ast.Call) else None
 
     def settings(self, made: Facts, options: Options) -> Mapping[str, object]:
-        """Attributes of ``self`` that the constructor of its class sets once, from constants.
+        """Attributes of ``self`` that the constructor of its class sets once, from constants, or to a module.
+
+        A module stands there as what makes it, with what is passed: ``norm_layer(dim) if norm_layer else None``. There
+        may be several, if what is passed does not say which.
 
         Args:
             made: Its class.
@@ -206,11 +210,47 @@ class Construction:
         count: dict[str, int] = {}
         _apply(found[1].body, values, settings, count)
         # what another method sets, too, or another branch, is not settled
-        return {
+        settled = {
             name: value
             for name, value in settings.items()
             if len(made.values.get(name.removeprefix("self."), ())) == count[name]
         }
+        passed = {name: node for name, node in given.items() if name not in rebound}
+        return {
+            name: self._makers(made, found[0], value, passed) if isinstance(value, ast.expr) else value
+            for name, value in settled.items()
+        }
+
+    def _makers(self, made: Facts, home: Class, value: ast.expr, given: Mapping[str, ast.expr]) -> Makers:
+        """What may make a module of the class that this makes.
+
+        Args:
+            made: That class.
+            home: Where its constructor stands.
+            value: What that binds an attribute to.
+            given: The constructor's arguments, as they are passed or by default.
+        """
+        makers = []
+        for leaf in alternatives(value):
+            named = leaf.func.id if isinstance(leaf, ast.Call) and isinstance(leaf.func, ast.Name) else ""
+            chosen = given.get(named)
+            believed = home.module.is_timms  # what such a name says
+            if isinstance(leaf, ast.Call) and isinstance(chosen, ast.Name | ast.Attribute) and not believed:
+                memory, key = made.index.memory, ("chosen", id(leaf), id(chosen))
+                call = memory.setdefault(key, ast.Call(chosen, leaf.args, leaf.keywords))
+                by_default = home.constructor is not None and chosen is defaults_of(home.constructor.args).get(named)
+                makers.append(
+                    Construction(made, call, home, frozenset())
+                    if by_default
+                    else Construction.of(self.facts, call, self.home)
+                )
+            else:
+                makers.append(Construction.of(made, leaf, home))
+        return tuple(makers)
+
+
+Makers: TypeAlias = tuple[Construction | None, ...]
+"""What may make the module that stands in one place; ``None`` for what cannot be read."""
 
 
 @dataclass(frozen=True)
@@ -457,24 +497,46 @@ def _apply(
                 name = f"self.{attr}"
                 settings.pop(name, None)
                 count[name] = count.get(name, 0) + 1
-                match value:
+                match _taken(value, values):
                     case ast.Constant(value=constant):
                         settings[name] = constant
                     case ast.Name(id=given) | ast.Call(func=ast.Name("Format"), args=[ast.Name(id=given)]) if (
                         given in values
                     ):
                         settings[name] = values[given]
-                    case ast.Attribute() if dotted(value).startswith(_ENUMERATION):
+                    case ast.Attribute() as value if dotted(value).startswith(_ENUMERATION):
                         settings[name] = value.attr
+                    case ast.Call() | ast.IfExp() as made:
+                        settings[name] = made
+            case ast.If(test=test, body=body, orelse=orelse) if (answer := _answer(test, values)) is not None:
+                taken, other = (body, orelse) if answer else (orelse, body)
+                _apply(taken, values, settings, count)
+                _apply(other, {}, {}, count)
             case ast.If(
-                test=ast.Compare(left=ast.Name(id=given), ops=[ast.IsNot()], comparators=[ast.Constant(None)]),
-                body=body,
-                orelse=orelse,
-            ) if given in values:
-                taken, other = (orelse, body) if values[given] is None else (body, orelse)
-                _apply(taken, values, settings, count)
-                _apply(other, {}, {}, count)
-            case ast.If(test=ast.Name(id=given), body=body, orelse=orelse) if given in values:
-                taken, other = (body, orelse) if values[given] else (orelse, body)
-                _apply(taken, values, settings, count)
-                _apply(other, {}, {}, count)
+                test=test,
+                body=[ast.Assign(targets=[ast.Attribute(value=ast.Name("self"), attr=attr) as target], value=one)],
+                orelse=[ast.Assign(targets=[ast.Attribute(value=ast.Name("self"), attr=same)], value=other)],
+            ) if attr == same:
+                _apply([ast.Assign([target], ast.IfExp(test, one, other))], values, settings, count)
+                count[f"self.{attr}"] += 1
+
+
+def _taken(value: ast.expr, values: Mapping[str, object]) -> ast.expr:
+    """Which of two expressions a constructor takes, if its arguments say so."""
+    if isinstance(value, ast.IfExp) and (answer := _answer(value.test, values)) is not None:
+        return _taken(value.body if answer else value.orelse, values)
+    return value
+
+
+def _answer(test: ast.expr, values: Mapping[str, object]) -> bool | None:
+    """What a question about one argument comes to, ``None`` if that is not known."""
+    match test:
+        case ast.Name(id=given) if given in values:
+            return bool(values[given])
+        case ast.Compare(
+            left=ast.Name(id=given), ops=[ast.IsNot() | ast.Is() as asked], comparators=[ast.Constant(None)]
+        ) if given in values:
+            return (values[given] is None) is isinstance(asked, ast.Is)
+        case ast.UnaryOp(op=ast.Not(), operand=operand) if (answer := _answer(operand, values)) is not None:
+            return not answer
+    return None

@@ -37,8 +37,9 @@ from codegen.source.index import Class
 from codegen.syntax.dataflow import dotted
 from codegen.syntax.walking import walk
 
-CONSTANT, COUNT, GIVEN = Constant(), Count(), Given()
-_UNCHANGED = (Tensor, Given, Size, Nothing)  # when something is put into a list or another object
+CONSTANT, NUMBER, COUNT, GIVEN = Constant(), Constant(number=True), Count(), Given()
+_CALCULATING = (ast.Sub, ast.Div, ast.FloorDiv, ast.Pow)
+"""What makes a new number, if one of two is known to be one: of lists there is no difference."""
 SOME_TENSOR = Tensor((), open=True)
 """A tensor of which nothing else is known."""
 _ROWS = Items((Size(Dim("B", "batch")),), open=True)
@@ -140,14 +141,22 @@ class Counting(Shape):
 
     def _told(self, value: Value, parts: Iterable[Value]) -> Value:
         """What an operation gives, by what it gives as a shape, else by what it is made of."""
-        vague = value is None or (isinstance(value, Size) and not is_batch(value.dim) and not self._is_told(value.dim))
-        return self._made_of(parts) if vague else value
+        return self._made_of(parts) if self._is_vague(value) else value
+
+    def _is_vague(self, value: Value) -> bool:
+        return value is None or (isinstance(value, Size) and not is_batch(value.dim) and not self._is_told(value.dim))
 
     def join(self, left: Value, right: Value) -> Value:
         if COUNT in (left, right):
             return COUNT
         if GIVEN in (left, right):
             return self._made_of([left, right])
+        if left != right and all(_is_number(v) and self.is_constant(v) for v in (left, right)):
+            return NUMBER
+        if isinstance(left, Tensor) and isinstance(right, Tensor) and left.dims[:1] != right.dims[:1]:
+            elsewhere = MOVED if any(map(_has_rows_elsewhere, (left, right))) else None
+            if moved := _moved([left, right]) or elsewhere:
+                return moved
         if isinstance(left, Constant) and isinstance(right, Tensor):
             left, right = right, left
         if isinstance(left, Tensor) and isinstance(right, Constant):
@@ -170,7 +179,7 @@ class Counting(Shape):
             case ast.Name(id=name):
                 return None if name in scope.local else self._kept(name)
             case ast.Constant():
-                return super().expression(node, scope) or CONSTANT
+                return super().expression(node, scope) or NUMBER
             case ast.Attribute(value=owner, attr=attr) if attr in QUALITIES and _is_tensor(scope.of(owner)):
                 return CONSTANT
             case ast.Attribute(value=owner, attr="T" | "H") if _has_rows(scope.of(owner)):
@@ -197,6 +206,9 @@ class Counting(Shape):
         parts = [part for part in ast.iter_child_nodes(node) if isinstance(part, ast.expr)]
         value = super().expression(node, scope)
         values = [scope.of(part) for part in parts]
+        if isinstance(node, ast.BinOp | ast.UnaryOp) and self._is_vague(value) and all(map(self.is_constant, values)):
+            some = isinstance(node, ast.BinOp) and isinstance(node.op, _CALCULATING) and any(map(_is_number, values))
+            value = NUMBER if some or all(map(_is_number, values)) else value
         if isinstance(node, ast.BinOp | ast.UnaryOp | ast.Attribute) and (moved := _moved(values)):
             return moved
         if isinstance(node, ast.BinOp | ast.UnaryOp | ast.Compare) and value is None:
@@ -267,7 +279,8 @@ class Counting(Shape):
         while isinstance(owner, ast.Attribute | ast.Subscript):
             owner = owner.value
         if isinstance(owner, ast.Name) and not _is_tensor(scope.names.get(owner.id, SOME_TENSOR)):
-            scope.forget([name for name, value in scope.names.items() if not isinstance(value, _UNCHANGED)])
+            believed = not _is_number(scope.names.get(owner.id))
+            scope.forget([name for name, value in scope.names.items() if not (believed and _stays(value))])
 
     def element(self, iterable: ast.expr, scope: Scope[Value]) -> Value:
         value = super().element(iterable, scope)
@@ -277,7 +290,7 @@ class Counting(Shape):
         if isinstance(value, Constant | Count | Given):
             return [value] * count
         if value == _ROWS:
-            return [_ROWS.values[0], *[CONSTANT] * (count - 1)]
+            return [_ROWS.values[0], *[NUMBER] * (count - 1)]
         return super().unpack(value, count)
 
     def _sizes(self, value: Value) -> Value:
@@ -291,7 +304,7 @@ class Counting(Shape):
         if not is_batch(value.dims[0]):
             return Items((first if self._is_told(value.dims[0]) else COUNT, *rest), sizes.open)
         self._others.update(name for dim in value.dims[1:] for name in _named_in(dim.size))
-        rest = [size if self._is_told(dim) else CONSTANT for size, dim in zip(rest, value.dims[1:], strict=True)]
+        rest = [size if self._is_told(dim) else NUMBER for size, dim in zip(rest, value.dims[1:], strict=True)]
         return Items((first, *rest), sizes.open)
 
     def _count(self, tensor: ast.Name, targets: Sequence[ast.expr], scope: Scope[Value]) -> None:
@@ -421,7 +434,7 @@ class Counting(Shape):
                 return self._sized(one_list(call)[:1] if name != "new_full" else call.args[:1], scope)
             if name == "size" and isinstance(owner, Given):
                 index = argument_of(call, 0, "dim")
-                return _ROWS if index is None else COUNT if number_of(index) == 0 else CONSTANT
+                return _ROWS if index is None else COUNT if number_of(index) == 0 else NUMBER
             if name in _MOVING and _has_rows(owner):
                 return _along(name, owner, call, 0)
             return None if name not in TENSOR_METHODS else GIVEN if isinstance(owner, Given) else SOME_TENSOR
@@ -447,6 +460,17 @@ def _is_tensor(value: Value) -> bool:
     return isinstance(value, Tensor | Given)
 
 
+def _is_number(value: Value) -> bool:
+    return isinstance(value, Size) or value == NUMBER
+
+
+def _stays(value: Value) -> bool:
+    """Whether something stays what it is when others put something into a list or another object."""
+    if isinstance(value, Items) and not value.open and not value.mutable:
+        return all(map(_stays, value.values))
+    return _is_tensor(value) or _is_number(value) or isinstance(value, Nothing)
+
+
 def _is_of_all_rows(owner: Value, value: Value) -> bool:
     """Whether a tensor is made of one that has a row for each image, and has none: ``x.mean(0)``, ``x[0]``."""
     if not isinstance(owner, Tensor) or not isinstance(value, Tensor) or not any(map(is_batch, owner.dims)):
@@ -457,6 +481,11 @@ def _is_of_all_rows(owner: Value, value: Value) -> bool:
 def _has_rows(value: Value) -> TypeGuard[Tensor]:
     """Whether a tensor surely has a row for each image."""
     return isinstance(value, Tensor) and bool(value.dims) and is_row(value.dims[0])
+
+
+def _has_rows_elsewhere(value: Tensor) -> bool:
+    """Whether a tensor surely has the images in another dimension than the first."""
+    return not _has_rows(value) and any(map(is_batch, value.dims))
 
 
 def _holds_rows(value: Value) -> bool:
@@ -506,7 +535,7 @@ def _named_in(size: Hashable) -> Iterator[Named]:
 
 def _size_of_open(shape: Items, index: ast.expr) -> Value:
     """A part of the shape of a tensor that has more dimensions than are known."""
-    rest = CONSTANT if isinstance(shape.values[0], Size) else None  # if the first is the batch, no other is
+    rest = NUMBER if isinstance(shape.values[0], Size) else None  # if the first is the batch, no other is
     match index:
         case ast.Slice(lower=lower, upper=upper, step=None):
             first, last = (None if bound is None else number_of(bound) for bound in (lower, upper))

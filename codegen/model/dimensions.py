@@ -7,6 +7,7 @@ one piece, or joins rows and columns to patches.
 from __future__ import annotations
 
 import ast
+import itertools
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
@@ -56,7 +57,13 @@ class Nothing:
 
 @dataclass(frozen=True)
 class Constant:
-    """What is the same whatever the images are and however many."""
+    """What is the same whatever the images are and however many.
+
+    Attributes:
+        number: Whether it is a number, or another new object, into which others put nothing.
+    """
+
+    number: bool = False
 
 
 @dataclass(frozen=True)
@@ -262,19 +269,63 @@ def reshaped(value: Tensor, sizes: Sequence[Value], call: ast.Call) -> Value:
         first = sizes[0] if sizes else None
         same = isinstance(first, Size) and value.dims[:1] == (first.dim,) and first.dim.size is not None
         return first_dims(value, 1) if same else None
-    old, at = value.dims, 0
+    new = [size.dim if isinstance(size, Size) else SEVERAL if isinstance(size, Count) else ANY for size in sizes]
+    free = next((n for n, argument in enumerate(one_list(call)) if number_of(argument) == -1), len(new))
+    new[free : free + 1] = [ANY] * (free < len(new))
+    old = [_Factor(dim, size) for dim in value.dims for size in _factors(dim)]
+    dims, length = _matched(old, new[:free])
+    unsure = [ANY if dim is SEVERAL else Dim("", dim.size) for dim in new[len(dims) :]]
+    if not dims and any(map(is_batch, value.dims)):
+        unsure[0] = SEVERAL if is_batch(new[0]) and new[0].size != BATCH else MOVED_ROWS
+    rest = Tensor((*dims, *unsure))
+    if len(dims) < free or free == len(new) or value.open:
+        return rest
+    old, new = old[length:], new[free + 1 :]
+    last, length = _matched(old[::-1], new[::-1], backwards=True)  # what is left is what -1 stands for
+    return rest if len(last) < len(new) else Tensor((*dims, _joined(old[: len(old) - length]), *last[::-1]))
+
+
+class _Factor(NamedTuple):
+    """A part of the size of a dimension."""
+
+    dim: Dim
+    size: Hashable
+
+
+def _factors(dim: Dim) -> Sequence[Hashable]:
+    """What the size of a dimension is the product of, in the order of its places; ``None`` for what is not known."""
+    return _factors_of(dim.size)
+
+
+def _factors_of(size: Hashable) -> Sequence[Hashable]:
+    match size:
+        case SEVERAL.size | MOVED_ROWS.size:
+            return (None,)
+        case ("product", *sizes):
+            return [factor for inner in sizes for factor in _factors_of(inner)]
+    return (size,)
+
+
+def _joined(factors: Sequence[_Factor]) -> Dim:
+    """The dimension that neighbouring factors make: old ones that are joined, or a part of one."""
+    dims = [dim for dim, same in itertools.groupby(factors, lambda factor: factor.dim)]
+    if [factor.size for factor in factors] == [size for dim in dims for size in _factors(dim)]:
+        return merged(dims) if dims else Dim("", 1)
+    return merged([Dim("", factor.size) for factor in factors])
+
+
+def _matched(old: Sequence[_Factor], new: Sequence[Dim], *, backwards: bool = False) -> tuple[list[Dim], int]:
+    """The new dimensions in a row that are surely made of old ones in their order, and of how many factors."""
     dims: list[Dim] = []
-    for number, size in enumerate(sizes):
-        dim = size.dim if isinstance(size, Size) else SEVERAL if isinstance(size, Count) else ANY
-        length = _consumed(old, at, dim)
-        if number_of(one_list(call)[number]) == -1 and not value.open:
-            length = _free(old[at:], sizes[number + 1 :])
-        if not length:  # from here on, old and new dimensions are not the same
-            dims += [Dim("", s.dim.size) if isinstance(s, Size) else ANY for s in sizes[number:]]
+    at = 0
+    for dim in new:
+        wanted = list(_factors(dim))[:: -1 if backwards else 1]
+        taken = old[at : at + len(wanted)]
+        if None in wanted or [factor.size for factor in taken] != wanted:
             break
-        dims.append(merged(old[at : at + length]))
-        at += length
-    return Tensor(tuple(dims))
+        dims.append(_joined(taken[:: -1 if backwards else 1]))
+        at += len(wanted)
+    return dims, at
 
 
 def are_sizes(call: ast.Call, sizes: Sequence[Value]) -> bool:
@@ -282,28 +333,6 @@ def are_sizes(call: ast.Call, sizes: Sequence[Value]) -> bool:
     starred = any(isinstance(argument, ast.Starred) for argument in one_list(call))
     listed = len(call.args) > 1 or one_list(call) is not call.args
     return bool(sizes) and not starred and not call.keywords and (listed or isinstance(sizes[0], Size))
-
-
-def _free(old: Sequence[Dim], later: Sequence[Value]) -> int:
-    """How many dimensions ``-1`` takes, given the sizes after it: all but those that these are."""
-    length = len(old) - len(later)
-    if length < 1:
-        return 0
-    same = [
-        isinstance(size, Size) and size.dim.size is not None and size.dim.size == dim.size
-        for size, dim in zip(later, old[length:], strict=True)
-    ]
-    return length if all(same) else 0
-
-
-def _consumed(old: Sequence[Dim], at: int, wanted: Dim) -> int:
-    """How many dimensions in a row have the size of a new one, 0 if that is not known."""
-    if wanted.size is None:
-        return 0
-    for length in range(1, len(old) - at + 1):
-        if merged(old[at : at + length]).size == wanted.size:
-            return length
-    return 0
 
 
 def expanded(value: Tensor, sizes: Sequence[Value], call: ast.Call, name: str) -> Value:

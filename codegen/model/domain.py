@@ -222,7 +222,8 @@ class Scope(ABC, Generic[Value]):
         code: Its text.
         local: Names that are local to it, bound or not.
         names: What is known of those that are bound.
-        settings: Constants that are known of ``self``, ``self.flatten``, and of parameters.
+        settings: Constants that are known of ``self``, ``self.flatten``, and of parameters; and the calls that make
+            what ``self`` holds, if it is known which of several do.
         depth: How many calls deep.
         domain: What the session asks, which is asked for at every step.
     """

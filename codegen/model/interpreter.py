@@ -317,12 +317,12 @@ class Interpreter(Calls[Value]):
     def decide(self, test: ast.expr) -> bool | None:
         """The answer to a question about settings: ``self.flatten``, ``fmt == Format.NHWC``, ``size is not None``."""
         match test:
-            case ast.Attribute() | ast.Name() if dotted(test) in self.settings:
+            case ast.Attribute() | ast.Name() if self._is_constant(test):
                 return bool(self.settings[dotted(test)])
             case ast.UnaryOp(op=ast.Not(), operand=operand):
                 answer = self.decide(operand)
                 return None if answer is None else not answer
-            case ast.Compare(left=left, ops=[op], comparators=[other]) if dotted(left) in self.settings:
+            case ast.Compare(left=left, ops=[op], comparators=[other]) if self._is_constant(left):
                 value, equal = self.settings[dotted(left)], isinstance(op, ast.Eq | ast.Is)
                 if not isinstance(op, ast.Eq | ast.NotEq | ast.Is | ast.IsNot):
                     return None
@@ -332,6 +332,11 @@ class Interpreter(Calls[Value]):
                     case ast.Constant(value=constant):
                         return (type(value) is type(constant) and value == constant) is equal
         return None
+
+    def _is_constant(self, node: ast.expr) -> bool:
+        """Whether the value of a setting is known; of a module it is known what makes it."""
+        name = dotted(node)
+        return name in self.settings and not isinstance(self.settings[name], tuple)
 
     # Expressions
 

@@ -305,6 +305,9 @@ MOVED = [
     "x = torch.cat(x.chunk(4, dim=1), 0)",
     "x = torch.cat(torch.tensor_split(x, 4, 1))",
     "x = x.tile((2, 1, 1))",
+    "x = x.tile((2, 1, 1)).reshape(B, -1, 8)",
+    "x = x.transpose(0, 1).reshape(B, -1, 8)",
+    "x = x.mT.mT if self.window else x.transpose(0, 1)",
     "x = x[torch.arange(len(x)).repeat(2)]",
     "x = x[None].squeeze(0)",
     "x = x.unfold(1, 4, 4).permute(0, 1, 3, 2).reshape(-1, 4, 8)",
@@ -331,7 +334,6 @@ def test_tokens_are_refused_whose_images_are_moved_in_a_way_that_is_not_followed
         "x = x.mT.mT",
         "x = x[:, 1:]",
         "x = x.unfold(1, 4, 4).permute(0, 1, 3, 2).reshape(B, -1, 8)",
-        "x = x.tile((2, 1, 1)).reshape(B, -1, 8)",
     ],
 )
 def test_tokens_whose_images_stay_where_they_are_are_split(split_of, kept):
@@ -352,3 +354,130 @@ def test_a_view_that_moves_the_images_belongs_to_the_stages(split_of, view):
     position = f"x = x + self.pos_embed\n        x = {view}"
     split = split_of(laid_out("x = x.flatten(2).transpose(1, 2)", position))
     assert split.boundary.statement == "x = x + self.pos_embed"
+
+
+@pytest.mark.parametrize(
+    ("sizes", "crosses"),
+    [
+        ("it = x.shape[2] // 4; self.keep(x)", True),
+        ("_, _, H, W = x.shape; it = (H // self.size[0], W // 4); self.keep(x)", True),
+        ("it = [x.shape[2] // 4]; it.append(len(x))", False),
+        ("it = x.shape[2] // np.arange(1, 3); it[0] = len(x)", False),
+        ("it = x.shape[2] // np.arange(1, 3); same = it; same[0] = len(x)", False),
+        ("it = x.shape[2] // np.arange(1, 3); same = it; same.put(0, len(x))", False),
+        ("part = []; it = [part] * (x.shape[2] // 4); part.append(len(x))", False),
+    ],
+)
+def test_numbers_stay_what_they_are_whatever_others_put_into_lists(split_of, refusal_of, sizes, crosses):
+    source = model(sizes).replace(
+        "    def is_single", "    def keep(self, x):\n        return self.scale * x.mean()\n\n    def is_single"
+    )
+    source = source.replace("self.window = 4", "self.window = 4\n        self.size = (4, 4)")
+    if crosses:
+        assert [field.name for field in split_of(source).fields] == ["x", "it"]
+    else:
+        assert "`it` crosses" in refusal_of(source).reason
+
+
+GRID = "B, C, H, W = x.shape\n        x = x.flatten(2).transpose(1, 2)\n        "
+
+
+@pytest.mark.parametrize(
+    ("shaped", "rows"),
+    [
+        ("x.reshape(-1, H, W, C).flatten(1, 2)", True),
+        ("x.view(-1, H, W, x.shape[-1]).flatten(1, 2)", True),
+        ("x.reshape(B, H, W, -1).flatten(1, 2)", True),
+        ("x.reshape(B, H, -1, C).flatten(1, 2)", True),
+        ("x.reshape(B * H, W, C).reshape(-1, H * W, C)", True),
+        ("x.reshape(B * H, W, C).reshape(-1, H, W, C).flatten(1, 2)", True),
+        ("x.reshape(-1, H, C)", False),
+        ("x.reshape(-1, W, C)", False),
+        ("x.reshape(-1, C)[:, None]", False),
+        ("x.reshape(H, -1, C)", False),
+        ("x.mT.reshape(-1, H, C)", False),
+        ("x.transpose(0, 1).reshape(-1, H * W, C)", False),
+        ("x.transpose(0, 1).reshape(B, -1, C)", False),
+    ],
+)
+def test_sizes_that_are_put_in_their_order_again_leave_a_row_for_each_image(split_of, refusal_of, shaped, rows):
+    source = laid_out(f"{GRID}x = {shaped}", "x = x + self.pos_embed[:, :1]")
+    if rows:
+        assert split_of(source)
+    else:
+        assert "could not be selected" in refusal_of(source).reason
+
+
+NORM = """
+class Fold(nn.Module):
+    def __init__(self, dim):
+        super().__init__()
+
+    def forward(self, x):
+        return x.transpose(0, 1).reshape(-1, x.shape[-1])[:, None]
+
+
+class Patches(nn.Module):
+    def __init__(self, dim, norm_layer={default}, norm=True):
+        super().__init__()
+        self.proj = nn.Conv2d(3, dim, 4, 4)
+        {made}
+
+    def forward(self, x):
+        x = self.proj(x)
+        B, C, H, W = x.shape
+        x = x.flatten(2).transpose(1, 2)
+        if self.norm is not None:
+            x = self.norm(x)
+        return x.reshape(-1, H, W, C), H
+
+
+class Tiny(nn.Module):
+    def __init__(self, dim=8, norm_layer=nn.LayerNorm):
+        super().__init__()
+        self.patch_embed = Patches({passed})
+        self.pos_embed = nn.Parameter(torch.zeros(1, 16, dim))
+        self.blocks = nn.Sequential(*[nn.Linear(dim, dim) for _ in range(2)])
+
+    def forward_features(self, x):
+        x, H = self.patch_embed(x)
+        x = x.flatten(1, 2) + self.pos_embed
+        x = self.blocks(x)
+        return x * H
+"""
+IDENTITY = "self.norm = norm_layer(dim) if norm_layer else nn.Identity()"
+NOTHING = "self.norm = norm_layer(dim) if norm_layer is not None else None"
+BRANCHES = "if norm_layer is None:\n            self.norm = nn.Identity()\n        else:\n            "
+BRANCHES += "self.norm = norm_layer(dim)"
+
+
+@pytest.mark.parametrize("made", [IDENTITY, NOTHING, BRANCHES])
+@pytest.mark.parametrize(
+    ("default", "passed", "known"),
+    [
+        ("None", "dim", True),
+        ("None", "dim, None", True),
+        ("None", "dim, norm_layer=nn.LayerNorm", True),
+        ("None", "dim, norm_layer=norm_layer", True),  # by its name, as everywhere
+        ("nn.LayerNorm", "dim", True),
+        ("nn.LayerNorm", "dim, Fold", False),
+        ("Fold", "dim", False),
+        ("None", "dim, norm_layer=Fold", False),
+    ],
+)
+def test_a_norm_is_what_is_passed_for_it(split_of, refusal_of, made, default, passed, known):
+    source = MODEL[: MODEL.index("class Rope")] + NORM.format(made=made, default=default, passed=passed)
+    if known:
+        assert [field.name for field in split_of(source).fields] == ["x", "H"]
+    else:
+        assert refusal_of(source)
+
+
+@pytest.mark.parametrize("asked", ["if self.made is not None:", "if self.made:", "if self.made == 2:"])
+def test_what_a_call_made_answers_no_question(refusal_of, asked):
+    made = f"self.made = int(norm)\n        {IDENTITY}"
+    source = MODEL[: MODEL.index("class Rope")] + NORM.format(made=made, default="None", passed="dim")
+    source = source.replace(
+        "if self.norm is not None:\n", f"{asked}\n            x = x.transpose(0, 1)\n        if H:\n"
+    )
+    assert refusal_of(source)
