@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 
-from codegen.model.dimensions import ANY, Dim, Tensor, Value, merged
+from codegen.model.dimensions import ANY, MOVED_ROWS, Dim, Tensor, Value, is_batch, merged, taken_apart
 
 _AXIS = re.compile(r"\([^()]*\)|\S+")
 _Axes = Sequence[tuple[str, ...]]
@@ -22,13 +22,16 @@ def pattern_of(call: ast.Call, place: int) -> str:
     return ""
 
 
-def rearranged(value: Value, pattern: str, sizes: Mapping[str, Dim]) -> Value:
+def rearranged(
+    value: Value, pattern: str, sizes: Mapping[str, Dim], name: Callable[[int], Hashable] = lambda _: None
+) -> Value:
     """What ``rearrange``, ``repeat`` and ``reduce`` give.
 
     Args:
         value: What they are given.
         pattern: ``b c h w -> b (h w) c``.
         sizes: Of axes, as far as the call names them.
+        name: Names the size of a dimension that has none.
     """
     before, arrow, after = pattern.partition("->")
     if not arrow:
@@ -36,11 +39,18 @@ def rearranged(value: Value, pattern: str, sizes: Mapping[str, Dim]) -> Value:
     dims = value.dims if isinstance(value, Tensor) else ()
     left, right = _axes(before), _axes(after)
     known = dict(sizes)
-    for axes, dim in zip(left, dims, strict=False):
+    for place, axes in enumerate(left):
+        dim = dims[place] if place < len(dims) else ANY
         if axes == ("...",):
             break  # how many dimensions that stands for is not known
         if len(axes) == 1:
-            known[axes[0]] = dim
+            known[axes[0]] = dim if dim.size is not None else Dim(dim.role, name(place))
+            continue
+        parts = taken_apart(dim, [sizes.get(axis, ANY) for axis in axes])
+        if parts is not None:
+            known.update(zip(axes, parts, strict=True))
+        elif is_batch(dim):
+            return Tensor((MOVED_ROWS,), open=True)
     spread = ("...",) in right
     upto = right.index(("...",)) if spread else len(right)
     return Tensor(tuple(_dim(axes, known) for axes in right[:upto]), open=spread)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 import builtins
-from collections.abc import Collection, Hashable, Iterable, Iterator, Sequence, Set
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence, Set
 from dataclasses import replace
 from typing import TypeGuard
 
@@ -32,7 +32,7 @@ from codegen.model.domain import Scope
 from codegen.model.kinds import kinds_of
 from codegen.model.library import FUNCTIONAL, QUALITIES, TENSOR_FUNCTIONS, TENSOR_METHODS, TENSOR_MODULES, names
 from codegen.model.module_kind import TORCHS
-from codegen.model.shape import Named, Shape
+from codegen.model.shape import Named, Shape, named_in
 from codegen.source.index import Class
 from codegen.syntax.dataflow import dotted
 from codegen.syntax.walking import walk
@@ -128,7 +128,7 @@ class Counting(Shape):
         return isinstance(value, Given) or self.is_constant(value)
 
     def _is_told(self, dim: Dim) -> bool:
-        named = set(_named_in(dim.size))
+        named = set(named_in(dim.size))
         return bool(dim.role) or (dim.size is not None and named <= self._others)
 
     def _made_of(self, values: Iterable[Value]) -> Value:
@@ -303,7 +303,7 @@ class Counting(Shape):
         first, *rest = sizes.values
         if not is_batch(value.dims[0]):
             return Items((first if self._is_told(value.dims[0]) else COUNT, *rest), sizes.open)
-        self._others.update(name for dim in value.dims[1:] for name in _named_in(dim.size))
+        self._others.update(name for dim in value.dims[1:] for name in named_in(dim.size))
         rest = [size if self._is_told(dim) else NUMBER for size, dim in zip(rest, value.dims[1:], strict=True)]
         return Items((first, *rest), sizes.open)
 
@@ -347,7 +347,13 @@ class Counting(Shape):
             return moved
         return SOME_TENSOR if _is_of_all_rows(owner, value) else value
 
+    def _names_here(self, value: Value, scope: Scope[Value]) -> Mapping[Named, Named]:
+        names = super()._names_here(value, scope)
+        self._others.update(new for old, new in names.items() if old in self._others)
+        return names
+
     def given(self, call: ast.Call, value: Value, scope: Scope[Value]) -> Value:
+        value = super().given(call, value, scope)
         if isinstance(value, Items) and None in value.values and self._is_foreign(call.func, scope):
             return replace(value, values=tuple(GIVEN if each is None else each for each in value.values))
         if value is not None:
@@ -523,14 +529,6 @@ def _along(name: str, rows: Tensor, call: ast.Call, skip: int) -> Value:
 def _is_own(function: ast.Attribute, scope: Scope[Value]) -> bool:
     """Whether a call is of a method of ``self``, or of something that it holds."""
     return scope.facts is not None and dotted(function).startswith(f"{scope.facts.prefix}.")
-
-
-def _named_in(size: Hashable) -> Iterator[Named]:
-    if isinstance(size, Named):
-        yield size
-    elif isinstance(size, tuple):
-        for part in size:
-            yield from _named_in(part)
 
 
 def _size_of_open(shape: Items, index: ast.expr) -> Value:

@@ -270,19 +270,40 @@ def reshaped(value: Tensor, sizes: Sequence[Value], call: ast.Call) -> Value:
         same = isinstance(first, Size) and value.dims[:1] == (first.dim,) and first.dim.size is not None
         return first_dims(value, 1) if same else None
     new = [size.dim if isinstance(size, Size) else SEVERAL if isinstance(size, Count) else ANY for size in sizes]
-    free = next((n for n, argument in enumerate(one_list(call)) if number_of(argument) == -1), len(new))
-    new[free : free + 1] = [ANY] * (free < len(new))
-    old = [_Factor(dim, size) for dim in value.dims for size in _factors(dim)]
-    dims, length = _matched(old, new[:free])
+    free = next((n for n, argument in enumerate(one_list(call)) if number_of(argument) == -1), None)
+    if free is not None:
+        new[free] = ANY
+    dims = _made_into(value, new, free)
+    if len(dims) == len(new):
+        return Tensor(tuple(dims))
     unsure = [ANY if dim is SEVERAL else Dim("", dim.size) for dim in new[len(dims) :]]
     if not dims and any(map(is_batch, value.dims)):
         unsure[0] = SEVERAL if is_batch(new[0]) and new[0].size != BATCH else MOVED_ROWS
-    rest = Tensor((*dims, *unsure))
-    if len(dims) < free or free == len(new) or value.open:
-        return rest
+    return Tensor((*dims, *unsure))
+
+
+def taken_apart(dim: Dim, parts: Sequence[Dim]) -> Sequence[Dim] | None:
+    """What a dimension is made into, where one part at most has no size; ``None`` if that is not sure."""
+    free = [number for number, part in enumerate(parts) if part.size is None]
+    dims = _made_into(Tensor((dim,)), parts, free[0] if free else None) if len(free) < 2 else ()
+    return dims if len(dims) == len(parts) else None
+
+
+def _made_into(value: Tensor, new: Sequence[Dim], free: int | None) -> Sequence[Dim]:
+    """The first of new dimensions that are surely made of those of a tensor in their order.
+
+    Args:
+        value: The tensor.
+        new: The new dimensions.
+        free: The one that takes what the others leave.
+    """
+    old = [_Factor(dim, size) for dim in value.dims for size in _factors(dim)]
+    first, length = _matched(old, new[:free])
+    if free is None or len(first) < free or value.open:
+        return first
     old, new = old[length:], new[free + 1 :]
-    last, length = _matched(old[::-1], new[::-1], backwards=True)  # what is left is what -1 stands for
-    return rest if len(last) < len(new) else Tensor((*dims, _joined(old[: len(old) - length]), *last[::-1]))
+    last, length = _matched(old[::-1], new[::-1], backwards=True)
+    return first if len(last) < len(new) else (*first, _joined(old[: len(old) - length]), *last[::-1])
 
 
 class _Factor(NamedTuple):

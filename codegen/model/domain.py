@@ -184,6 +184,7 @@ class Session(Generic[Value]):
         results: Of the functions that were interpreted, by their arguments.
         held: What attributes of classes hold.
         open: Those of them that are being found out.
+        step: How many statements were interpreted so far.
     """
 
     domain: Domain[Value]
@@ -192,6 +193,7 @@ class Session(Generic[Value]):
     results: dict[Hashable, Result[Value]] = field(default_factory=dict)
     held: dict[Hashable, Value] = field(default_factory=dict)
     open: set[Hashable] = field(default_factory=set)
+    step: int = 0
 
     def code(self, function: ast.FunctionDef) -> Code:
         """The text of a function of the release."""

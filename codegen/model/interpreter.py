@@ -101,6 +101,7 @@ class Interpreter(Calls[Value]):
         return all(self._statement(statement) for statement in statements)
 
     def _statement(self, node: ast.stmt) -> bool:
+        self.session.step += 1
         match node:
             case ast.Assign(targets=targets, value=value):
                 self._forget_bound_inside(node)

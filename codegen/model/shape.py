@@ -10,12 +10,12 @@ Code is believed only as far as it can be read: what a call into the unknown giv
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Hashable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from codegen.model import dimensions
 from codegen.model.axes import packed, pattern_of, rearranged
-from codegen.model.dimensions import ANY, SEVERAL, Dim, Items, Nothing, Size, Tensor, Value
+from codegen.model.dimensions import ANY, SEVERAL, Dim, Items, Nothing, Size, Tensor, Value, is_batch
 from codegen.model.domain import Domain, Scope
 from codegen.model.facts import Facts
 from codegen.model.interpreter import interpret
@@ -149,11 +149,66 @@ def _as_token(name: str, value: Value) -> Value:
 
 @dataclass(frozen=True)
 class Named:
-    """The size of a dimension that the code asks for, ``H`` of ``H, W = x.shape[-2:]``."""
+    """The size of a dimension that the code asks for, ``H`` of ``H, W = x.shape[-2:]``.
+
+    Attributes:
+        depth: How many calls deep that is.
+        node: The expression that asks, or the step of the interpretation in which a call gave it.
+        place: Which one of its sizes it is.
+    """
 
     depth: int
     node: int
     place: int
+
+
+def names_in(value: Value) -> Iterator[Named]:
+    """The names of the sizes that something has."""
+    match value:
+        case Tensor(dims=dims):
+            for dim in dims:
+                yield from named_in(dim.size)
+        case Size(dim=dim):
+            yield from named_in(dim.size)
+        case Items(values=values):
+            for inner in values:
+                yield from names_in(inner)
+
+
+def named_in(size: Hashable) -> Iterator[Named]:
+    """The names in a size."""
+    if isinstance(size, Named):
+        yield size
+    elif isinstance(size, tuple):
+        for part in size:
+            yield from named_in(part)
+
+
+def _renamed(value: Value, names: Mapping[Named, Named]) -> Value:
+    def size(old: Hashable) -> Hashable:
+        if isinstance(old, Named):
+            return names.get(old, old)
+        return tuple(map(size, old)) if isinstance(old, tuple) else old
+
+    match value:
+        case Tensor(dims=dims, open=open_):
+            return Tensor(tuple(Dim(dim.role, size(dim.size)) for dim in dims), open_)
+        case Size(dim=dim):
+            return Size(Dim(dim.role, size(dim.size)))
+        case Items(values=values, open=open_, mutable=mutable):
+            return Items(tuple(_renamed(inner, names) for inner in values), open_, mutable)
+    return value
+
+
+def _folds(value: Value, depth: int) -> bool:
+    """Whether it has as many places for each image as some name says that is given deeper down: frames, windows."""
+    match value:
+        case Tensor(dims=dims):
+            folded = [dim.size for dim in dims if isinstance(dim.size, tuple) and is_batch(dim)]
+            return any(name.depth > depth for size in folded for name in named_in(size))
+        case Items(values=values):
+            return any(_folds(inner, depth) for inner in values)
+    return False
 
 
 def _named(node: ast.expr, scope: Scope[Value]) -> Value:
@@ -163,7 +218,7 @@ def _named(node: ast.expr, scope: Scope[Value]) -> Value:
         return value
 
     def fresh(dim: Dim) -> bool:
-        return not (isinstance(dim.size, Named) and dim.size.node == id(node))
+        return all(name.node != id(node) for name in named_in(dim.size))
 
     for name, other in scope.names.items():  # what had these names in the last round of a loop is something else
         if isinstance(other, Tensor) and not all(map(fresh, other.dims)):
@@ -184,9 +239,7 @@ def _named(node: ast.expr, scope: Scope[Value]) -> Value:
 
 def _unnamed(dim: Dim, depth: int) -> Dim:
     """A dimension outside of the function that asked for its size."""
-    if isinstance(dim.size, Named):
-        return dim if dim.size.depth <= depth else Dim(dim.role)
-    return dim if not isinstance(dim.size, tuple) or "Named" not in repr(dim.size) else Dim(dim.role)
+    return dim if all(name.depth <= depth for name in named_in(dim.size)) else Dim(dim.role)
 
 
 _CHANNELS = frozenset(
@@ -345,6 +398,8 @@ class Shape(Domain[Value]):
         return scope.session.agreed(value.values) if isinstance(value, Items) and not value.open else None
 
     def leave(self, value: Value, depth: int) -> Value:
+        if _folds(value, depth):
+            return value  # what unfolds it again needs the name
         match value:
             case Tensor(dims=dims, open=open_):
                 return Tensor(tuple(_unnamed(dim, depth) for dim in dims), open_)
@@ -421,6 +476,14 @@ class Shape(Domain[Value]):
         scope.forget([name for name, value in scope.names.items() if dimensions.is_mutable(value)])
 
     # Calls
+
+    def given(self, call: ast.Call, value: Value, scope: Scope[Value]) -> Value:
+        return _renamed(value, self._names_here(value, scope))
+
+    def _names_here(self, value: Value, scope: Scope[Value]) -> Mapping[Named, Named]:
+        """New names of sizes that have some deeper down, where another call may give them to others."""
+        deep = dict.fromkeys(name for name in names_in(value) if name.depth > scope.depth)
+        return {old: Named(scope.depth, scope.session.step, place) for place, old in enumerate(deep)}
 
     def method(self, owner: Value, name: str, call: ast.Call, scope: Scope[Value]) -> Value:
         if not isinstance(owner, Tensor):
@@ -524,7 +587,9 @@ class Shape(Domain[Value]):
             return given
         if path in ("einops.rearrange", "einops.repeat", "einops.reduce"):
             sizes = {k.arg: size.dim for k in call.keywords if k.arg and isinstance(size := scope.of(k.value), Size)}
-            return rearranged(given, pattern_of(call, 1), sizes)
+            return rearranged(
+                given, pattern_of(call, 1), sizes, lambda place: Named(scope.depth, scope.session.step, place)
+            )
         if path == "einops.pack" and call.args:
             tensor = packed(list(self._tensors(call.args[0], scope)), pattern_of(call, 1))
             return None if tensor is None else Items((tensor, None))

@@ -481,3 +481,76 @@ def test_what_a_call_made_answers_no_question(refusal_of, asked):
         "if self.norm is not None:\n", f"{asked}\n            x = x.transpose(0, 1)\n        if H:\n"
     )
     assert refusal_of(source)
+
+
+FRAMES = """
+import torch
+from einops import rearrange
+from torch import nn
+
+
+class Patches(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.proj = nn.Conv2d(3, 8, 4, 4)
+
+    def forward(self, x):
+        B, C, T, H, W = x.shape
+        x = {folded}
+        return self.proj(x).flatten(2).transpose(1, 2), T
+
+
+class Tiny(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.patch_embed = Patches()
+        self.blocks = nn.ModuleList([nn.Linear(8, 8)])
+        self.pos_embed = nn.Parameter(torch.zeros(1, 16, 8))
+        self.time_embed = nn.Parameter(torch.zeros(1, 2, 8))
+
+    def forward_features(self, x):
+        B = x.shape[0]
+        x, T = self.patch_embed(x)
+        x = x + self.pos_embed
+        {unfolded}
+        for block in self.blocks:
+            x = block(x)
+        return x
+"""
+INSIDE = "rearrange(x, 'b c t h w -> (b t) c h w')"
+
+
+@pytest.mark.parametrize(
+    "folded", [INSIDE, "x.transpose(1, 2).reshape(B * T, C, H, W)", "x.transpose(1, 2).flatten(0, 1)"]
+)
+@pytest.mark.parametrize(
+    "unfolded",
+    [
+        "x = rearrange(x, '(b t) n m -> b (t n) m', t=T)",
+        "x = rearrange(x, '(b t) n m -> b t n m', b=B).flatten(1, 2)",
+        "x = rearrange(x, '(b t) n m -> (b n) t m', b=B, t=T)\n        x = x + self.time_embed\n"
+        "        x = rearrange(x, '(b n) t m -> b (n t) m', b=B, t=T)",
+        "x = x.reshape(B, T, 16, 8).flatten(1, 2)",
+        "x = x.view(B, -1, 8)",
+    ],
+)
+def test_frames_that_are_laid_side_by_side_before_the_blocks_are_split(split_of, folded, unfolded):
+    statements = unfolded.replace("\n        ", "\n").splitlines()
+    assert split_of(FRAMES.format(folded=folded, unfolded=unfolded)).boundary.statement == statements[-1]
+
+
+@pytest.mark.parametrize(
+    ("folded", "unfolded"),
+    [
+        (INSIDE, "pass"),  # the blocks run on frames
+        (INSIDE, "x = rearrange(x, '(t b) n m -> b (t n) m', t=T)"),
+        (INSIDE, "x = rearrange(x, '(b t) n m -> (b n) t m', t=T)"),
+        (INSIDE, "x = rearrange(x, '(b t) n m -> (t b) n m', t=T)\n        x = x.view(B, -1, 8)"),
+        (INSIDE, "x = x.view(T, B, 16, 8).transpose(0, 1).flatten(1, 2)"),
+        ("rearrange(x, 'b c t h w -> (t b) c h w')", "x = rearrange(x, '(b t) n m -> b (t n) m', t=T)"),
+        ("rearrange(x, 'b c t h w -> (t b) c h w')", "x = x.view(B, -1, 8)"),
+        ("x.permute(2, 0, 1, 3, 4).flatten(0, 1)", "x = x.reshape(B, T, 16, 8).flatten(1, 2)"),
+    ],
+)
+def test_frames_that_are_not_put_together_as_they_were_taken_apart_are_refused(refusal_of, folded, unfolded):
+    assert "could not be selected" in refusal_of(FRAMES.format(folded=folded, unfolded=unfolded)).reason
