@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from codegen.model.bound import CLASS, FUNCTION, OPEN, Imported, bindings_of, remembered
+from codegen.model.configured import configured, is_configured
 from codegen.model.decorators import are_as_they_read
 from codegen.model.facts import Facts
 from codegen.model.library import IN_PLACE_MODULES, TORCH_HANDING_ON, TORCH_STATISTICS, TORCH_WRAPPERS
@@ -91,7 +92,7 @@ class Making:
     def of(self, node: ast.expr, seen: frozenset[str] = frozenset()) -> Iterator[Kind]:
         match node:
             case Elsewhere() | Passed():
-                there, already = self._there(node)
+                there, already = self.there(node)
                 yield from there.of(node.value, already) if self.depth < _FUNCTIONS else "?"
             case ast.Call(func=ast.Name("getattr"), args=[_, ast.Constant(str(attr))]) if works_in_place(attr):
                 yield IN_PLACE
@@ -194,13 +195,21 @@ class Making:
         for part in parts:
             yield from self._in_display(part, seen)
 
-    def _there(self, node: Elsewhere | Passed) -> tuple[Making, frozenset[str]]:
+    def there(self, node: Elsewhere | Passed) -> tuple[Making, frozenset[str]]:
         """Where an expression stands that is passed from elsewhere, and the variables that are being followed there."""
         if isinstance(node, Passed):
             return replace(node.making, depth=self.depth + 1), node.seen
         facts = self.facts if node.owner is None else Facts.of(self.facts.index, node.owner)
         bound = {} if node.function is None else remembered(facts, "bound", node.function, bindings_of)
         return Making(facts, node.module, bound, self.kinds_of, self.depth + 1), frozenset()
+
+    def in_constructor(self, value: ast.expr) -> Making:
+        """Where an expression stands that an attribute is bound to."""
+        home = self.facts.home(value)
+        bound = {} if home.constructor is None else remembered(self.facts, "bound", home.constructor, bindings_of)
+        passed = {name: Outside.of(self.facts.index).passed(home, name) for name in home.constructor_parameters}
+        given = {name: [*bound.get(name, ()), *values] for name, values in passed.items() if values}
+        return Making(self.facts, home.module, {**bound, **given}, self.kinds_of, self.depth + 1)
 
     def _as_read(self, cls: Class) -> Kind:
         """A class, unless a decorator may make it another one than it reads."""
@@ -288,6 +297,9 @@ class Making:
             elif origin.startswith("torch.compiler."):
                 for argument in arguments:
                     yield from self.of(argument, seen)
+            elif is_of_layers(self.facts.index, origin) and is_configured(origin):
+                for made in configured(self, origin, ast.Call(function, list(args), list(keywords))):
+                    yield self._as_read(made) if isinstance(made, Class) else made
             elif is_of_layers(self.facts.index, origin):
                 yield "foreign"
             elif not (is_pure(origin) and not origin.startswith("torch.nn.")) and origin not in _NUMBERS:
@@ -375,7 +387,7 @@ class Making:
             alternatives = [value for value in self.values[name] if name not in seen]
         for value in alternatives:
             if isinstance(value, Elsewhere | Passed):
-                there, already = self._there(value)
+                there, already = self.there(value)
                 yield from there.made_by(value.value, already) if self.depth < _FUNCTIONS else "?"
                 continue
             target = (

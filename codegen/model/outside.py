@@ -7,11 +7,13 @@ A class that reads ``act=nn.Identity`` may be made with another ``act``, and may
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from codegen.model.module_kind import is_of_layers
 from codegen.source.index import Class, Index, Module
 from codegen.source.stores import PUTS, text_of
+from codegen.syntax.bindings import bound_names
 from codegen.syntax.dataflow import dotted
 from codegen.syntax.parameters import positional_names
 from codegen.syntax.walking import children, walk
@@ -28,13 +30,32 @@ class Elsewhere(ast.expr):
         module: Its file.
         function: The function or method that it stands in.
         owner: The class whose method that is.
+        called: What is given it, if that is a call.
     """
 
     def __init__(
-        self, value: ast.expr, module: Module, function: ast.FunctionDef | None, owner: Class | None = None
+        self,
+        value: ast.expr,
+        module: Module,
+        function: ast.FunctionDef | None,
+        owner: Class | None = None,
+        called: ast.expr | None = None,
     ) -> None:
         super().__init__()
-        self.value, self.module, self.function, self.owner = value, module, function, owner
+        self.value, self.module, self.function, self.owner, self.called = value, module, function, owner, called
+
+    def may_make(self, index: Index, lineage: Sequence[Class]) -> bool:
+        """Whether it may be passed to a constructor of some classes."""
+        if self.called is None or not dotted(self.called):
+            is_super = isinstance(self.called, ast.Attribute) and self.called.attr == "__init__"
+            return not is_super or self.owner is None or not set(lineage).isdisjoint(index.lineage(self.owner))
+        head, _, rest = dotted(self.called).partition(".")
+        made = index.resolve(self.module, dotted(self.called))
+        if self.function is not None and head in _own(self.function):
+            return True
+        if made is not None:
+            return not set(lineage).isdisjoint(index.lineage(made))
+        return not is_of_layers(index, self.module.origin(head, rest))
 
 
 @dataclass(frozen=True)
@@ -78,13 +99,15 @@ def _read(index: Index) -> Outside:
             owner = owners.get(id(function))
             for name, value in _named(node):
                 if not isinstance(value, _NUMBERS):
-                    named.setdefault(name, []).append(Elsewhere(value, module, function, owner))
+                    called = node.func if isinstance(node, ast.Call) else None
+                    named.setdefault(name, []).append(Elsewhere(value, module, function, owner, called))
             if isinstance(node, ast.Call):
                 made = index.resolve(module, dotted(node.func)) if dotted(node.func) else None
                 if made is not None:
                     for name, value in zip(_parameters(index, made), node.args, strict=False):
                         if not isinstance(value, _NUMBERS | ast.Starred):
-                            placed.setdefault((made.path, name), []).append(Elsewhere(value, module, function, owner))
+                            found = Elsewhere(value, module, function, owner, node.func)
+                            placed.setdefault((made.path, name), []).append(found)
             # of a function that is no method, `self` may be an object of any class that it is given to
             own = "self" if owner is not None else ""
             for target, name, value in _stored(node, own):
@@ -99,6 +122,12 @@ def _read(index: Index) -> Outside:
         {name: tuple(values) for name, values in stored.items()},
         frozenset(replaced),
     )
+
+
+def _own(function: ast.FunctionDef) -> frozenset[str]:
+    """The names that are a function's own."""
+    arguments = (argument.arg for argument in walk(function.args) if isinstance(argument, ast.arg))
+    return frozenset([*arguments, *(name for statement in function.body for name in bound_names(statement))])
 
 
 def _nodes(module: Module) -> Iterator[tuple[ast.AST, ast.FunctionDef | None]]:

@@ -19,6 +19,7 @@ from typing import Any
 
 from codegen.errors import TimmSplitError
 from codegen.source.imports import Import, imports, imports_anywhere
+from codegen.source.other_names import TORCHS_BY_OTHER_NAMES
 from codegen.source.stars import Exports, spell_out
 from codegen.source.stores import Stores
 from codegen.syntax.bindings import bound_names
@@ -225,11 +226,13 @@ class Module:
             rest: The other parts.
 
         Returns:
-            The full name; empty where the name is bound in several ways or may come from a ``from ... import *``.
+            The full name; empty where the name is bound in several ways or may come from a ``from ... import *``. Of
+            what a library hands on of torch's, that of torch.
         """
         key = name, rest
         if key not in self._origins:
-            self._origins[key] = self._origin(name, rest)
+            path = self._origin(name, rest)
+            self._origins[key] = TORCHS_BY_OTHER_NAMES.get(path, path)
         return self._origins[key]
 
     def _origin(self, name: str, rest: str) -> str:

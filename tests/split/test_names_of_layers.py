@@ -101,10 +101,7 @@ def test_the_batch_may_have_another_size_after_it(tmp_path, case):
 def test_what_is_chosen_by_default_is_read(tmp_path, case):
     assert isinstance(result(tmp_path, DEFAULTS[case], "x * self.embed_end.n", "Keeping"), Refusal)
     folded = result(tmp_path, DEFAULTS[case], "x.reshape(B, -1, 8)", "Folding")
-    if case in ("itself", "by another name"):
-        assert "each image in several rows" in folded.reason
-    else:
-        assert fields(folded) == ["x", "B"]
+    assert "each image in several rows" in folded.reason
 
 
 @pytest.mark.parametrize("case", DEFAULTS)

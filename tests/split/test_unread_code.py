@@ -503,8 +503,8 @@ class M(nn.Module):
     def __init__(self):
         super().__init__()
         self.kept = []
-        self.conv1 = build_conv_layer(None, 3, 8, 4)
-        self.norm1_name, norm1 = build_norm_layer(dict(type="BN"), 8, postfix=1)
+        self.conv1 = build_conv_layer(dict(type="Unknown"), 3, 8, 4)
+        self.norm1_name, norm1 = build_norm_layer(dict(type="Unknown"), 8, postfix=1)
         self.add_module(self.norm1_name, norm1)
         self.blocks = nn.ModuleList([nn.Conv2d(8, 8, 1)])
 
