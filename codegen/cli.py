@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -151,7 +152,7 @@ def generate(
         raise UsageError("user models need a package of their own: name its directory with --output")
     output = output or Path("generated")
     check_package_name(output, release)
-    package = generate_package(release)
+    package = generate_package(release, keep_trees=True)
     if check:
         _check(output, package.files, release.version)
         return
@@ -267,6 +268,7 @@ def verify(
 
     Exits with 1 if anything does not hold or could not be run, and with 2 if there is nothing to prove.
     """
+    gc.enable()  # models come and go
     if timm_version is not None or source is not None:
         if package is not None:
             raise UsageError("--package is a package for the installed timm: give it, or --timm-version, not both")
@@ -318,12 +320,17 @@ def _found(timm_version: str | None, source: Path | None, trusted: Sequence[str]
 
 
 def _analysed(
-    timm_version: str | None, source: Path | None, trusted: Sequence[str] = (), method: str = METHOD
+    timm_version: str | None,
+    source: Path | None,
+    trusted: Sequence[str] = (),
+    method: str = METHOD,
+    *,
+    keep_trees: bool = True,
 ) -> tuple[Release, Sequence[Outcome]]:
     from codegen.generate import analyse
 
     release = _found(timm_version, source, trusted, method)
-    return release, analyse(release)
+    return release, analyse(release, keep_trees=keep_trees)
 
 
 @main.command("list")
@@ -408,7 +415,8 @@ def diff(old: str, new: str, as_json: bool, markdown: bool, exit_code: bool) -> 
 
     if as_json and markdown:
         raise UsageError("--json and --markdown exclude each other: choose one")
-    comparison = compare(*_analysed(*source_of(old)), *_analysed(*source_of(new)))
+    before, after = (_analysed(*source_of(which), keep_trees=False) for which in (old, new))
+    comparison = compare(*before, *after)
     if as_json:
         click.echo(to_json(comparison))
     elif markdown:

@@ -9,9 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from codegen.errors import UsageError
-from codegen.package.render import render
 from codegen.source.index import Index
-from codegen.split.ahead import split_ahead
+from codegen.split.ahead import Ahead, split_ahead
 from codegen.split.files import split_release
 from codegen.types import Outcome, Release
 
@@ -42,18 +41,26 @@ class RenderedPackage:
     files: Mapping[str, str]
 
 
-def analyse(release: Release) -> tuple[Outcome, ...]:
+def analyse(release: Release, *, keep_trees: bool = False) -> tuple[Outcome, ...]:
     """What becomes of each model class of a release; no text is rendered.
+
+    Args:
+        release: The release.
+        keep_trees: Whether to leave the trees to the end of the process, for they are many and take their time to go.
 
     Raises:
         UsageError: If the files of user models hold no model.
         TimmSplitError: If its source does not parse.
     """
     # the trees of a release are millions of objects, and none of them is garbage before the end
-    with _no_garbage():
-        index = Index(release)
-        with split_ahead(release) as ahead:
-            outcomes = tuple(split_release(index, ahead))
+    with _no_garbage(), split_ahead(release) as ahead:
+        return _analyse(release, ahead, keep_trees)
+
+
+def _analyse(release: Release, ahead: Ahead, keep_trees: bool) -> tuple[Outcome, ...]:
+    index = Index(release)
+    outcomes = tuple(split_release(index, ahead))
+    if not keep_trees:
         index.memory.clear()  # what it holds refers to the index: a cycle, which would keep all trees alive
     if release.user_files and not outcomes:
         raise UsageError(_why_no_models(index, release))
@@ -74,20 +81,22 @@ def _why_no_models(index: Index, release: Release) -> str:
     )
 
 
-def generate(release: Release) -> RenderedPackage:
+def generate(release: Release, *, keep_trees: bool = False) -> RenderedPackage:
     """Generate the package for a release.
+
+    Args:
+        release: The release.
+        keep_trees: As for :func:`analyse`.
 
     Raises:
         UsageError: If the files of user models hold no model.
         TimmSplitError: If its source does not parse.
     """
     with _no_garbage():
-        return _generate(release)
+        with split_ahead(release) as ahead:
+            from codegen.package.render import render  # what is not needed yet, while another process is at work
 
-
-def _generate(release: Release) -> RenderedPackage:
-    outcomes = analyse(release)
-    user_source = os.path.basename(os.path.abspath(release.origin)) if release.user_files else ""
-    return RenderedPackage(
-        release.version, outcomes, render(release.version, outcomes, user_source=user_source, method=release.method)
-    )
+            outcomes = _analyse(release, ahead, keep_trees)
+        user_source = os.path.basename(os.path.abspath(release.origin)) if release.user_files else ""
+        text = render(release.version, outcomes, user_source=user_source, method=release.method)
+        return RenderedPackage(release.version, outcomes, text)
