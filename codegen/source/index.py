@@ -1,7 +1,7 @@
 """Find the model classes of a release: which classes have a ``forward_features``, and where every name comes from.
 
-Only text is read. Trees are ``ast``'s, which is fast enough for a whole release; the methods that get cut are parsed
-again by libcst (:mod:`codegen.syntax.statements`), which keeps comments and formatting.
+Only text is read. Trees are ``ast``'s, which is fast enough for a whole release; the methods that get cut are taken
+apart as text (:mod:`codegen.syntax.statements`), which keeps comments and formatting.
 """
 
 from __future__ import annotations
