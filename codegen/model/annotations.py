@@ -84,6 +84,10 @@ class Types(Domain[str]):
     def __init__(self, spelled: dict[Hashable, str | None]) -> None:
         self._known = spelled
 
+    @property
+    def question(self) -> Hashable:
+        return Types
+
     def join(self, left: str, right: str) -> str:
         if left == right:
             return left

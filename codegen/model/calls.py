@@ -260,16 +260,17 @@ class Calls(Scope[Value]):
         if self.depth >= DEPTH:
             return unknown
         key = (
-            id(function),
-            id(facts and facts.cls),
+            function,
+            facts and (facts.cls, facts.prefix),
             frozenset(settings.items()),
-            tuple((name, tuple(map(id, passed.made))) for name, passed in modules.items()),
+            tuple((name, passed.made) for name, passed in modules.items()),
             *arguments.items(),
         )
         results = self.session.results
-        if key not in results:
-            results[key] = unknown  # for recursion
-            results[key] = self.enter(module, function, facts, arguments, settings, modules)
+        if not self.session.known(results, key, self.depth):
+            with self.session.working_out(results, key, self.depth):
+                results[key] = unknown  # for recursion
+                results[key] = self.enter(module, function, facts, arguments, settings, modules)
         return results[key]
 
     def at_home(self) -> Facts | None:

@@ -253,7 +253,7 @@ Makers: TypeAlias = tuple[Construction | None, ...]
 """What may make the module that stands in one place; ``None`` for what cannot be read."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Options:
     """What is assumed of a model's options, the arguments of its constructor that are true or false.
 
@@ -265,12 +265,14 @@ class Options:
         models: The class of the model, and those that it derives from.
         assumed: The answers.
         asked: Options on which something was seen to depend that are not answered.
+        count: Whether what is being worked out may be another for other models, or by other answers.
     """
 
     models: tuple[Class, ...]
     assumed: Mapping[str, bool]
     asked: set[str]
-    _entries: dict[tuple[int, str], Mapping[str, ast.expr] | None] = field(default_factory=dict)
+    count: bool = False
+    _entries: dict[tuple[int, str], tuple[Mapping[str, ast.expr] | None, bool]] = field(default_factory=dict)
 
     def settings(self, facts: Facts) -> Mapping[str, object]:
         """What the answers say of attributes of ``self`` that keep an option."""
@@ -283,9 +285,14 @@ class Options:
 
     def entries(self, home: Class, name: str) -> Mapping[str, ast.expr] | None:
         """What a dictionary of the constructor holds, by the statements that fill it; ``None`` if that is not known."""
-        if (id(home), name) not in self._entries:
-            self._entries[id(home), name] = self._read(home, name)
-        return self._entries[id(home), name]
+        key = id(home), name
+        if key not in self._entries:
+            counted, self.count = self.count, False
+            self._entries[key] = self._read(home, name), self.count
+            self.count |= counted
+        entries, count = self._entries[key]
+        self.count |= count
+        return entries
 
     def _read(self, home: Class, name: str) -> Mapping[str, ast.expr] | None:
         function = home.constructor
@@ -314,8 +321,9 @@ class Options:
                     filled = _literal(ast.Call(ast.Name("dict", ast.Load()), a, k))
                 case ast.If(test=test, body=body, orelse=orelse):
                     answer = None
-                    if isinstance(test, ast.Name) and home in self.models and _mentions([*body, *orelse], name):
-                        answer = self._answer(test.id)
+                    if isinstance(test, ast.Name) and _mentions([*body, *orelse], name):
+                        self.count = True
+                        answer = self._answer(test.id) if home in self.models else None
                     arms: list[dict[str, ast.expr]] = [dict(entries), dict(entries)]
                     seen += self._fill(home, body, name, arms[0]) + self._fill(home, orelse, name, arms[1])
                     same = {key: value for key, value in arms[0].items() if arms[1].get(key) is value}

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from codegen.model.construction import Options
 from codegen.model.facts import Facts
@@ -17,6 +18,7 @@ from codegen.syntax.dataflow import dotted
 from codegen.syntax.walking import children, walk
 
 Value = TypeVar("Value", bound=Hashable)
+_Known = TypeVar("_Known")
 
 
 class Domain(ABC, Generic[Value]):
@@ -34,6 +36,11 @@ class Domain(ABC, Generic[Value]):
     nothing: Value
     asks: bool = False
     believes_defaults: bool = True
+
+    @property
+    def question(self) -> Hashable | None:
+        """What is asked, if all that ask it get the same answers; ``None`` for a domain that takes notes of its own."""
+        return None
 
     @abstractmethod
     def join(self, left: Value, right: Value) -> Value:
@@ -185,6 +192,8 @@ class Session(Generic[Value]):
         held: What attributes of classes hold.
         open: Those of them that are being found out.
         step: How many statements were interpreted so far.
+        common: Results, and what attributes hold, of which the options are no part: others have them too.
+        own: Those of ``results`` and of ``held`` that are not of that kind, or not finished.
     """
 
     domain: Domain[Value]
@@ -194,6 +203,26 @@ class Session(Generic[Value]):
     held: dict[Hashable, Value] = field(default_factory=dict)
     open: set[Hashable] = field(default_factory=set)
     step: int = 0
+    common: dict[Hashable, Any] = field(default_factory=dict)
+    own: set[Hashable] = field(default_factory=set)
+
+    def known(self, known: dict[Hashable, _Known], key: Hashable, depth: int) -> bool:
+        """Whether something was worked out, here or by others at the same depth of calls."""
+        if key not in known and (depth, key) in self.common:
+            known[key] = self.common[depth, key]
+        self.options.count |= key in self.own
+        return key in known
+
+    @contextlib.contextmanager
+    def working_out(self, known: dict[Hashable, _Known], key: Hashable, depth: int) -> Iterator[None]:
+        """Work something out, for others too where the options are no part of it."""
+        counted, self.options.count = self.options.count, False
+        self.own.add(key)
+        yield
+        if not self.options.count:
+            self.own.discard(key)
+            self.common[depth, key] = known[key]
+        self.options.count |= counted
 
     def code(self, function: ast.FunctionDef) -> Code:
         """The text of a function of the release."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Generic
@@ -47,7 +47,7 @@ def interpret(
 
     def run(assumed: Mapping[str, bool]) -> tuple[dict[str, Value], set[str]]:
         options = Options(facts.lineage, assumed, set())
-        session = Session(domain, options, facts.index)
+        session = Session(domain, options, facts.index, common=common)
         scope = Interpreter(session, facts.cls.module, facts, code, frozenset([*code.bound, *names]), dict(names))
         scope.settings, scope.declared = options.settings(facts), dict(declared or {})
         scope.forget(code.shared & names.keys())
@@ -58,8 +58,10 @@ def interpret(
     method = facts.method(facts.index.method)
     parameters = Code.of([], method[1].args).parameters[1:] if method is not None else ()
     names = dict.fromkeys(parameters, domain.unknown) | dict(names)
+    memory = facts.index.memory
+    common = {} if domain.question is None else memory.setdefault(("results", domain.question), {})
     # what these statements asked before, for another domain, they ask again
-    memory, key = facts.index.memory, ("asked", id(facts.cls), tuple(map(id, statements)))
+    key = ("asked", id(facts.cls), tuple(map(id, statements)))
     _, asked = memory.get(key, (statements, set()))
     if not asked:
         found, asked = run({})
@@ -386,12 +388,21 @@ class Interpreter(Calls[Value]):
     def held(self, attribute: str) -> Value:
         assert self.facts is not None
         session, key = self.session, (id(self.facts.cls), attribute)
-        if key in session.held:
+        if session.known(session.held, key, self.depth):
             return session.held[key]
         if key in session.open:  # self.x = f(self.x): it holds what it holds otherwise
+            session.options.count = True
             raise _Circular
         if self.depth >= DEPTH or any(attribute in cls.members for cls in self.facts.lineage):
             return self.domain.unknown
+        with session.working_out(session.held, key, self.depth):
+            self._hold(attribute, key)
+        return session.held[key]
+
+    def _hold(self, attribute: str, key: Hashable) -> None:
+        """Find out what an attribute holds."""
+        assert self.facts is not None
+        session = self.session
         results = dict(session.results)
         session.open.add(key)
         found, circular = [], []
@@ -409,7 +420,6 @@ class Interpreter(Calls[Value]):
             session.results = dict(results)  # without those that rest on what was held before
             if session.held[key] == before:
                 break
-        return session.held[key]
 
     def _outside(self, node: ast.expr) -> Interpreter[Value]:
         """The scope of what a constructor computes: nothing is known of its own names."""

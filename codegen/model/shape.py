@@ -314,6 +314,10 @@ class Shape(Domain[Value]):
     unknown = None
     nothing = Nothing()
 
+    @property
+    def question(self) -> Hashable | None:
+        return (Shape, self.believes_defaults) if type(self) is Shape else None
+
     def join(self, left: Value, right: Value) -> Value:
         match left, right:
             case (Nothing(), other) | (other, Nothing()):
