@@ -69,11 +69,11 @@ def forget(tree: ast.AST) -> None:
 def children(node: ast.AST) -> list[ast.AST]:
     """The nodes right inside a node, as by ``ast.iter_child_nodes``, but for ``Load``, ``Store`` and ``Del``."""
     found: list[ast.AST] = []
-    for name in _FIELDS[type(node)]:
+    for name, mixed in _FIELDS[type(node)]:
         value = getattr(node, name, None)
         if isinstance(value, list):
-            found += [inner for inner in value if isinstance(inner, ast.AST)]
-        elif isinstance(value, ast.AST):
+            found += [inner for inner in value if isinstance(inner, ast.AST)] if mixed else value
+        elif value is not None:
             found.append(value)
     return found
 
@@ -82,21 +82,32 @@ def _found(node: ast.AST) -> list[ast.AST]:
     """The nodes inside a node, level by level. ``children`` is written out here: this is most of a run's steps."""
     found = children(node)
     for outer in found:  # it grows while it is read
-        for name in _FIELDS[type(outer)]:
+        for name, mixed in _FIELDS[type(outer)]:
             value = getattr(outer, name, None)
-            if isinstance(value, ast.AST):
+            if isinstance(value, list):
+                found += [inner for inner in value if isinstance(inner, ast.AST)] if mixed else value
+            elif value is not None:
                 found.append(value)
-            elif isinstance(value, list):
-                found += [inner for inner in value if isinstance(inner, ast.AST)]
     return found
 
 
-class _Fields(dict[type, tuple[str, ...]]):
-    """The fields of each kind of node, those aside that hold names, constants or a context."""
+_NO_NODES = frozenset(
+    {"arg", "asname", "attr", "conversion", "ctx", "id", "is_async", "kind", "kwd_attrs", "level", "lineno", "module"}
+    | {"name", "rest", "simple", "str", "tag", "type_comment"}
+)
+"""Fields that hold names, constants or a context."""
+_MIXED = frozenset({"keys", "kw_defaults", "names"})
+"""Fields with lists of nodes that may hold something else, too: names, or ``None`` for ``**more`` in a dictionary."""
 
-    def __missing__(self, kind: type[ast.AST]) -> tuple[str, ...]:
-        plain = ("value",) if kind is ast.Constant else ()
-        self[kind] = tuple(n for n in kind._fields if n not in ("arg", "attr", "ctx", "id", "kind", *plain))
+
+class _Fields(dict[type, tuple[tuple[str, bool], ...]]):
+    """The fields of each kind of node that may hold nodes, and whether their lists may hold something else, too."""
+
+    def __missing__(self, kind: type[ast.AST]) -> tuple[tuple[str, bool], ...]:
+        plain = _NO_NODES - {"name"} if kind.__name__ == "TypeAlias" else _NO_NODES
+        constants = (ast.Constant, ast.MatchSingleton)
+        names = [name for name in kind._fields if name not in plain and not (kind in constants and name == "value")]
+        self[kind] = tuple((name, name in _MIXED) for name in names)
         return self[kind]
 
 

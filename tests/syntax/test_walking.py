@@ -2,14 +2,16 @@
 
 import ast
 import gc
+import sys
 import weakref
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 import codegen
 from codegen.syntax.bindings import bound_names
-from codegen.syntax.walking import children, forget, walk, walk_for
+from codegen.syntax.walking import _FIELDS, children, forget, walk, walk_for
 
 FILES = sorted(Path(codegen.__file__).parent.rglob("*.py"))
 
@@ -24,6 +26,32 @@ def test_nodes_are_those_of_ast_in_its_order_but_for_contexts(path):
     assert list(walk(tree)) == without_contexts(ast.walk(tree))
     for node in ast.walk(tree):
         assert children(node) == without_contexts(ast.iter_child_nodes(node))
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "def f(a, /, b=1, *c: int, d, e=2, **g) -> int:\n    nonlocal x, y\n    global z",
+        "match a:\n    case {'k': v, **rest} | C(1, x=[_, *more]) as whole if b: pass\n    case None | True: pass",
+        "a = {**b, 'c': d}, [*e], f'{g!r:>{h}}', lambda *, i, j=1: (yield), a[1:2, ::k], not l, -m",
+        "async def f():\n    async with a as b: pass\n    async for d in e: await g\n    else: [f async for f in g]",
+        "try: pass\nexcept (A, B) as e: raise C from e\nelse: del a, b[c]\nfinally: assert d, 'e'",
+        "@a(b)\nclass C(D, metaclass=E, **f):\n    x: int = 1\n    y: 'z'",
+        "import a.b as c, d\nfrom . import (e as g, h)\nfrom i import *",
+    ],
+)
+def test_all_of_the_grammar_is_walked(code):
+    tree = ast.parse(code)
+    assert list(walk(tree)) == without_contexts(ast.walk(tree))
+
+
+@pytest.mark.skipif(sys.version_info < (3, 13), reason="ast does not say what its fields hold")
+def test_no_field_is_left_out_that_may_hold_nodes():
+    for kind in vars(ast).values():
+        for name, held in getattr(kind, "_field_types", {}).items():
+            parts = [part for part in [held, *get_args(held)] if isinstance(part, type) and issubclass(part, ast.AST)]
+            known = dict(_FIELDS[kind]).get(name)
+            assert known or (known is False) == bool(parts and ast.expr_context not in parts)
 
 
 def test_a_changed_tree_is_read_again():
