@@ -17,10 +17,14 @@ from codegen.model.places import EVERYTHING, MODE, Place, may_meet
 from codegen.model.sharing import is_made_of, shares_module
 from codegen.model.statistics import reader_of_statistics
 from codegen.source.index import Class
+from codegen.source.reached import reached
 from codegen.split.crossing import Crossing
 from codegen.syntax.computed_names import ComputedNames
 from codegen.syntax.dataflow import Unsound
 from codegen.syntax.statements import Statement
+from codegen.syntax.walking import walk
+
+_STATISTICS = ("running_mean", "running_var", "num_batches_tracked", "max_norm")
 
 
 def embedding_effects(facts: Facts, crossing: Crossing, parameters: Collection[str]) -> Effects:
@@ -59,7 +63,7 @@ def check_state(
     if (shared := _shared_norm(facts, written, crossing)) is not None:
         reason = f"`self.{shared}` may hold a norm of the embedding, or a copy, which keeps statistics of the images"
         raise Unsound(second[0], reason)
-    if not written or (_are_statistics(written) and not any(map(_mentions_statistics, facts.lineage))):
+    if not written or (_are_statistics(written) and not _runs_what_mentions_statistics(facts)):
         return
     changed = [place for place in before.changes if place.kind != "argument" and not place.whole]
     if any(place.name == "training" for place in written):
@@ -105,7 +109,27 @@ def _are_statistics(written: Sequence[Place]) -> bool:
 
 def _mentions_statistics(cls: Class) -> bool:
     """Whether the file of a class names what such modules keep: most do not, and need not be followed for it."""
-    return any(name in cls.module.text for name in ("running_mean", "running_var", "num_batches_tracked", "max_norm"))
+    return any(name in cls.module.text for name in _STATISTICS)
+
+
+def _runs_what_mentions_statistics(facts: Facts) -> bool:
+    """Whether code names them that may run with the model; timm's files have much that folds norms into layers."""
+    files = {cls.module for cls in facts.lineage}
+    if not any(map(_mentions_statistics, facts.lineage)) or not all(module.is_timms for module in files):
+        return any(map(_mentions_statistics, facts.lineage))
+    memory, key = facts.index.memory, ("mentions statistics", frozenset(files))
+    if key not in memory:
+        run = reached([module.tree for module in files], {"forward", "forward_intermediates", facts.index.method})
+        memory[key] = any(name in word for code in run for word in _words(code) for name in _STATISTICS)
+    found: bool = memory[key]
+    return found
+
+
+def _words(code: ast.AST) -> Iterator[str]:
+    """The names and texts in code."""
+    for node in walk(code):
+        named = (getattr(node, field, None) for field in ("attr", "id", "arg", "value"))
+        yield from (word for word in named if isinstance(word, str))
 
 
 def _read(text: str, names: ComputedNames) -> list[ast.stmt]:
