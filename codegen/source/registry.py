@@ -118,7 +118,10 @@ def registered_in(module: Module, modules: Mapping[str, Module]) -> Registered:
             break
         if any(ours):
             found.setdefault(node.name, []).append(interpreter.classes(node, home) if all(ours) else set())
-    interpreter.modules = {}  # functions in the frames that they see are cycles, which would keep all trees alive
+    interpreter.modules, interpreter.members = (
+        {},
+        {},
+    )  # functions in the frames that they see are cycles, which would keep all trees alive
     return found
 
 
@@ -240,6 +243,7 @@ def _call_text(method: Callable[..., object], args: Sequence[object], keywords: 
 class _Interpreter:
     def __init__(self, modules: Mapping[str, Module]) -> None:
         self.modules = modules
+        self.members: dict[tuple[str, str], object] = {}
         self.answers: list[bool] = []
         self.asked = 0
         self.pending: list[list[bool]] = []
@@ -303,6 +307,15 @@ class _Interpreter:
 
     def member(self, module: Module, name: str) -> object:
         """What the top level of ``module`` binds to ``name``, by the last of its statements that do."""
+        key = module.name, name
+        if key in self.members:
+            return self.members[key]
+        found = self.find_member(module, name)
+        if isinstance(found, (_Class, _Path)) or callable(found):  # of anything else, each has one of its own
+            self.members[key] = found
+        return found
+
+    def find_member(self, module: Module, name: str) -> object:
         home, last = _Frame(module.name), module.bindings[name][-1]
         if last is module.conditional.get(name):
             return _UNKNOWN
@@ -377,6 +390,8 @@ class _Interpreter:
 
     def entry(self, node: ast.expr, frame: _Frame) -> object:
         """A value in a dictionary. Most of the large tables that modules have are never asked for theirs."""
+        if isinstance(node, ast.Constant):
+            return node.value
         return self.evaluate(node, frame) if frame.names else _Lazy(lambda: self.evaluate(node, frame))
 
     def attribute(self, owner: object, name: str) -> object:
