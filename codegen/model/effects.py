@@ -591,9 +591,13 @@ class _Code(CallEffects):
 
     def _calculates(self, cls: Class) -> bool:
         """Whether an object of a class may be added to others, or the like: a tensor may be meant otherwise."""
-        facts = Facts.of(self.index, cls)
-        attached = any(is_attached(self.index, facts.lineage, name) for name in ARITHMETIC)
-        return bool(facts.special & ARITHMETIC) or attached or has_trap(facts) or not facts.is_readable
+        memory, key = self.index.memory, ("calculates", cls)
+        if key not in memory:
+            facts = Facts.of(self.index, cls)
+            attached = any(is_attached(self.index, facts.lineage, name) for name in ARITHMETIC)
+            memory[key] = bool(facts.special & ARITHMETIC) or attached or has_trap(facts) or not facts.is_readable
+        found: bool = memory[key]
+        return found
 
     def summary(
         self, module: Module, function: ast.FunctionDef, cls: Class | None, kinds: Mapping[str, frozenset[Kind]]

@@ -115,6 +115,7 @@ class Module:
     tree: ast.Module
     _imported: dict[str, Import | None] = field(default_factory=dict)
     _origins: dict[tuple[str, str], str] = field(default_factory=dict)
+    _statements: dict[ast.stmt, Mapping[str, Import]] = field(default_factory=dict)
 
     @cached_property
     def name(self) -> str:
@@ -201,12 +202,17 @@ class Module:
     def import_of(self, name: str) -> Import | None:
         """The unconditional import that binds a name, ``None`` where it is bound in another way or in several."""
         if name not in self._imported:
-            found = [imports(node, self.path).get(name) for node in self.bindings.get(name, [])]
+            found = [self._imports(node).get(name) for node in self.bindings.get(name, [])]
             # import torch, import torch.utils.checkpoint; import torch.nn as nn, from torch import nn
             meant = {None if origin is None else origin.path for origin in found}
             certain = len(meant) == 1 and name not in self.conditional
             self._imported[name] = found[0] if certain else None
         return self._imported[name]
+
+    def _imports(self, node: ast.stmt) -> Mapping[str, Import]:
+        if node not in self._statements:
+            self._statements[node] = imports(node, self.path)
+        return self._statements[node]
 
     def origin_of(self, node: ast.expr) -> str:
         """The full name of what a (dotted) name in the code of the module means; empty for any other expression."""
@@ -303,6 +309,7 @@ class Index:
     release: Release
     as_written: bool = False  # whether attributes keep the names that they have in the text
     _parsed: dict[str, Module] = field(default_factory=dict)
+    _files: dict[str, str | None] = field(default_factory=dict)
     _opened: set[str] = field(default_factory=set)
     _trees: dict[str, ast.Module] = field(default_factory=dict)  # as they are written
     _importing: dict[str, frozenset[str]] = field(default_factory=dict)
@@ -345,8 +352,11 @@ class Index:
         return frozenset(".".join(parts[:number]) for parts in files for number in range(1, len(parts) + 1))
 
     def _file(self, name: str) -> str | None:
-        stem = name.replace(".", "/")
-        return next((path for path in (f"{stem}.py", f"{stem}/__init__.py") if path in self.release.files), None)
+        if name not in self._files:
+            stem = name.replace(".", "/")
+            found = (path for path in (f"{stem}.py", f"{stem}/__init__.py") if path in self.release.files)
+            self._files[name] = next(found, None)
+        return self._files[name]
 
     def parse(self, path: str) -> Module:
         """Parse a file of the release.

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from codegen.syntax.bindings import bound_names
-from codegen.syntax.walking import children, walk
+from codegen.syntax.walking import children, remembered, walk
 
 BUILTINS = frozenset(dir(builtins))
 
@@ -190,7 +190,7 @@ class _DefiniteAssignment:
 
     def read(self, node: ast.AST | None, bound: frozenset[str]) -> None:
         if node is not None:
-            self.needs |= {name for name in free_names(node) if name not in bound}
+            self.needs |= remembered(node, "free names", lambda: frozenset(free_names(node))) - bound
 
     def bind(self, target: ast.expr, bound: frozenset[str]) -> frozenset[str]:
         for node in walk(target):

@@ -148,6 +148,8 @@ def read_method(text: str, node: ast.FunctionDef, file: str, names: ComputedName
 def _is_shallow(node: ast.AST) -> bool:
     """Whether a parser that recurses, as libcst's does without a bound, comes to the end of a tree."""
     level = [node]
+    if len([*walk(node)]) <= _DEEPEST:  # as most have
+        return True
     for _ in range(_DEEPEST):
         level = [inner for outer in level for inner in children(outer)]
         if not level:
