@@ -1,7 +1,7 @@
 """Read files of a release in a second process, from the last one backwards, until the two processes meet.
 
 The second process is a fork, and reads what it needs for itself. Whatever becomes of it, the outcomes are the same:
-what it has not delivered by the time that it is asked for is done by the first.
+what it has neither delivered nor begun by the time that it is asked for is done by the first.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ if sys.platform == "linux":
 _FEWEST = 16  # methods to split that are worth a process
 _PIPE_SIZE = 1 << 20  # bytes: the most that Linux allows by default
 
-Ahead = Callable[[], Mapping[str, File]]
-"""What the second process has found in files by now, by their paths."""
+Ahead = Callable[[str], Mapping[str, File]]
+"""What the second process has found in files by now, by their paths; and in one file, if it is at work on it."""
 
 
 @contextlib.contextmanager
@@ -38,7 +38,7 @@ def split_ahead(release: Release) -> Iterator[Ahead]:
     """
     paths = _with_models(release)
     if not paths or not _has_second_processor():
-        yield dict
+        yield lambda path: {}
         return
     context = multiprocessing.get_context("fork")
     receiving, sending = context.Pipe(duplex=False)
@@ -47,12 +47,17 @@ def split_ahead(release: Release) -> Iterator[Ahead]:
     process.start()
     sending.close()
     found: dict[str, File] = {}
+    begun = ""
 
-    def ahead() -> Mapping[str, File]:
-        with contextlib.suppress(EOFError, OSError):  # it has ended
-            while receiving.poll():
-                path, file = receiving.recv()
-                found[path] = file
+    def ahead(path: str) -> Mapping[str, File]:
+        nonlocal begun
+        try:
+            while receiving.poll() or begun == path:
+                begun, file = receiving.recv()
+                if file is not None:
+                    found[begun], begun = file, ""
+        except (EOFError, OSError):  # it has ended
+            begun = ""
         return found
 
     try:
@@ -88,4 +93,5 @@ def _split(release: Release, paths: Sequence[str], sending: Connection) -> None:
     index, done = Index(release), dict[str, Outcome]()
     with contextlib.suppress(Exception):  # the first process meets it again, and reports it
         for path in reversed(paths):
+            sending.send((path, None))  # it has begun
             sending.send((path, read_file(index, path, done)))

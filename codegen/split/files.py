@@ -49,12 +49,12 @@ def read_file(index: Index, path: str, done: dict[str, Outcome]) -> File:
     return File(tuple(outcomes), registered)
 
 
-def split_release(index: Index, ahead: Callable[[], Mapping[str, File]] = dict) -> Iterator[Outcome]:
+def split_release(index: Index, ahead: Callable[[str], Mapping[str, File]] = lambda path: {}) -> Iterator[Outcome]:
     """Split every model class of a release.
 
     Args:
         index: The release.
-        ahead: Gives what others have found in files by now, by their paths.
+        ahead: Gives what others have found in files by now, by their paths, and waits for a file that they have begun.
 
     Raises:
         TimmSplitError: If a file does not parse.
@@ -62,7 +62,7 @@ def split_release(index: Index, ahead: Callable[[], Mapping[str, File]] = dict) 
     files: list[File] = []
     done: dict[str, Outcome] = {}
     for path in model_files(index.release):
-        read = ahead()
+        read = ahead(path)
         done |= {outcome.path: outcome for file in read.values() for outcome in file.outcomes}
         files.append(read[path] if path in read else read_file(index, path, done))
     outcomes = {outcome.path: outcome for file in files for outcome in file.outcomes}

@@ -50,8 +50,8 @@ def test_a_second_process_delivers_what_the_first_would_have_found(free):
     expected = list(split_release(index()))
     shared = index()
     with ahead.split_ahead(shared.release) as read:
-        until(lambda: min(FILES) in read())  # it comes last
-        delivered = [outcome for path in FILES for outcome in read()[path].outcomes]
+        until(lambda: min(FILES) in read(""))  # it comes last
+        delivered = [outcome for path in FILES for outcome in read("")[path].outcomes]
         outcomes = list(split_release(shared, read))
     assert outcomes == delivered == expected
 
@@ -67,6 +67,31 @@ def until(happens):
 @forks
 def test_what_is_not_delivered_yet_is_not_waited_for(free, monkeypatch):
     monkeypatch.setattr(ahead, "_split", lambda release, paths, sending: signal.pause())
+    shared = index()
+    with ahead.split_ahead(shared.release) as read:
+        assert list(split_release(shared, read)) == list(split_release(index()))
+
+
+@forks
+def test_what_is_begun_is_waited_for(free, monkeypatch):
+    read_file = ahead.read_file
+
+    def slowly(index, path, done):
+        time.sleep(0.5)
+        return read_file(index, path, done)
+
+    monkeypatch.setattr(ahead, "read_file", slowly)
+    with ahead.split_ahead(index().release) as read:
+        until(lambda: max(FILES) in read(max(FILES)))
+        last_but_one = sorted(FILES)[-2]
+        time.sleep(0.1)
+        assert last_but_one not in read("")
+        assert last_but_one in read(last_but_one)
+
+
+@forks
+def test_what_is_begun_by_a_process_that_is_killed_is_done_by_the_first(free, monkeypatch):
+    monkeypatch.setattr(ahead, "read_file", lambda index, path, done: os.kill(os.getpid(), signal.SIGKILL))
     shared = index()
     with ahead.split_ahead(shared.release) as read:
         assert list(split_release(shared, read)) == list(split_release(index()))
@@ -91,7 +116,7 @@ def test_an_error_in_the_second_process_is_met_again_in_the_first(free, monkeypa
     shared = index()
     with ahead.split_ahead(shared.release) as read:
         ahead.multiprocessing.active_children()[0].join()
-        assert not read()
+        assert not read("")
     assert capfd.readouterr().err == ""
 
 
