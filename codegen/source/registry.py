@@ -306,16 +306,17 @@ class _Interpreter:
         return _Path(f"builtins.{name}") if hasattr(builtins, name) else _UNKNOWN
 
     def member(self, module: Module, name: str) -> object:
-        """What the top level of ``module`` binds to ``name``, by the last of its statements that do."""
+        """What the top level of ``module`` binds to ``name``."""
         key = module.name, name
         if key in self.members:
             return self.members[key]
-        found = self.find_member(module, name)
+        found = self.last_bound(module, name)
         if isinstance(found, (_Class, _Path)) or callable(found):  # of anything else, each has one of its own
             self.members[key] = found
         return found
 
-    def find_member(self, module: Module, name: str) -> object:
+    def last_bound(self, module: Module, name: str) -> object:
+        """The same by the last of its statements that bind it."""
         home, last = _Frame(module.name), module.bindings[name][-1]
         if last is module.conditional.get(name):
             return _UNKNOWN
