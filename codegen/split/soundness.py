@@ -22,7 +22,7 @@ from codegen.syntax.dataflow import (
     signature_names,
 )
 from codegen.syntax.parameters import defaults_of, positional_names
-from codegen.syntax.walking import walk
+from codegen.syntax.walking import walk, walk_for
 from codegen.types import METHOD
 
 _PLAIN_BASES = frozenset({"nn.Module", "torch.nn.Module", "Module", "object", "ABC", "abc.ABC"})
@@ -49,6 +49,13 @@ def parents_call(node: ast.stmt, method: str) -> ast.Call | None:
     return None
 
 
+_TELLING = (
+    *(ast.Yield, ast.YieldFrom, ast.Await, ast.Global, ast.Nonlocal, ast.Name, ast.Call, ast.Attribute),
+    *(ast.arg, ast.keyword, ast.alias),
+)
+"""What may make a method no plain one."""
+
+
 def check_method(module: Module, function: ast.stmt, parents: str = "", *, context: str = "") -> ast.FunctionDef:
     """Refuse a method whose statements mean something else in a subclass, or that is not a plain method.
 
@@ -71,7 +78,7 @@ def check_method(module: Module, function: ast.stmt, parents: str = "", *, conte
         raise Unsound(function, "its first parameter is not `self`")
     calls = (parents_call(statement, parents) for statement in function.body) if parents else ()
     written = {id(call.func.value.func) for call in calls if call is not None}  # type: ignore[attr-defined]
-    for node in walk(function):
+    for node in walk_for(function, *_TELLING):
         if id(node) in written:
             continue
         match node:

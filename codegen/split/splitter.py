@@ -388,7 +388,7 @@ def _as_written(index: Index, boundary: Boundary) -> str:
     """The first line of the statement at a boundary; what is generated there may have other names."""
     place = boundary.place
     first = next((first for first, last in boundary.lines if last == place.line), place.line)
-    return index.release.files[place.file].splitlines()[first - 1].strip()
+    return source_lines(index.release.files[place.file])[first - 1].strip()
 
 
 def _texts(statements: Sequence[Statement]) -> tuple[str, ...]:
