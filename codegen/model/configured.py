@@ -23,11 +23,12 @@ from codegen.syntax.walking import walk
 _LIBRARY = "mmcv.cnn."
 _CONFIGURATION = "cfg"  # how the names of arguments end that are one
 # What makes layers: which of its arguments is a configuration by its place, and what the layer is made of besides.
-_MAKERS: Mapping[str, tuple[int | None, Kind]] = {
+_MAKERS: Mapping[str, tuple[int | None, str]] = {
     **dict.fromkeys(
-        ("build_conv_layer", "build_norm_layer", "build_activation_layer", "build_padding_layer"), (0, "view")
+        ("build_norm_layer", "build_activation_layer", "build_padding_layer", "build_upsample_layer"), (0, "")
     ),
-    **dict.fromkeys(("build_dropout", "build_upsample_layer"), (0, "view")),
+    "build_conv_layer": (0, "torch"),  # without a configuration
+    "build_dropout": (0, "view"),
     **dict.fromkeys(
         ("ConvModule", "DepthwiseSeparableConvModule", "FFN", "MultiheadAttention", "PatchEmbed", "PatchMerging"),
         (None, "torch"),
@@ -97,7 +98,8 @@ def configured(reading: Reading, path: str, call: ast.Call) -> Iterator[Kind]:
     if place is None and len(call.args) > _most(path):
         yield "foreign"
         return
-    yield kind
+    if kind:
+        yield kind
     placed = () if place is None else call.args[place : place + 1]
     configs = [value for name, value in named if name.endswith(_CONFIGURATION) or name in _NAMED]
     search = _Search()
@@ -106,7 +108,7 @@ def configured(reading: Reading, path: str, call: ast.Call) -> Iterator[Kind]:
         yield from registered
         if layer is not None and layer.type in _TYPES:
             # within a module of several, it works on what that has made itself
-            yield IN_PLACE if layer.in_place and kind == "view" else _TYPES[layer.type]
+            yield IN_PLACE if layer.in_place and place is not None else _TYPES[layer.type]
         elif not registered:
             yield "foreign"
 

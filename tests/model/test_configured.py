@@ -132,4 +132,5 @@ def test_an_activation_may_work_in_place(made, changes):
 
 
 def test_a_class_of_the_user_is_what_it_reads():
-    assert isinstance(result("self.shared = build_norm_layer(dict(type='Mine'), 8)[1]", "self.last = x"), Refusal)
+    made = "self.shared = build_norm_layer(dict(type='Mine'), 8)[1]"
+    assert isinstance(result(made, "x = x + getattr(self, 'last', 0)\n        self.last = x.mean()"), Refusal)
