@@ -99,7 +99,7 @@ def _named(index: Index, code: _Code, name: str) -> Iterator[str | _Code]:
         yield from _of_function(*function, None)
         return
     home, bound = _global(index, module, name)
-    for node in bound:
+    for node in () if home.is_timms else bound:  # to_2tuple = _ntuple(2)
         match node:
             case ast.Assign(value=ast.Constant()) | ast.AnnAssign(value=ast.Constant()):
                 continue

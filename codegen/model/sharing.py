@@ -60,10 +60,10 @@ def may_share(facts: Facts, one: str, other: str) -> bool:
     first, second = _ingredients(facts, one), _ingredients(facts, other)
     if _WHOLE in first | second or one in _escaping(facts) or not first.isdisjoint(second):
         return True
-    return _is_given_objects(facts)
+    return is_given_objects(facts)
 
 
-def _is_given_objects(facts: Facts) -> bool:
+def is_given_objects(facts: Facts) -> bool:
     """Whether code that may run when a model is made puts an object into parts of it: ``part.context = context``."""
     memory, key = facts.index.memory, ("is given objects", id(facts.cls))
     if key not in memory:
@@ -208,6 +208,22 @@ def _ingredients(facts: Facts, attribute: str) -> frozenset[str]:
         memory[key] = frozenset(_find(facts, attribute))
     found: frozenset[str] = memory[key]
     return found
+
+
+def objects_of(facts: Facts, home: Class, value: ast.expr) -> frozenset[str]:
+    """Names of the objects that an expression hands on which it has not made, and of those that they are made from.
+
+    Args:
+        facts: The model's class.
+        home: The class in which the expression stands: that one, or one that it derives from.
+        value: The expression.
+    """
+    return frozenset(_Objects(facts, home).of(value))
+
+
+def made_at(node: ast.expr | ast.arg) -> str:
+    """The name of the object that a variable is bound to by an expression, or as an argument."""
+    return f"what line {node.lineno}, column {node.col_offset} makes"
 
 
 def _find(facts: Facts, attribute: str) -> Iterator[str]:
@@ -429,7 +445,7 @@ class _Objects:
                     yield f"{_MODULE}{name}"
                 made = list(_reaching(self.home.constructor, value))
                 # variables that one expression is bound to, a, b = both(m), may be the same
-                yield from (f"what line {node.lineno}, column {node.col_offset} makes" for node in made)
+                yield from map(made_at, made)
                 if not made:
                     yield f"what {name} is bound to in another way"
                 if name not in self.seen:

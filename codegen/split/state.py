@@ -13,12 +13,14 @@ from codegen.model.effects import Effects, effects
 from codegen.model.facts import Facts, alternatives
 from codegen.model.kinds import kinds_of
 from codegen.model.module_kind import STATISTICS
+from codegen.model.numbered import hold_own_modules
 from codegen.model.places import EVERYTHING, MODE, Place, may_meet
 from codegen.model.sharing import is_made_of, shares_module
 from codegen.model.statistics import reader_of_statistics
 from codegen.source.index import Class
 from codegen.source.reached import reached
 from codegen.split.crossing import Crossing
+from codegen.split.other_rounds import use_others
 from codegen.syntax.computed_names import ComputedNames
 from codegen.syntax.dataflow import Unsound
 from codegen.syntax.statements import Statement
@@ -87,7 +89,8 @@ def check_state(
 def _shared_norm(facts: Facts, written: Sequence[Place], crossing: Crossing) -> str | None:
     """The attribute by which the stages use a norm of the embedding again, or a copy, in evaluation, perhaps.
 
-    Of a container of which the embedding runs a part, they use others: ``self.downsample_layers[i]``.
+    Of a container of which the embedding runs a part, they use others: ``self.downsample_layers[i]``. Of numbered
+    attributes, which are not made in one place, that is asked.
     """
     norms = {place.root for place in written if place.kind == STATISTICS}
     if not norms or facts.cls.module.is_timms:
@@ -95,11 +98,16 @@ def _shared_norm(facts: Facts, written: Sequence[Place], crossing: Crossing) -> 
     for attribute in sorted({name for statement in crossing.stages for name in facts.runs(statement.tree)}):
         several = facts.is_container(attribute)
         made = shares_module if several else is_made_of
-        if attribute in norms and several:
+        if attribute in norms and (several or _are_others(facts, crossing, attribute)):
             continue
         if attribute in norms or any(made(facts, attribute, norm) for norm in norms):
             return attribute
     return None
+
+
+def _are_others(facts: Facts, crossing: Crossing, attribute: str) -> bool:
+    """Whether an attribute with a computed name is another in the stages than in the embedding, by its number."""
+    return hold_own_modules(facts, attribute) and use_others(facts, crossing, attribute)
 
 
 def _are_statistics(written: Sequence[Place]) -> bool:

@@ -242,3 +242,128 @@ def test_a_block_with_a_copy_of_the_norm_of_the_stem(made):
 def test_a_block_with_a_norm_of_its_own():
     found = result_in_users_file(COPIED.format(made="first = Norm(8); last = Norm(8); self.stem = Stem(first)"))
     assert isinstance(found, Split)
+
+
+NUMBERED = """
+import copy
+
+from torch import nn
+
+SHARED = nn.BatchNorm2d(8)
+
+
+class Patches(nn.Module):
+    def __init__(self, inside, outside=8, norm=None):
+        super().__init__()
+        self.proj = nn.Conv2d(inside, outside, 2, 2)
+        self.norm = {norm}
+
+    def forward(self, x):
+        return self.norm(self.proj(x))
+
+
+class M(nn.Module):
+    def __init__(self, widths=(8, 8, 8), rounds=3):
+        super().__init__()
+        self.rounds = rounds
+        {before}
+        for i in range(rounds):
+            {made}
+            setattr(self, f"patch_embed{i + 1}", {set})
+            setattr(self, f"block{i + 1}", nn.ModuleList([nn.Conv2d(8, 8, 1)]))
+        {more}
+
+    def forward_features(self, x):
+        for i in range(self.rounds):
+            patch_embed = getattr(self, f"patch_embed{i + 1}")
+            block = getattr(self, f"block{i + 1}")
+            x = {run}(x)
+            for layer in block:
+                x = layer(x)
+            {last}
+        {after}
+        return x
+"""
+NEW = "Patches(3 if i == 0 else widths[i - 1], widths[i])"
+
+
+def numbered(**parts):
+    parts = {"made": f"patch_embed = {NEW}", "set": "patch_embed", "run": "patch_embed", **parts}
+    source = NUMBERED
+    for name in ("norm", "before", "made", "set", "more", "run", "last", "after"):
+        plain = "nn.BatchNorm2d(outside)" if name == "norm" else "pass"
+        source = source.replace("{" + name + "}", parts.get(name, plain))
+    return result_in_users_file(source)
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {},
+        {"made": "pass", "set": NEW},
+        {"made": f"if i == 0:\n                patch_embed = Patches(3)\n            else: patch_embed = {NEW}"},
+        {"run": 'getattr(self, f"patch_embed{i + 1}")'},
+        {"more": 'for i in range(rounds):\n            getattr(self, f"patch_embed{i + 1}").requires_grad_(True)'},
+        {"more": "self.patch_embed1.requires_grad = False"},
+        {"after": "for i in range(1, self.rounds):\n            x = getattr(self, f'patch_embed{i + 1}')(x)"},
+        {"after": "x = self.patch_embed2(x)"},
+    ],
+)
+def test_numbered_stages_have_norms_of_their_own(parts):
+    assert isinstance(numbered(**parts), Split)
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        # one object in several rounds
+        {"before": f"i = 1\n        patch_embed = {NEW}", "made": "pass"},
+        {"made": f"if i == 0:\n                patch_embed = {NEW}"},
+        {"made": "pass", "set": f"patch_embed if i else {NEW}", "before": "patch_embed = Patches(3)"},
+        {"made": f"patch_embed = {NEW} if i == 0 else self.patch_embed1"},
+        {"made": f"patch_embed = getattr(self, f'patch_embed{{i}}') if i else {NEW}"},
+        {
+            "set": "patch_embed)\n            patch_embed = Patches(8",
+            "made": "pass",
+            "before": "patch_embed = Patches(3)",
+        },
+        {"made": "patch_embed = made[0]", "before": "made = [Patches(3)]"},
+        {"more": "self.patch_embed2 = self.patch_embed1"},
+        {"more": "self.patch_embed2 = copy.copy(self.patch_embed1)"},
+        {"more": "self.add_module('patch_embed2', self.patch_embed1)"},
+        {"more": "one = getattr(self, 'patch_embed1')\n        setattr(self, 'patch_embed2', one)"},
+        # one norm in several objects
+        {"norm": "SHARED"},
+        {"norm": "norm", "made": f"patch_embed = {NEW[:-1]}, norm)", "before": "norm = nn.BatchNorm2d(8)"},
+        {
+            "norm": "norm",
+            "made": f"patch_embed = {NEW[:-1]}, norm=self.norm)",
+            "before": "self.norm = nn.BatchNorm2d(8)",
+        },
+        {"norm": "norm[0]", "made": f"patch_embed = {NEW[:-1]}, norm)", "before": "norm = [nn.BatchNorm2d(8)]"},
+        {"norm": "norm", "made": "patch_embed = Patches(3, 8, SHARED)"},
+        {"more": "self.patch_embed2.norm = self.patch_embed1.norm"},
+        {"more": "one = self.patch_embed1\n        self.patch_embed2.norm = one.norm"},
+        {"more": "for i in range(2):\n            getattr(self, f'patch_embed{i + 1}').norm = SHARED"},
+        # the same in a later round, or after them
+        {"after": "x = self.patch_embed1(x)"},
+        {"after": "x = self.patch_embed1.norm.eval()(x)"},
+        {"after": "x = getattr(self, 'patch_embed1').norm.eval()(x)"},
+        {"after": "x = patch_embed.norm.eval()(x)"},
+        {"after": "for i in range(1):\n            x = getattr(self, f'patch_embed{i + 1}').norm.eval()(x)"},
+        {"after": "for j in range(1, 3):\n            x = getattr(self, f'patch_embed{j}').norm.eval()(x)"},
+        {"last": "x = patch_embed.norm.eval()(x)"},
+        {"last": "x = getattr(self, f'patch_embed{i + 1}').norm.eval()(x)"},
+        {"last": "x = getattr(self, f'patch_embed{i * 0 + 1}').norm.eval()(x)"},
+        {"last": "x = getattr(self, 'patch_embed' + '1').norm.eval()(x)"},
+        {"last": "x = getattr(self, f'patch_embed{i % 2 + 1}').norm.eval()(x)"},
+        {"run": 'getattr(self, f"patch_embed{i % 2 + 1}")'},
+        {"last": "name = f'patch_embed{i * 0 + 1}'\n            x = getattr(self, name)(x)"},
+        {"last": "patch_embed = self.patch_embed1\n            x = patch_embed.norm.eval()(x)"},
+        {"last": "for i in range(1, 3):\n                x = patch_embed(x)"},
+        {"last": "x = [getattr(self, f'patch_embed{i + 1}')(x) for i in range(1)][0]"},
+        {"last": "if i > 0:\n                i = 0\n                x = getattr(self, f'patch_embed{i + 1}')(x)"},
+    ],
+)
+def test_numbered_stages_that_may_have_a_norm_in_common_are_refused(parts):
+    assert isinstance(numbered(**parts), Refusal)

@@ -1,0 +1,179 @@
+"""Whether numbered attributes, ``setattr(self, f"patch_embed{i + 1}", patch_embed)``, hold a module of their own each.
+
+They are read as one attribute, ``patch_embed·``. Where each time that one is set a module is made for it, with parts
+that nothing else is given, no two of them are the same, whatever their numbers are.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Sequence
+
+from codegen.model.facts import Facts
+from codegen.model.outside import Outside
+from codegen.model.sharing import is_given_objects, made_at, objects_of
+from codegen.model.tampering import is_tampered_with
+from codegen.source.index import Class
+from codegen.source.stores import PUTS
+from codegen.syntax.bindings import bound_names
+from codegen.syntax.computed_names import MARK
+from codegen.syntax.dataflow import Unsound, dotted, flow
+from codegen.syntax.parameters import defaults_of
+from codegen.syntax.walking import walk
+
+
+def hold_own_modules(facts: Facts, attribute: str) -> bool:
+    """Whether no two of the attributes that go by a name may hold the same module, or have one in common.
+
+    Args:
+        facts: The class.
+        attribute: The name that stands for them, ``patch_embed·``.
+    """
+    if MARK not in attribute or facts.has_member(attribute) or is_given_objects(facts):
+        return False
+    if is_tampered_with(facts, attribute) or Outside.of(facts.index).stored.get(attribute):
+        return False
+    methods = [(cls, method) for cls in facts.lineage for method in cls.members.values()]
+    return all(_is_new(facts, cls, made) for cls, method in methods for made in _set_by(method, attribute))
+
+
+def _set_by(method: ast.AST, attribute: str) -> Iterator[Sequence[ast.expr] | None]:
+    """What makes each value that a method gives such an attribute; ``None`` where that is not known."""
+    known: dict[int, Sequence[ast.expr] | None] = {}
+    for block in _blocks(method):
+        values = [_value(statement, attribute) for statement in block]
+        names = [value.id for value in values if isinstance(value, ast.Name)]
+        for number, (statement, value) in enumerate(zip(block, values, strict=True)):
+            if value is not None:
+                twice = isinstance(value, ast.Name) and names.count(value.id) > 1
+                known[id(statement)] = None if twice else _makers(block[:number], value)
+    yield from known.values()
+    plain = {id(node) for s in walk(method) if id(s) in known or _sets_constant(s) for node in walk(s)}
+    for node in walk(method):
+        if id(node) not in plain and _may_set(node, attribute):
+            yield None
+
+
+def _sets_constant(node: ast.AST) -> bool:
+    """Whether a statement sets something of what an attribute holds to a constant: ``requires_grad = False``."""
+    match node:
+        case ast.Assign(targets=[ast.Attribute(value=ast.Attribute())], value=ast.Constant()):
+            return True
+    return False
+
+
+def _blocks(node: ast.AST) -> Iterator[Sequence[ast.stmt]]:
+    for inner in walk(node):
+        for name in ("body", "orelse", "finalbody"):
+            block = getattr(inner, name, None)
+            if isinstance(block, list):
+                yield block
+
+
+def _value(statement: ast.stmt, attribute: str) -> ast.expr | None:
+    """What a statement sets such an attribute of ``self`` to; ``None`` where it does nothing of the kind."""
+    match statement:
+        case ast.Expr(
+            value=ast.Call(func=ast.Name("setattr"), args=[ast.Name("self"), ast.Constant(name), value], keywords=[])
+            | ast.Call(
+                func=ast.Attribute(ast.Name("self"), "add_module" | "register_module"),
+                args=[ast.Constant(name), value],
+                keywords=[],
+            )
+        ) if name == attribute:
+            return value
+        case ast.Assign(targets=[ast.Attribute(ast.Name("self"), name)], value=value) if name == attribute:
+            return value
+    return None
+
+
+def _may_set(node: ast.AST, attribute: str) -> bool:
+    """Whether code may set such an attribute, or change what it holds: ``self.patch_embed1.norm = norm``."""
+    match node:
+        case ast.Attribute(ctx=ast.Store() | ast.Del()) | ast.Subscript(ctx=ast.Store() | ast.Del()):
+            return _head(node) == attribute
+        case ast.Call(func=ast.Attribute(value=owner, attr=attr), args=args):
+            named = any(isinstance(argument, ast.Constant) and argument.value == attribute for argument in args)
+            return (attr in PUTS and _head(owner) == attribute) or named
+        case ast.Call(func=ast.Name("setattr"), args=args):
+            return any(isinstance(argument, ast.Constant) and argument.value == attribute for argument in args)
+    return False
+
+
+def _makers(before: Sequence[ast.stmt], value: ast.expr) -> Sequence[ast.expr] | None:
+    """Expressions of which one has made a value since a block began; ``None`` where it may be older.
+
+    Args:
+        before: The statements of the block before that which uses the value.
+        value: It.
+    """
+    if not isinstance(value, ast.Name):
+        return (value,)
+    try:
+        surely = flow(before).bound
+    except Unsound:
+        return None
+    bound = [name for statement in before for name in bound_names(statement)].count(value.id)
+    made = [
+        node.value
+        for statement in before
+        for node in walk(statement)
+        if isinstance(node, ast.Assign) and [dotted(target) for target in node.targets] == [value.id]
+    ]
+    return made if value.id in surely and len(made) == bound else None
+
+
+def _is_new(facts: Facts, cls: Class, made: Sequence[ast.expr] | None) -> bool:
+    """Whether one of some expressions makes a module of parts that nothing else has."""
+    return made is not None and all(_makes_alone(facts, cls, value) for value in made)
+
+
+def _makes_alone(facts: Facts, cls: Class, value: ast.expr) -> bool:
+    if isinstance(value, ast.IfExp):
+        return _makes_alone(facts, cls, value.body) and _makes_alone(facts, cls, value.orelse)
+    if not isinstance(value, ast.Call) or not _is_class(facts, cls, value.func):
+        return False
+    return objects_of(facts, cls, value) <= _numbers(facts, cls)
+
+
+def _is_class(facts: Facts, cls: Class, callee: ast.expr) -> bool:
+    """Whether a call makes an object of a class that can be read, or of one of torch."""
+    name = dotted(callee)
+    if not name or name.partition(".")[0] in cls.constructor_names:
+        return False
+    return facts.index.resolve(cls.module, name) is not None or cls.module.origin_of(callee).startswith("torch.nn.")
+
+
+def _numbers(facts: Facts, cls: Class) -> frozenset[str]:
+    """The parameters of a constructor that are numbers, or lists of such, by default and wherever they are passed."""
+    if cls.constructor is None:
+        return frozenset()
+    defaults = defaults_of(cls.constructor.args)
+    outside = Outside.of(facts.index)
+    arguments = (node for node in walk(cls.constructor.args) if isinstance(node, ast.arg))
+    return frozenset(
+        made_at(argument)
+        for argument in arguments
+        if (default := defaults.get(argument.arg)) is not None
+        and all(map(_is_plain, (default, *(given.value for given in outside.passed(cls, argument.arg)))))
+    )
+
+
+def _is_plain(value: ast.expr) -> bool:
+    match value:
+        case ast.List(elts=elements) | ast.Tuple(elts=elements):
+            return all(map(_is_plain, elements))
+        case ast.UnaryOp(operand=operand):
+            return _is_plain(operand)
+        case ast.BinOp(left=left, right=right):
+            return _is_plain(left) and _is_plain(right)
+    return isinstance(value, ast.Constant)
+
+
+def _head(node: ast.expr) -> str:
+    """The attribute of ``self`` with which a path begins: ``stem`` of ``self.stem[0].norm``."""
+    while isinstance(node, ast.Attribute | ast.Subscript):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "self":
+            return node.attr
+        node = node.value
+    return ""
