@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -16,9 +16,9 @@ from codegen.model.purity import is_library
 from codegen.model.tampering import code_that_makes
 from codegen.source.index import Class, Index, Module
 from codegen.source.stores import makes_container
-from codegen.syntax.bindings import bound_names
 from codegen.syntax.dataflow import dotted
 from codegen.syntax.parameters import defaults_of, positional_names
+from codegen.syntax.reaching import reaching
 from codegen.syntax.walking import remembered, walk, walk_for
 
 _WHOLE = "self"
@@ -565,52 +565,12 @@ class _Objects:
 
 def _reaching(function: ast.FunctionDef | None, use: ast.Name) -> Iterator[ast.expr | ast.arg]:
     """What a variable may have been bound to where it is used."""
-    if function is None:
-        return
-    yield from (a for a in walk(function.args) if isinstance(a, ast.arg) and a.arg == use.id)
-    bound = [(value, path) for value, path, names in _bindings(function.body, ()) if use.id in names]
-    here = next((path for line, path in _lines(function.body, ()) if line >= use.lineno), ())
-    loops = [node for node, _ in here if isinstance(node, ast.For | ast.While)]
-    for value, path in reversed(bound):
-        if value.lineno <= use.lineno:
-            yield value
-            if here[: len(path)] == path:
-                break  # it is bound anew on every way from before to here
-    for value, _ in bound:
-        if value.lineno > use.lineno and any(value.lineno <= (loop.end_lineno or 0) for loop in loops):
-            yield value
-
-
-_Path = tuple[tuple[ast.stmt, str], ...]
-
-
-def _blocks(node: ast.stmt) -> Iterator[tuple[str, Sequence[ast.stmt]]]:
-    for name in ("body", "orelse", "finalbody"):
-        yield name, getattr(node, name, [])
-
-
-def _lines(statements: Sequence[ast.stmt], path: _Path) -> Iterator[tuple[int, _Path]]:
-    """The last line of each statement without blocks, and the blocks that it stands in, in order."""
-    for node in statements:
-        inner = [(name, block) for name, block in _blocks(node) if block]
-        if not inner:
-            yield node.end_lineno or node.lineno, path
-        for name, block in inner:
-            yield from _lines(block, (*path, (node, name)))
-
-
-def _bindings(statements: Sequence[ast.stmt], path: _Path) -> Iterator[tuple[ast.expr, _Path, set[str]]]:
-    """What statements bind names to, and the blocks that they stand in, in order."""
-    for node in statements:
+    for node in reaching(function, use) if function is not None else ():
         match node:
-            case ast.Assign(value=value):
-                yield value, path, set(bound_names(node))  # and not b.frozen = True
-            case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value):
-                yield value, path, {name}
-            case ast.For(target=target, iter=iterable):
-                yield iterable, (*path, (node, "body")), set(bound_names(target))
-        for name, block in _blocks(node):
-            yield from _bindings(block, (*path, (node, name)))
+            case ast.Assign(value=value) | ast.AnnAssign(value=ast.expr() as value) | ast.For(iter=value):
+                yield value
+            case ast.arg():
+                yield node
 
 
 def _keeps(facts: Facts, home: Class, function: ast.expr, place: int | str | None, given: ast.expr) -> bool:

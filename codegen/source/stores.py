@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TypeGuard
 
 from codegen.syntax.dataflow import dotted
+from codegen.syntax.reaching import reaching
 from codegen.syntax.walking import children, walk_for
 
 PUTS = frozenset({"append", "insert", "extend", "add_module", "register_module", "__setitem__"})
@@ -122,8 +123,8 @@ class Stores:
         self.altered.update(value.attr for value in aliased if is_attribute_of_self(value))
         for name, value in stored:
             # self.proj = new_proj: what that is was said a few lines above
-            said = local.get(value.id) if isinstance(value, ast.Name) and value.id not in changed else None
-            self.values[name] = (*self.values.get(name, ()), said if isinstance(said, ast.Call) else value)
+            said = _said_before(method, value) if isinstance(value, ast.Name) and value.id not in changed else None
+            self.values[name] = (*self.values.get(name, ()), *(said or (value,)))
 
     def _set(self, target: ast.expr, value: ast.expr) -> Iterator[tuple[str, ast.expr]]:
         """The attributes of ``self`` that a target sets, and to what."""
@@ -153,6 +154,22 @@ class Stores:
             kind[attribute] = (*kind.get(attribute, ()), part)
         elif method in _ADDS | _ALTERS:
             self.altered.add(attribute)
+
+
+def _said_before(method: ast.AST, use: ast.Name) -> list[ast.expr]:
+    """The calls that a variable may be bound to where it is used; it itself where it may be something else, too."""
+    said: list[ast.expr] = []
+    for node in reaching(method, use) if isinstance(method, ast.FunctionDef) else ():
+        match node:
+            case ast.Assign(targets=targets, value=ast.Call() as value) if use.id in map(dotted, targets):
+                said.append(value)
+            case ast.AnnAssign(value=ast.Call() as value):
+                said.append(value)
+            case ast.Assign(value=ast.Constant(value=None)) | ast.arg():
+                continue
+            case _:
+                said.append(use)
+    return said
 
 
 def is_attribute_of_self(node: ast.AST) -> TypeGuard[ast.Attribute]:

@@ -183,6 +183,23 @@ def test_both_arms_of_a_condition_make_an_attribute():
     assert {cls.name for cls in facts.classes("stem")} == {"A", "B"}
 
 
+@pytest.mark.parametrize(
+    ("lines", "classes"),
+    [
+        ("if x: made = A()\nelse: made = B()", "AB"),
+        ("made = A()\nif x: made = B()", "AB"),
+        ("made = None\nif x: made = B()", "B"),
+        ("for made in x: pass\nmade = A()", "A"),
+        ("made = B()\nmade = A()", "A"),
+        ("made: object = A()", "A"),
+    ],
+)
+def test_all_that_a_variable_may_hold_makes_an_attribute(lines, classes):
+    for store in ("self.stem = made", "setattr(self, 'stem', made)", "self.add_module('stem', made)"):
+        facts = attributes(f"{lines}\n{store}\nmade = C()", header="class A: pass\nclass B: pass\nclass C: pass\n")
+        assert {cls.name for cls in facts.classes("stem")} == set(classes)
+
+
 def test_attributes_that_a_base_class_makes_are_known():
     facts = facts_of(
         "from .base import Base\nclass Tiny(Base):\n    def __init__(self):\n        super().__init__()\n",

@@ -1,6 +1,7 @@
 """What crosses follows the rows of the tokens: what counts the images in disguise is refused."""
 
 import pytest
+from sources import result_in_users_file
 
 from codegen.generate import analyse
 from codegen.source.release import find_release
@@ -554,3 +555,48 @@ def test_frames_that_are_laid_side_by_side_before_the_blocks_are_split(split_of,
 )
 def test_frames_that_are_not_put_together_as_they_were_taken_apart_are_refused(refusal_of, folded, unfolded):
     assert "could not be selected" in refusal_of(FRAMES.format(folded=folded, unfolded=unfolded)).reason
+
+
+TWO_STEMS = """
+from torch import nn
+
+
+class Plain(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.proj = nn.Conv2d(3, 8, 4, 4)
+
+    def forward(self, x):
+        return self.proj(x).flatten(2).transpose(1, 2)
+
+
+class Turned(Plain):
+    def forward(self, x):
+        return self.proj(x).flatten(2).permute(2, 0, 1)
+
+
+class M(nn.Module):
+    def __init__(self, turned=True):
+        super().__init__()
+        if turned:
+            stem = Turned()
+        else:
+            stem = {other}()
+        self.stem = stem
+        self.blocks = nn.ModuleList([nn.Linear(8, 8)])
+
+    def forward_features(self, x):
+        B = x.shape[0]
+        x = self.stem(x)
+        for block in self.blocks:
+            x = block(x)
+        return x.reshape(B, -1)
+"""
+
+
+@pytest.mark.parametrize("other", ["Plain", "Turned"])
+def test_the_batch_is_not_read_from_tokens_that_one_of_two_stems_turns(other):
+    split = result_in_users_file(TWO_STEMS.replace("{other}", other))
+    assert isinstance(split, Refusal) or split.recomputed == ()
+    split = result_in_users_file(TWO_STEMS.replace("{other}", other).replace("permute(2, 0, 1)", "transpose(1, 2)"))
+    assert split.recomputed == ("B = x.shape[0]",)
