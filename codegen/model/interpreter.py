@@ -21,6 +21,7 @@ from codegen.model.domain import Code, Domain, Result, Session, Value
 from codegen.model.facts import Facts
 from codegen.source.index import Module
 from codegen.syntax.bindings import bound_names
+from codegen.syntax.computed_names import looked_up
 from codegen.syntax.dataflow import dotted, is_transparent
 from codegen.syntax.walking import walk
 
@@ -356,6 +357,9 @@ class Interpreter(Calls[Value]):
                 either = self.domain.join(self.of(body), self.of(orelse))
                 return self.domain.depending(either, self.of(test)) if self.domain.asks else either
             case ast.Call():
+                held = looked_up(node)
+                if held is not None and self.path(node.func) == "getattr" and self.attribute(held):
+                    return self.of(held)
                 return self.call(node)
             case ast.Starred() | ast.Await() | ast.Yield() | ast.YieldFrom():
                 return self.domain.unknown

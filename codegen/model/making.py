@@ -96,6 +96,12 @@ class Making:
                 yield from there.of(node.value, already) if self.depth < _FUNCTIONS else "?"
             case ast.Call(func=ast.Name("getattr"), args=[_, ast.Constant(str(attr))]) if works_in_place(attr):
                 yield IN_PLACE
+            case ast.Call(func=ast.Name("getattr"), args=[ast.Name("self"), ast.Constant(str(attr)), *others]) if (
+                attr not in self.facts.methods and not self._is_named("getattr")
+            ):
+                yield from self.kinds_of(self.facts, attr)
+                for other in others:  # if there is none; or the name, as it is computed
+                    yield from self.of(other, seen)
             case ast.Call(func=function, args=args, keywords=keywords):
                 if any(keyword.arg in ("max_norm", "track_running_stats") for keyword in keywords):
                     yield STATISTICS
@@ -353,6 +359,10 @@ class Making:
                 yield from outside.of(value)
                 if not isinstance(value, ast.Name | ast.Attribute):
                     yield "function"  # which is put there later
+
+    def _is_named(self, name: str) -> bool:
+        """Whether a name of Python means something else here."""
+        return name in self.values or name in self.module.bindings or "*" in self.module.bindings
 
     def _is_bound(self, name: str) -> bool:
         """Whether a name means anything in the module, as far as can be known."""

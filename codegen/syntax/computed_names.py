@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from codegen.syntax.walking import forget, walk
+from codegen.syntax.walking import forget, remembered, walk
 
 MARK = "·"  # may stand in an identifier, and nobody puts it there
 _BY_NAME = frozenset({"getattr", "setattr", "hasattr", "delattr"})
@@ -112,6 +112,19 @@ class ComputedNames:
 
 
 NONE = ComputedNames()
+
+
+def looked_up(node: ast.AST) -> ast.Attribute | None:
+    """The attribute that ``getattr`` gets by a name that is known, ``self.norm``; ``None`` for anything else.
+
+    It is the same node for the same call.
+    """
+    match node:
+        case ast.Call(func=ast.Name("getattr"), args=[owner, ast.Constant(str(name)), *others], keywords=[]):
+            plain = not others or MARK in name  # and no default
+            held = ast.copy_location(ast.Attribute(owner, name, ast.Load()), node)
+            return remembered(node, "looked up", lambda: held) if plain else None
+    return None
 
 
 def may_compute_names(text: str) -> bool:

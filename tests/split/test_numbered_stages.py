@@ -1,6 +1,7 @@
 """User models whose stages go by numbers, ``getattr(self, f"block{i}")``: split as they run, or refused."""
 
 import pytest
+from sources import result_in_users_file
 
 from codegen.generate import analyse
 from codegen.source.release import find_release
@@ -195,3 +196,89 @@ def test_stems_of_two_numbers_are_two(tmp_path, stem, expected):
     (outcome,) = analyse(find_release(None, tmp_path / "m.py", announce=lambda message: None))
     assert isinstance(outcome.result, Split)
     assert isinstance(outcome.result.intermediates, expected)
+
+
+PYRAMID = """
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+
+class Patches(nn.Module):
+    def __init__(self, inside, size):
+        super().__init__()
+        self.H = self.W = size
+        self.proj = nn.Conv2d(inside, 8, 2, 2)
+
+    def forward(self, x):
+        x = self.proj(x)
+        return x.flatten(2).transpose(1, 2), x.shape[2:]
+
+
+class Keeper(nn.Module):
+    def forward(self, x):
+        self.kept = x.mean()
+        return x
+
+
+class M(nn.Module):
+    def __init__(self, rounds=2):
+        super().__init__()
+        self.rounds = rounds
+        for i in range(rounds):
+            setattr(self, f"patch_embed{i + 1}", Patches(8 if i else 3, 8 // (i + 1)))
+            pos_embed = {made}
+            setattr(self, f"pos_embed{i + 1}", pos_embed)
+            setattr(self, f"block{i + 1}", nn.ModuleList([nn.Linear(8, 8)]))
+        for i in range(rounds):
+            pos_embed = {again}
+            nn.init.trunc_normal_(pos_embed, std=.02)
+
+    def resized(self, pos_embed, patch_embed, H, W):
+        if H * W == self.patch_embed1.H:
+            return pos_embed
+        pos_embed = pos_embed.reshape(1, patch_embed.H, patch_embed.W, -1).permute(0, 3, 1, 2)
+        return F.interpolate(pos_embed, size=(H, W)).reshape(1, -1, H * W).permute(0, 2, 1)
+
+    def forward_features(self, x):
+        B = x.shape[0]
+        for i in range(self.rounds):
+            patch_embed = getattr(self, f"patch_embed{i + 1}")
+            pos_embed = getattr(self, f"pos_embed{i + 1}")
+            block = getattr(self, f"block{i + 1}")
+            x, (H, W) = patch_embed(x)
+            pos_embed = self.resized(pos_embed, patch_embed, H, W)
+            x = x + pos_embed
+            for layer in block:
+                x = layer(x)
+            x = x.reshape(B, H, W, -1).permute(0, 3, 1, 2)
+        return x{last}
+"""
+POSITION = "nn.Parameter(torch.zeros(1, 64 >> i, 8))"
+SAME = 'getattr(self, f"pos_embed{i + 1}")'
+
+
+def pyramid(made=POSITION, again=SAME, last=""):
+    source = PYRAMID.replace("{made}", made).replace("{again}", again).replace("{last}", last)
+    return result_in_users_file(source)
+
+
+@pytest.mark.parametrize("again", [SAME, "getattr(self, 'pos_embed2')", "self.pos_embed1"])
+def test_what_is_looked_up_by_its_name_is_what_was_set(again):
+    split = pyramid(again=again)
+    assert isinstance(split, Split)
+    assert [field.name for field in split.fields] == ["x", "H", "W"]
+    assert split.recomputed == ("B = x.shape[0]",)
+
+
+@pytest.mark.parametrize(
+    "made", ["nn.Parameter(torch.zeros(64 >> i, 1, 8))", "nn.Parameter(make(i))", "torch.zeros(i)"]
+)
+def test_the_batch_is_not_read_from_tokens_to_which_anything_is_added(made):
+    split = pyramid(made=made)
+    assert isinstance(split, Refusal) or split.recomputed == ()
+
+
+def test_a_module_that_is_looked_up_by_its_name_does_what_it_does():
+    assert isinstance(pyramid(made="Keeper()", again="self.patch_embed1.proj.weight"), Refusal)
+    assert isinstance(pyramid(again="getattr(self, 'kept', Keeper())", last=" * self.pos_embed1.kept"), Refusal)
