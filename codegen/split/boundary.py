@@ -550,7 +550,9 @@ def _arms(facts: Facts, statements: tuple[Statement, ...], number: int, tokens: 
         raise Refused(statement.place, changing)
     if left.tokens != right.tokens:
         raise Refused(statement.place, f"its arms name the tokens differently, {left.tokens} and {right.tokens}")
-    (left_embed, left_stages), (right_embed, right_stages) = (sink(cut.embed, cut.stages) for cut in (left, right))
+    (left_embed, left_stages), (right_embed, right_stages) = (
+        sink(facts, cut.embed, cut.stages) for cut in (left, right)
+    )
     if [s.code for s in left_embed] == [s.code for s in right_embed]:
         embed = left_embed
     else:

@@ -44,36 +44,96 @@ class Crossing:
 
 def _is_fresh_container(node: ast.AST) -> bool:
     match node:
-        case ast.List(elts=[]) | ast.Dict(keys=[]):
+        case ast.List(elts=[]) | ast.Dict(keys=[]) | ast.Tuple(elts=[]):
             return True
     return False
 
 
 def sink(
-    embed: Sequence[Statement], stages: Sequence[Statement]
+    facts: Facts, embed: Sequence[Statement], stages: Sequence[Statement], parameters: Collection[str] = ()
 ) -> tuple[tuple[Statement, ...], tuple[Statement, ...]]:
-    """Move what only the stages read, and nothing else is made of, down to them: ``intermediates = []``."""
+    """Move what only the stages read, and nothing else is made of, down to them: ``intermediates = []``.
+
+    Args:
+        facts: The class.
+        embed: Statements up to the boundary.
+        stages: Statements after it.
+        parameters: Those of the method.
+    """
     needed = flow([s.tree for s in stages]).needs
     kept: list[Statement] = list(embed)
     sunk: list[Statement] = []
     for statement in reversed(embed):
-        name = _spare_name(statement.tree)
-        others = [s for s in kept if s is not statement]
-        if name in needed and not any(_mentions(s.tree, name) for s in others):
+        names = _spare_names(statement.tree) or _spare_by_question(facts, statement, kept, parameters)
+        others = [s for s in kept if s is not statement and not (names & _spare_names(s.tree))]
+        if names & needed and not any(_mentions(s.tree, name) for s in others for name in names):
             kept.remove(statement)
             sunk.insert(0, statement)
     return tuple(kept), (*sunk, *stages)
 
 
-def _spare_name(node: ast.stmt) -> str:
-    """The one name that a statement binds, to a constant or to itself in a list; empty for any other statement."""
+def _spare_names(node: ast.stmt) -> frozenset[str]:
+    """The one name that a statement binds, to a constant or to itself in a list; none for any other statement."""
     match node:
         case ast.Assign(targets=[ast.Name(id=name)], value=value):
-            return name if isinstance(value, ast.Constant) or _is_fresh_container(value) or _wraps(value, name) else ""
+            spare = _is_spare_value(value) or _wraps(value, name)
+            return frozenset({name}) if spare else frozenset()
         case ast.If(test=test, body=body, orelse=[]) if body:  # if not isinstance(masks, list): masks = [masks]
-            name, *others = {_spare_name(inner) for inner in body}
-            return name if not others and _asks_of(test, name) else ""
-    return ""
+            found = {_spare_names(inner) for inner in body}
+            names = found.pop()
+            return names if not found and all(_asks_of(test, name) for name in names) else frozenset()
+    return frozenset()
+
+
+def _is_spare_value(value: ast.expr) -> bool:
+    return isinstance(value, ast.Constant) or _is_fresh_container(value)
+
+
+def _spare_by_question(
+    facts: Facts, statement: Statement, embed: Sequence[Statement], parameters: Collection[str]
+) -> frozenset[str]:
+    """The names that a statement binds to constants by a question that has the same answer after the embedding.
+
+    ``if self.keep_attention: attention = []``, ``found = [] if return_all else None``.
+    """
+    others = [s for s in embed if s is not statement]
+    match statement.tree:
+        case ast.If(test=test, body=body, orelse=orelse):
+            names = _constants_of([*body, *orelse])
+        case ast.Assign(targets=[ast.Name(id=name)], value=ast.IfExp(test=test, body=one, orelse=other)):
+            names = frozenset({name}) if _is_spare_value(one) and _is_spare_value(other) else frozenset()
+        case _:
+            return frozenset()
+    return names if names and _is_settled(facts, test, others, parameters) else frozenset()
+
+
+def _constants_of(statements: Sequence[ast.stmt]) -> frozenset[str]:
+    """The names that statements bind, if they only bind names to constants and empty containers."""
+    names = set()
+    for statement in statements:
+        match statement:
+            case ast.Assign(targets=[ast.Name(id=name)], value=value) if _is_spare_value(value):
+                names.add(name)
+            case ast.Pass():
+                continue
+            case _:
+                return frozenset()
+    return frozenset(names)
+
+
+def _is_settled(facts: Facts, test: ast.expr, others: Sequence[Statement], parameters: Collection[str]) -> bool:
+    """Whether a question has no effect, and the same answer whatever some statements do before it is asked."""
+    match test:
+        case ast.BoolOp(values=parts):
+            return all(_is_settled(facts, part, others, parameters) for part in parts)
+        case ast.UnaryOp(op=ast.Not(), operand=operand):
+            return _is_settled(facts, operand, others, parameters)
+        case (
+            ast.Name(id=name)
+            | ast.Compare(left=ast.Name(id=name), ops=[ast.Is() | ast.IsNot()], comparators=[ast.Constant(None)])
+        ):
+            return name in parameters and not any(_mentions(s.tree, name) for s in others)
+    return depends_on_self_alone(facts, test) and is_invariant(facts, test, [s.tree for s in others])
 
 
 def _wraps(value: ast.expr, name: str) -> bool:
@@ -122,7 +182,7 @@ def cross(
         Unsound: If a name may be unbound at the boundary, is read before it is bound, or cannot cross.
     """
     parameters = [parameter.name for parameter in declared]
-    moved = sink(embed, stages)
+    moved = sink(facts, embed, stages, parameters)
     needed = _needed(*moved, parameters)
     passed_on = _passed_on(moved[0], declared, needed)
     ways: dict[str, _Recomputation | str] = {}

@@ -143,9 +143,8 @@ def test_arithmetic_on_a_parameter_is_done_once():
 
 def test_a_parameter_that_is_rebound_under_a_condition_is_given_to_both():
     source = tiny(
-        f"x = self.patch_embed(x)\nif self.flag:\n    mask = 1\nx = x + self.pos_embed\n{STAGES}return x, mask",
+        f"x = self.patch_embed(x)\nif x is None:\n    mask = 1\nx = x + self.pos_embed\n{STAGES}return x, mask",
         "x, mask=None",
-        flag="False",
     )
     assert [p.name for p in split_of(source).embed.parameters] == ["x", "mask"]
     same(source, Value("images"), mask=7)
@@ -173,8 +172,58 @@ def test_a_module_that_the_embedding_imports_under_a_condition_does_not_cross():
 
 
 def test_a_name_that_may_be_unbound_at_the_boundary_is_refused():
-    body = f"x = self.patch_embed(x)\nif self.flag:\n    n = 1\nx = x + self.pos_embed\n{STAGES}return x, n"
+    body = f"x = self.patch_embed(x)\nif x is None:\n    n = 1\nx = x + self.pos_embed\n{STAGES}return x, n"
     assert reason(tiny(body)) == "`n` may be unbound at the boundary"
+
+
+def collecting(begin, early="pass", parameters="x, wanted=None", methods="", flag="True", use="self.flag"):
+    body = f"{begin}\nx = self.patch_embed(x)\n{early}\nx = x + self.pos_embed\n{STAGES}"
+    return tiny(
+        f"{body}if {use}:\n    found.append(x)\n    x = (x, found)\nreturn x", parameters, methods=methods, flag=flag
+    )
+
+
+@pytest.mark.parametrize("flag", ["True", "False"])
+@pytest.mark.parametrize(
+    "begin",
+    [
+        "if self.flag:\n    found = []",
+        "if self.flag:\n    found = []\nelse:\n    found = None",
+        "found = None\nif self.flag:\n    found = []",
+        "found = [] if self.flag else None",
+        "if self.flag is True and not self.depth == 7:\n    found = ()\n    found = []",
+        "if self.flag and len(self.items) < 9:\n    found = []",
+        "if self.flag or wanted:\n    found = []",
+        "if self.flag or wanted is None:\n    found = []",
+    ],
+)
+def test_what_only_the_stages_collect_in_is_made_there_if_the_question_has_the_same_answer(begin, flag):
+    source = collecting(begin, flag=flag)
+    assert fields(source) == ("x",)
+    same(source)
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"early": "self.flag = not self.flag"},
+        {"early": "self.turn()", "methods": "def turn(self):\n    self.flag = not self.flag"},
+        {"early": "if self.flag:\n    found.append(x)"},
+        {"early": "wanted = 1", "begin": "if wanted is None:\n    found = []"},
+        {"early": "wanted.append(1)", "begin": "if wanted:\n    found = []"},
+        {"begin": "if x is not None:\n    found = []"},
+        {"begin": "if self.turn():\n    found = []", "methods": "def turn(self):\n    self.depth += 1\n    return 1"},
+        {"begin": "if self.turn:\n    found = []", "methods": "@property\ndef turn(self):\n    return self.depth"},
+        {"begin": "if self.flag:\n    found = [x]"},
+        {"begin": "if self.flag:\n    found = self.items"},
+        {"begin": "if self.flag:\n    found = []\n    self.depth = 9"},
+        {"begin": "while self.flag:\n    found = []\n    break"},
+    ],
+)
+def test_a_question_that_may_have_another_answer_is_not_moved(parts):
+    parts = {"begin": "if self.flag:\n    found = []", **parts}
+    result = outcomes_of(collecting(**parts))["Tiny"].result
+    assert isinstance(result, Refusal) or "found" in fields_of(result)
 
 
 def test_images_that_the_stages_read_cross_as_they_are():
