@@ -282,6 +282,10 @@ class Making:
             kind = origin.removeprefix("torch.nn.")
             if kind in ("Parameter", "Buffer"):
                 return  # a tensor
+            if origin.startswith("torch.nn.") and kind in ("ParameterList", "ParameterDict"):  # tensors, in a container
+                for argument in arguments:
+                    yield from self.of(argument, seen)
+                return
             if origin.startswith("torch.nn.") and kind in CONTAINERS:
                 if kind == "Sequential" or not arguments:  # of none, it gives what it is given
                     yield "view"

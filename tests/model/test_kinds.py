@@ -137,3 +137,22 @@ STORED = [
 @pytest.mark.parametrize(("after", "expected"), STORED)
 def test_an_attribute_holds_what_is_set_on_the_model_elsewhere(after, expected):
     assert kinds("self.layers = nn.Identity()", after=after) == {"view", *expected}
+
+
+@pytest.mark.parametrize(
+    ("made", "expected"),
+    [
+        ("self.layers = nn.ParameterList([nn.Parameter(torch.zeros(8)) for _ in dims])", set()),
+        ("self.layers = nn.ParameterDict({'a': torch.zeros(8)})", set()),
+        ("self.layers = nn.ParameterList()\nself.layers.append(torch.zeros(8))", set()),
+        ("self.layers = nn.ParameterList(Unknown())", {"?"}),
+        ("self.layers = nn.ParameterList()\nself.layers.append(Unknown())", {"?"}),
+        ("self.first = Other()\nself.layers = getattr(self, 'first')", {"Other"}),
+        ("self.first = Other()\nself.layers = getattr(self, 'first', Pool())", {"Other", "Pool"}),
+        ("self.layers = getattr(self, 'never')", {"?"}),
+        ("getattr = Unknown\nself.first = Other()\nself.layers = getattr(self, 'first')", {"?"}),
+    ],
+)
+def test_lists_of_parameters_and_what_is_looked_up(made, expected):
+    assert kinds(made) - {"Other"} == expected - {"Other"}
+    assert expected <= kinds(made)
