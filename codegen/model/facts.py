@@ -348,6 +348,10 @@ class Facts:
         named = _BLOCKS.match(attribute) is not None and _STEM.search(attribute) is None
         return named or self._declared(attribute) is Role.BLOCK
 
+    def is_named_stem(self, attribute: str) -> bool:
+        """Whether an attribute is called as a stem is, where nothing declares what is one."""
+        return not self.matcher and _STEM.search(attribute) is not None and "downsample" not in attribute
+
     def _is_named_position(self, value: ast.expr) -> bool:
         """Whether a value is an attribute that holds a position: ``self.table = self.pos_embed``."""
         return isinstance(value, ast.Attribute) and self.is_attribute(value) and names_position(value.attr)

@@ -79,17 +79,51 @@ def walk_steps(facts: Facts, statements: Iterable[Statement], tokens: frozenset[
         statements: Those of a block.
         tokens: Variables that hold the images or tokens before it.
     """
+    statements = tuple(statements)
+    stems = _stems_of_their_own(facts, statements)
     derived: dict[str, frozenset[Role]] = {}
     aliases: dict[str, frozenset[str]] = {}
     positions: set[str] = set()
     met = False
     for statement in statements:
         step = _with_position(_step(facts, statement, tokens, derived, aliases), positions)
+        if stems & step.runs:
+            step = replace(step, roles=step.roles - {Role.BLOCK} | {Role.STEM})
         if step.on_path and Role.OTHER in step.roles <= _OF_STEM and not met:
             step = replace(step, roles=frozenset({Role.STEM}))  # whatever meets the images first
         met = met or (step.on_path and bool(step.runs))
         tokens = step.tokens.union(step.targets)
         yield step
+
+
+def _stems_of_their_own(facts: Facts, statements: Sequence[Statement]) -> frozenset[str]:
+    """Containers that are named as stems and hold the whole of it: ``for embed in self.patch_embed: ...``.
+
+    Of a pyramid each stage begins with a part of such a container, and runs blocks before the next. Where no blocks run
+    before all parts have, and none of these after, it is one stem of several streams, or of several layers. timm's own
+    say that in a group_matcher.
+    """
+    if facts.cls.module.is_timms:
+        return frozenset()
+    runs = [facts.runs(statement.tree) for statement in statements]
+    named = [any(map(facts.is_named_block, several)) for several in runs]
+    if True not in named:
+        return frozenset()
+    first = named.index(True)
+    before = {name.partition(".")[0] for several in runs[:first] for name in several}
+    after = {name.partition(".")[0] for several in runs[first:] for name in several}
+    stems = frozenset(
+        name
+        for name in before - after
+        if facts.is_named_stem(name) and facts.is_container(name) and not facts.is_like_blocks(f"{name}.0")
+    )
+    apart = all(stems.issuperset(_blocks(facts, several)) for several in runs[:first])
+    return stems if apart else frozenset()
+
+
+def _blocks(facts: Facts, names: Iterable[str]) -> Iterator[str]:
+    """Those of some attributes that are blocks, as far as their names and what they hold tell."""
+    return (name for name in names if facts.role(name) in (Role.BLOCK, Role.BOTH))
 
 
 def _with_position(step: Step, positions: set[str]) -> Step:

@@ -7,7 +7,16 @@ import re
 import textwrap
 
 import pytest
-from sources import outcomes_of, recorded, refusal_of, release_of, split_of, timm_package, timm_release
+from sources import (
+    outcomes_of,
+    recorded,
+    refusal_of,
+    release_of,
+    result_in_users_file,
+    split_of,
+    timm_package,
+    timm_release,
+)
 
 from codegen.generate import generate
 from codegen.types import Absence, Refusal, Split
@@ -61,6 +70,14 @@ def check(body: str, modules: dict[str, str] = VIT, matcher: str = VIT_MATCHER, 
     assert "\n".join(split.embed.body) == before.strip("\n")
     assert "\n".join(split.forward_stages.body) == after.strip("\n")
     return split
+
+
+def check_users(body: str, modules: dict[str, str]) -> None:
+    """Cut a body in a file that is not timm's, and compare with the ``# boundary`` in it."""
+    before, after = textwrap.dedent(body).strip("\n").split("# boundary\n")
+    split = result_in_users_file(source(before + after, modules), "Tiny")
+    assert isinstance(split, Split), split.reason
+    assert "\n".join(split.embed.body) == before.strip("\n")
 
 
 def said(split: Split) -> list[str]:
@@ -349,6 +366,11 @@ def test_a_position_that_is_given_in_a_way_that_is_not_understood_is_refused(cas
     modules = {**NO_MATCHER, "blocks": "nn.ModuleList([nn.Linear(8, 8)])"}
     text = source(body, modules, parameters="x, only_embed=False")
     assert "may give the tokens their position, and is not understood" in refusal_of(text).reason
+
+
+def test_layers_of_a_users_stem_come_before_the_position():
+    body = "x = self.patch_embed(x)\nfor l in self.stem_layers:\n    x = l(x)\nx = x + self.pos_embed\n"
+    check_users(f"{body}# boundary\nx = self.blocks(x)\nreturn x", NO_MATCHER)
 
 
 @pytest.mark.parametrize("like", ["to(x)", "type_as(x)", "to(x.dtype)", "expand_as(x)"])
@@ -751,6 +773,67 @@ def test_a_list_of_tokens_crosses_as_the_list_that_it_is():
         VIT | {"patch_embeds": "nn.ModuleList([PatchEmbed(), PatchEmbed()])"},
     )
     assert [field.name for field in split.fields] == ["xs"]
+
+
+STREAMS = VIT | {
+    "patch_embed": "nn.ModuleList([PatchEmbed() for _ in range(2)])",
+    "pos_embed": "nn.ParameterList([nn.Parameter(torch.zeros(1, 5, 8)) for _ in range(2)])",
+    "blocks": "nn.ModuleList([Block() for _ in range(2)])",
+}
+
+
+def test_a_container_of_stems_that_no_block_runs_between_is_one_stem():
+    """As CrossViT has it, which has no group_matcher outside timm, and SatMAE."""
+    check_users(
+        """
+        xs = []
+        for i in range(2):
+            x_ = self.patch_embed[i](x) + self.pos_embed[i]
+            xs.append(x_)
+        # boundary
+        for blk in self.blocks:
+            xs = blk(xs)
+        return xs
+        """,
+        STREAMS,
+    )
+    check_users(
+        """
+        xs = [self.patch_embed[i](x) for i in range(2)]
+        x = torch.stack(xs, 1)
+        x = x + self.pos_drop(self.pos_embed[0])
+        # boundary
+        for blk in self.blocks:
+            x = blk(x)
+        return x
+        """,
+        STREAMS,
+    )
+
+
+@pytest.mark.parametrize(
+    ("body", "modules"),
+    [
+        ("for i in range(2):\n    x = self.patch_embed[i](x)\n    x = self.blocks[i](x)\nreturn x", {}),
+        (
+            "x = self.first(x)\nfor i in range(2):\n    x = self.patch_embed[i](x)\nx = self.blocks(x)\n"
+            "return x + self.patch_embed[0](x)",
+            {"first": "nn.ModuleList([Block()])"},
+        ),
+        (
+            "for i in range(2):\n    x = self.patch_embed[i](x)\nx = self.blocks(x)\nreturn x",
+            {"patch_embed": "nn.ModuleList([Block(), Block()])"},
+        ),
+        (
+            "for block in self.first:\n    x = block(x)\nfor i in range(2):\n    x = self.patch_embed[i](x)\n"
+            "x = self.blocks(x)\nreturn x",
+            {"first": "nn.ModuleList([Block()])"},
+        ),
+    ],
+)
+def test_a_container_of_stems_with_blocks_in_between_is_none(body, modules):
+    result = result_in_users_file(source(body, STREAMS | modules), "Tiny")
+    assert isinstance(result, Refusal) or "for " not in "".join(result.embed.body)
 
 
 # The stem inside a statement with the blocks: arms and loops
