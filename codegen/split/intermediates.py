@@ -138,7 +138,7 @@ def cut_intermediates(facts: Facts, embedding: Embedding) -> IntermediatesCut | 
     context, statements = without_context(facts, owner.module, body.statements, [images, *others])
     if context != embedding.context:
         raise Refused(place, f"it enters {_quoted(context)}, and forward_features {_quoted(embedding.context)}")
-    statements = write_out_helpers(facts, statements)
+    statements = write_out_helpers(facts, statements, [images, *others])
     whole = flow([s.tree for s in statements], [body.receiver, images, *others])
     check_scope(owner.module, owner.node, function, whole)
     joined, alignment = find_embedding(facts, owner.module, embedding, statements, images, others)

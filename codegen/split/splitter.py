@@ -369,7 +369,7 @@ class _Code:
 def _code_of(facts: Facts, body: Body) -> _Code:
     delegation = find_delegation(facts, body)
     if delegation is None:
-        return _Code(facts, write_out_helpers(facts, body.statements))
+        return _Code(facts, write_out_helpers(facts, body.statements, [p.name for p in body.parameters]))
     written = inline(facts, delegation, [p.name for p in body.parameters])
     return _Code(delegation.facts, joined(delegation, written), delegation, written)
 
