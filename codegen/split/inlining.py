@@ -17,6 +17,7 @@ from codegen.model.outside import Outside
 from codegen.model.steps import walk_steps
 from codegen.source.index import Class
 from codegen.split.boundary import Refused
+from codegen.split.nested import take_out_helpers
 from codegen.split.soundness import check_method
 from codegen.syntax.bindings import bound_names
 from codegen.syntax.dataflow import dotted, escaping_scopes, flow, returns
@@ -53,7 +54,21 @@ def write_out_helpers(
         require_apart(statement, inner, after, called.target, before=before)
         written = without_return(inner, called.target, several=True) if called.target else inner
         return (*before, *write_out_helpers(facts, (*written, *after), parameters))
+    apart = take_out_helpers(facts, statements, parameters, _holding(facts, statements))
+    if any(_helper(facts, apart[:number], one, parameters[0]) for number, one in enumerate(apart)):
+        return write_out_helpers(facts, apart, parameters)  # of self.head(self.forward_features(x))
     return tuple(statements)
+
+
+def _holding(facts: Facts, statements: Sequence[Statement]) -> frozenset[str]:
+    """The methods of a user's class that some statements call and that run the stem as well as the blocks."""
+    found = set()
+    for name in {name for statement in statements for name in facts.calls(statement.tree)}:
+        method = facts.method(name)
+        if method is not None and not method[0].module.is_timms:
+            roles = {facts.role(attribute) for attribute in facts.runs(method[1])}
+            found |= {name} if Role.BOTH in roles or roles >= {Role.STEM, Role.BLOCK} else set()
+    return frozenset(found)
 
 
 def _free(facts: Facts, name: str, inner: Sequence[Statement]) -> frozenset[str]:

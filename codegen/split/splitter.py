@@ -27,6 +27,7 @@ from codegen.split.intermediates import IntermediatesCut, cut_intermediates
 from codegen.split.intermediates_inside import cut_through_inner
 from codegen.split.masking import find_masking
 from codegen.split.missing_embedding import STAGES_INTERMEDIATES
+from codegen.split.nested import take_out_stems
 from codegen.split.parent import WrittenOut, write_out_parents
 from codegen.split.patches import gives_position, split_patches
 from codegen.split.reuse import check_reuse
@@ -197,9 +198,10 @@ def split_class(facts: Facts, cls: Class, method: ast.stmt) -> Split:
         raise Unsound(function, f"`with {context}` is around the call of an inner model: split that one")
     around = ast.parse(f"with {context}: pass").body if context else []
     every = [*around, *(s.tree for s in (*guards, *code.statements))]
-    whole = flow(every, [body.receiver, *(p.name for p in body.parameters)])
+    names = [parameter.name for parameter in body.parameters]
+    whole = flow(every, [body.receiver, *names])
     check_scope(cls.module, cls.node, function, whole)
-    cut = code.cut(images.name)
+    code, cut = _cut_of(code, names)
     made = [s.tree for s in cut.embed]
     crossing = cross(code.facts, cut.embed, cut.stages, body.parameters, cut.tokens)
     check_embed([s.tree for s in crossing.embed], crossing.fields, [s.tree for s in cut.early])
@@ -207,7 +209,6 @@ def split_class(facts: Facts, cls: Class, method: ast.stmt) -> Split:
     kinds = annotate(code.facts, made, annotations, images.name)
     fields = tuple(Field(name, kinds.get(name) or "Any") for name in crossing.fields)
     imports = _imports(facts, cls, function, code, whole, parents)
-    names = [parameter.name for parameter in body.parameters]
     before = embedding_effects(code.facts, crossing, names)
     check_state(code.facts, crossing, before, names, cut.early)
     check_reuse(code.facts, crossing, before, fields)
@@ -344,6 +345,12 @@ class _Code:
     delegation: Delegation | None = None
     written: Sequence[tuple[Statement, ...]] = ()
 
+    def opened(self, parameters: Sequence[str]) -> _Code:
+        """The code with stems in statements of their own that run inside those that run the blocks."""
+        if self.delegation is not None or self.facts.cls.module.is_timms:
+            return self
+        return replace(self, statements=take_out_stems(self.facts, self.statements, parameters))
+
     @property
     def delegate(self) -> Delegate | None:
         return None if self.delegation is None else Delegate(self.delegation.attribute, self.facts.cls.path)
@@ -372,6 +379,22 @@ def _code_of(facts: Facts, body: Body) -> _Code:
         return _Code(facts, write_out_helpers(facts, body.statements, [p.name for p in body.parameters]))
     written = inline(facts, delegation, [p.name for p in body.parameters])
     return _Code(delegation.facts, joined(delegation, written), delegation, written)
+
+
+def _cut_of(code: _Code, parameters: Sequence[str]) -> tuple[_Code, Cut]:
+    """The cut of some code; of the code with more statements, if there is none otherwise.
+
+    Raises:
+        Refused: If it has no boundary.
+    """
+    try:
+        return code, code.cut(parameters[0])
+    except Refused as refused:
+        opened = code.opened(parameters)
+        try:
+            return opened, opened.cut(parameters[0])
+        except Refused:
+            raise refused from None
 
 
 def _why_no_patches(facts: Facts, record: str, imports: Collection[Imported]) -> Absence | None:

@@ -132,7 +132,7 @@ def _loop(
     call = replace(ran, text=f"{x} = self.{attribute}({x})")
     if not kept:
         return Joined((call,), (ran,), frozenset({*lost, part, *counters}))
-    head = _head(statement, target, iterable)
+    head = head_of(statement)
     loop = loop_of(statement, head, kept)
     calls: tuple[tuple[Statement, Statement, Statement], ...] = ()
     for counter in counters:
@@ -149,13 +149,14 @@ def loop_of(statement: Statement, head: str, body: Sequence[Statement]) -> State
     return replace(statement, text=f"{head}\n{indented}")
 
 
-def _head(statement: Statement, target: ast.expr, iterable: ast.expr) -> str:
+def head_of(statement: Statement) -> str:
     """The first line of a loop, as it is written where it is one line."""
     first = statement.code.split("\n")[0].partition("#")[0].rstrip()
     try:
         ast.parse(f"{first} pass")
     except SyntaxError:
-        return f"for {ast.unparse(target)} in {ast.unparse(iterable)}:"
+        assert isinstance(statement.written, ast.For)
+        return f"for {ast.unparse(statement.written.target)} in {ast.unparse(statement.written.iter)}:"
     return first
 
 
