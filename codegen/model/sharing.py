@@ -7,10 +7,13 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
+from codegen.model.bound import bindings_of
+from codegen.model.bound import remembered as remembered_of
 from codegen.model.facts import Facts
 from codegen.model.kinds import kinds_of
 from codegen.model.library import ALLOCATING_FUNCTIONS, ALLOCATING_METHODS, FILLED
-from codegen.model.module_kind import is_believed
+from codegen.model.making import Making
+from codegen.model.module_kind import STATISTICS, Kind, is_believed
 from codegen.model.outside_objects import objects_outside
 from codegen.model.purity import is_library
 from codegen.model.tampering import code_that_makes
@@ -35,6 +38,24 @@ def shares_module(facts: Facts, one: str, other: str) -> bool:
     common = _ingredients(facts, one) & _ingredients(facts, other)
     copies = any("copy" in cls.module.text for cls in facts.lineage if not cls.module.is_timms)
     return any(name.startswith(_MODULE) for name in common) or (copies and is_made_of(facts, one, other))
+
+
+def shares_norm(facts: Facts, one: str, other: str) -> bool:
+    """Whether two attributes are made with the same module, which may be a norm that keeps statistics, or hold one."""
+    common = _ingredients(facts, one) & _ingredients(facts, other)
+    for cls in facts.lineage:
+        if cls.constructor is not None and not cls.module.is_timms:
+            bound = remembered_of(facts, "bound", cls.constructor, bindings_of)
+            making = Making(facts, cls.module, bound, kinds_of)
+            for values in _assigned(facts, cls.constructor).values():
+                if any(made_at(value) in common and any(map(_may_be_norm, making.of(value))) for value in values):
+                    return True
+    return False
+
+
+def _may_be_norm(kind: Kind) -> bool:
+    """Whether a module of a kind may keep statistics, or hold one that does: those of torch are told apart."""
+    return isinstance(kind, Class) or kind in (STATISTICS, "?", "foreign")
 
 
 _MODULE = "the module that a constructor calls "

@@ -38,10 +38,8 @@ def use_others(facts: Facts, crossing: Crossing, attribute: str) -> bool:
     methods = [found[1] for name in called if (found := facts.method(name)) is not None]
     if any(attribute in facts.runs(method) for method in methods):
         return False
-    first, later = (
-        list(_Uses(facts.cls.module, attribute, [s.written for s in half]).all())
-        for half in (crossing.embed, crossing.stages)
-    )
+    first = list(_Uses(facts.cls.module, attribute, [s.written for s in crossing.embed], counts=False).all())
+    later = list(_Uses(facts.cls.module, attribute, [s.written for s in crossing.stages]).all())
     greatest = max((number for number in first if number is not None), default=None)
     if greatest is None or None in first:
         return False
@@ -56,16 +54,18 @@ class _Uses:
         module: The file that they stand in.
         attribute: The name that stands for the attributes.
         trees: The statements.
+        counts: Whether a number may be one that counts rounds; else it is one that is written out.
         standing: Variables that stand for one attribute each, for what follows in a block, with its number.
     """
 
     module: Module
     attribute: str
     trees: Sequence[ast.stmt]
+    counts: bool = True
     standing: dict[str, ast.expr] = field(default_factory=dict)
 
     def all(self) -> Iterator[int | None]:
-        """The least that the number of each use may be, ``None`` where that is not known."""
+        """The least that the number of each use may be, or its number; ``None`` where that is not known."""
         yield from self._block(self.trees, {})
 
     def _block(self, statements: Sequence[ast.stmt], least: _Least) -> Iterator[int | None]:
@@ -79,7 +79,7 @@ class _Uses:
                         self.standing[name] = key
                 case ast.For(iter=iterable, body=body, orelse=orelse):
                     yield from self._inside(iterable, least)
-                    yield from self._block(body, _counted(self.module, statement, least))
+                    yield from self._block(body, _counted(self.module, statement, least) if self.counts else {})
                     yield from self._block(orelse, least)
                 case ast.If(test=test, body=body, orelse=orelse):
                     yield from self._inside(test, least)

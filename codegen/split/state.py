@@ -15,7 +15,7 @@ from codegen.model.kinds import kinds_of
 from codegen.model.module_kind import STATISTICS
 from codegen.model.numbered import hold_own_modules
 from codegen.model.places import EVERYTHING, MODE, Place, may_meet
-from codegen.model.sharing import is_made_of, shares_module
+from codegen.model.sharing import is_made_of, shares_module, shares_norm
 from codegen.model.statistics import reader_of_statistics
 from codegen.source.index import Class
 from codegen.source.reached import reached
@@ -95,14 +95,24 @@ def _shared_norm(facts: Facts, written: Sequence[Place], crossing: Crossing) -> 
     norms = {place.root for place in written if place.kind == STATISTICS}
     if not norms or facts.cls.module.is_timms:
         return None
-    for attribute in sorted({name for statement in crossing.stages for name in facts.runs(statement.tree)}):
+    first, later = ({n for s in half for n in facts.runs(s.tree)} for half in (crossing.embed, crossing.stages))
+    for name in sorted(later):
+        attribute, _, part = name.partition(".")
         several = facts.is_container(attribute)
-        made = shares_module if several else is_made_of
-        if attribute in norms and (several or _are_others(facts, crossing, attribute)):
-            continue
-        if attribute in norms or any(made(facts, attribute, norm) for norm in norms):
+        made = shares_module if several else _has_norm_of
+        if attribute in norms and part and attribute not in first:  # the embedding uses parts by their numbers
+            if name in first:
+                return attribute
+        elif attribute in norms:
+            if (attribute in first or not several) and not _are_others(facts, crossing, attribute):
+                return attribute
+        elif any(made(facts, attribute, norm) for norm in norms):
             return attribute
     return None
+
+
+def _has_norm_of(facts: Facts, attribute: str, other: str) -> bool:
+    return is_made_of(facts, attribute, other) or shares_norm(facts, attribute, other)
 
 
 def _are_others(facts: Facts, crossing: Crossing, attribute: str) -> bool:

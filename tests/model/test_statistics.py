@@ -153,6 +153,29 @@ def test_a_norm_of_the_stages_is_another(last):
     assert isinstance(result_in_users_file(AGAIN.replace("{last}", last)), Split)
 
 
+@pytest.mark.parametrize(
+    ("made", "refused"),
+    [
+        ("norm = nn.BatchNorm2d(8)\nself.bn = norm\nself.own = norm", True),
+        (
+            "norm = nn.BatchNorm2d(8)\nself.bn = nn.Sequential(norm)\nself.own = nn.Sequential(nn.Identity(), norm)",
+            True,
+        ),
+        ("norm = make(8)\nself.bn = norm\nself.own = norm", True),
+        ("norm = nn.BatchNorm2d(8)\nself.bn = norm\nnorm = nn.BatchNorm2d(8)\nself.own = norm", False),
+        ("act = nn.GELU()\nself.bn = nn.Sequential(nn.BatchNorm2d(8), act)\nself.own = nn.Sequential(act)", False),
+        ("size = to_2tuple(8)[0]\nself.bn = nn.BatchNorm2d(size)\nself.own = nn.BatchNorm2d(size)", False),
+        ("size = 8\nself.bn = nn.BatchNorm2d(size)\nself.own = nn.BatchNorm2d(size)", False),
+    ],
+)
+def test_a_norm_that_two_attributes_are_given_is_one(made, refused):
+    lines = made.replace("\n", "\n        ")
+    source = AGAIN.replace("self.own = nn.BatchNorm2d(8)", lines).replace("{last}", "self.own(x)")
+    source = source.replace("import torch\n", "import torch\nfrom timm.layers import to_2tuple\n", 1)
+    source = source.replace("class M(", "def make(dim):\n    return nn.BatchNorm2d(dim)\n\n\nclass M(")
+    assert isinstance(result_in_users_file(source), Refusal) is refused
+
+
 PYRAMID = """
 from torch import nn
 
@@ -242,6 +265,13 @@ def test_a_block_with_a_copy_of_the_norm_of_the_stem(made):
 def test_a_block_with_a_norm_of_its_own():
     found = result_in_users_file(COPIED.format(made="first = Norm(8); last = Norm(8); self.stem = Stem(first)"))
     assert isinstance(found, Split)
+
+
+def test_the_part_of_the_container_that_is_the_stem_is_no_other_where_the_stages_name_it():
+    source = PYRAMID.replace("{first}", "for i in range(3):")
+    for last, found in (("0", Refusal), ("1", Split)):
+        again = source.replace("return x", f"return self.downsample_layers[{last}][0].eval()(x)")
+        assert isinstance(result_in_users_file(again), found)
 
 
 NUMBERED = """
@@ -345,6 +375,7 @@ def test_numbered_stages_have_norms_of_their_own(parts):
         {"more": "self.patch_embed2.norm = self.patch_embed1.norm"},
         {"more": "one = self.patch_embed1\n        self.patch_embed2.norm = one.norm"},
         {"more": "for i in range(2):\n            getattr(self, f'patch_embed{i + 1}').norm = SHARED"},
+        {"before": "self.patch_embed0 = self.patch_embed1"},
         # the same in a later round, or after them
         {"after": "x = self.patch_embed1(x)"},
         {"after": "x = self.patch_embed1.norm.eval()(x)"},
@@ -367,3 +398,28 @@ def test_numbered_stages_have_norms_of_their_own(parts):
 )
 def test_numbered_stages_that_may_have_a_norm_in_common_are_refused(parts):
     assert isinstance(numbered(**parts), Refusal)
+
+
+STEMS = """
+from torch import nn
+
+
+class M(nn.Module):
+    def __init__(self):
+        super().__init__()
+        for i in range(3):
+            setattr(self, f"stem{i}", nn.Sequential(nn.Conv2d(8 if i else 3, 8, 1), nn.BatchNorm2d(8)))
+        self.blocks = nn.ModuleList([nn.Conv2d(8, 8, 1)])
+
+    def forward_features(self, x):
+        for i in range(2):
+            x = getattr(self, f"stem{i}")(x)
+        for block in self.blocks:
+            x = block(x)
+        return {last}
+"""
+
+
+@pytest.mark.parametrize("last", ["self.stem1[1].eval()(x)", "self.stem0[1].eval()(x)", "getattr(self, 'stem1')(x)"])
+def test_a_loop_of_the_embedding_uses_all_that_it_may(last):
+    assert isinstance(result_in_users_file(STEMS.replace("{last}", last)), Refusal)
