@@ -85,14 +85,16 @@ def check_method(module: Module, function: ast.stmt, parents: str = "", *, conte
             case ast.Yield() | ast.YieldFrom() | ast.Await():
                 raise Unsound(node, "it suspends")
             case ast.Global() | ast.Nonlocal():
-                raise Unsound(node, f"it declares {', '.join(node.names)} {type(node).__name__.lower()}")
+                declared = f"it declares {', '.join(node.names)} {type(node).__name__.lower()}"
+                raise Unsound(node, f"{declared}, which two methods cannot share: keep it on the model")
             case ast.Name("super"):
                 form = f"`x = super().{parents or METHOD}(x)`, a statement of the method itself"
                 raise Unsound(node, f"`super()` sees the class that it stands in, and is written out only in {form}")
             case ast.Call(func=ast.Name("vars"), args=[ast.Name("self")]):
                 raise Unsound(node, "`vars(self)` gives access to every attribute: write `self.name` out")
             case ast.Name(id=name) if name in _FRAME:
-                raise Unsound(node, f"`{name}` sees the frame or the class that it stands in")
+                advice = ": write `getattr(self, name)` for an attribute" if name == "eval" else ""
+                raise Unsound(node, f"`{name}` sees the frame or the class that it stands in{advice}")
             case ast.Name(id=name) if name.startswith("__") and name.endswith("__") and name != "__debug__":
                 raise Unsound(node, f"`{name}` is another one in another module")
             case ast.Attribute(attr="__class__") | ast.Call(func=ast.Name("type"), args=[ast.Name("self")]):

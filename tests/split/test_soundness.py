@@ -19,8 +19,9 @@ def test_a_local_that_is_bound_under_a_condition_and_read_in_the_stages_stays_a_
     ("line", "why"),
     [
         ("y = yield x", "suspends"),
-        ("global y", "declares y global"),
+        ("global y", "declares y global, which two methods cannot share: keep it on the model"),
         ("y = locals()", "`locals` sees the frame"),
+        ("y = eval('self.norm')", "write `getattr(self, name)` for an attribute"),
         ("y = super().forward(x)", "`super()` sees the class that it stands in"),
         ("y = __name__", "`__name__` is another one"),
         ("y = self.__class__", "class of self"),
