@@ -22,7 +22,7 @@ from codegen.split.soundness import check_method
 from codegen.syntax.bindings import bound_names
 from codegen.syntax.dataflow import dotted, escaping_scopes, flow, returns
 from codegen.syntax.parameters import defaults_of
-from codegen.syntax.statements import Statement, arms, assign_return, conditional, read_method, substitute
+from codegen.syntax.statements import Statement, arms, assign_return, conditional, read_method, rewrite, substitute
 from codegen.syntax.walking import walk
 
 
@@ -300,6 +300,8 @@ def without_return(statements: Sequence[Statement], target: str, *, several: boo
                 if not (body and orelse):  # it comes to its end, and gives None
                     break
                 one, other = (without_return(arm, target, several=True) for arm in (body, orelse))
+                if not (one or other):  # both give what they are given: the question is asked all the same
+                    return (*before, rewrite(statement, f"if {test}:\n    pass"))
                 return (*before, conditional(test, one, other, statement.place))
             case _ if returns(statement.tree):
                 break

@@ -97,6 +97,7 @@ SAME = {
     "a return and another": {
         "returned": "if self.aux:\n    return x\nx = x * 2\nif B > 1:\n    x = x + 1\n    return x - 1\nreturn x"
     },
+    "two returns of one": {"returned": "if self.aux:\n    return x\nelse:\n    return x"},
     "a name before and inside": {"before": "B, C, H, W = x.shape"},
     "a name inside and after": {"after": "B = x.sum()\nreturn self.head(x) * B"},
     "a global": {"returned": "return x * SCALE"},
