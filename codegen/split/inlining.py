@@ -61,13 +61,13 @@ def write_out_helpers(
 
 
 def _holding(facts: Facts, statements: Sequence[Statement]) -> frozenset[str]:
-    """The methods of a user's class that some statements call and that run the stem as well as the blocks."""
+    """The methods of a user's class that some statements call and that run the blocks."""
     found = set()
     for name in {name for statement in statements for name in facts.calls(statement.tree)}:
         method = facts.method(name)
         if method is not None and not method[0].module.is_timms:
             roles = {facts.role(attribute) for attribute in facts.runs(method[1])}
-            found |= {name} if Role.BOTH in roles or roles >= {Role.STEM, Role.BLOCK} else set()
+            found |= {name} if roles & {Role.BLOCK, Role.BOTH} else set()
     return frozenset(found)
 
 
@@ -110,9 +110,7 @@ def _helper(facts: Facts, before: Sequence[Statement], statement: Statement, ima
     if found is None or name in facts.values or _may_be_replaced(facts, name):
         return None
     blocks = (attribute for attribute in facts.runs(found[1]) if facts.role(attribute) in (Role.BLOCK, Role.BOTH))
-    holds = any(blocks) and (
-        _gives_position_first(facts, *found) or _begins_with_stem(facts, before, statement, found[0], images)
-    )
+    holds = any(blocks) and (_gives_position_first(facts, *found) or _begins_with_stem(facts, before, found[0], images))
     return _Helper(call, bound) if holds else None
 
 
@@ -133,19 +131,15 @@ def _gives_position_first(facts: Facts, owner: Class, method: ast.FunctionDef) -
     return False
 
 
-def _begins_with_stem(
-    facts: Facts, before: Sequence[Statement], statement: Statement, owner: Class, images: str
-) -> bool:
-    """Whether a helper runs the stem as well as the blocks, and no stem has run before: ``self.forward_features(x)``.
+def _begins_with_stem(facts: Facts, before: Sequence[Statement], owner: Class, images: str) -> bool:
+    """Whether a helper that runs the blocks has to run the stem as well: ``self.forward_features(x)``.
 
-    Of timm's own methods this is not asked.
+    It has if nothing has given the images to a module before, nor a position. Of timm's own methods this is not asked.
     """
     if owner.module.is_timms:
         return False
-    *earlier, step = walk_steps(facts, (*before, statement), frozenset({images}))
-    runs = frozenset(facts.role(attribute) for attribute in step.runs)
-    both = Role.BOTH in runs or runs >= {Role.STEM, Role.BLOCK}
-    return both and not any(other.is_stem for other in earlier)
+    earlier = walk_steps(facts, before, frozenset({images}))
+    return not any(step.on_path and (step.runs or step.is_position) for step in earlier)
 
 
 def body_of_call(
@@ -202,8 +196,9 @@ def written_out(
         Refused: If the call passes its arguments in a way that cannot be written out.
     """
     body = read_method(owner.module.text, function, owner.module.path, facts.index.computed_names(owner.module.path))
-    parameters = [parameter.name for parameter in body.parameters]
-    starred = any(parameter.kind in ("*", "**") for parameter in body.parameters)
+    unread = {p.name for p in body.parameters if p.kind in ("*", "**") and not _reads(body.statements, p.name)}
+    parameters = [parameter.name for parameter in body.parameters if parameter.name not in unread or not names]
+    starred = any(parameter.kind in ("*", "**") for parameter in body.parameters if parameter.name in parameters)
     given = [*zip(parameters, call.args, strict=False), *((keyword.arg, keyword.value) for keyword in call.keywords)]
     others = [(name, value) for name, value in given if not (isinstance(value, ast.Name) and value.id == name)]
     passed = others if names and _may_be_bound_first(others, given) else []
@@ -218,6 +213,10 @@ def written_out(
     values = [(str(name), ast.unparse(value)) for name, value in passed] + [*left.items()]
     first = (_Passing(f"{name} = {text}", statement.place, statement.names) for name, text in values)
     return (*first, *(substitute(inner, {body.receiver: facts.prefix}) for inner in body.statements))
+
+
+def _reads(statements: Sequence[Statement], name: str) -> bool:
+    return any(isinstance(node, ast.Name) and node.id == name for s in statements for node in walk(s.tree))
 
 
 def _may_be_bound_first(

@@ -101,6 +101,11 @@ SAME = {
     "a name before and inside": {"before": "B, C, H, W = x.shape"},
     "a name inside and after": {"after": "B = x.sum()\nreturn self.head(x) * B"},
     "a global": {"returned": "return x * SCALE"},
+    "arguments that are not read": {"parameters": ", *args, **kwargs"},
+    "a method that calculates before": {
+        "before": "x = self.scaled(x)",
+        "more": "    def scaled(self, x):\n        return x",
+    },
 }
 
 
@@ -137,6 +142,8 @@ LEFT = {
     },
     "arguments that change places": {"parameters": ", y", "images": "y, x=None", "call": "x = self.encode(y, x)"},
     "arguments in a list": {"call": "x = self.encode(*[x])"},
+    "arguments that are read": {"parameters": ", **kwargs", "returned": "return x * (1 + len(kwargs))"},
+    "more arguments": {"parameters": ", *args", "call": "x = self.encode(x, 1)"},
     "a default that is made": {"parameters": ", by=[]", "returned": "return x * len(by)"},
     "a return in a loop": {"returned": "for block in self.blocks:\n    return x"},
     "no return": {"returned": "if self.aux:\n    return x"},
@@ -157,3 +164,32 @@ def test_the_order_of_what_is_given_does_not_matter(order):
     given = ", ".join(f"{name}={name}" for name in order)
     parts = {"parameters": ", mask, y", "images": "x, mask=1, y=2", "returned": "return x * mask * y"}
     assert isinstance(result_in_users_file(source(**parts, call=f"x = self.encode({given})")), Split)
+
+
+PYRAMID = """
+from torch import nn
+
+
+class M(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.downsample_layers = nn.ModuleList([nn.Conv2d(8 if i else 3, 8, 2, 2) for i in range(2)])
+        self.stages = nn.ModuleList([nn.Conv2d(8, 8, 1) for _ in range(2)])
+        self.head = nn.Linear(8, 3)
+
+    def forward_features(self, x):
+        for i in range(2):
+            x = self.downsample_layers[i](x)
+            x = self.stages[i](x)
+        return x.mean((2, 3))
+
+    def forward(self, x):
+        x = self.forward_features(x)
+        return self.head(x)
+"""
+
+
+def test_a_loop_over_stages_in_another_method_is_opened_there():
+    split = result_in_users_file(PYRAMID, method="forward")
+    assert split.embed.body == ("x = self.downsample_layers[0](x)",)
+    assert split.forward_stages.body[-1] == "return self.head(x)"
