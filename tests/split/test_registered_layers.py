@@ -72,7 +72,7 @@ def result(norm="pass", made="pass", last="x"):
         ("self.last = x.mean()", "self.tail = self.norm", "x + self.tail.last"),
         ("self.last = x.mean()", "self.blocks[0].norm = self.norm", "x"),
         ("self.last = x.mean()", "self.blocks.append(self.norm)", "x"),
-        ("self.last = x.mean()", "pass", "self.norm(x)"),
+        ("x = x + (self.last or 0)\n        self.last = x.mean()", "pass", "self.norm(x)"),
     ],
 )
 def test_what_such_a_layer_may_keep_is_not_read_by_the_stages(norm, made, last):
@@ -82,3 +82,8 @@ def test_what_such_a_layer_may_keep_is_not_read_by_the_stages(norm, made, last):
 @pytest.mark.parametrize("norm", ["pass", "x = x * 2", "self.last = x.mean()"])
 def test_two_that_are_made_apart_share_nothing(norm):
     assert isinstance(result(norm), Split)
+
+
+@pytest.mark.parametrize("norm", ["pass", "x = x * 2", "self.last = x.mean()"])
+def test_one_that_runs_in_both_halves_and_reads_nothing_that_it_kept_tells_nothing(norm):
+    assert isinstance(result(norm, last="self.norm(x)"), Split)
