@@ -14,6 +14,7 @@ from codegen.model.outside import Outside
 from codegen.model.purity import is_library
 from codegen.model.tampering import hooked, remade
 from codegen.source.index import Class
+from codegen.source.stores import PUTS
 from codegen.syntax.dataflow import dotted
 from codegen.syntax.parameters import defaults_of, positional_names
 from codegen.syntax.walking import walk
@@ -85,7 +86,29 @@ class _Search:
 def begins_in_place(facts: Facts, attribute: str) -> bool:
     """Whether an attribute may hold layers of torch the first of which changes what it is given."""
     made = ((facts.home(value), value) for value in facts.values.get(attribute, ()))
-    return any(Making(facts, home.module, {}, kinds_of).begins_in_place(value) for home, value in made)
+    if any(Making(facts, home.module, {}, kinds_of).begins_in_place(value) for home, value in made):
+        return True
+    put = (_put_into(facts, cls, method, attribute) for cls in facts.lineage for method in cls.members.values())
+    return any(part for parts in put for part in parts)
+
+
+def _put_into(facts: Facts, cls: Class, method: ast.stmt, attribute: str) -> Iterator[bool]:
+    """Of each part that a method puts into a container: whether it may begin in place."""
+    if not isinstance(method, ast.FunctionDef):
+        return
+    parts = [value for node in walk(method) for value in _parts_put(node, attribute)]
+    if parts:
+        making = Making(facts, cls.module, remembered(facts, "bound", method, bindings_of), kinds_of)
+        yield from map(making.may_begin_in_place, parts)
+
+
+def _parts_put(node: ast.AST, attribute: str) -> Sequence[ast.expr]:
+    match node:
+        case ast.Call(func=ast.Attribute(ast.Attribute(ast.Name("self"), name), attr), args=args):
+            return args if name == attribute and attr in PUTS else ()
+        case ast.Assign(targets=[ast.Attribute(ast.Name("self"), name)], value=ast.Call(func=function, args=args)):
+            return args if name == attribute and dotted(function).endswith(("ModuleList", "ModuleDict")) else ()
+    return ()
 
 
 def is_chosen(facts: Facts, attribute: str) -> bool:

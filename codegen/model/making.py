@@ -178,6 +178,26 @@ class Making:
                 return may_tell_in_place(node)
             case ast.Subscript():  # Sequential(ReLU(True), ...)[:1]
                 return True
+            case ast.Call(func=function, args=args) if dotted(function).endswith(("ModuleList", "ModuleDict")):
+                return any(map(self.may_begin_in_place, args))
+        return False
+
+    def may_begin_in_place(self, node: ast.expr, seen: frozenset[str] = frozenset()) -> bool:
+        """Whether what is put into a list may be, or begin with, a layer that works in place."""
+        match node:
+            case ast.Call(func=function, args=args, keywords=keywords):
+                return self._works_in_place(function, args, keywords) or self.begins_in_place(node)
+            case ast.Name(id=name):
+                values = () if name in seen else self.values.get(name, ())
+                return any(self.may_begin_in_place(value, seen | {name}) for value in values)
+            case ast.List(elts=parts) | ast.Tuple(elts=parts) | ast.Dict(values=parts):
+                return any(self.may_begin_in_place(part, seen) for part in parts)
+            case (
+                ast.ListComp(elt=part) | ast.GeneratorExp(elt=part) | ast.DictComp(value=part) | ast.Starred(value=part)
+            ):
+                return self.may_begin_in_place(part, seen)
+            case ast.IfExp(body=one, orelse=other) | ast.BinOp(left=one, right=other):
+                return self.may_begin_in_place(one, seen) or self.may_begin_in_place(other, seen)
         return False
 
     def _in_display(self, node: ast.expr, seen: frozenset[str]) -> Iterator[ast.expr]:

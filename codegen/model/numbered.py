@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 
 from codegen.model.facts import Facts
 from codegen.model.outside import Outside
-from codegen.model.sharing import is_given_objects, made_at, objects_of
+from codegen.model.sharing import gives_again, is_given_objects, made_at, objects_of
 from codegen.model.tampering import is_tampered_with
 from codegen.source.index import Class
 from codegen.source.stores import PUTS
@@ -35,6 +35,74 @@ def hold_own_modules(facts: Facts, attribute: str) -> bool:
         return False
     methods = [(cls, method) for cls in facts.lineage for method in cls.members.values()]
     return all(_is_new(facts, cls, made) for cls, method in methods for made in _set_by(method, attribute))
+
+
+def may_share_parts(facts: Facts, container: str) -> bool:
+    """Whether two parts of a container may be the same module, or have one in common: ``[stem] * 3``.
+
+    Args:
+        facts: The class.
+        container: The attribute that holds it, a list of modules.
+    """
+    if facts.has_member(container) or is_tampered_with(facts, container):
+        return True
+    if Outside.of(facts.index).stored.get(container):
+        return True
+    seen: set[str] = set()
+    for cls in facts.lineage:
+        arguments = cls.constructor.args if cls.constructor is not None else None
+        given = {made_at(n) for n in walk(arguments) if isinstance(n, ast.arg)} if arguments is not None else set()
+        for made in (each for method in cls.members.values() for each in _put_by(method, container)):
+            if made is None:
+                return True
+            objects = {found for value in made for found in objects_of(facts, cls, value)} - given
+            if any(_may_give_again(facts, cls, value) for value in made) or not seen.isdisjoint(objects):
+                return True
+            seen |= objects
+    return False
+
+
+def _put_by(method: ast.AST, container: str) -> Iterator[Sequence[ast.expr] | None]:
+    """What makes each part that a method puts into a container; ``None`` where that is not known."""
+    known: set[int] = set()
+    for block in _blocks(method):
+        found = [_parts(statement, container) for statement in block]
+        names = [part.id for parts in found for part in parts or () if isinstance(part, ast.Name)]
+        for number, (statement, parts) in enumerate(zip(block, found, strict=True)):
+            if parts is not None:
+                known.add(id(statement))
+                for part in parts:
+                    twice = isinstance(part, ast.Name) and names.count(part.id) > 1
+                    yield None if twice else _makers(block[:number], part)
+    plain = {id(node) for s in walk(method) if id(s) in known or _sets_constant(s) for node in walk(s)}
+    for node in walk(method):
+        if id(node) not in plain and _may_set(node, container):
+            yield None
+
+
+def _parts(statement: ast.stmt, container: str) -> Sequence[ast.expr] | None:
+    """What a statement puts into a container of ``self``, a call in a comprehension for each round of it."""
+    match statement:
+        case ast.Assign(targets=[ast.Attribute(ast.Name("self"), name)], value=ast.Call(args=args, keywords=[])):
+            lists = [argument.value if isinstance(argument, ast.Starred) else argument for argument in args]
+            parts = [_listed(value) for value in lists]
+            known = [part for listed in parts for part in listed or ()]
+            return known if name == container and None not in parts else None
+        case ast.Expr(ast.Call(func=ast.Attribute(ast.Attribute(ast.Name("self"), name), attr), args=[value])):
+            if name == container and attr in ("append", "extend"):
+                return [value] if attr == "append" else _listed(value)
+    return None
+
+
+def _listed(value: ast.expr) -> Sequence[ast.expr] | None:
+    match value:
+        case ast.List(elts=parts) | ast.Tuple(elts=parts) if not any(isinstance(p, ast.Starred) for p in parts):
+            return parts
+        case ast.ListComp(elt=ast.Call() as part) | ast.GeneratorExp(elt=ast.Call() as part):
+            return [part]
+        case ast.Call():  # nn.Sequential(conv, norm)
+            return [value]
+    return None
 
 
 def _set_by(method: ast.AST, attribute: str) -> Iterator[Sequence[ast.expr] | None]:
@@ -133,7 +201,14 @@ def _makes_alone(facts: Facts, cls: Class, value: ast.expr) -> bool:
         return _makes_alone(facts, cls, value.body) and _makes_alone(facts, cls, value.orelse)
     if not isinstance(value, ast.Call) or not _is_class(facts, cls, value.func):
         return False
-    return objects_of(facts, cls, value) <= _numbers(facts, cls)
+    return objects_of(facts, cls, value) <= _numbers(facts, cls) and not _may_give_again(facts, cls, value)
+
+
+def _may_give_again(facts: Facts, cls: Class, value: ast.expr) -> bool:
+    """Whether a call in an expression may give what it has given before: ``self.norm_for(dim)``."""
+    called = [inner.func for inner in walk(value) if isinstance(inner, ast.Call)]
+    own = any(dotted(function).startswith("self.") for function in called)
+    return own or any(gives_again(facts.index, cls, function) for function in called)
 
 
 def _is_class(facts: Facts, cls: Class, callee: ast.expr) -> bool:

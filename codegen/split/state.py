@@ -13,7 +13,7 @@ from codegen.model.effects import Effects, effects
 from codegen.model.facts import Facts, alternatives
 from codegen.model.kinds import kinds_of
 from codegen.model.module_kind import STATISTICS
-from codegen.model.numbered import hold_own_modules
+from codegen.model.numbered import hold_own_modules, may_share_parts
 from codegen.model.places import EVERYTHING, MODE, Place, may_meet
 from codegen.model.sharing import is_made_of, shares_module, shares_norm
 from codegen.model.statistics import reader_of_statistics
@@ -101,10 +101,12 @@ def _shared_norm(facts: Facts, written: Sequence[Place], crossing: Crossing) -> 
         several = facts.is_container(attribute)
         made = shares_module if several else _has_norm_of
         if attribute in norms and part and attribute not in first:  # the embedding uses parts by their numbers
-            if name in first:
+            if name in first or may_share_parts(facts, attribute):
                 return attribute
         elif attribute in norms:
             if (attribute in first or not several) and not _are_others(facts, crossing, attribute):
+                return attribute
+            if several and may_share_parts(facts, attribute):
                 return attribute
         elif any(made(facts, attribute, norm) for norm in norms):
             return attribute
