@@ -94,12 +94,16 @@ def configured(reading: Reading, path: str, call: ast.Call) -> Iterator[Kind]:
     named = _keywords(reading, call)
     if named is None or any(isinstance(argument, ast.Starred) for argument in call.args):
         yield "foreign"
+        if path.endswith("build_activation_layer"):
+            yield IN_PLACE
         return
     if place is None and len(call.args) > _most(path):
         yield "foreign"
         return
     if kind:
         yield kind
+    if any(name == "order" for name, _ in named):  # ConvModule(8, 8, 1, order=("act", "conv", "norm"))
+        yield IN_PLACE
     placed = () if place is None else call.args[place : place + 1]
     configs = [value for name, value in named if name.endswith(_CONFIGURATION) or name in _NAMED]
     search = _Search()
@@ -111,6 +115,8 @@ def configured(reading: Reading, path: str, call: ast.Call) -> Iterator[Kind]:
             yield IN_PLACE if layer.in_place and place is not None else _TYPES[layer.type]
         elif not registered:
             yield "foreign"
+            if path.endswith("build_activation_layer"):  # many are told to
+                yield IN_PLACE
 
 
 def _keywords(reading: Reading, call: ast.Call) -> Sequence[tuple[str, ast.expr]] | None:

@@ -32,6 +32,7 @@ from codegen.model.domain import Scope
 from codegen.model.kinds import kinds_of
 from codegen.model.library import FUNCTIONAL, QUALITIES, TENSOR_FUNCTIONS, TENSOR_METHODS, TENSOR_MODULES, names
 from codegen.model.module_kind import TORCHS
+from codegen.model.purity import is_library
 from codegen.model.shape import Named, Shape, named_in
 from codegen.source.index import Class
 from codegen.syntax.dataflow import dotted
@@ -60,6 +61,8 @@ _MOVING: dict[str, int | None] = {
     **dict.fromkeys(names("swapaxes swapdims t")),
 }
 """What may give rows another place or another number, and which argument names the dimension that it works along."""
+_TURNING = names("flip roll")
+"""What gives the places of a dimension another order."""
 _LIBRARIES = TORCHS | {"foreign"}
 _KINDS = names("isinstance issubclass type callable hasattr id")
 """Functions that ask what a thing is."""
@@ -269,10 +272,14 @@ class Counting(Shape):
                     | ast.Attribute(value=owner, ctx=ast.Store() | ast.Del())
                 ):
                     self._refill(owner, scope)
-                case ast.Call(func=ast.Attribute(value=owner), args=args, keywords=keywords):
+                case ast.Call(func=function, args=args, keywords=keywords):
                     given = [*args, *(keyword.value for keyword in keywords)]
                     if not all(self.is_constant(scope.of(argument)) for argument in given):
-                        self._refill(owner, scope)
+                        if isinstance(function, ast.Attribute):
+                            self._refill(function.value, scope)
+                        if not _is_known(scope.path(function)):  # self.patch_embed(x, sizes) may fill it
+                            handed = [n.id for argument in given for n in walk(argument) if isinstance(n, ast.Name)]
+                            scope.forget([n for n in handed if n != "self" and not _stays(scope.names.get(n))])
 
     def _refill(self, owner: ast.expr, scope: Scope[Value]) -> None:
         """Forget what a list, a dictionary or another object holds, and all that may be the same."""
@@ -289,6 +296,8 @@ class Counting(Shape):
     def unpack(self, value: Value, count: int) -> Sequence[Value]:
         if isinstance(value, Constant | Count | Given):
             return [value] * count
+        if isinstance(value, Items) and value.open and len(value.values) == 1 and isinstance(value.values[0], Tensor):
+            return [value.values[0]] * count  # the chunks of a tensor
         if value == _ROWS:
             return [_ROWS.values[0], *[NUMBER] * (count - 1)]
         return super().unpack(value, count)
@@ -326,6 +335,14 @@ class Counting(Shape):
     def function(self, path: str, call: ast.Call, scope: Scope[Value]) -> Value:
         value = super().function(path, call, scope)
         head, _, name = path.rpartition(".")
+        if (
+            head == "torch"
+            and name in _TURNING
+            and call.args
+            and _has_rows(scope.of(call.args[0]))
+            and _turns_rows(name, call, 1)
+        ):
+            return MOVED
         if head == "torch" and name in _NUMBERED | _JOINING and any(counts(scope.of(arg)) for arg in call.args[:1]):
             return COUNT
         if head == "torch" and name in _JOINING and not isinstance(value, Tensor):
@@ -340,6 +357,8 @@ class Counting(Shape):
     def method(self, owner: Value, name: str, call: ast.Call, scope: Scope[Value]) -> Value:
         if isinstance(owner, Count):
             return COUNT
+        if name in _TURNING and _has_rows(owner) and _turns_rows(name, call, 0):
+            return MOVED
         value = super().method(owner, name, call, scope)
         if name in _SHAPING and _has_rows(owner) and isinstance(value, Tensor) and not any(map(is_batch, value.dims)):
             return MOVED
@@ -466,6 +485,21 @@ def _is_tensor(value: Value) -> bool:
     return isinstance(value, Tensor | Given)
 
 
+def _is_known(path: str) -> bool:
+    """Whether a function is one of Python or of a library, and puts nothing into lists that it is given."""
+    return bool(path) and (path in vars(builtins) or is_library(path) or path.startswith(("timm.", "einops.")))
+
+
+def _turns_rows(name: str, call: ast.Call, skip: int) -> bool:
+    """Whether ``flip`` or ``roll`` may give rows another order: along the first dimension, or who knows which."""
+    first = skip if name == "flip" else skip + 1
+    named = [keyword.value for keyword in call.keywords if keyword.arg == "dims"]
+    along = named or (call.args[first:] if name == "flip" else call.args[first : first + 1])
+    parts = [part for node in along for part in (node.elts if isinstance(node, ast.List | ast.Tuple) else [node])]
+    numbers = [number_of(part) for part in parts]
+    return not numbers or any(number is None or number == 0 or number < -3 for number in numbers)
+
+
 def _is_number(value: Value) -> bool:
     return isinstance(value, Size) or value == NUMBER
 
@@ -520,7 +554,8 @@ def _along(name: str, rows: Tensor, call: ast.Call, skip: int) -> Value:
     place = _MOVING[name]
     along = argument_of(call, place + skip, "dim", "axis") if place is not None else None
     number = number_of(along)
-    if number is None or not (number > 0 or (number < 0 and len(rows.dims) + number > 0)):
+    last = number is not None and number < 0 and (len(rows.dims) + number > 0 or (rows.open and number > -3))
+    if number is None or not (number > 0 or last):
         return MOVED
     kept = Tensor(rows.dims[:1], open=True)
     return Items((kept,), open=True) if name in _TAKING_APART else kept

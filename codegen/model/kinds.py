@@ -85,8 +85,9 @@ class _Search:
 
 def begins_in_place(facts: Facts, attribute: str) -> bool:
     """Whether an attribute may hold layers of torch the first of which changes what it is given."""
-    made = ((facts.home(value), value) for value in facts.values.get(attribute, ()))
-    if any(Making(facts, home.module, {}, kinds_of).begins_in_place(value) for home, value in made):
+    values = facts.values.get(attribute, ())
+    here = Making(facts, facts.cls.module, {}, kinds_of)
+    if any(here.in_constructor(value).begins_in_place(value) for value in values):
         return True
     put = (_put_into(facts, cls, method, attribute) for cls in facts.lineage for method in cls.members.values())
     return any(part for parts in put for part in parts)

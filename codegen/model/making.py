@@ -169,24 +169,37 @@ class Making:
             and any("inplace" in module.text for module in self.facts.index.user_modules)
         )
 
-    def begins_in_place(self, node: ast.expr) -> bool:
+    def begins_in_place(self, node: ast.expr, seen: frozenset[str] = frozenset()) -> bool:
         """Whether a call makes a sequence of layers that begins with one in place: ``Sequential(ReLU(True), ...)``."""
         match node:
-            case ast.Call(func=function, args=[ast.Call() as first, *_]) if dotted(function).endswith("Sequential"):
-                return self._works_in_place(first.func, first.args, first.keywords) or self.begins_in_place(first)
             case ast.Call(func=function, args=[ast.Starred(), *_]) if dotted(function).endswith("Sequential"):
                 return may_tell_in_place(node)
+            case ast.Call(func=function, args=[first, *others]) if dotted(function).endswith("Sequential"):
+                if self.may_begin_in_place(first, seen):
+                    return True
+                made = self.module.origin_of(first.func) if isinstance(first, ast.Call) else ""
+                handed_on = made.removeprefix("torch.nn.") in TORCH_HANDING_ON
+                return handed_on and bool(others) and self.begins_in_place(ast.Call(function, others, []), seen)
             case ast.Subscript():  # Sequential(ReLU(True), ...)[:1]
                 return True
             case ast.Call(func=function, args=args) if dotted(function).endswith(("ModuleList", "ModuleDict")):
-                return any(map(self.may_begin_in_place, args))
+                return any(self.may_begin_in_place(argument, seen) for argument in args)
+            case ast.Call(func=function) if is_configured(path := self.module.origin_of(function)):
+                return IN_PLACE in configured(self, path, node)
         return False
 
     def may_begin_in_place(self, node: ast.expr, seen: frozenset[str] = frozenset()) -> bool:
         """Whether what is put into a list may be, or begin with, a layer that works in place."""
         match node:
+            case ast.Call(func=ast.Name("dict"), args=args, keywords=keywords):
+                return any(self.may_begin_in_place(part, seen) for part in (*args, *(k.value for k in keywords)))
             case ast.Call(func=function, args=args, keywords=keywords):
-                return self._works_in_place(function, args, keywords) or self.begins_in_place(node)
+                given = self._returned_by(function) if self.depth < _FUNCTIONS else ()
+                return (
+                    self._works_in_place(function, args, keywords)
+                    or self.begins_in_place(node, seen)
+                    or any(making.may_begin_in_place(value) for making, value in given)
+                )
             case ast.Name(id=name):
                 values = () if name in seen else self.values.get(name, ())
                 return any(self.may_begin_in_place(value, seen | {name}) for value in values)
@@ -199,6 +212,17 @@ class Making:
             case ast.IfExp(body=one, orelse=other) | ast.BinOp(left=one, right=other):
                 return self.may_begin_in_place(one, seen) or self.may_begin_in_place(other, seen)
         return False
+
+    def _returned_by(self, function: ast.expr) -> Iterator[tuple[Making, ast.expr]]:
+        """What a function or a method of the files returns, and where that stands."""
+        found = self.facts.index.function(self.module, dotted(function)) if dotted(function) else None
+        if found is None and dotted(function).startswith("self."):
+            method = self.facts.method(dotted(function).removeprefix("self."))
+            found = None if method is None else (method[0].module, method[1])
+        if found is not None:
+            bound = remembered(self.facts, "bound", found[1], bindings_of)
+            making = Making(self.facts, found[0], bound, self.kinds_of, self.depth + 1)
+            yield from ((making, n.value) for n in walk(found[1]) if isinstance(n, ast.Return) and n.value is not None)
 
     def _in_display(self, node: ast.expr, seen: frozenset[str]) -> Iterator[ast.expr]:
         """What an argument passes: ``create_act_layer(Mine)``, ``Stem(*[Mine])``, ``Stem(**{"act": Mine})``."""

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 
 from codegen.model.facts import Facts
 from codegen.model.outside import Outside
-from codegen.model.sharing import gives_again, is_given_objects, made_at, objects_of
+from codegen.model.sharing import called_in_constructor, gives_again, is_given_objects, made_at, objects_of
 from codegen.model.tampering import is_tampered_with
 from codegen.source.index import Class
 from codegen.source.stores import PUTS
@@ -52,19 +52,32 @@ def may_share_parts(facts: Facts, container: str) -> bool:
     for cls in facts.lineage:
         arguments = cls.constructor.args if cls.constructor is not None else None
         given = {made_at(n) for n in walk(arguments) if isinstance(n, ast.arg)} if arguments is not None else set()
-        for made in (each for method in cls.members.values() for each in _put_by(method, container)):
-            if made is None:
+        for made, loop in (each for method in cls.members.values() for each in _put_by(method, container)):
+            if made is None or any(_may_give_again(facts, cls, value) for value in made):
                 return True
             objects = {found for value in made for found in objects_of(facts, cls, value)} - given
-            if any(_may_give_again(facts, cls, value) for value in made) or not seen.isdisjoint(objects):
+            objects |= set(map(made_at, made))
+            anew = set() if loop is None else _made_in(loop)
+            if not seen.isdisjoint(objects) or (loop is not None and not objects <= anew):
                 return True
             seen |= objects
     return False
 
 
-def _put_by(method: ast.AST, container: str) -> Iterator[Sequence[ast.expr] | None]:
-    """What makes each part that a method puts into a container; ``None`` where that is not known."""
+def _made_in(loop: ast.AST) -> set[str]:
+    """The names of the objects that each round of a loop makes."""
+    names = (n.id for n in walk(loop) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store))
+    return {made_at(node) for node in walk(loop) if isinstance(node, ast.expr)} | set(map(called_in_constructor, names))
+
+
+def _put_by(method: ast.AST, container: str) -> Iterator[tuple[Sequence[ast.expr] | None, ast.AST | None]]:
+    """What makes each part that a method puts into a container, and the loop that it does so in.
+
+    ``None`` where what makes it is not known.
+    """
     known: set[int] = set()
+    loops = [node for node in walk(method) if isinstance(node, ast.For | ast.While)]
+    inside = {id(inner): loop for loop in reversed(loops) for inner in walk(loop)}  # the outermost one counts
     for block in _blocks(method):
         found = [_parts(statement, container) for statement in block]
         names = [part.id for parts in found for part in parts or () if isinstance(part, ast.Name)]
@@ -73,11 +86,20 @@ def _put_by(method: ast.AST, container: str) -> Iterator[Sequence[ast.expr] | No
                 known.add(id(statement))
                 for part in parts:
                     twice = isinstance(part, ast.Name) and names.count(part.id) > 1
-                    yield None if twice else _makers(block[:number], part)
+                    yield (
+                        None if twice else _makers(block[:number], part),
+                        inside.get(id(statement), _round(statement, part)),
+                    )
     plain = {id(node) for s in walk(method) if id(s) in known or _sets_constant(s) for node in walk(s)}
     for node in walk(method):
         if id(node) not in plain and _may_set(node, container):
-            yield None
+            yield None, None
+
+
+def _round(statement: ast.stmt, part: ast.expr) -> ast.AST | None:
+    """The comprehension that makes a part."""
+    rounds = (node for node in walk(statement) if isinstance(node, ast.ListComp | ast.GeneratorExp))
+    return next((node for node in rounds if node.elt is part), None)
 
 
 def _parts(statement: ast.stmt, container: str) -> Sequence[ast.expr] | None:

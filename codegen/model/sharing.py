@@ -9,6 +9,7 @@ from functools import partial
 
 from codegen.model.bound import bindings_of
 from codegen.model.bound import remembered as remembered_of
+from codegen.model.configured import is_configured
 from codegen.model.facts import Facts
 from codegen.model.kinds import kinds_of
 from codegen.model.library import ALLOCATING_FUNCTIONS, ALLOCATING_METHODS, FILLED
@@ -247,6 +248,11 @@ def made_at(node: ast.expr | ast.arg) -> str:
     return f"what line {node.lineno}, column {node.col_offset} makes"
 
 
+def called_in_constructor(name: str) -> str:
+    """The name of the module that a variable of a constructor holds."""
+    return f"{_MODULE}{name}"
+
+
 def _find(facts: Facts, attribute: str) -> Iterator[str]:
     yield f"self.{attribute}"
     if attribute not in facts.values and attribute != "training" and not facts.has_member(attribute):
@@ -463,7 +469,7 @@ class _Objects:
                 if bound_to == "plain":
                     return
                 if bound_to == "module":
-                    yield f"{_MODULE}{name}"
+                    yield called_in_constructor(name)
                 made = list(_reaching(self.home.constructor, value))
                 # variables that one expression is bound to, a, b = both(m), may be the same
                 yield from map(made_at, made)
@@ -688,7 +694,8 @@ def _bound_to(home: Class, name: str, facts: Facts) -> str:
         return "unknown"
     values = list(_assigned(facts, function).get(name, ()))
     calls = [call for value in values for call in walk(value) if isinstance(call, ast.Call)]
-    classes = [name for call in calls if (name := dotted(call.func)).rpartition(".")[2][:1].isupper()]
+    built = [dotted(call.func) for call in calls if is_configured(home.module.origin_of(call.func))]
+    classes = [*built, *(name for call in calls if (name := dotted(call.func)).rpartition(".")[2][:1].isupper())]
     if classes:
         return "module" if any(_makes_module(facts, home, name) for name in classes) else "plain"
     plain = ast.Constant | ast.BinOp | ast.Compare | ast.Tuple | ast.JoinedStr | ast.ListComp

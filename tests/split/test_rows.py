@@ -600,3 +600,48 @@ def test_the_batch_is_not_read_from_tokens_that_one_of_two_stems_turns(other):
     assert isinstance(split, Refusal) or split.recomputed == ()
     split = result_in_users_file(TWO_STEMS.replace("{other}", other).replace("permute(2, 0, 1)", "transpose(1, 2)"))
     assert split.recomputed == ("B = x.shape[0]",)
+
+
+@pytest.mark.parametrize(
+    ("made", "grid"),
+    [
+        ("it = []; fill(it, x)", "pass"),
+        ("it = {}; fill(it, x)", "pass"),
+        ("it = [1]; self.fill(x, it)", "pass"),
+        ("pass", "it = []; self.fill(x, it)"),
+        ("it = dict(); self.fill(x, out=it)", "pass"),
+    ],
+)
+def test_a_list_that_a_call_is_given_may_have_been_filled(refusal_of, made, grid):
+    source = model(made, grid=grid.replace("; ", "\n        ")).replace(
+        "    def is_single", "    def fill(self, x, out):\n        out += [x.shape[0], 1]\n\n    def is_single"
+    )
+    source += "\n\ndef fill(out, x):\n    out[0] = x.shape[0]\n"
+    assert "`it` crosses" in refusal_of(source).reason
+
+
+@pytest.mark.parametrize(
+    ("turned", "rows"),
+    [
+        ("x = x.flip(-1)", True),
+        ("x = x.flip([2, 3])", True),
+        ("x = torch.flip(x, (2,))", True),
+        ("x = torch.roll(x, (1, 1), dims=(2, 3))", True),
+        ("x = x.roll(1, 2)", True),
+        ("x = x.flip(0)", False),
+        ("x = x.flip((0, 1))", False),
+        ("x = x.flip(-4)", False),
+        ("x = torch.flip(x, dims=[0])", False),
+        ("x = torch.roll(x, 1, 0)", False),
+        ("x = x.roll(1)", False),
+        ("x = x.flip(self.window)", False),
+        ("a, b = x.chunk(2, dim=-1); x = torch.cat((a, b), 0)", False),
+        ("a, b = x.chunk(2, dim=-1); x = torch.cat((a, b), 2)", True),
+    ],
+)
+def test_images_that_are_turned_round_among_themselves_are_refused(split_of, refusal_of, turned, rows):
+    source = model(turned, "x")
+    if rows:
+        assert split_of(source)
+    else:
+        assert "could not be selected" in refusal_of(source).reason
