@@ -49,7 +49,6 @@ SPLIT = {
     "rotary.RotaryViT": ("rope = self.rope(seq_len + 1)", "rope"),
     "timm.models.vision_transformer.VisionTransformer": ("x = self._pos_embed(x)", ""),
     "trunks.TrunkViT": ("x = self.tokenizer(x)", ""),
-    "video.FoldedVideo": ("x = x + self.pos_embed", "B T"),
     "video.TubeViT": ("x = x + self.pos_embed", ""),
     "video.UnfoldedVideo": ("x = x.flatten(1, 2)", "B"),
     "windows.SwinLike": ("x = self.pos_drop(x)", ""),
@@ -68,6 +67,8 @@ REFUSED = {
     # Where the trunk begins cannot be told from its name, nor from what it holds.
     "trunks.OpaqueViT": ("return self.norm(x)", "no statement runs the blocks"),
     "trunks.PositionTrunkViT": ("return self.body(x)", "PositionTrunk, may give the tokens their position"),
+    # A row of its tokens is a frame: those of a clip could not be selected.
+    "video.FoldedVideo": ("x = x + self.pos_embed", "the tokens have each image in several rows"),
 }
 IMAGES = (2, 3, 8, 8)
 CLIPS = (2, 2, 3, 8, 8)
@@ -97,7 +98,6 @@ RUNS = [
     ("rotary.RotaryViT", {}, IMAGES, {}),
     ("rotary.RotaryViT", {"with_position": False}, IMAGES, {}),
     ("trunks.TrunkViT", {}, IMAGES, {}),
-    ("video.FoldedVideo", {}, CLIPS, {}),
     ("video.TubeViT", {}, TUBES, {}),
     ("video.UnfoldedVideo", {}, CLIPS, {}),
     ("windows.SwinLike", {}, IMAGES, {}),
@@ -216,7 +216,6 @@ HALVED = {
         "BeitViTSplit",
         "RegisterViTSplit",
         "RotaryViTSplit",
-        "FoldedVideoSplit",
         "TubeViTSplit",
         "UnfoldedVideoSplit",
     ),
@@ -271,12 +270,6 @@ def test_a_mask_of_ones_own_goes_to_the_half_that_replaces_patches(splits):
     none, all_ = (torch.full(patches.shape[:2], masked) for masked in (False, True))
     assert torch.equal(model.embed_positions(torch.zeros_like(patches), all_), model.embed_positions(patches, all_))
     assert not torch.equal(model.embed_positions(patches, none), model.embed_positions(patches, all_))
-
-
-def test_the_number_of_clips_is_never_read_from_frames_that_are_folded_into_the_batch(splits):
-    model = splits.split(class_of("video.FoldedVideo")().eval())
-    embedding = model.embed(torch.randn(3, *CLIPS[1:]))
-    assert (len(embedding.x), embedding.B, embedding.T) == (6, 3, 2)
 
 
 def test_models_of_ones_own_are_masked_like_timms(splits):

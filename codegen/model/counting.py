@@ -316,8 +316,8 @@ class Counting(Shape):
         rest = [size if self._is_told(dim) else NUMBER for size, dim in zip(rest, value.dims[1:], strict=True)]
         return Items((first, *rest), sizes.open)
 
-    def _count(self, tensor: ast.Name, targets: Sequence[ast.expr], scope: Scope[Value]) -> None:
-        super()._count(tensor, targets, scope)
+    def _count(self, tensor: ast.Name, targets: Sequence[ast.expr], scope: Scope[Value], *, more: bool = False) -> None:
+        super()._count(tensor, targets, scope, more=more)
         value = scope.names.get(tensor.id)
         sizes = self._sizes(value)
         if isinstance(value, Tensor) and isinstance(sizes, Items) and len(value.dims) == len(targets):

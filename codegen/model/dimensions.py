@@ -222,6 +222,10 @@ def flattened(value: Tensor, call: ast.Call, start: int = 0) -> Value:
         return None
     if value.open:
         until = dimension(value, last) if last is not None else None
+        if until is not None and begin <= until < len(value.dims):
+            return Tensor(
+                (*value.dims[:begin], merged(value.dims[begin : until + 1]), *value.dims[until + 1 :]), open=True
+            )
         if not begin and until and any(map(is_batch, value.dims[: until + 1])):
             return Tensor((SEVERAL,), open=True)
         return first_dims(value, begin)

@@ -424,6 +424,13 @@ class Shape(Domain[Value]):
                     scope.forget([n.id for n in walk(value) if isinstance(n, ast.Name)])
                 case ast.Assign(targets=[ast.Tuple(elts=names)], value=ast.Attribute(ast.Name() as tensor, "shape")):
                     self._count(tensor, names, scope)
+                case ast.Assign(
+                    targets=[ast.Tuple(elts=names)],
+                    value=ast.Subscript(
+                        ast.Attribute(ast.Name() as tensor, "shape"), ast.Slice(None, ast.Constant(int(number)), None)
+                    ),
+                ) if len(names) == number:
+                    self._count(tensor, names, scope, more=True)
                 case ast.Assign(targets=[ast.Subscript() as target], value=given) if self._fills_rows(given, scope):
                     filled.add(target)
                 case ast.Call(func=ast.Attribute(attr=name), args=args, keywords=[]) if name in IN_PLACE_METHODS:
@@ -454,15 +461,15 @@ class Shape(Domain[Value]):
         scope.touch(scope.names.keys())
         scope.forget([name for name, value in scope.names.items() if not isinstance(value, Size)])
 
-    def _count(self, tensor: ast.Name, targets: Sequence[ast.expr], scope: Scope[Value]) -> None:
-        """``B, N, C = x.shape`` only goes well with as many dimensions."""
+    def _count(self, tensor: ast.Name, targets: Sequence[ast.expr], scope: Scope[Value], *, more: bool = False) -> None:
+        """``B, N, C = x.shape`` only goes well with as many dimensions, ``B, T = x.shape[:2]`` with these or more."""
         value = scope.names.get(tensor.id)
         names = [target.id for target in targets if isinstance(target, ast.Name)]
         if len(names) < len(targets) or tensor.id in names or not (value is None or isinstance(value, Tensor)):
             return
         known = value.dims if value is not None else ()
         if len(known) <= len(names) and (value is None or value.open):
-            scope.names[tensor.id] = Tensor((*known, *[ANY] * (len(names) - len(known))))
+            scope.names[tensor.id] = Tensor((*known, *[ANY] * (len(names) - len(known))), open=more)
             counted = _named(tensor, scope)
             assert isinstance(counted, Tensor)
             scope.names |= {name: Size(dim) for name, dim in zip(names, counted.dims, strict=True)}

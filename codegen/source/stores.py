@@ -161,7 +161,7 @@ def _said_before(method: ast.AST, use: ast.Name) -> list[ast.expr]:
     said: list[ast.expr] = []
     for node in reaching(method, use) if isinstance(method, ast.FunctionDef) else ():
         match node:
-            case ast.Assign(targets=targets, value=ast.Call() as value) if use.id in map(dotted, targets):
+            case ast.Assign(targets=targets, value=value) if use.id in map(dotted, targets) and _is_made(value):
                 said.append(value)
             case ast.AnnAssign(value=ast.Call() as value):
                 said.append(value)
@@ -170,6 +170,13 @@ def _said_before(method: ast.AST, use: ast.Name) -> list[ast.expr]:
             case _:
                 said.append(use)
     return said
+
+
+def _is_made(value: ast.expr) -> bool:
+    """Whether an expression is a call, or one of two."""
+    if isinstance(value, ast.IfExp):
+        return _is_made(value.body) and _is_made(value.orelse)
+    return isinstance(value, ast.Call)
 
 
 def is_attribute_of_self(node: ast.AST) -> TypeGuard[ast.Attribute]:

@@ -50,8 +50,8 @@ def check(model: nn.Module, images: Any, **kwargs: Any) -> None:
 
     - Others made meanwhile, of other images, batch sizes and sizes of images, leave the features as they are.
     - In eval, ``forward_stages`` leaves it as it was, so that it can be used again.
-    - In eval, and if the original treats the images of a batch independently, rows may be selected and repeated, and
-      other tokens in a row change the features of that row alone.
+    - In eval, and if the original treats the images of a batch independently, the tokens have a row for each of them,
+      rows may be selected and repeated, and other tokens in a row change the features of that row alone.
 
     What the original does not repeat itself, from the same seed, is not compared.
 
@@ -306,6 +306,9 @@ class _Bench:
                 fields = _axes(embedding, batch, larger)
                 if fields is None:
                     yield f"embed: returns {_structure(larger)} for {batch + 1} images, {_structure(embedding)} else"
+                    return
+                if fields[0] not in (None, (0, 1)):
+                    yield f"embed: returns {_structure(embedding)} for {batch} images: no row of the tokens is an image"
                     return
                 embedding = self._embed(model, self._images)
                 got = self._stages(model, _at(embedding, fields, chosen))

@@ -256,6 +256,32 @@ def test_stages_that_change_the_embedding_are_found() -> None:
 # Rows, and masked tokens
 
 
+class Turned(Right):
+    """The images are in the second dimension of the tokens."""
+
+    def embed(self, x):
+        return super().embed(x).transpose(0, 1)
+
+    def forward_stages(self, x):
+        return super().forward_stages(x.transpose(0, 1))
+
+
+class InHalves(Right):
+    """The tokens of an image are in two rows."""
+
+    def embed(self, x):
+        return super().embed(x).reshape(-1, 2, 6)
+
+    def forward_stages(self, x):
+        return super().forward_stages(x.reshape(-1, 4, 6))
+
+
+@pytest.mark.parametrize("split_class", [Turned, InHalves])
+def test_tokens_whose_rows_are_no_images_are_found(split_class: type[nn.Module]) -> None:
+    with pytest.raises(CheckError, match="no row of the tokens is an image"):
+        check(split_class(), IMAGES)
+
+
 class Sized(NamedTuple):
     x: torch.Tensor
     batch: int

@@ -594,6 +594,14 @@ class M(nn.Module):
 """
 
 
+def test_one_of_two_stems_that_a_variable_holds_may_turn_the_tokens():
+    chosen = "stem = Turned() if turned else Plain()"
+    source = TWO_STEMS.replace(
+        "if turned:\n            stem = Turned()\n        else:\n            stem = {other}()", chosen
+    )
+    assert "could not be selected" in result_in_users_file(source).reason
+
+
 @pytest.mark.parametrize("other", ["Plain", "Turned"])
 def test_the_batch_is_not_read_from_tokens_that_one_of_two_stems_turns(other):
     split = result_in_users_file(TWO_STEMS.replace("{other}", other))

@@ -6,7 +6,7 @@ from torch import nn
 
 
 class FoldedVideo(nn.Module):
-    """The stages see frames in the batch, and need to know of how many clips."""
+    """The stages see frames in the batch: a row of the tokens is no clip."""
 
     def __init__(self):
         super().__init__()
