@@ -214,7 +214,7 @@ class Making:
         return False
 
     def _returned_by(self, function: ast.expr) -> Iterator[tuple[Making, ast.expr]]:
-        """What a function or a method of the files returns, and where that stands."""
+        """What a function or a method of the files returns, or with what a sequence of theirs begins, and where."""
         found = self.facts.index.function(self.module, dotted(function)) if dotted(function) else None
         if found is None and dotted(function).startswith("self."):
             method = self.facts.method(dotted(function).removeprefix("self."))
@@ -223,6 +223,18 @@ class Making:
             bound = remembered(self.facts, "bound", found[1], bindings_of)
             making = Making(self.facts, found[0], bound, self.kinds_of, self.depth + 1)
             yield from ((making, n.value) for n in walk(found[1]) if isinstance(n, ast.Return) and n.value is not None)
+        cls = self.facts.index.resolve(self.module, dotted(function)) if dotted(function) else None
+        if (
+            cls is not None
+            and cls.constructor is not None
+            and Facts.of(self.facts.index, cls).torch_parent == "Sequential"
+        ):
+            facts = Facts.of(self.facts.index, cls)  # class PreAct(nn.Sequential)
+            bound = remembered(facts, "bound", cls.constructor, bindings_of)
+            making = Making(facts, cls.module, bound, self.kinds_of, self.depth + 1)
+            for node in walk(cls.constructor):
+                if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "__init__":
+                    yield making, ast.Call(ast.Name("Sequential", ast.Load()), node.args, [])
 
     def _in_display(self, node: ast.expr, seen: frozenset[str]) -> Iterator[ast.expr]:
         """What an argument passes: ``create_act_layer(Mine)``, ``Stem(*[Mine])``, ``Stem(**{"act": Mine})``."""

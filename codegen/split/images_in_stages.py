@@ -32,10 +32,12 @@ def check_images(facts: Facts, crossing: Crossing, images: str) -> None:
     held = _held(facts, [s.tree for s in crossing.embed], frozenset({images})) - {tokens}
     if held.isdisjoint(others):
         return
+    ran = {attribute.partition(".")[0] for s in crossing.embed for attribute in facts.runs(s.tree)}
     for statement in crossing.stages:
         for call in walk_for(statement.tree, ast.Call):
             given = [*call.args, *(keyword.value for keyword in call.keywords)]
-            if any(reads(value, held) for value in given) and Role.STEM in map(facts.role, _run_by(facts, call)):
+            embeds = [name for name in _run_by(facts, call) if name in ran or facts.role(name) is Role.STEM]
+            if embeds and any(reads(value, held) for value in given):  # self.patch_embed[i](images) of another round
                 raise Unsound(
                     call,
                     f"`{ast.unparse(call)}` embeds the images after the first blocks, where no mask of the tokens "

@@ -72,3 +72,30 @@ def test_a_stem_that_runs_on_the_images_after_the_blocks_is_refused(last):
 )
 def test_a_loss_or_the_size_of_the_images_is_not(last):
     assert isinstance(result(last), Split)
+
+
+ROUNDS = """
+from torch import nn
+
+
+class M(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.downsample_layers = nn.ModuleList([nn.Conv2d(3, 8, 2, 2), nn.Conv2d({channels}, 8, 2, 2)])
+        self.stages = nn.ModuleList([nn.Conv2d(8, 8, 1) for _ in range(2)])
+
+    def forward_features(self, x):
+        outs = []
+        for i in range(2):
+            {down}
+            outs.append(self.stages[i]({given}))
+        return outs
+"""
+
+
+def test_a_round_that_embeds_the_images_anew_is_refused():
+    found = result_in_users_file(ROUNDS.format(channels=3, down="y = self.downsample_layers[i](x)", given="y"))
+    assert "embeds the images after the first blocks" in found.reason
+    assert isinstance(
+        result_in_users_file(ROUNDS.format(channels=8, down="x = self.downsample_layers[i](x)", given="x")), Split
+    )

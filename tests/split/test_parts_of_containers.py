@@ -90,6 +90,16 @@ def stage(dim):
     return nn.Sequential(nn.ReLU(inplace=True), nn.Conv2d(dim, dim, 1))
 
 
+class PreAct(nn.Sequential):
+    def __init__(self, dim, inplace=True):
+        super().__init__(nn.ReLU(inplace=inplace), nn.Conv2d(dim, dim, 1))
+
+
+class Post(nn.Sequential):
+    def __init__(self, dim):
+        super().__init__(nn.Conv2d(dim, dim, 1), nn.ReLU(inplace=True))
+
+
 class M(nn.Module):
     def __init__(self):
         super().__init__()
@@ -123,6 +133,8 @@ def in_place(made, run="block(x)"):
         "self.blocks = nn.ModuleList([nn.Sequential(nn.Sequential(nn.ReLU(True)), nn.Conv2d(8, 8, 1))])",
         "self.blocks = nn.ModuleList([stage(8) for _ in range(2)])",
         "self.blocks = nn.ModuleList([self.first(8)])",
+        "self.blocks = nn.ModuleList([PreAct(8) for _ in range(2)])",
+        "self.blocks = nn.ModuleList(); self.blocks.append(PreAct(8))",
         "self.blocks = nn.ModuleList(); self.blocks.append(nn.Sequential(nn.ReLU(True), nn.Conv2d(8, 8, 1)))",
         "self.blocks = nn.ModuleList(); a = nn.ReLU(True); self.blocks.append(nn.Sequential(a, nn.Conv2d(8, 8, 1)))",
         "blocks = [nn.Sequential(nn.ReLU(True), nn.Conv2d(8, 8, 1))]; self.blocks = nn.ModuleList(blocks)",
@@ -145,6 +157,7 @@ def test_so_does_one_of_a_table():
         "self.blocks = nn.ModuleList([nn.Sequential(nn.Conv2d(8, 8, 1), nn.ReLU(inplace=True))])",
         "self.blocks = nn.ModuleList([nn.Sequential(nn.ReLU(), nn.Conv2d(8, 8, 1), nn.ReLU(True)) for _ in range(2)])",
         "self.blocks = nn.ModuleList(); self.blocks.append(nn.Sequential(nn.Conv2d(8, 8, 1), nn.ReLU(True)))",
+        "self.blocks = nn.ModuleList([Post(8) for _ in range(2)])",
     ],
 )
 def test_one_that_begins_with_a_convolution_does_not(made):
