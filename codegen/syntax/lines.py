@@ -59,6 +59,8 @@ def _own_lines(
     """Take a block apart, given the lines up to its end, and the number of the first of them."""
     if not all(_is_alone(lines, offset, s, verbatim=s is docstring) for s in body):
         return None
+    if any(_has_stray_comment(lines[_first(s) - offset : (s.end_lineno or 0) - offset + 1]) for s in body):
+        return None
     first = _first(body[0]) - offset
     indentation = _indentation(lines[first])
     while not _is_code(lines[first - 1]):
@@ -74,6 +76,17 @@ def _own_lines(
         texts.append("\n".join(line.removeprefix(indentation) for line in lines[end:stop]))
         end = stop
     return OwnLines(tuple(lines[:first]), indentation, (texts[0].lstrip("\n"), *texts[1:]))
+
+
+def _has_stray_comment(lines: Sequence[str]) -> bool:
+    """Whether a comment inside a statement is indented less than the code after it: libcst puts it where that is."""
+    ahead = ""
+    for line in reversed(lines):
+        if _is_code(line):
+            ahead = _indentation(line)
+        elif line.strip() and len(_indentation(line)) < len(ahead):
+            return True
+    return False
 
 
 def _footer(lines: Sequence[str], indentation: str, inside: str) -> int:

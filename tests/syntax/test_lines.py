@@ -78,6 +78,8 @@ def test_what_lines_say_is_what_libcst_says(pieces, indentation):
         'x = """\n    text"""',
         "while a:\n        b\n        # of the block\n    c",
         "if a:\n        b\n      # of no block\n    c",
+        "if a:\n    # of the block, but not under it\n        b",
+        "for a in b:\n        c\n    # nor this\n        d",
     ],
 )
 def test_lines_that_do_not_tell_are_left_to_libcst(body):
