@@ -177,9 +177,11 @@ class Making:
             case ast.Call(func=function, args=[first, *others]) if dotted(function).endswith("Sequential"):
                 if self.may_begin_in_place(first, seen):
                     return True
-                made = self.module.origin_of(first.func) if isinstance(first, ast.Call) else ""
-                handed_on = made.removeprefix("torch.nn.") in TORCH_HANDING_ON
+                path = self.module.origin_of(first.func) if isinstance(first, ast.Call) else ""
+                handed_on = path.removeprefix("torch.nn.") in TORCH_HANDING_ON
                 return handed_on and bool(others) and self.begins_in_place(ast.Call(function, others, []), seen)
+            case ast.Subscript(value=ast.Call(func=function) as made) if is_configured(self.module.origin_of(function)):
+                return IN_PLACE in configured(self, self.module.origin_of(function), made)  # the layer beside its name
             case ast.Subscript():  # Sequential(ReLU(True), ...)[:1]
                 return True
             case ast.Call(func=function, args=args) if dotted(function).endswith(("ModuleList", "ModuleDict")):

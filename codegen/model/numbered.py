@@ -10,6 +10,7 @@ import ast
 from collections.abc import Iterator, Sequence
 
 from codegen.model.facts import Facts
+from codegen.model.kinds import kinds_of
 from codegen.model.outside import Outside
 from codegen.model.sharing import called_in_constructor, gives_again, is_given_objects, made_at, objects_of
 from codegen.model.tampering import is_tampered_with
@@ -56,12 +57,18 @@ def may_share_parts(facts: Facts, container: str) -> bool:
             if made is None or any(_may_give_again(facts, cls, value) for value in made):
                 return True
             objects = {found for value in made for found in objects_of(facts, cls, value)} - given
-            objects |= set(map(made_at, made))
+            objects = {name for name in objects if not _is_number(facts, name)} | set(map(made_at, made))
             anew = set() if loop is None else _made_in(loop)
             if not seen.isdisjoint(objects) or (loop is not None and not objects <= anew):
                 return True
             seen |= objects
     return False
+
+
+def _is_number(facts: Facts, name: str) -> bool:
+    """Whether an object is an attribute that nothing says to hold modules: ``self.channels``."""
+    attribute = name.removeprefix("self.")
+    return attribute != name and kinds_of(facts, attribute) <= {"?"}
 
 
 def _made_in(loop: ast.AST) -> set[str]:

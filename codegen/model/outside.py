@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from codegen.model.module_kind import is_of_layers
+from codegen.model.neighbours import files_seen_by
 from codegen.source.index import Class, Index, Module
 from codegen.source.stores import PUTS, text_of
 from codegen.syntax.bindings import bound_names
@@ -46,16 +47,19 @@ class Elsewhere(ast.expr):
 
     def may_make(self, index: Index, lineage: Sequence[Class]) -> bool:
         """Whether it may be passed to a constructor of some classes."""
-        if self.called is None or not dotted(self.called):
-            is_super = isinstance(self.called, ast.Attribute) and self.called.attr == "__init__"
-            return not is_super or self.owner is None or not set(lineage).isdisjoint(index.lineage(self.owner))
-        head, _, rest = dotted(self.called).partition(".")
-        made = index.resolve(self.module, dotted(self.called))
-        if self.function is not None and head in _own(self.function):
-            return True
+        called = dotted(self.called) if self.called is not None else ""
+        if isinstance(self.called, ast.Attribute) and self.called.attr == "__init__" and self.owner is not None:
+            return not set(lineage).isdisjoint(index.lineage(self.owner))
+        head, _, rest = called.partition(".")
+        own = self.function is not None and head in _own(self.function)
+        made = index.resolve(self.module, called) if called and not own else None
         if made is not None:
             return not set(lineage).isdisjoint(index.lineage(made))
-        return not is_of_layers(index, self.module.origin(head, rest))
+        if not own and called and is_of_layers(index, self.module.origin(head, rest)):
+            return False
+        # block(dim), dict(dim=dim): where a file names the class, or one that its own file hands it to
+        near = {module.path for cls in lineage for module in files_seen_by(index, cls.module)}
+        return self.module.path in near or any(cls.name in self.module.text for cls in lineage)
 
 
 @dataclass(frozen=True)

@@ -48,6 +48,8 @@ LOOP = "for i in range(2):\n            layer = nn.Sequential(nn.BatchNorm2d(8),
         "            self.downsample_layers.append(layer)",
         "self.downsample_layers = nn.ModuleList([nn.Sequential(nn.Conv2d(3, 8, 2), nn.BatchNorm2d(8)) for _ in dims])",
         "self.downsample_layers.extend([nn.Sequential(nn.Conv2d(3, 8, 2, 2), nn.BatchNorm2d(8)) for _ in dims])",
+        "self.channels = dims; stem = nn.Sequential(nn.Conv2d(3, self.channels[0], 2, 2), nn.BatchNorm2d(8)); "
+        "self.downsample_layers.append(stem); self.downsample_layers.append(nn.Conv2d(self.channels[0], 8, 2, 2))",
     ],
 )
 def test_parts_that_are_made_apart_have_norms_of_their_own(made):
@@ -83,6 +85,7 @@ def test_a_norm_that_two_parts_have_is_refused(made):
 
 
 IN_PLACE = """
+from mmcv.cnn import build_norm_layer
 from torch import nn
 
 
@@ -158,6 +161,7 @@ def test_so_does_one_of_a_table():
         "self.blocks = nn.ModuleList([nn.Sequential(nn.ReLU(), nn.Conv2d(8, 8, 1), nn.ReLU(True)) for _ in range(2)])",
         "self.blocks = nn.ModuleList(); self.blocks.append(nn.Sequential(nn.Conv2d(8, 8, 1), nn.ReLU(True)))",
         "self.blocks = nn.ModuleList([Post(8) for _ in range(2)])",
+        "self.blocks = nn.ModuleList([nn.Sequential(build_norm_layer(dict(type='GN'), 8)[1], nn.ReLU(True))])",
     ],
 )
 def test_one_that_begins_with_a_convolution_does_not(made):
