@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
+from codegen.model.decorators import called
 from codegen.model.facts import Facts
 from codegen.model.library import names
 from codegen.model.module_kind import IN_PLACE, STATISTICS, Kind
@@ -92,13 +93,9 @@ def configured(reading: Reading, path: str, call: ast.Call) -> Iterator[Kind]:
     """
     place, kind = _MAKERS[path.rpartition(".")[2]]
     named = _keywords(reading, call)
-    if named is None or any(isinstance(argument, ast.Starred) for argument in call.args):
-        yield "foreign"
-        if path.endswith("build_activation_layer"):
-            yield IN_PLACE
-        return
-    if place is None and len(call.args) > _most(path):
-        yield "foreign"
+    starred = any(isinstance(argument, ast.Starred) for argument in call.args)
+    if named is None or starred or (place is None and len(call.args) > _most(path)):
+        yield from _unknown(path)
         return
     if kind:
         yield kind
@@ -114,9 +111,14 @@ def configured(reading: Reading, path: str, call: ast.Call) -> Iterator[Kind]:
             # within a module of several, it works on what that has made itself
             yield IN_PLACE if layer.in_place and place is not None else _TYPES[layer.type]
         elif not registered:
-            yield "foreign"
-            if path.endswith("build_activation_layer"):  # many are told to
-                yield IN_PLACE
+            yield from _unknown(path)
+
+
+def _unknown(path: str) -> Iterator[Kind]:
+    """What is made by a configuration that is not in sight; many activations are told to work in place."""
+    yield "foreign"
+    if path.endswith("build_activation_layer"):
+        yield IN_PLACE
 
 
 def _keywords(reading: Reading, call: ast.Call) -> Sequence[tuple[str, ast.expr]] | None:
@@ -259,8 +261,8 @@ def _registered(index: Index, name: str) -> Sequence[Kind]:
 
 def _bears(cls: Class, name: str) -> bool:
     for decorator in cls.node.decorator_list:
-        called = decorator.func if isinstance(decorator, ast.Call) else decorator
-        if isinstance(called, ast.Attribute) and called.attr == "register_module":
+        registering = called(decorator)
+        if isinstance(registering, ast.Attribute) and registering.attr == "register_module":
             texts = [n.value for n in walk(decorator) if isinstance(n, ast.Constant) and isinstance(n.value, str)]
             computed = isinstance(decorator, ast.Call) and any(
                 not isinstance(value, ast.Constant | ast.List)

@@ -333,7 +333,7 @@ def _factors_of(size: Hashable) -> Sequence[Hashable]:
 
 def _joined(factors: Sequence[_Factor]) -> Dim:
     """The dimension that neighbouring factors make: old ones that are joined, or a part of one."""
-    dims = [dim for dim, same in itertools.groupby(factors, lambda factor: factor.dim)]
+    dims = [dim for dim, _ in itertools.groupby(factors, lambda factor: factor.dim)]
     if [factor.size for factor in factors] == [size for dim in dims for size in _factors(dim)]:
         return merged(dims) if dims else Dim("", 1)
     return merged([Dim("", factor.size) for factor in factors])

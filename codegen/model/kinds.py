@@ -85,6 +85,14 @@ class _Search:
 
 def begins_in_place(facts: Facts, attribute: str) -> bool:
     """Whether an attribute may hold layers of torch the first of which changes what it is given."""
+    memory, key = facts.index.memory, ("begins in place", id(facts.cls), attribute)
+    if key not in memory:
+        memory[key] = _begins_in_place(facts, attribute)
+    found: bool = memory[key]
+    return found
+
+
+def _begins_in_place(facts: Facts, attribute: str) -> bool:
     values = facts.values.get(attribute, ())
     here = Making(facts, facts.cls.module, {}, kinds_of)
     if any(here.in_constructor(value).begins_in_place(value) for value in values):

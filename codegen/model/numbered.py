@@ -7,7 +7,7 @@ that nothing else is given, no two of them are the same, whatever their numbers 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from codegen.model.facts import Facts
 from codegen.model.kinds import kinds_of
@@ -35,7 +35,7 @@ def hold_own_modules(facts: Facts, attribute: str) -> bool:
     if is_tampered_with(facts, attribute) or Outside.of(facts.index).stored.get(attribute):
         return False
     methods = [(cls, method) for cls in facts.lineage for method in cls.members.values()]
-    return all(_is_new(facts, cls, made) for cls, method in methods for made in _set_by(method, attribute))
+    return all(_is_new(facts, cls, made) for cls, method in methods for made, _ in _made_by(method, attribute, _set_to))
 
 
 def may_share_parts(facts: Facts, container: str) -> bool:
@@ -53,7 +53,7 @@ def may_share_parts(facts: Facts, container: str) -> bool:
     for cls in facts.lineage:
         arguments = cls.constructor.args if cls.constructor is not None else None
         given = {made_at(n) for n in walk(arguments) if isinstance(n, ast.arg)} if arguments is not None else set()
-        for made, loop in (each for method in cls.members.values() for each in _put_by(method, container)):
+        for made, loop in (each for method in cls.members.values() for each in _made_by(method, container, _put)):
             if made is None or any(_may_give_again(facts, cls, value) for value in made):
                 return True
             objects = {found for value in made for found in objects_of(facts, cls, value)} - given
@@ -77,29 +77,35 @@ def _made_in(loop: ast.AST) -> set[str]:
     return {made_at(node) for node in walk(loop) if isinstance(node, ast.expr)} | set(map(called_in_constructor, names))
 
 
-def _put_by(method: ast.AST, container: str) -> Iterator[tuple[Sequence[ast.expr] | None, ast.AST | None]]:
-    """What makes each part that a method puts into a container, and the loop that it does so in.
+def _made_by(
+    method: ast.AST, attribute: str, values_of: Callable[[ast.stmt, str], Sequence[ast.expr] | None]
+) -> Iterator[tuple[Sequence[ast.expr] | None, ast.AST | None]]:
+    """What makes each value that a method gives an attribute, and the loop that it does so in.
 
-    ``None`` where what makes it is not known.
+    Args:
+        method: The method.
+        attribute: A numbered attribute, or one that holds a container.
+        values_of: The values that a statement gives it; ``None`` where it does nothing of the kind.
+
+    Yields:
+        ``None`` where what makes it is not known.
     """
     known: set[int] = set()
     loops = [node for node in walk(method) if isinstance(node, ast.For | ast.While)]
     inside = {id(inner): loop for loop in reversed(loops) for inner in walk(loop)}  # the outermost one counts
     for block in _blocks(method):
-        found = [_parts(statement, container) for statement in block]
-        names = [part.id for parts in found for part in parts or () if isinstance(part, ast.Name)]
-        for number, (statement, parts) in enumerate(zip(block, found, strict=True)):
-            if parts is not None:
+        found = [values_of(statement, attribute) for statement in block]
+        names = [value.id for values in found for value in values or () if isinstance(value, ast.Name)]
+        for number, (statement, values) in enumerate(zip(block, found, strict=True)):
+            if values is not None:
                 known.add(id(statement))
-                for part in parts:
-                    twice = isinstance(part, ast.Name) and names.count(part.id) > 1
-                    yield (
-                        None if twice else _makers(block[:number], part),
-                        inside.get(id(statement), _round(statement, part)),
-                    )
+                for value in values:
+                    twice = isinstance(value, ast.Name) and names.count(value.id) > 1
+                    loop = inside.get(id(statement), _round(statement, value))
+                    yield None if twice else _makers(block[:number], value), loop
     plain = {id(node) for s in walk(method) if id(s) in known or _sets_constant(s) for node in walk(s)}
     for node in walk(method):
-        if id(node) not in plain and _may_set(node, container):
+        if id(node) not in plain and _may_set(node, attribute):
             yield None, None
 
 
@@ -109,7 +115,7 @@ def _round(statement: ast.stmt, part: ast.expr) -> ast.AST | None:
     return next((node for node in rounds if node.elt is part), None)
 
 
-def _parts(statement: ast.stmt, container: str) -> Sequence[ast.expr] | None:
+def _put(statement: ast.stmt, container: str) -> Sequence[ast.expr] | None:
     """What a statement puts into a container of ``self``, a call in a comprehension for each round of it."""
     match statement:
         case ast.Assign(targets=[ast.Attribute(ast.Name("self"), name)], value=ast.Call(args=args, keywords=[])):
@@ -134,23 +140,6 @@ def _listed(value: ast.expr) -> Sequence[ast.expr] | None:
     return None
 
 
-def _set_by(method: ast.AST, attribute: str) -> Iterator[Sequence[ast.expr] | None]:
-    """What makes each value that a method gives such an attribute; ``None`` where that is not known."""
-    known: dict[int, Sequence[ast.expr] | None] = {}
-    for block in _blocks(method):
-        values = [_value(statement, attribute) for statement in block]
-        names = [value.id for value in values if isinstance(value, ast.Name)]
-        for number, (statement, value) in enumerate(zip(block, values, strict=True)):
-            if value is not None:
-                twice = isinstance(value, ast.Name) and names.count(value.id) > 1
-                known[id(statement)] = None if twice else _makers(block[:number], value)
-    yield from known.values()
-    plain = {id(node) for s in walk(method) if id(s) in known or _sets_constant(s) for node in walk(s)}
-    for node in walk(method):
-        if id(node) not in plain and _may_set(node, attribute):
-            yield None
-
-
 def _sets_constant(node: ast.AST) -> bool:
     """Whether a statement sets something of what an attribute holds to a constant: ``requires_grad = False``."""
     match node:
@@ -167,7 +156,7 @@ def _blocks(node: ast.AST) -> Iterator[Sequence[ast.stmt]]:
                 yield block
 
 
-def _value(statement: ast.stmt, attribute: str) -> ast.expr | None:
+def _set_to(statement: ast.stmt, attribute: str) -> Sequence[ast.expr] | None:
     """What a statement sets such an attribute of ``self`` to; ``None`` where it does nothing of the kind."""
     match statement:
         case ast.Expr(
@@ -178,9 +167,9 @@ def _value(statement: ast.stmt, attribute: str) -> ast.expr | None:
                 keywords=[],
             )
         ) if name == attribute:
-            return value
+            return [value]
         case ast.Assign(targets=[ast.Attribute(ast.Name("self"), name)], value=value) if name == attribute:
-            return value
+            return [value]
     return None
 
 

@@ -118,10 +118,8 @@ def registered_in(module: Module, modules: Mapping[str, Module]) -> Registered:
             break
         if any(ours):
             found.setdefault(node.name, []).append(interpreter.classes(node, home) if all(ours) else set())
-    interpreter.modules, interpreter.members = (
-        {},
-        {},
-    )  # functions in the frames that they see are cycles, which would keep all trees alive
+    # functions in the frames that they see are cycles, which would keep all trees alive
+    interpreter.modules, interpreter.members = {}, {}
     return found
 
 
