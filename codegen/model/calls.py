@@ -12,7 +12,7 @@ from codegen.model.construction import Construction, container_parts
 from codegen.model.decorators import are_as_they_read, called
 from codegen.model.domain import Domain, Result, Scope, Value
 from codegen.model.facts import Facts, alternatives
-from codegen.model.library import TENSOR_METHODS
+from codegen.model.library import SHAPE_KEEPING_MODULES, SPATIAL_MODULES, TENSOR_METHODS
 from codegen.source.index import Class, Module
 from codegen.syntax.dataflow import dotted
 from codegen.syntax.parameters import defaults_of, positional_names
@@ -20,6 +20,7 @@ from codegen.syntax.walking import walk
 
 DEPTH = 6  # of calls: deeper ones give what is not known
 _EINOPS = "einops.layers.torch."
+_NAMED_LIBRARIES = ("timm.", "torch.")  # whose functions choose a layer among their own alone
 _ROUNDS = 6  # of modules one after the other
 # Decorators that leave what a function returns as it is.
 _TRANSPARENT_DECORATORS = frozenset(
@@ -53,6 +54,9 @@ _HARMLESS_BUILTINS = frozenset(
 _CONTAINER_METHODS = frozenset(
     {"append", "extend", "insert", "pop", "get", "items", "keys", "values", "update", "copy"}
 )
+
+# Of these what calls `forward` says what it gives as well as what makes them.
+_AS_THEY_READ = SHAPE_KEEPING_MODULES | SPATIAL_MODULES.keys() | {"Linear"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,6 +168,9 @@ class Calls(Scope[Value]):
             return self._element(name, call)
         if isinstance(function, ast.Name) and function.id in self.modules:
             return self._modules(self.modules[function.id], call)
+        match function:
+            case ast.Attribute(value=ast.Call(func=ast.Name("super"), args=[]), attr=name) if self.facts is not None:
+                return self._inherited(name, call)
         if path := self.path(function):
             return self._named(path, call)
         if isinstance(function, ast.Name):  # a function that is made here may change any name here
@@ -211,6 +218,27 @@ class Calls(Scope[Value]):
         if name not in self.facts.values or name in self.facts.methods:
             return self._unread(call)
         return self._modules(self._held_by(name), call)
+
+    def _inherited(self, name: str, call: ast.Call) -> Value:
+        """What ``super().name(...)`` gives in a method of a class."""
+        facts = self.at_home()
+        assert facts is not None
+        methods = [(cls, node) for cls in facts.lineage for node in cls.members.values()]
+        functions = ((cls, node) for cls, node in methods if isinstance(node, ast.FunctionDef))
+        home = next((cls for cls, node in functions if self.session.code(node) is self.code), None)
+        if home is None:
+            return self._unread(call)
+        found = facts.inherited(home, name)
+        if found is None:
+            kind = facts.torch_parent if name == "forward" and facts.is_readable else ""
+            given = self._arguments(call).first(self.domain)
+            return self.domain.module(kind, call, given) if kind in _AS_THEY_READ else self._unread(call)
+        owner, function = found
+        if not isinstance(function, ast.FunctionDef) or function.decorator_list:
+            return self._unread(call)
+        arguments = self._arguments(call).bind(self.domain, function, owner.module, facts, 1)
+        settings = {name: value for name, value in self.settings.items() if name.startswith("self.")}
+        return self._run(owner.module, function, facts, arguments, settings, call, 1)
 
     def _element(self, container: str, call: ast.Call) -> Value:
         """What an element of a container gives, if all that it may hold is in sight."""
@@ -365,14 +393,14 @@ class Calls(Scope[Value]):
         if inner is not None:  # def conv(...): return nn.Sequential(...)
             return self._built(inner, arguments)
         users = made.is_local and not made.is_timms  # what such a name says, its default has to bear out
-        choices = made.choices() if made.purpose and users else ()
+        choices = made.choices() if made.purpose and users and domain.believes_names else ()
         if choices:  # what norm_layer is by default
             self.depth += 1
             try:
                 return self.session.agreed([self._built(choice, arguments) for choice in choices])
             finally:
                 self.depth -= 1
-        if not made.purpose or users:
+        if not made.purpose or users or not (domain.believes_names or made.origin.startswith(_NAMED_LIBRARIES)):
             self._alters = True
             return domain.unknown
         return domain.module(made.purpose, made.call, arguments.first(domain))

@@ -96,12 +96,14 @@ class Counting(Shape):
 
     Args:
         written: Attributes of ``self`` and globals that may be others, or hold others, after other images; ``*``: all.
+        believes_names: As for any domain.
     """
 
     asks = True
 
-    def __init__(self, written: Collection[str]) -> None:
+    def __init__(self, written: Collection[str], *, believes_names: bool = True) -> None:
         super().__init__(believes_defaults=False)
+        self.believes_names = believes_names
         self.written = written
         self._others: set[Hashable] = set()  # names of sizes that are not the batch
 
@@ -329,7 +331,8 @@ class Counting(Shape):
             return GIVEN if kind in TENSOR_MODULES else None
         value = super().module(kind, call, argument)
         if value is None and isinstance(argument, Tensor) and kind in TENSOR_MODULES:
-            return SOME_TENSOR
+            beginning = kind == "Unflatten" and number_of(argument_of(call, 0, "dim")) == 0
+            return MOVED if beginning and _has_rows(argument) else _moved([argument]) or SOME_TENSOR
         return value
 
     def function(self, path: str, call: ast.Call, scope: Scope[Value]) -> Value:
@@ -447,7 +450,7 @@ class Counting(Shape):
     ) -> Value:
         """What a method of a tensor gives, or of something else."""
         if _is_tensor(owner):
-            if name in _ASKING:
+            if name in _ASKING and not (name == "type" and values):  # x.type(torch.float32) is a tensor
                 return CONSTANT
             if name in ("numel", "nelement"):
                 return COUNT

@@ -30,12 +30,14 @@ class Domain(ABC, Generic[Value]):
         asks: Whether what is bound depends on the answers to questions, :meth:`depending`.
         believes_defaults: Whether an argument of a constructor that chooses a class, ``embed_layer=PatchEmbed``, is
             taken to be what it is by default.
+        believes_names: Whether one whose name says what it makes, ``norm_layer``, makes what is like its default.
     """
 
     unknown: Value
     nothing: Value
     asks: bool = False
     believes_defaults: bool = True
+    believes_names: bool = True
 
     @property
     def question(self) -> Hashable | None:

@@ -503,8 +503,10 @@ class Shape(Domain[Value]):
         if name in BROADCASTING:
             return self._broadcast(owner, call.args, call.keywords, scope)
         match name:
-            case "type" if not call.args and not call.keywords:
-                return None  # a text
+            case "type":
+                return owner if call.args or call.keywords else None  # a cast, or a text
+            case "type_as":
+                return owner
             case "size":
                 index = dimensions.argument_of(call, 0, "dim")
                 sizes = self._sizes(_named(call.func.value, scope)) if isinstance(call.func, ast.Attribute) else None
@@ -669,6 +671,9 @@ class Shape(Domain[Value]):
             return Tensor((*argument.dims[:-1], dimensions.changed(argument.dims[-1], argument.dims[-1].role, call)))
         if kind == "Flatten":
             return dimensions.flattened(argument, call, start=1)
+        if kind == "Unflatten":
+            dim = dimensions.dimension(argument, dimensions.argument_of(call, 0, "dim"))
+            return dimensions.first_dims(argument, dim or 0)
         if kind in ("Rearrange", "Reduce"):
             return rearranged(argument, pattern_of(call, 0), {})
         return None

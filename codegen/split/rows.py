@@ -16,6 +16,7 @@ from codegen.model.effects import Effects
 from codegen.model.facts import Facts
 from codegen.model.interpreter import interpret
 from codegen.model.module_kind import STATISTICS
+from codegen.model.row_moving import class_that_moves_rows
 from codegen.model.shape import batch_size, unknown_names
 from codegen.split.crossing import Crossing
 from codegen.syntax.bindings import bound_names
@@ -46,11 +47,20 @@ def check_rows(facts: Facts, crossing: Crossing, before: Effects, declared: Sequ
     trees = [statement.tree for statement in crossing.embed]
     lasting = [place for place in before.writes if place.kind not in (STATISTICS, "argument")]
     counting = Counting({name for place in lasting for name in (place.name, place.root) if name})
-    names = interpret(counting, facts, trees, {**unknown_names(trees), **_given(declared)})
+    given = {**unknown_names(trees), **_given(declared)}
+    names = interpret(counting, facts, trees, given)
     if counts(names.get(tokens)):
         raise Unsound(trees[-1], f"`{tokens}` is no tensor with a row for each image, but a list that is as long")
     if not timms and (objection := _not_rows(names.get(tokens))):
         raise Unsound(trees[-1], f"{objection}: the rows of `{tokens}` are no images, and could not be selected")
+    if not timms and (mover := class_that_moves_rows(facts.index)):
+        doubting = Counting(counting.written, believes_names=False)
+        if not _has_rows(interpret(doubting, facts, trees, given).get(tokens)):
+            raise Unsound(
+                trees[-1],
+                f"a layer that makes `{tokens}` is not told by the code and may be `{mover.name}` "
+                f"({mover.module.path}:{mover.node.lineno}), which gives images other rows than it is given",
+            )
     for name in others:
         value = _used(names.get(name), name, crossing.stages)
         node = next((s.tree for s in reversed(crossing.embed) if name in bound_names(s.tree)), trees[-1])
@@ -64,6 +74,11 @@ def check_rows(facts: Facts, crossing: Crossing, before: Effects, declared: Sequ
             raise Unsound(
                 node, f"`{name}` crosses and may depend on the number of images, but {_REASON.format(tokens)}"
             )
+
+
+def _has_rows(tokens: Value) -> bool:
+    """Whether it is known that a tensor has a row for each image."""
+    return isinstance(tokens, Tensor) and bool(tokens.dims) and is_row(tokens.dims[0])
 
 
 def _not_rows(tokens: Value) -> str:
