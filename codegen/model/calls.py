@@ -20,7 +20,6 @@ from codegen.syntax.walking import walk
 
 DEPTH = 6  # of calls: deeper ones give what is not known
 _EINOPS = "einops.layers.torch."
-_NAMED_LIBRARIES = ("timm.", "torch.")  # whose functions choose a layer among their own alone
 _ROUNDS = 6  # of modules one after the other
 # Decorators that leave what a function returns as it is.
 _TRANSPARENT_DECORATORS = frozenset(
@@ -393,14 +392,15 @@ class Calls(Scope[Value]):
         if inner is not None:  # def conv(...): return nn.Sequential(...)
             return self._built(inner, arguments)
         users = made.is_local and not made.is_timms  # what such a name says, its default has to bear out
-        choices = made.choices() if made.purpose and users and domain.believes_names else ()
+        doubted = not {made.name.rpartition(".")[2], "*"}.isdisjoint(domain.doubted)
+        choices = made.choices() if made.purpose and users and not doubted else ()
         if choices:  # what norm_layer is by default
             self.depth += 1
             try:
                 return self.session.agreed([self._built(choice, arguments) for choice in choices])
             finally:
                 self.depth -= 1
-        if not made.purpose or users or not (domain.believes_names or made.origin.startswith(_NAMED_LIBRARIES)):
+        if not made.purpose or users or doubted:
             self._alters = True
             return domain.unknown
         return domain.module(made.purpose, made.call, arguments.first(domain))

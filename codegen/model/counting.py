@@ -96,14 +96,14 @@ class Counting(Shape):
 
     Args:
         written: Attributes of ``self`` and globals that may be others, or hold others, after other images; ``*``: all.
-        believes_names: As for any domain.
+        doubted: As for any domain.
     """
 
     asks = True
 
-    def __init__(self, written: Collection[str], *, believes_names: bool = True) -> None:
+    def __init__(self, written: Collection[str], doubted: Collection[str] = ()) -> None:
         super().__init__(believes_defaults=False)
-        self.believes_names = believes_names
+        self.doubted = doubted
         self.written = written
         self._others: set[Hashable] = set()  # names of sizes that are not the batch
 

@@ -6,7 +6,7 @@ import ast
 import contextlib
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -30,14 +30,14 @@ class Domain(ABC, Generic[Value]):
         asks: Whether what is bound depends on the answers to questions, :meth:`depending`.
         believes_defaults: Whether an argument of a constructor that chooses a class, ``embed_layer=PatchEmbed``, is
             taken to be what it is by default.
-        believes_names: Whether one whose name says what it makes, ``norm_layer``, makes what is like its default.
+        doubted: Names that say what they make, ``norm_layer``, and are not believed to, ``*`` for all of them.
     """
 
     unknown: Value
     nothing: Value
     asks: bool = False
     believes_defaults: bool = True
-    believes_names: bool = True
+    doubted: Collection[str] = ()
 
     @property
     def question(self) -> Hashable | None:

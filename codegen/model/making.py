@@ -350,8 +350,7 @@ class Making:
                 for argument in arguments:
                     yield from self.of(argument, seen)
             elif origin.startswith("torch.nn.") and "." not in kind and kind not in TORCH_WRAPPERS:
-                writes = kind.startswith(TORCH_STATISTICS)
-                yield STATISTICS if writes else "view" if kind in TORCH_HANDING_ON else "torch"
+                yield _kind_of_torch(kind)
             elif origin in PARTIAL and arguments and is_told(keywords):  # partial(F.relu, inplace=True)
                 yield IN_PLACE
             elif origin in PARTIAL and arguments and self._is_code(arguments[0]):
@@ -473,8 +472,7 @@ class Making:
             elif origin.startswith("torch.nn.") and origin.removeprefix("torch.nn.") not in TORCH_WRAPPERS:
                 told = isinstance(value, ast.Call) and self._works_in_place(target, value.args[1:], value.keywords)
                 kind = origin.removeprefix("torch.nn.")
-                computes = kind not in TORCH_HANDING_ON and not kind.startswith(TORCH_STATISTICS)
-                yield IN_PLACE if told else "torch" if computes else "view"
+                yield IN_PLACE if told else _kind_of_torch(kind)
             elif not isinstance(value, ast.Constant):
                 yield "view" if is_believed(self.module, name) else "?"
         yield from classes
@@ -558,3 +556,10 @@ class Making:
         for node in walk(function):
             if isinstance(node, ast.Return) and node.value is not None:
                 yield from inner.of(node.value)
+
+
+def _kind_of_torch(name: str) -> Kind:
+    """What a class of ``torch.nn`` is, ``BatchNorm2d``."""
+    if name.startswith(TORCH_STATISTICS):
+        return STATISTICS
+    return "view" if name in TORCH_HANDING_ON else "torch"

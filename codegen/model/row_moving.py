@@ -7,12 +7,14 @@ class of the user's files, so that it surely keeps rows only where none of these
 from __future__ import annotations
 
 import ast
+from collections.abc import Collection, Iterator
 
 from codegen.model.counting import Counting, is_row
 from codegen.model.dimensions import BATCH, MOVED_ROWS, Dim, Tensor, Value, is_batch
 from codegen.model.facts import Facts
 from codegen.model.interpreter import interpret
 from codegen.source.index import Class, Index
+from codegen.syntax.dataflow import dotted
 from codegen.syntax.walking import walk
 
 _CALL = ast.parse("x = self.forward(x)").body
@@ -25,20 +27,66 @@ _GIVEN = (
 """What a layer may be given: a grid, or a sequence of tokens."""
 
 
-def class_that_moves_rows(index: Index) -> Class | None:
-    """A class of the user's files whose ``forward`` is known to give other rows than it is given."""
+def classes_that_move_rows(index: Index) -> tuple[Class, ...]:
+    """The classes of the user's files whose ``forward`` is known to give other rows than it is given."""
     key, memory = "moves rows", index.memory
     if key not in memory:
         layers = _layers(index)
         memory["layers"] = layers  # what is known of a class is kept by its address
-        memory[key] = next((cls for cls in layers if _moves_rows(Facts.of(index, cls))), None)
-    found: Class | None = memory[key]
+        memory[key] = tuple(cls for cls in layers if _moves_rows(Facts.of(index, cls)))
+    found: tuple[Class, ...] = memory[key]
     return found
+
+
+def names_given(index: Index, classes: Collection[Class]) -> frozenset[str]:
+    """Names of the arguments, and of the functions, that may be given some classes in the user's files; ``*`` for any.
+
+    Args:
+        index: The files.
+        classes: The classes: ``norm_layer=Fold``, ``kw["norm_layer"] = partial(Fold)``, ``super().__init__(Fold)``. One
+            that is registered, or named in a configuration, is made by that.
+    """
+    names = {cls.name for cls in classes}
+    nodes = [node for module in index.user_modules for node in walk(module.tree)]
+    registered = any(cls.node.decorator_list for cls in classes)
+    configured = any(isinstance(node, ast.Constant) and node.value in names for node in nodes)
+    builders = _BUILDERS if registered or configured else ()
+    return frozenset([*builders, *(name for node in nodes for name in _given(node, names))])
+
+
+_BUILDERS = ("build_norm_layer", "build_activation_layer", "build_conv_layer", "build_upsample_layer")
+_ASKING = ("isinstance", "issubclass", "super", "partial")
+
+
+def _given(node: ast.AST, names: Collection[str]) -> Iterator[str]:
+    match node:
+        case ast.Call(func=function, args=args, keywords=keywords):
+            yield from (keyword.arg or "*" for keyword in keywords if _hands_on(keyword.value, names))
+            if dotted(function).rpartition(".")[2] not in _ASKING and any(_hands_on(arg, names) for arg in args):
+                yield "*"
+        case ast.Dict(keys=keys, values=values):
+            for key, value in zip(keys, values, strict=True):
+                if _hands_on(value, names):
+                    yield key.value if isinstance(key, ast.Constant) and isinstance(key.value, str) else "*"
+        case ast.Assign(targets=[ast.Subscript(slice=ast.Constant(str(name)))], value=value):
+            yield from (name,) if _hands_on(value, names) else ()
+
+
+def _hands_on(node: ast.AST, names: Collection[str]) -> bool:
+    """Whether an expression gives a class, and not an object of it."""
+    match node:
+        case ast.Call(func=function, args=args):
+            return dotted(function).rpartition(".")[2] == "partial" and any(_hands_on(arg, names) for arg in args)
+        case ast.Name(id=name) | ast.Attribute(attr=name):
+            return name in names
+        case ast.Dict() | ast.Compare():
+            return False
+    return any(_hands_on(part, names) for part in ast.iter_child_nodes(node))
 
 
 def _layers(index: Index) -> list[Class]:
     """The classes of the user's files that have a ``forward``, be they made in a function."""
-    found = []
+    found: list[Class] = []
     for module in index.user_modules:
         known = index.classes(module)
         found += known.values()

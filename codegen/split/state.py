@@ -14,6 +14,7 @@ from codegen.model.facts import Facts, alternatives
 from codegen.model.kinds import kinds_of
 from codegen.model.module_kind import STATISTICS
 from codegen.model.numbered import hold_own_modules, may_share_parts
+from codegen.model.own_parts import may_have_another_name
 from codegen.model.places import EVERYTHING, MODE, Place, may_meet
 from codegen.model.sharing import is_made_of, shares_module, shares_norm
 from codegen.model.statistics import reader_of_statistics
@@ -62,7 +63,12 @@ def check_state(
         module, node = found
         reason = "it asks for the statistics of a norm, or for any buffers: the embedding may change them in training"
         raise Unsound(node, reason, module.path)
-    if (shared := _shared_norm(facts, written, crossing)) is not None:
+    norms = {place.root for place in written if place.kind == STATISTICS} if not facts.cls.module.is_timms else ()
+    for norm in sorted(norms):
+        if may_have_another_name(facts, norm):
+            reason = f"a norm of `self.{norm}` keeps statistics of the images, and may be another part of the model too"
+            raise Unsound(second[0], reason)
+    if norms and (shared := _shared_norm(facts, norms, crossing)) is not None:
         reason = f"`self.{shared}` may hold a norm of the embedding, or a copy, which keeps statistics of the images"
         raise Unsound(second[0], reason)
     if not written or (_are_statistics(written) and not _runs_what_mentions_statistics(facts)):
@@ -86,15 +92,12 @@ def check_state(
         raise Unsound(node, _reason(facts, read, wrote, _culprit(facts, first, parameters, wrote)))
 
 
-def _shared_norm(facts: Facts, written: Sequence[Place], crossing: Crossing) -> str | None:
+def _shared_norm(facts: Facts, norms: Collection[str], crossing: Crossing) -> str | None:
     """The attribute by which the stages use a norm of the embedding again, or a copy, in evaluation, perhaps.
 
     Of a container of which the embedding runs a part, they use others: ``self.downsample_layers[i]``. Of numbered
     attributes, which are not made in one place, that is asked.
     """
-    norms = {place.root for place in written if place.kind == STATISTICS}
-    if not norms or facts.cls.module.is_timms:
-        return None
     first, later = ({n for s in half for n in facts.runs(s.tree)} for half in (crossing.embed, crossing.stages))
     for name in sorted(later):
         attribute, _, part = name.partition(".")

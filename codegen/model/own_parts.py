@@ -1,0 +1,126 @@
+"""Whether the parts of an attribute surely have no other name: what makes them is used for it alone.
+
+A norm of the embedding keeps statistics of the images in training. One that the stages have too would see those of
+another embedding, made in between.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Sequence
+
+from codegen.model.bound import bindings_of, remembered, stored_by
+from codegen.model.facts import Facts
+from codegen.model.kinds import kinds_of
+from codegen.model.making import Making
+from codegen.model.module_kind import STATISTICS, Kind
+from codegen.model.sharing import escaping
+from codegen.source.index import Class
+from codegen.source.stores import PUTS
+from codegen.syntax.dataflow import dotted
+from codegen.syntax.walking import walk
+
+
+def may_have_another_name(facts: Facts, attribute: str) -> bool:
+    """Whether a norm that an attribute of a user's class holds, or a part of it, may be held elsewhere too."""
+    memory, key = facts.index.memory, ("another name", id(facts.cls), attribute)
+    if key not in memory:
+        memory[key] = (
+            attribute in escaping(facts) or _hands_on_part(facts, attribute) or any(_is_shared(facts, attribute))
+        )
+    found: bool = memory[key]
+    return found
+
+
+def _hands_on_part(facts: Facts, attribute: str) -> bool:
+    """Whether a method uses a part for something else: ``layers.append(self.stem[-1])``."""
+    for node in _used_as_they_are(facts):
+        match node:
+            case ast.Subscript(value=owner, ctx=ast.Load()) | ast.Starred(value=owner):
+                if dotted(owner) == f"self.{attribute}":
+                    return True
+    return False
+
+
+def _used_as_they_are(facts: Facts) -> Iterator[ast.AST]:
+    """What stands in the methods of a user's class that do not run it, but for what is called or asked something."""
+    for cls in facts.lineage:
+        for name, method in cls.members.items() if not cls.module.is_timms else ():
+            if not name.startswith("forward"):
+                asked = {id(part) for node in walk(method) for part in _asked(node)}
+                yield from (node for node in walk(method) if id(node) not in asked)
+
+
+def _asked(node: ast.AST) -> Sequence[ast.expr]:
+    """What a node calls, or takes an attribute of."""
+    match node:
+        case ast.Call(func=function):
+            return (function,)
+        case ast.Attribute(value=owner):
+            return (owner,)
+    return ()
+
+
+def _is_used_twice(facts: Facts, value: ast.expr) -> bool:
+    """Whether a norm that another attribute holds is used for a value, and for something else: ``self.bn``."""
+    used = [dotted(node) for node in _used_as_they_are(facts) if isinstance(getattr(node, "ctx", None), ast.Load)]
+    names = {dotted(node) for node in walk(value) if isinstance(node, ast.Attribute)}
+    several = [name.removeprefix("self.") for name in names if name.startswith("self.") and used.count(name) > 1]
+    return any(_may_be_norm(kind) for name in several for kind in kinds_of(facts, name))
+
+
+def _is_shared(facts: Facts, attribute: str) -> Iterator[bool]:
+    """Of each value that a method gives an attribute: whether a variable in it may be used for something else."""
+    for cls in facts.lineage:
+        for method in cls.members.values() if not cls.module.is_timms else ():
+            if isinstance(method, ast.FunctionDef):
+                values = remembered(facts, "stored", method, stored_by).get(attribute, ())
+                uses = _Uses(facts, cls, method)
+                yield from (uses.may_share(value) or _is_used_twice(facts, value) for value in values)
+
+
+class _Uses:
+    """The uses of the variables of a method."""
+
+    def __init__(self, facts: Facts, cls: Class, method: ast.FunctionDef) -> None:
+        self.bound = remembered(facts, "bound", method, bindings_of)
+        self.making = Making(facts, cls.module, self.bound, kinds_of)
+        nodes = list(walk(method))
+        looked = {id(part) for node in nodes for part in (*_looked_at(node), *_bound_again(node))}
+        loads = (node for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load))
+        self.loads = [node.id for node in loads if id(node) not in looked]
+
+    def may_share(self, value: ast.expr) -> bool:
+        if any(isinstance(node, ast.NamedExpr) for node in walk(value)):
+            return True
+        called = {id(node.func) for node in walk(value) if isinstance(node, ast.Call)}
+        names = {node.id for node in walk(value) if isinstance(node, ast.Name) and id(node) not in called}
+        return any(self.loads.count(name) > 1 and self._may_hold_norm(name) for name in names)
+
+    def _may_hold_norm(self, name: str) -> bool:
+        if name not in self.bound:
+            return False
+        return any(map(_may_be_norm, self.making.of(ast.Name(name, ast.Load()))))
+
+
+def _may_be_norm(kind: Kind) -> bool:
+    return isinstance(kind, Class) or kind in (STATISTICS, "foreign")
+
+
+def _looked_at(node: ast.AST) -> Sequence[ast.expr]:
+    """The variables of which a node asks something, or into which it puts more."""
+    match node:
+        case ast.Call(func=ast.Attribute(value=owner, attr=attr)) if attr in PUTS:
+            return (owner,)
+        case ast.Call(func=ast.Name("len" | "isinstance" | "range" | "print"), args=args):
+            return args
+        case ast.Attribute(value=ast.Name() as owner):
+            return (owner,)
+    return ()
+
+
+def _bound_again(node: ast.AST) -> Iterator[ast.expr]:
+    """Where a variable is bound to what is made of it: ``stem = checkpoint_wrapper(stem)``."""
+    match node:
+        case ast.Assign(targets=[ast.Name(id=name)], value=value):
+            yield from (inner for inner in walk(value) if isinstance(inner, ast.Name) and inner.id == name)
