@@ -256,9 +256,13 @@ class Counting(Shape):
                 return COUNT
             inner.bind(generator.target, self._element(over))
         made = [node.key, node.value] if isinstance(node, ast.DictComp) else [node.elt]
+        if isinstance(node, ast.ListComp) and _has_rows(each := inner.of(node.elt)):
+            return Items((each,), open=True)  # as many tensors as there are channels
         return self._made_of([inner.of(part) for part in (*made, *(test for g in node.generators for test in g.ifs))])
 
     def _element(self, value: Value) -> Value:
+        if isinstance(value, Items) and value.open and len(value.values) == 1 and isinstance(value.values[0], Tensor):
+            return value.values[0]  # one of the chunks of a tensor
         return SOME_TENSOR if isinstance(value, Tensor) else self._made_of([value])
 
     def touched(self, names: Set[str], scope: Scope[Value]) -> Set[str]:
@@ -350,8 +354,9 @@ class Counting(Shape):
             return COUNT
         if head == "torch" and name in _JOINING and not isinstance(value, Tensor):
             along = argument_of(call, 1, "dim", "axis")
-            inside = (scope.of(n) for arg in call.args[:1] for n in walk(arg) if isinstance(n, ast.Name | ast.Call))
-            if number_of(along) in (0, None) and any(map(_holds_rows, inside)):
+            inside = [scope.of(n) for arg in call.args[:1] for n in walk(arg) if isinstance(n, ast.Name | ast.Call)]
+            tensors = any(isinstance(value, Given) or _holds_rows(value) for value in inside)
+            if number_of(along) in (0, None) and tensors:
                 return MOVED
         if path == "einops.pack" and isinstance(value, Items):
             return Items((value.values[0], CONSTANT))  # of the shapes it keeps those of what `*` stands for
@@ -363,8 +368,9 @@ class Counting(Shape):
         if name in _TURNING and _has_rows(owner) and _turns_rows(name, call, 0):
             return MOVED
         value = super().method(owner, name, call, scope)
-        if name in _SHAPING and _has_rows(owner) and isinstance(value, Tensor) and not any(map(is_batch, value.dims)):
-            return MOVED
+        if name in _SHAPING and _has_rows(owner):
+            followed = any(map(is_batch, value.dims)) if isinstance(value, Tensor) else value is not None
+            return value if followed else MOVED  # x.view((-1,) + shape[2:])
         if not _has_rows(value) and (value is None or isinstance(value, Tensor)) and (moved := _moved([owner])):
             return moved
         return SOME_TENSOR if _is_of_all_rows(owner, value) else value

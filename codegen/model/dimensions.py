@@ -238,22 +238,23 @@ def flattened(value: Tensor, call: ast.Call, start: int = 0) -> Value:
 def transposed(value: Tensor, numbers: Sequence[int | None]) -> Value:
     match numbers:
         case [int(one), int(other)]:
-            if value.open:
-                return first_dims(value, min(one, other))
-            if max(one, other) >= len(value.dims):
+            missing = max(one, other) + 1 - len(value.dims)
+            if missing > 0 and not value.open:
                 return None
-            dims = list(value.dims)
+            dims = [*value.dims, *[ANY] * missing]
             dims[one], dims[other] = dims[other], dims[one]
-            return Tensor(tuple(dims))
+            return Tensor(tuple(dims), value.open)
     return None
 
 
 def permuted(value: Tensor, arguments: Sequence[ast.expr], _: Sequence[int | None]) -> Value:
+    rank = len(arguments)
+    if value.open and len(value.dims) <= rank and not any(isinstance(node, ast.Starred) for node in arguments):
+        value = Tensor((*value.dims, *[ANY] * (rank - len(value.dims))))  # it names all of them
     numbers = [dimension(value, argument) for argument in arguments]
-    if not value.open:
-        order = [n for n in numbers if n is not None]
-        complete = sorted(order) == list(range(len(value.dims))) == list(range(len(numbers)))
-        return Tensor(tuple(value.dims[n] for n in order)) if complete else _leading(value, numbers)
+    order = [number for number in numbers if number is not None]
+    if not value.open and sorted(order) == list(range(len(value.dims))) == list(range(rank)):
+        return Tensor(tuple(value.dims[number] for number in order))
     return _leading(value, numbers)
 
 

@@ -263,8 +263,24 @@ def _filled(arguments: Sequence[ast.expr], scope: Scope[Value]) -> Value:
     return Tensor(tuple(dims))
 
 
+def _spread(call: ast.Call, scope: Scope[Value]) -> ast.Call:
+    """A call of ``reshape`` with each size in its place, ``x.reshape(-1, 1, *x.shape[2:])``, where these are known."""
+    sizes: list[ast.expr] = []
+    for size in dimensions.one_list(call):
+        value = scope.of(size.value) if isinstance(size, ast.Starred) else None
+        if isinstance(size, ast.Starred) and isinstance(value, Items) and not value.open:
+            places = range(len(value.values))
+            sizes += [ast.Subscript(size.value, ast.Constant(place), ast.Load()) for place in places]
+        else:
+            sizes.append(size)
+    return ast.copy_location(ast.Call(call.func, sizes, call.keywords), call)
+
+
 def _keeps_first(call: ast.Call) -> bool:
     """Whether it is ``x.expand((-1, -1) + y)``: -1 stands for a dimension that is there, and so for the first."""
+    match dimensions.one_list(call):
+        case [first, *others] if any(isinstance(size, ast.Starred) for size in others):
+            return dimensions.number_of(first) == -1
     match call.args:
         case [ast.BinOp(op=ast.Add(), left=ast.Tuple(elts=[first, *_]))]:
             return dimensions.number_of(first) == -1
@@ -518,6 +534,7 @@ class Shape(Domain[Value]):
             case "permute":
                 return dimensions.permuted(owner, dimensions.one_list(call), numbers)
             case "reshape" | "view":
+                call = _spread(call, scope)
                 given = self._one_by_one(call, scope)
                 assert isinstance(call.func, ast.Attribute)
                 again = scope.of(call.func.value)  # x.view(x.shape[0], -1) has asked for its sizes

@@ -317,11 +317,18 @@ MOVED = [
     "x = x.T",
     "x = torch.einsum('bnc->nbc', x)",
     "x = torch.stack([x[:, i] for i in range(16)])",
+    "x = torch.stack([self.scale * part for part in x.split(4, 1)])",
+    "x = torch.cat([self.scale * part for part in x.split(4, 1)])",
+    "x = x.view((-1,) + x.shape[2:])[:, None]",
+    "shape = x.shape\n        x = x.reshape((-1, *shape[2:]))[:, None]",
+    "x = x.reshape(-1, 4, *x.shape[2:])",
+    "x = x.reshape(B * 4, *x[:, :4].shape[1:])",
+    "x = x.view((-1, 1) + x.size()[-1:])",
 ]
 
 
 @pytest.mark.parametrize("moved", MOVED)
-def test_tokens_are_refused_whose_images_are_moved_in_a_way_that_is_not_followed(refusal_of, moved):
+def test_tokens_are_refused_whose_images_are_moved(refusal_of, moved):
     after = f"B = x.shape[0]\n        x = x.flatten(2).transpose(1, 2)\n        {moved}"
     reason = refusal_of(laid_out(after, "x = x + self.pos_embed[:, :1]")).reason
     assert "could not be selected" in reason
