@@ -80,7 +80,7 @@ def may_share(facts: Facts, one: str, other: str) -> bool:
         other: Another, by way of which something is read.
     """
     first, second = _ingredients(facts, one), _ingredients(facts, other)
-    if _WHOLE in first | second or one in escaping(facts) or not first.isdisjoint(second):
+    if _WHOLE in first | second or one in _escaping(facts) or not first.isdisjoint(second):
         return True
     return is_given_objects(facts)
 
@@ -119,7 +119,7 @@ def _may_be_object(value: ast.expr) -> bool:
     return any(isinstance(v, ast.Name | ast.Attribute | ast.Call) for v in _bare(value))
 
 
-def escaping(facts: Facts) -> frozenset[str]:
+def _escaping(facts: Facts) -> frozenset[str]:
     """Attributes that hold a module or a list, and that some method gives another name, or hands on."""
     memory, key = facts.index.memory, ("escaping", id(facts.cls))
     if key not in memory:

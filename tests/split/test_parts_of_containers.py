@@ -81,7 +81,7 @@ STEM = "self.downsample_layers.append(nn.Sequential(nn.Conv2d(3, 8, 2, 2), norm)
     ],
 )
 def test_a_norm_that_two_parts_have_is_refused(made):
-    assert "may hold a norm of the embedding" in shared(made.replace("; for", "\n        for")).reason
+    assert "keeps statistics of the images" in shared(made.replace("; for", "\n        for")).reason
 
 
 IN_PLACE = """
