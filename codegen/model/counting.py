@@ -223,7 +223,7 @@ class Counting(Shape):
         return self._told(value, values)
 
     def _item(self, node: ast.Subscript, owner: Value, index: ast.expr, scope: Scope[Value]) -> Value:
-        parts = [scope.of(inner) for inner in walk(index) if isinstance(inner, ast.Name | ast.Attribute | ast.Call)]
+        parts = [scope.of(part) for part in _index_parts(index) if not isinstance(part, ast.Constant)]
         if _has_rows(owner) and not _takes_rows(index):
             return MOVED
         if isinstance(owner, Tensor):
@@ -547,6 +547,16 @@ def _moved(values: Iterable[Value]) -> Tensor | None:
         if isinstance(value, Tensor) and any(is_batch(dim) and not is_row(dim) for dim in value.dims[:1]):
             return Tensor(value.dims[:1], open=True)
     return None
+
+
+def _index_parts(index: ast.expr) -> Sequence[ast.expr]:
+    """What says which part an index takes: ``i`` and ``n`` of ``x[i, :n]``."""
+    match index:
+        case ast.Tuple(elts=elements):
+            return [part for element in elements for part in _index_parts(element)]
+        case ast.Slice(lower=lower, upper=upper, step=step):
+            return [bound for bound in (lower, upper, step) if bound is not None]
+    return [index]
 
 
 def _takes_rows(index: ast.expr) -> bool:

@@ -615,6 +615,8 @@ class Shape(Domain[Value]):
             return dimensions.stacked(given.values, 0 if along is None else dimensions.number_of(along))
         if path == "torch.nn.Parameter":
             return given
+        if path == "len" and isinstance(given, Tensor) and given.dims:
+            return Size(given.dims[0])
         if path in ("einops.rearrange", "einops.repeat", "einops.reduce"):
             sizes = {k.arg: size.dim for k in call.keywords if k.arg and isinstance(size := scope.of(k.value), Size)}
             return rearranged(

@@ -349,6 +349,26 @@ def test_tokens_whose_images_stay_where_they_are_are_split(split_of, kept):
     assert split_of(laid_out(after, "x = x + self.pos_embed[:, :1]"))
 
 
+@pytest.mark.parametrize("count", ["len(x)", "x.shape[0]", "x.size(0)"])
+@pytest.mark.parametrize("position", ["self.pos_embed.expand(B, -1, -1)", "self.pos_embed.repeat(B, 1, 1)"])
+def test_a_position_for_each_image_leaves_a_row_for_each(split_of, count, position):
+    source = model(f"B = {count}", "x.reshape(B, -1)").replace("x = x + self.pos_embed", f"x = x + {position}")
+    assert split_of(source).recomputed == (f"B = {count}",)
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        "x = x.view(x.shape)",
+        "x = x.reshape(-1, *x.shape[1:])",
+        "shape = x.shape\n        x = x.view(*shape)",
+        "x = x + (self.pos_embed if x.shape[1] == 16 else self.pos_embed[:, : x.shape[1]])",
+    ],
+)
+def test_a_shape_that_is_followed_leaves_the_images_where_they_are(split_of, kept):
+    assert split_of(laid_out(f"x = x.flatten(2).transpose(1, 2)\n        {kept}", "x = x + self.pos_embed[:, :1]"))
+
+
 KEPT = ["x = torch.cat([x, x], 2)", "x = torch.stack([x, x], 1).mean(1)", "x = x.repeat_interleave(2, 3)"]
 
 
