@@ -266,11 +266,13 @@ def _filled(arguments: Sequence[ast.expr], scope: Scope[Value]) -> Value:
 def _spread(call: ast.Call, scope: Scope[Value]) -> ast.Call:
     """A call of ``reshape`` with each size in its place, ``x.reshape(-1, 1, *x.shape[2:])``, where these are known."""
     sizes: list[ast.expr] = []
-    for size in dimensions.one_list(call):
-        value = scope.of(size.value) if isinstance(size, ast.Starred) else None
-        if isinstance(size, ast.Starred) and isinstance(value, Items) and not value.open:
+    given = dimensions.one_list(call)
+    for size in given:
+        several = size.value if isinstance(size, ast.Starred) else size if len(given) == 1 else None
+        value = scope.of(several) if several is not None else None
+        if several is not None and isinstance(value, Items) and not value.open:
             places = range(len(value.values))
-            sizes += [ast.Subscript(size.value, ast.Constant(place), ast.Load()) for place in places]
+            sizes += [ast.Subscript(several, ast.Constant(place), ast.Load()) for place in places]
         else:
             sizes.append(size)
     return ast.copy_location(ast.Call(call.func, sizes, call.keywords), call)
