@@ -13,7 +13,8 @@ from typing import NamedTuple
 from codegen.model.attached import is_attached
 from codegen.model.decorators import called, keeps_code, remembers, runs_as_written
 from codegen.model.facts import Facts
-from codegen.model.kinds import begins_in_place, children_of, is_chosen, kinds_of
+from codegen.model.first_layers import leaves_alone
+from codegen.model.kinds import children_of, kinds_of
 from codegen.model.library import (
     ALLOCATING_FUNCTIONS,
     ALLOCATING_METHODS,
@@ -26,6 +27,7 @@ from codegen.model.library import (
     READING_MODULE_METHODS,
     TAKING_BUILTINS,
     TENSOR_METHODS,
+    TORCH_HANDING_ON,
     TORCH_STATISTICS,
 )
 from codegen.model.makers import is_sequential
@@ -720,15 +722,24 @@ class CallEffects(ABC):
         return found if self.reader is None else FRESH
 
     def _is_later(self, module: Value) -> bool:
-        """Whether one of several layers that works in place comes after others, a convolution, say."""
+        """Whether one of several layers that works in place surely comes after others, a convolution, say."""
         others = module.kinds - {IN_PLACE, "view"}
-        return bool(module.places and others) and not any(map(self._may_begin_in_place, module.places))
+        return bool(module.places and others) and all(map(self._leaves_alone, module.places))
 
-    def _may_begin_in_place(self, place: Place) -> bool:
+    def _leaves_alone(self, place: Place) -> bool:
+        """Whether what an attribute holds leaves alone what it is given, but for what the code of its classes does."""
         if place.kind != "attribute" or place.owner is None:
             return False
-        facts = Facts.of(self.index, place.owner)
-        return begins_in_place(facts, place.name) or is_chosen(facts, place.name)
+        return leaves_alone(Facts.of(self.index, place.owner), place.name, self._makes_new)
+
+    def _makes_new(self, cls: Class) -> bool:
+        """Whether a layer of a class never gives back what it is given."""
+        facts = Facts.of(self.index, cls)
+        found = facts.method("forward")
+        if found is None or "forward" in facts.values or self.reader is None:
+            return found is None and bool(facts.torch_parent) and facts.torch_parent not in _HANDING_ON
+        handed = self.reader(found[0].module, found[1], cls, {})
+        return not found[1].decorator_list and handed.returned.isdisjoint(positional_names(found[1].args)[1:])
 
     def _is_sequence(self, module: Value) -> bool:
         """Whether some layers surely run one after the other, and not one of them."""
@@ -935,6 +946,7 @@ def beneath(places: Iterable[Place]) -> Iterator[Place]:
     return (place.opened(beneath=True) for place in places if place.kind == "attribute")
 
 
+_HANDING_ON = TORCH_HANDING_ON | CONTAINERS
 _UNKNOWN: frozenset[Kind] = frozenset({"?"})
 _UNREAD: frozenset[Kind] = frozenset({"?", "foreign"})
 """A layer of a library may be one of the user's, registered where the library looks layers up."""

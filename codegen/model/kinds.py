@@ -14,7 +14,6 @@ from codegen.model.outside import Outside
 from codegen.model.purity import is_library
 from codegen.model.tampering import hooked, remade
 from codegen.source.index import Class
-from codegen.source.stores import PUTS
 from codegen.syntax.dataflow import dotted
 from codegen.syntax.parameters import defaults_of, positional_names
 from codegen.syntax.walking import walk
@@ -81,60 +80,6 @@ class _Search:
         self.grows |= found != self.found.get(key)
         self.found[key] = found
         return found
-
-
-def begins_in_place(facts: Facts, attribute: str) -> bool:
-    """Whether an attribute may hold layers of torch the first of which changes what it is given."""
-    memory, key = facts.index.memory, ("begins in place", id(facts.cls), attribute)
-    if key not in memory:
-        memory[key] = _begins_in_place(facts, attribute)
-    found: bool = memory[key]
-    return found
-
-
-def _begins_in_place(facts: Facts, attribute: str) -> bool:
-    values = facts.values.get(attribute, ())
-    here = Making(facts, facts.cls.module, {}, kinds_of)
-    if any(here.in_constructor(value).begins_in_place(value) for value in values):
-        return True
-    put = (_put_into(facts, cls, method, attribute) for cls in facts.lineage for method in cls.members.values())
-    return any(part for parts in put for part in parts)
-
-
-def _put_into(facts: Facts, cls: Class, method: ast.stmt, attribute: str) -> Iterator[bool]:
-    """Of each part that a method puts into a container: whether it may begin in place."""
-    if not isinstance(method, ast.FunctionDef):
-        return
-    parts = [value for node in walk(method) for value in _parts_put(node, attribute)]
-    if parts:
-        making = Making(facts, cls.module, remembered(facts, "bound", method, bindings_of), kinds_of)
-        yield from map(making.may_begin_in_place, parts)
-
-
-def _parts_put(node: ast.AST, attribute: str) -> Sequence[ast.expr]:
-    match node:
-        case ast.Call(func=ast.Attribute(ast.Attribute(ast.Name("self"), name), attr), args=args):
-            return args if name == attribute and attr in PUTS else ()
-        case ast.Assign(targets=[ast.Attribute(ast.Name("self"), name)], value=ast.Call(func=function, args=args)):
-            return args if name == attribute and dotted(function).endswith(("ModuleList", "ModuleDict")) else ()
-    return ()
-
-
-def is_chosen(facts: Facts, attribute: str) -> bool:
-    """Whether an attribute holds one of several that a variable may stand for: ``act_layer()``, ``act``."""
-    return any(_is_chosen(facts, facts.home(value), value) for value in facts.values.get(attribute, ()))
-
-
-def _is_chosen(facts: Facts, home: Class, value: ast.expr) -> bool:
-    match value:
-        case ast.IfExp(body=body, orelse=orelse):
-            return _is_chosen(facts, home, body) or _is_chosen(facts, home, orelse)
-        case ast.Call(func=ast.Name(id=name)):
-            return name in home.constructor_names
-        case ast.Name(id=name):  # Block(act=F.relu_), and not Residual(nn.Sequential(...))
-            passed = (given.value for given in Outside.of(facts.index).passed(home, name))
-            return any(not isinstance(given, ast.Call) or dotted(given.func) in PARTIAL for given in passed)
-    return False
 
 
 def _find(facts: Facts, attribute: str) -> Iterator[Kind]:
