@@ -176,10 +176,12 @@ class _Order:
             return inner._in_order([inner._listed(argument) for argument in args]) if not keywords else Given.CHANGED
         if dotted(function) in ("list", "tuple") and len(args) == 1:
             return self.of(args[0])
-        read = self._function(function, [*args, *(keyword.value for keyword in keywords)])
-        if read is not None:
-            return read
-        return self._by_kinds(self.making.of(node))
+        read = self._function(function, node)
+        made = set(self.making.of(node))
+        if read is None:
+            hands_on = not any(isinstance(kind, Class) or kind in TORCHS for kind in made)  # map(wrap, layers)
+            return Given.CHANGED if hands_on and any(map(self._may_be_in_place, _given(node))) else self._by_kinds(made)
+        return read if read == Given.REPLACED or IN_PLACE not in made else Given.CHANGED
 
     def _listed(self, node: ast.expr) -> Given:
         """An argument of a container: a module, a list of them, or pairs of a name and one."""
@@ -197,24 +199,28 @@ class _Order:
         value = given.body if isinstance(given, ast.Lambda) else given
         return IN_PLACE in set(self.making.of(value)) or may_tell_in_place(value)
 
-    def _function(self, function: ast.expr, given: Sequence[ast.expr]) -> Given | None:
+    def _function(self, function: ast.expr, call: ast.Call) -> Given | None:
         """What a function or a method of the files makes, or a class of theirs that is a sequence."""
         facts, name = self.facts, dotted(function)
-        head = name.partition(".")[0]
-        found = facts.index.function(self.making.module, name) if name and head not in self.making.values else None
-        if found is None and name.startswith("self."):
-            method = facts.method(name.removeprefix("self."))
-            found = None if method is None else (method[0].module, method[1])
+        own = not name or name.partition(".")[0] in self.making.values
+        found = None if own else facts.index.function(self.making.module, name)
+        method = facts.method(name.removeprefix("self.")) if name.startswith("self.") else None
+        if method is not None:
+            found = method[0].module, method[1]
         if found is not None:
-            values = [n.value for n in walk(found[1]) if isinstance(n, ast.Return) and n.value is not None]
-            making = _making(facts, found[0], found[1], self.making.depth + 1)
-            inner = replace(self, making=making, function=found[1], depth=self.depth + 1, open=frozenset())
+            module, code = found
+            values = [n.value for n in walk(code) if isinstance(n, ast.Return) and n.value is not None]
+            making = _making(facts, module, code, self.making.depth + 1)
+            passed = self.making.passed(code, call.args, call.keywords, 0 if method is None else 1, frozenset())
+            making = replace(making, values={**making.values, **passed})
+            inner = replace(self, making=making, function=code, depth=self.depth + 1, open=frozenset())
             does = min(map(inner.of, values), default=Given.CHANGED)
-            return does if does == Given.REPLACED or not any(map(self._may_be_in_place, given)) else Given.CHANGED
-        cls = facts.index.resolve(self.making.module, name) if name and head not in self.making.values else None
+            hidden = code.args.vararg or code.args.kwarg or not passed
+            return Given.CHANGED if hidden and any(map(self._may_be_in_place, _given(call))) else does
+        cls = None if own else facts.index.resolve(self.making.module, name)
         if cls is None or (made := Facts.of(facts.index, cls)).torch_parent != "Sequential":
             return None
-        return self._sequence(made, given)
+        return self._sequence(made, _given(call))
 
     def _sequence(self, made: Facts, given: Sequence[ast.expr]) -> Given:
         """What an object of a class that derives from ``nn.Sequential`` does."""
@@ -309,9 +315,7 @@ class _Order:
                         before = self._listed(value)
                 case ast.AugAssign(target=ast.Name(id=found), value=value) if found == name:
                     before = self._in_order([before, self._listed(value)])
-                case ast.Expr(ast.Call(func=ast.Attribute(ast.Name(id=found)), args=[*_, value])) if (
-                    found == name
-                ):
+                case ast.Expr(ast.Call(func=ast.Attribute(ast.Name(id=found)), args=[*_, value])) if found == name:
                     part = self._listed(value.elts[1] if isinstance(value, ast.Tuple) and _is_pair(value) else value)
                     before = self._in_order([before, part])
                 case ast.If(body=body, orelse=orelse):
@@ -345,6 +349,10 @@ class _Order:
 
 _FILLING = ("append", "extend", "add_module")
 _TURNING = ("insert", "reverse", "sort", "pop", "remove", "clear", "__setitem__", "__delitem__")
+
+
+def _given(call: ast.Call) -> Sequence[ast.expr]:
+    return [*call.args, *(keyword.value for keyword in call.keywords)]
 
 
 def _joined(value: ast.expr | None) -> Iterable[ast.expr]:

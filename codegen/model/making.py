@@ -238,9 +238,7 @@ class Making:
             if given is not None and dotted(part).partition(".")[0] not in self.values:
                 yield self._as_read(given)
         if head == "self" and (method := self.facts.method(rest)) is not None:
-            yield from self.returned(
-                method[0].module, method[1], rest, self._passed(method[1], args, keywords, 1, seen)
-            )
+            yield from self.returned(method[0].module, method[1], rest, self.passed(method[1], args, keywords, 1, seen))
         elif not name and isinstance(function, ast.Attribute):
             yield from self.of_method(function)
             for argument in arguments if function.attr in ("append", "extend", "insert") else ():
@@ -248,9 +246,9 @@ class Making:
         elif isinstance(function, ast.Call) and dotted(function.func) in PARTIAL:  # partial(nn.ReLU, inplace=True)()
             yield from self.made_by(function, seen)
         elif not name:
-            yield "?"  # ACTIVATIONS[name]()
+            yield from self._in_table(function, seen)
         elif head == "self":
-            yield from self._by_name(name)
+            yield from self._by_attribute(rest, seen)
         elif CLASS in self.values.get(head, ()):
             yield "function"  # its methods see the variables of the function that it stands in
         elif head in self.values:
@@ -262,7 +260,7 @@ class Making:
         elif not self._is_bound(head):
             yield "torch"  # the constructor fails: there is no such model
         elif (found := self.facts.index.function(self.module, name)) is not None:
-            yield from self.returned(*found, name, self._passed(found[1], args, keywords, 0, seen))
+            yield from self.returned(*found, name, self.passed(found[1], args, keywords, 0, seen))
         elif hands_on(self.facts.index, self.module, name):
             for argument in arguments:
                 yield from self.of(argument, seen)
@@ -398,7 +396,10 @@ class Making:
             found = self.facts.index.resolve(self.module, dotted(target)) if dotted(target) else None
             head, _, tail = dotted(target).partition(".")
             origin = self.module.origin(head, tail) if head and head not in self.values else ""
-            if found is not None:
+            if isinstance(value, ast.Lambda) and not self.module.is_timms:
+                yield from self.of(value.body, seen)
+                yield "?"
+            elif found is not None:
                 classes.append(self._as_read(found))
             elif origin.startswith("torch.nn.") and origin.removeprefix("torch.nn.") not in TORCH_WRAPPERS:
                 told = isinstance(value, ast.Call) and self._works_in_place(target, value.args[1:], value.keywords)
@@ -429,6 +430,8 @@ class Making:
                     yield from self.made_by(part, seen)
             case ast.Constant():
                 return
+            case ast.Lambda(body=body) if not self.module.is_timms:
+                yield from self.of(body, seen)
             case ast.Name(id=name) if name in self.values:
                 yield from self.chosen(name, "", seen)
             case _:
@@ -453,10 +456,46 @@ class Making:
                 case _:
                     yield value
 
+    def _in_table(self, function: ast.expr, seen: frozenset[str]) -> Iterator[Kind]:
+        """What one of the classes or functions in a dictionary makes: ``ACTIVATIONS[name]()``."""
+        match function:
+            case ast.Subscript(value=ast.Name(id=table)) if table not in seen and not self.module.is_timms:
+                values = self.values[table] if table in self.values else self._assigned(table)
+                for value in values:
+                    if not isinstance(value, ast.Dict):
+                        yield "?"
+                        continue
+                    for part in value.values:
+                        yield from self.made_by(part, seen | {table})
+                if values and (table in self.values or self._is_filled_once(table)):
+                    return
+        yield "?"
+
+    def _is_filled_once(self, table: str) -> bool:
+        """Whether nothing is put into a dictionary of the file later."""
+        nodes = self.module.tree.body
+        stores = (n for node in nodes for n in walk(node) if isinstance(n, ast.Subscript) and dotted(n.value) == table)
+        return all(isinstance(node.ctx, ast.Load) for node in stores)
+
+    def _by_attribute(self, name: str, seen: frozenset[str]) -> Iterator[Kind]:
+        """What a class makes that an attribute of ``self`` holds, or of its class: ``act_layer = nn.ReLU``."""
+        member = self.facts.members.get(name)
+        values = [] if self.module.is_timms or self.depth >= _FUNCTIONS else self.facts.values.get(name, ())
+        for value in values:
+            yield from self.in_constructor(value).made_by(value)
+        match member:
+            case (owner, ast.Assign(value=value) | ast.AnnAssign(value=ast.expr() as value)) if (
+                not self.module.is_timms and self.depth < _FUNCTIONS
+            ):
+                yield from Making(self.facts, owner.module, {}, self.kinds_of, self.depth + 1).made_by(value, seen)
+                return
+        if not values:
+            yield from self._by_name(name)
+
     def _by_name(self, name: str) -> Iterator[Kind]:
         yield "view" if is_believed(self.module, name.rpartition(".")[2]) else "?"
 
-    def _passed(
+    def passed(
         self,
         function: ast.FunctionDef,
         args: Sequence[ast.expr],
