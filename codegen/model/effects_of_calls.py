@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import copy
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
@@ -719,7 +720,30 @@ class CallEffects(ABC):
     def _unread_layer(self, layer: Value, given: Value) -> Value:
         """A layer that cannot be read is given a value; with a reader, it is believed to make a new one of it."""
         found = self.unread(layer, given)
-        return found if self.reader is None else FRESH
+        if self.reader is None:
+            return found
+        if self._is_in_place_in_sight():
+            self.change(given)
+        return FRESH
+
+    def _is_in_place_in_sight(self) -> bool:
+        """Whether a layer of which nothing is known may be a class of the user's that changes what it is given."""
+        key, memory = "in place in sight", self.index.memory
+        if key not in memory:
+            memory[key] = False  # while they are being read
+            classes = [cls for module in self.index.user_modules for cls in self.index.classes(module).values()]
+            memory[key] = any(map(self._changes_what_it_is_given, classes))
+        found: bool = memory[key]
+        return found
+
+    def _changes_what_it_is_given(self, cls: Class) -> bool:
+        """Whether the ``forward`` of a class does, and not only where a flag tells it to: ``if self.inplace``."""
+        function = cls.members.get("forward")
+        if not isinstance(function, ast.FunctionDef) or self.reader is None:
+            return False
+        by_default = _WithoutFlags().visit(copy.deepcopy(function))
+        self.index.memory["by default", id(function)] = by_default  # what is known of it is kept by its address
+        return not self.reader(cls.module, by_default, cls, {}).changed.isdisjoint(positional_names(function.args)[1:2])
 
     def _is_later(self, module: Value) -> bool:
         """Whether one of several layers that works in place surely comes after others, a convolution, say."""
@@ -939,6 +963,22 @@ class CallEffects(ABC):
             memory[key] = found
         defaults: Mapping[str, Value] = memory[key]
         return defaults
+
+
+class _WithoutFlags(ast.NodeTransformer):
+    """Takes the branches that run where no flag of ``self`` is set."""
+
+    def visit_IfExp(self, node: ast.IfExp) -> ast.AST:
+        return self.visit(node.orelse) if _is_flag(node.test) else self.generic_visit(node)
+
+    def visit_If(self, node: ast.If) -> ast.AST | list[ast.stmt]:
+        if not _is_flag(node.test):
+            return self.generic_visit(node)
+        return [self.visit(statement) for statement in node.orelse] or ast.Pass()
+
+
+def _is_flag(test: ast.expr) -> bool:
+    return isinstance(test, ast.Attribute) and dotted(test.value) == "self" and test.attr != "training"
 
 
 def beneath(places: Iterable[Place]) -> Iterator[Place]:

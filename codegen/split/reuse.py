@@ -40,7 +40,7 @@ def check_reuse(facts: Facts, crossing: Crossing, before: Effects, fields: Seque
         Unsound: At the statement that changes it.
     """
     found = facts.method(facts.index.method)
-    if found is None or found[0].module.is_timms:
+    if found is None or all(cls.module.is_timms for cls in facts.lineage):
         return
     trees = [statement.tree for statement in crossing.embed]
     for name in crossing.fields:

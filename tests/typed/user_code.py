@@ -49,15 +49,14 @@ def keep_the_class(images: torch.Tensor) -> torch.Tensor:
     return model.forward_stages(embedding._replace(x=embedding.x * 0))
 
 
-class Encoder(nn.Module):
-    """A module of a user's own around any split model, or any of one class."""
+class Encoder:
+    """What a user puts around any split model, or any of one class."""
 
     def __init__(self, backbone: SplitModel, teacher: VisionTransformerSplit) -> None:
-        super().__init__()
         self.backbone = backbone
         self.teacher = teacher
 
-    def forward(self, images: torch.Tensor) -> object:
+    def __call__(self, images: torch.Tensor) -> object:
         return self.backbone.forward_stages(self.backbone.embed(images)), self.teacher.embed(images)
 
 
