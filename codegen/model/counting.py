@@ -51,8 +51,10 @@ _ASKING = names("dim ndimension is_floating_point is_complex is_contiguous eleme
 """Methods of a tensor that are, too."""
 MOVED = Tensor((MOVED_ROWS,), open=True)
 """A tensor that was made of one with a row for each image, and may have them anywhere."""
-_SHAPING = names("reshape view expand repeat flatten repeat_interleave")
+_SHAPING = names("reshape view expand repeat flatten repeat_interleave permute transpose swapaxes swapdims")
 _JOINING = names("cat concat concatenate stack")
+_PATTERNS = names("Rearrange Reduce")
+_REARRANGING = names("einops.rearrange einops.repeat einops.reduce")
 _TAKING_APART = names("chunk split tensor_split unbind")
 _MOVING: dict[str, int | None] = {
     **dict.fromkeys(names("unflatten unfold narrow select index_select unbind"), 0),
@@ -216,6 +218,9 @@ class Counting(Shape):
             value = NUMBER if some or all(map(_is_number, values)) else value
         if isinstance(node, ast.BinOp | ast.UnaryOp | ast.Attribute) and (moved := _moved(values)):
             return moved
+        lost = not (isinstance(value, Tensor) and any(map(is_batch, value.dims)))
+        if isinstance(node, ast.BinOp) and lost and any(map(_has_rows_elsewhere, values)):
+            return MOVED  # x.permute(1, 0, 2) + self.pos_embed
         if isinstance(node, ast.BinOp | ast.UnaryOp | ast.Compare) and value is None:
             tensors = [v for v in values if isinstance(v, Tensor)]
             if tensors and len(tensors) + sum(map(self.is_constant, values)) == len(values):
@@ -337,7 +342,7 @@ class Counting(Shape):
         if value is None and isinstance(argument, Tensor) and kind in TENSOR_MODULES:
             beginning = kind == "Unflatten" and number_of(argument_of(call, 0, "dim")) == 0
             return MOVED if beginning and _has_rows(argument) else _moved([argument]) or SOME_TENSOR
-        return value
+        return MOVED if value is None and kind in _PATTERNS and _has_rows(argument) else value
 
     def function(self, path: str, call: ast.Call, scope: Scope[Value]) -> Value:
         value = super().function(path, call, scope)
@@ -355,9 +360,12 @@ class Counting(Shape):
         if head == "torch" and name in _JOINING and not isinstance(value, Tensor):
             along = argument_of(call, 1, "dim", "axis")
             inside = [scope.of(n) for arg in call.args[:1] for n in walk(arg) if isinstance(n, ast.Name | ast.Call)]
-            tensors = any(isinstance(value, Given) or _holds_rows(value) for value in inside)
-            if number_of(along) in (0, None) and tensors:
-                return MOVED
+            each = _each_of(inside)
+            if number_of(along) in (0, None):
+                return MOVED if each or any(isinstance(v, Given) or _has_rows(v) for v in inside) else value
+            return value if each is None else Tensor(each.dims[:1], open=True)
+        if path in _REARRANGING and value is None and call.args and _has_rows(scope.of(call.args[0])):
+            return MOVED
         if path == "einops.pack" and isinstance(value, Items):
             return Items((value.values[0], CONSTANT))  # of the shapes it keeps those of what `*` stands for
         return value
@@ -372,7 +380,7 @@ class Counting(Shape):
             followed = any(map(is_batch, value.dims)) if isinstance(value, Tensor) else value is not None
             return value if followed else MOVED  # x.view((-1,) + shape[2:])
         if not _has_rows(value) and (value is None or isinstance(value, Tensor)) and (moved := _moved([owner])):
-            return moved
+            return Items((moved,), open=True) if name in _TAKING_APART else moved
         return SOME_TENSOR if _is_of_all_rows(owner, value) else value
 
     def _names_here(self, value: Value, scope: Scope[Value]) -> Mapping[Named, Named]:
@@ -532,13 +540,17 @@ def _has_rows(value: Value) -> TypeGuard[Tensor]:
     return isinstance(value, Tensor) and bool(value.dims) and is_row(value.dims[0])
 
 
-def _has_rows_elsewhere(value: Tensor) -> bool:
-    """Whether a tensor surely has the images in another dimension than the first."""
-    return not _has_rows(value) and any(map(is_batch, value.dims))
+def _has_rows_elsewhere(value: Value) -> bool:
+    """Whether it is a tensor that surely has the images in another dimension than the first."""
+    return isinstance(value, Tensor) and not _has_rows(value) and any(map(is_batch, value.dims))
 
 
-def _holds_rows(value: Value) -> bool:
-    return any(map(_holds_rows, value.values)) if isinstance(value, Items) else _has_rows(value)
+def _each_of(values: Sequence[Value]) -> Tensor | None:
+    """A tensor of a list of such with a row for each image."""
+    match values:
+        case [Items(values=[Tensor() as first, *_])] if _has_rows(first):
+            return first
+    return None
 
 
 def _moved(values: Iterable[Value]) -> Tensor | None:

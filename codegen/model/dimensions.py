@@ -228,6 +228,9 @@ def flattened(value: Tensor, call: ast.Call, start: int = 0) -> Value:
             )
         if not begin and until and any(map(is_batch, value.dims[: until + 1])):
             return Tensor((SEVERAL,), open=True)
+        if last is None and begin:  # all that follow become one
+            known = value.dims[:begin]
+            return Tensor((*known, *[ANY] * (begin + 1 - len(known))))
         return first_dims(value, begin)
     end = len(value.dims) - 1 if last is None else dimension(value, last)
     if end is None or begin > end or end >= len(value.dims):

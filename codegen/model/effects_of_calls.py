@@ -707,6 +707,9 @@ class CallEffects(ABC):
                 result |= value.taken | given.inside
             else:
                 result |= self._unread_layer(value, given)
+                held = any(place.kind == "attribute" for place in value.places)
+                if self.reader is not None and held and self._is_in_place_in_sight():
+                    self.change(given)
         if not value.kinds - BOXES and not value.methods:
             if any(place.kind == "global" for place in value.places):  # TABLE["name"](x)
                 self._call_bound(((self.module, node) for place in value.places for node in self._made(place)), given)
@@ -720,11 +723,7 @@ class CallEffects(ABC):
     def _unread_layer(self, layer: Value, given: Value) -> Value:
         """A layer that cannot be read is given a value; with a reader, it is believed to make a new one of it."""
         found = self.unread(layer, given)
-        if self.reader is None:
-            return found
-        if self._is_in_place_in_sight():
-            self.change(given)
-        return FRESH
+        return found if self.reader is None else FRESH
 
     def _is_in_place_in_sight(self) -> bool:
         """Whether a layer of which nothing is known may be a class of the user's that changes what it is given."""
@@ -739,7 +738,7 @@ class CallEffects(ABC):
     def _changes_what_it_is_given(self, cls: Class) -> bool:
         """Whether the ``forward`` of a class does, and not only where a flag tells it to: ``if self.inplace``."""
         function = cls.members.get("forward")
-        if not isinstance(function, ast.FunctionDef) or self.reader is None:
+        if not isinstance(function, ast.FunctionDef) or function.decorator_list or self.reader is None:
             return False
         by_default = _WithoutFlags().visit(copy.deepcopy(function))
         self.index.memory["by default", id(function)] = by_default  # what is known of it is kept by its address

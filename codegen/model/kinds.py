@@ -90,6 +90,9 @@ def _find(facts: Facts, attribute: str) -> Iterator[Kind]:
     outside = Outside.of(facts.index)
     if {attribute, "*"} & remade(facts):
         yield "?"
+    match facts.members.get(attribute):
+        case (owner, ast.Assign(value=ast.Call() as value)) if not owner.module.is_timms:  # ACTS = nn.ModuleDict(...)
+            yield from Making(facts, owner.module, {}, kinds_of).of(value)
     elsewhere = Making(facts, facts.cls.module, {}, kinds_of)
     for stored_there in outside.stored.get(attribute, ()):
         yield from elsewhere.of(stored_there)

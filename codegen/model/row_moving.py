@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Collection, Iterator
+from typing import NamedTuple
 
 from codegen.model.counting import Counting, is_row
-from codegen.model.dimensions import BATCH, MOVED_ROWS, Dim, Tensor, Value, is_batch
+from codegen.model.dimensions import BATCH, MOVED_ROWS, Dim, Tensor, Value, argument_of, is_batch, number_of
 from codegen.model.facts import Facts
 from codegen.model.interpreter import interpret
 from codegen.source.index import Class, Index
@@ -27,28 +28,58 @@ _GIVEN = (
 """What a layer may be given: a grid, or a sequence of tokens."""
 
 
-def classes_that_move_rows(index: Index) -> tuple[Class, ...]:
-    """The classes of the user's files whose ``forward`` is known to give other rows than it is given."""
+class Mover(NamedTuple):
+    """A class that moves rows, or a call that makes such a layer.
+
+    Attributes:
+        name: The class, ``Fold``, or the call, ``nn.Flatten(0, 1)``.
+        path: The file.
+        line: The line.
+        is_registered: Whether a decorator may have registered the class.
+    """
+
+    name: str
+    path: str
+    line: int
+    is_registered: bool = False
+
+
+def movers(index: Index) -> tuple[Mover, ...]:
+    """What in the user's files is known to give other rows than it is given."""
     key, memory = "moves rows", index.memory
     if key not in memory:
         layers = _layers(index)
         memory["layers"] = layers  # what is known of a class is kept by its address
-        memory[key] = tuple(cls for cls in layers if _moves_rows(Facts.of(index, cls)))
-    found: tuple[Class, ...] = memory[key]
+        classes = [cls for cls in layers if _moves_rows(Facts.of(index, cls))]
+        memory[key] = (
+            *(Mover(c.name, c.module.path, c.node.lineno, bool(c.node.decorator_list)) for c in classes),
+            *_flattening(index),
+        )
+    found: tuple[Mover, ...] = memory[key]
     return found
 
 
-def names_given(index: Index, classes: Collection[Class]) -> frozenset[str]:
+def _flattening(index: Index) -> Iterator[Mover]:
+    """Layers of torch that fold the dimension after the first into it: ``nn.Flatten(0, 1)``."""
+    for module in index.user_modules:
+        for node in walk(module.tree):
+            match node:
+                case ast.Call(func=function) if module.origin_of(function) == "torch.nn.Flatten":
+                    if number_of(argument_of(node, 0, "start_dim")) == 0:
+                        yield Mover(ast.unparse(node), module.path, node.lineno)
+
+
+def names_given(index: Index, moving: Collection[Mover]) -> frozenset[str]:
     """Names of the arguments, and of the functions, that may be given some classes in the user's files; ``*`` for any.
 
     Args:
         index: The files.
-        classes: The classes: ``norm_layer=Fold``, ``kw["norm_layer"] = partial(Fold)``, ``super().__init__(Fold)``. One
+        moving: The classes: ``norm_layer=Fold``, ``kw["norm_layer"] = partial(Fold)``, ``super().__init__(Fold)``. One
             that is registered, or named in a configuration, is made by that.
     """
-    names = {cls.name for cls in classes}
+    names = {mover.name for mover in moving}
     nodes = [node for module in index.user_modules for node in walk(module.tree)]
-    registered = any(cls.node.decorator_list for cls in classes)
+    registered = any(mover.is_registered for mover in moving)
     configured = any(isinstance(node, ast.Constant) and node.value in names for node in nodes)
     builders = _BUILDERS if registered or configured else ()
     return frozenset([*builders, *(name for node in nodes for name in _given(node, names))])

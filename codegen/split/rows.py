@@ -16,7 +16,7 @@ from codegen.model.effects import Effects
 from codegen.model.facts import Facts
 from codegen.model.interpreter import interpret
 from codegen.model.module_kind import STATISTICS
-from codegen.model.row_moving import classes_that_move_rows, names_given
+from codegen.model.row_moving import movers, names_given
 from codegen.model.shape import batch_size, unknown_names
 from codegen.split.crossing import Crossing
 from codegen.syntax.bindings import bound_names
@@ -53,14 +53,14 @@ def check_rows(facts: Facts, crossing: Crossing, before: Effects, declared: Sequ
         raise Unsound(trees[-1], f"`{tokens}` is no tensor with a row for each image, but a list that is as long")
     if not timms and (objection := _not_rows(names.get(tokens))):
         raise Unsound(trees[-1], f"{objection}: the rows of `{tokens}` are no images, and could not be selected")
-    movers = classes_that_move_rows(facts.index) if not timms else ()
-    if movers:
-        doubting = Counting(counting.written, names_given(facts.index, movers))
+    if not timms and (moving := movers(facts.index)):
+        doubting = Counting(counting.written, names_given(facts.index, moving))
         if not _has_rows(interpret(doubting, facts, trees, given).get(tokens)):
+            name, path, line, _ = moving[0]
             raise Unsound(
                 trees[-1],
-                f"a layer that makes `{tokens}` is not told by the code and may be `{movers[0].name}` "
-                f"({movers[0].module.path}:{movers[0].node.lineno}), which gives images other rows than it is given",
+                f"a layer that makes `{tokens}` is not told by the code and may be `{name}` ({path}:{line}), "
+                "which gives images other rows than it is given",
             )
     for name in others:
         value = _used(names.get(name), name, crossing.stages)

@@ -60,7 +60,7 @@ OPERATIONS = [
     ("__index__", "0", "x = x[:, self.key:]"),
     ("__index__", "1", "x = x.repeat(1, self.key, 1)"),
     ("__float__", "4.0", "x = x * math.sqrt(self.key)"),
-    ("__iter__", "iter([1, 1])", "x = x.repeat(1, *self.key)"),
+    ("__iter__", "iter([1, 1])", "sizes = [0, *self.key]"),
     ("__iter__", "iter([1, 1])", "first, second = self.key"),
     ("__lt__", "True", "first = sorted([self.key, self.key])"),
     ("__eq__", "True", "same = (self.key, 1) == (2, 1)"),
