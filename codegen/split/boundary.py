@@ -207,25 +207,54 @@ def _require_no_later_position(
         entry: Its number.
     """
     trees = [statement.tree for statement in statements]
+    local = {name for tree in trees for name in bound_names(tree)}
     running = [number for number, tree in enumerate(trees) if Role.BLOCK in map(facts.role, facts.runs(tree))]
+    held = [
+        n for n, tree in enumerate(trees) if n >= entry and any(_calls_variable(node, local) for node in walk(tree))
+    ]
     called_blocks = any(facts.is_named_block(attribute) for attribute in facts.runs(trees[entry]))
     called_blocks &= first.on_path or isinstance(trees[entry], ast.Return)  # and not self.blocks.append(...)
+    called_blocks &= any(
+        isinstance(node, ast.Call) for node in walk(trees[entry])
+    )  # and not first, *rest = self.blocks
     for number in range(last + 1, entry + 1 if called_blocks else len(trees)):
         helper = number == entry and not isinstance(trees[number], ast.For | ast.While)
         told = number < entry and any(map(_adds_position, walk(trees[number])))
         gives = told or _mentions_position(facts, trees[number])
-        if number in running and helper:  # self.blocks(x + self.pos_embed), self.embed_and_run(x)
+        if number in held and number not in running:  # first(x + self.pos_embed), next(blocks)(self.add_pos(x))
+            gives = gives or any(names_position(name) for name in facts.calls(trees[number]))
+        elif number in running and helper:  # self.blocks(x + self.pos_embed), self.embed_and_run(x)
             gives = any(names_position(name) for name in facts.calls(trees[number]))
             gives = gives or any(_mentions_position(facts, n) for n in walk(trees[number]) if isinstance(n, ast.BinOp))
+            gives = gives or any(_hands_position(facts, node) for node in walk(trees[number]))
         elif number in running:
             continue
-        if gives and any(later >= number for later in running):
+        if gives and any(later >= number for later in (*running, *held)):
             place = statements[number].place
             raise Refused(
                 place,
                 f"line {place.line} may give the tokens their position, and is not understood: write "
                 "`x = x + self.pos_embed` before the first blocks, or name the stem in a group_matcher",
             )
+
+
+def _calls_variable(node: ast.AST, local: Collection[str]) -> bool:
+    """Whether a node calls what a variable holds, or what a call gives: blocks, for all that is known."""
+    match node:
+        case ast.Call(func=ast.Name(id=name)):
+            return name in local
+        case ast.Call(func=ast.Call()):
+            return True
+    return False
+
+
+def _hands_position(facts: Facts, node: ast.AST) -> bool:
+    """Whether a node calls a method of ``self`` with a position: ``self.run(x, self.pos_embed)``."""
+    match node:
+        case ast.Call(func=ast.Attribute(attr=attr) as function, args=args, keywords=keywords):
+            own = facts.is_attribute(function) and facts.method(attr) is not None
+            return own and _mentions_position(facts, *args, *(keyword.value for keyword in keywords))
+    return False
 
 
 def _require_no_pair(facts: Facts, step: Step) -> None:

@@ -426,6 +426,25 @@ def test_a_block_before_the_position_is_no_part_of_an_embedding():
     check(f"{before}# boundary\nfor b{after}", {**made, "first": "nn.Linear(8, 8)"}, "")
 
 
+BY_A_VARIABLE = {
+    "next": "it = iter(self.blocks)\nx = next(it)(x + self.pos_embed)\nfor b in it:\n    x = b(x)\nreturn x",
+    "names": "one, two = self.blocks\nreturn two(one(x + self.pos_embed))",
+    "the first and the rest": "first, *rest = self.blocks\nx = first(x + self.pos_embed)\n"
+    "for b in rest:\n    x = b(x)\nreturn x",
+    "parts": "head, tail = self.blocks[:1], self.blocks[1:]\nfor b in head:\n    x = b(x + self.pos_embed)\n"
+    "for b in tail:\n    x = b(x)\nreturn x",
+    "a method": "return self.run(x, self.pos_embed)",
+}
+
+
+@pytest.mark.parametrize("case", BY_A_VARIABLE)
+def test_a_position_that_what_a_variable_holds_is_given_is_refused(case):
+    made = {**NO_MATCHER, "blocks": "nn.ModuleList([nn.Linear(8, 8) for _ in range(2)])"}
+    run = "def run(self, x, pos):\n    x = x + pos\n    for b in self.blocks:\n        x = b(x)\n    return x\n\n"
+    text = source(f"x = self.patch_embed(x)\n{BY_A_VARIABLE[case]}", made, "", run)
+    assert "may give the tokens their position" in refusal_of(text).reason
+
+
 def test_a_position_in_the_call_of_the_blocks_is_refused():
     refusal = refuse("x = self.patch_embed(x)\nx = self.blocks(x + self.pos_embed)\nreturn x", NO_MATCHER, "")
     assert "may give the tokens their position" in refusal.reason
