@@ -33,7 +33,6 @@ SPLIT = {
     "compact.CompactTransformer": ("x = self.dropout(x)", ""),
     "compact.PlainTransformer": ("x = self.tokenizer(x).transpose(1, 2)", ""),
     "derived.NormedViT": ("x = self._pos_embed(x)", ""),
-    "derived.ShiftedViT": ("x = self._pos_embed(x)", ""),
     "dropping.DroppingViT": ("x = x + self.pos_embed", "dropped"),
     "dropping.NamedFeaturesViT": ("x = x + self.pos_embed", ""),
     "late_token.LateTokenViT": ("x = self.pos_drop(x + self.pos_embed.view(1, N, C))", ""),
@@ -54,7 +53,9 @@ SPLIT = {
     "windows.SwinLike": ("x = self.pos_drop(x)", ""),
     "windows.WindowedViT": ("x = x + self.pos_embed.view(1, 4, 4, 16)", ""),
 }
-INHERITED = {"derived.SmallViT": "timm.models.vision_transformer.VisionTransformer"}
+INHERITED = dict.fromkeys(
+    ["derived.ShiftedViT", "derived.SmallViT"], "timm.models.vision_transformer.VisionTransformer"
+)
 # The statement that stands in the way, and why that is right.
 REFUSED = {
     # The stages of one embedding would see the size of the images that were embedded last.

@@ -89,8 +89,8 @@ def walk_steps(facts: Facts, statements: Iterable[Statement], tokens: frozenset[
         step = _with_position(_step(facts, statement, tokens, derived, aliases), positions)
         if stems & step.runs:
             step = replace(step, roles=step.roles - {Role.BLOCK} | {Role.STEM})
-        if step.on_path and Role.OTHER in step.roles <= _OF_STEM and not met:
-            step = replace(step, roles=frozenset({Role.STEM}))  # whatever meets the images first
+        if step.on_path and Role.OTHER in step.roles <= {*_OF_STEM, Role.POSITION} and not met:
+            step = replace(step, roles=step.roles - _OF_STEM | {Role.STEM})  # whatever meets the images first
         met = met or (step.on_path and bool(step.runs))
         tokens = step.tokens.union(step.targets)
         yield step

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import hashlib
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from codegen.model.annotations import annotate
@@ -39,6 +40,7 @@ from codegen.split.tensor_images import is_tensor
 from codegen.syntax.computed_names import MARK
 from codegen.syntax.dataflow import BUILTINS, Flow, Unsound, flow, signature_names
 from codegen.syntax.statements import Body, Statement, read_method, source_lines
+from codegen.syntax.walking import walk
 from codegen.types import (
     METHOD,
     Absence,
@@ -210,10 +212,11 @@ def split_class(facts: Facts, cls: Class, method: ast.stmt) -> Split:
     fields = tuple(Field(name, kinds.get(name) or "Any") for name in crossing.fields)
     imports = _imports(facts, cls, function, code, whole, parents)
     before = embedding_effects(code.facts, crossing, names)
-    check_state(code.facts, crossing, before, names, cut.early)
-    check_reuse(code.facts, crossing, before, fields)
-    check_rows(code.facts, crossing, before, body.parameters)
-    check_images(code.facts, crossing, images.name)
+    with _in_their_files([*crossing.embed, *crossing.stages]):
+        check_state(code.facts, crossing, before, names, cut.early)
+        check_reuse(code.facts, crossing, before, fields)
+        check_rows(code.facts, crossing, before, body.parameters)
+        check_images(code.facts, crossing, images.name)
     check_class_identity(facts, (*NEW_METHODS, *PATCH_METHODS))
     image_batch = is_image_batch(cls.module.name, images.name, annotations[images.name])
     told = [p for p in body.parameters if p is not images or not image_batch]  # an image batch needs no text
@@ -270,6 +273,19 @@ def split_class(facts: Facts, cls: Class, method: ast.stmt) -> Split:
         parents=parents.parents,
         intermediates=intermediates,
     )
+
+
+@contextlib.contextmanager
+def _in_their_files(statements: Sequence[Statement]) -> Iterator[None]:
+    """Say of a refusal in which file its statement stands, which a parent's method that is written out may bring."""
+    try:
+        yield
+    except Unsound as unsound:
+        own = (s for s in statements if any(node is unsound.node for node in walk(s.tree)))
+        statement = next(own, None) if not unsound.file else None
+        if statement is None:
+            raise
+        raise Unsound(unsound.node, unsound.reason, statement.place.file) from unsound
 
 
 def _intermediates(

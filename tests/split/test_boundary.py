@@ -426,6 +426,14 @@ def test_a_block_before_the_position_is_no_part_of_an_embedding():
     check(f"{before}# boundary\nfor b{after}", {**made, "first": "nn.Linear(8, 8)"}, "")
 
 
+@pytest.mark.parametrize(
+    "both", ["self.proj(x).flatten(2).transpose(1, 2) + self.pos_embed", "self.pos_embed + self.proj(x).flatten(2).mT"]
+)
+def test_a_stem_that_no_name_tells_may_get_its_position_in_the_same_statement(both):
+    made = {"proj": "nn.Conv2d(3, 8, 4, 4)", "pos_embed": VIT["pos_embed"], "blocks": "nn.ModuleList([Block()])"}
+    check_users(f"x = {both}\n# boundary\nfor b in self.blocks:\n    x = b(x)\nreturn x", made)
+
+
 BY_A_VARIABLE = {
     "next": "it = iter(self.blocks)\nx = next(it)(x + self.pos_embed)\nfor b in it:\n    x = b(x)\nreturn x",
     "names": "one, two = self.blocks\nreturn two(one(x + self.pos_embed))",
