@@ -385,7 +385,7 @@ class Calls(Scope[Value]):
             return self._sequence(made.parts(), arguments.first(domain))
         if made.torch or made.origin.startswith(_EINOPS):
             kind = made.torch or made.origin.removeprefix(_EINOPS)
-            return domain.module(kind, made.call, arguments.first(domain))
+            return self.session.agreed([domain.module(kind, c, arguments.first(domain)) for c in made.with_patterns()])
         if made.cls is not None:
             return self._forward(made, made.cls, arguments)
         inner = made.returned()

@@ -131,6 +131,17 @@ class Construction:
                     return ()
         return [Construction(self.facts, call, self.home, frozenset()) for call in made]
 
+    def with_patterns(self) -> Sequence[ast.Call]:
+        """The call with the text that its first argument may be: ``pattern`` of ``Rearrange(pattern)``, written out."""
+        match self.call.args:
+            case [ast.Name(id=name) as first, *others] if name in self.home.constructor_names:
+                texts = _texts(self.home, first, 0)
+                return [
+                    ast.copy_location(ast.Call(self.call.func, [t, *others], self.call.keywords), self.call)
+                    for t in texts
+                ]
+        return [self.call]
+
     def parts(self) -> Iterator[tuple[Construction | None, bool]]:
         """The parts of a container by the arguments of its call, and whether there may be any number of such."""
         yield from _parts(self.facts, self.call.args, self.home)
@@ -398,6 +409,29 @@ def _parts(facts: Facts, arguments: Sequence[ast.expr], home: Class) -> Iterator
 
 def _is_ordered(function: ast.expr, home: Class) -> bool:
     return _origin(function, home) == "collections.OrderedDict"
+
+
+def _texts(home: Class, node: ast.expr, depth: int) -> list[ast.expr]:
+    """What a text may be, with the variables of a constructor in it written out; itself if that is not known."""
+    match node:
+        case ast.Name(id=name) if home.constructor is not None and name not in home.constructor_parameters:
+            values = [
+                n.value for n in walk(home.constructor) if isinstance(n, ast.Assign) and name in map(dotted, n.targets)
+            ]
+            bound = [name for n in walk(home.constructor) if _binds_here(n) for name in home.module.bound_names(n)]
+            if depth < _DEPTH and values and len(values) == bound.count(name):
+                return [text for value in values for text in _texts(home, value, depth + 1)]
+        case ast.JoinedStr(values=parts):
+            whole: list[ast.expr] = []
+            for part in parts:
+                inner = _texts(home, part.value, depth + 1) if isinstance(part, ast.FormattedValue) else [part]
+                known = inner[0] if len(inner) == 1 and isinstance(inner[0], ast.JoinedStr | ast.Constant) else part
+                whole += known.values if isinstance(known, ast.JoinedStr) else [known]
+            return [ast.JoinedStr(whole)]
+    return [node]
+
+
+_DEPTH = 4  # of variables in the texts of others
 
 
 def _choices(home: Class, name: str, seen: frozenset[str]) -> list[ast.expr] | None:

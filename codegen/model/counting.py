@@ -12,6 +12,7 @@ from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence, S
 from dataclasses import replace
 from typing import TypeGuard
 
+from codegen.model.axes import pattern_of
 from codegen.model.dimensions import (
     MOVED_ROWS,
     Constant,
@@ -342,7 +343,9 @@ class Counting(Shape):
         if value is None and isinstance(argument, Tensor) and kind in TENSOR_MODULES:
             beginning = kind == "Unflatten" and number_of(argument_of(call, 0, "dim")) == 0
             return MOVED if beginning and _has_rows(argument) else _moved([argument]) or SOME_TENSOR
-        return MOVED if value is None and kind in _PATTERNS and _has_rows(argument) else value
+        if value is None and kind in _PATTERNS and _has_rows(argument):
+            return Tensor(argument.dims[:1], open=True) if _keeps_first_axis(argument_of(call, 0, "pattern")) else MOVED
+        return value
 
     def function(self, path: str, call: ast.Call, scope: Scope[Value]) -> Value:
         value = super().function(path, call, scope)
@@ -364,10 +367,13 @@ class Counting(Shape):
             if number_of(along) in (0, None):
                 return MOVED if each or any(isinstance(v, Given) or _has_rows(v) for v in inside) else value
             return value if each is None else Tensor(each.dims[:1], open=True)
-        if path in _REARRANGING and value is None and call.args and _has_rows(scope.of(call.args[0])):
-            return MOVED
+        if path in _REARRANGING and value is None and call.args and _has_rows(rows := scope.of(call.args[0])):
+            kept = _keeps_first_axis(argument_of(call, 1, "pattern"))
+            return Tensor(rows.dims[:1], open=True) if kept else MOVED
         if path == "einops.pack" and isinstance(value, Items):
             return Items((value.values[0], CONSTANT))  # of the shapes it keeps those of what `*` stands for
+        if path == "einops.pack" and pattern_of(call, 1)[:1].isidentifier():
+            return Items((SOME_TENSOR, CONSTANT))
         return value
 
     def method(self, owner: Value, name: str, call: ast.Call, scope: Scope[Value]) -> Value:
@@ -569,6 +575,15 @@ def _index_parts(index: ast.expr) -> Sequence[ast.expr]:
         case ast.Slice(lower=lower, upper=upper, step=step):
             return [bound for bound in (lower, upper, step) if bound is not None]
     return [index]
+
+
+def _keeps_first_axis(pattern: ast.expr | None) -> bool:
+    """Whether a pattern of einops of which parts are computed leaves the first axis alone: ``f"b {dims} -> b n c"``."""
+    parts = pattern.values if isinstance(pattern, ast.JoinedStr) else []
+    text = "".join(str(part.value) if isinstance(part, ast.Constant) else "{}" for part in parts)
+    before, arrow, after = text.partition("->")
+    first = before.split()[:1]
+    return bool(arrow) and first == after.split()[:1] and all(name.isidentifier() for name in first)
 
 
 def _takes_rows(index: ast.expr) -> bool:

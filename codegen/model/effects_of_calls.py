@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import builtins
-import copy
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
@@ -15,6 +14,7 @@ from codegen.model.attached import is_attached
 from codegen.model.decorators import called, keeps_code, remembers, runs_as_written
 from codegen.model.facts import Facts
 from codegen.model.first_layers import leaves_alone
+from codegen.model.in_place_layers import changes_its_input
 from codegen.model.kinds import children_of, kinds_of
 from codegen.model.library import (
     ALLOCATING_FUNCTIONS,
@@ -34,7 +34,7 @@ from codegen.model.library import (
 from codegen.model.makers import is_sequential
 from codegen.model.making import Making
 from codegen.model.module_kind import CONTAINERS, IN_PLACE, STATISTICS, TORCHS, Function, Kind
-from codegen.model.neighbours import keeping_operations, shares_state
+from codegen.model.neighbours import files_seen_by, keeping_operations, shares_state
 from codegen.model.object_model import (
     has_trap,
     is_descriptor,
@@ -727,22 +727,15 @@ class CallEffects(ABC):
 
     def _is_in_place_in_sight(self) -> bool:
         """Whether a layer of which nothing is known may be a class of the user's that changes what it is given."""
-        key, memory = "in place in sight", self.index.memory
+        return not self.module.is_timms and any(map(self._has_class_in_place, files_seen_by(self.index, self.module)))
+
+    def _has_class_in_place(self, module: Module) -> bool:
+        key, memory = ("in place in", module.path), self.index.memory
         if key not in memory:
-            memory[key] = False  # while they are being read
-            classes = [cls for module in self.index.user_modules for cls in self.index.classes(module).values()]
-            memory[key] = any(map(self._changes_what_it_is_given, classes))
+            classes = self.index.classes(module).values()
+            memory[key] = any(changes_its_input(Facts.of(self.index, cls)) for cls in classes)
         found: bool = memory[key]
         return found
-
-    def _changes_what_it_is_given(self, cls: Class) -> bool:
-        """Whether the ``forward`` of a class does, and not only where a flag tells it to: ``if self.inplace``."""
-        function = cls.members.get("forward")
-        if not isinstance(function, ast.FunctionDef) or function.decorator_list or self.reader is None:
-            return False
-        by_default = _WithoutFlags().visit(copy.deepcopy(function))
-        self.index.memory["by default", id(function)] = by_default  # what is known of it is kept by its address
-        return not self.reader(cls.module, by_default, cls, {}).changed.isdisjoint(positional_names(function.args)[1:2])
 
     def _is_later(self, module: Value) -> bool:
         """Whether one of several layers that works in place surely comes after others, a convolution, say."""
@@ -962,22 +955,6 @@ class CallEffects(ABC):
             memory[key] = found
         defaults: Mapping[str, Value] = memory[key]
         return defaults
-
-
-class _WithoutFlags(ast.NodeTransformer):
-    """Takes the branches that run where no flag of ``self`` is set."""
-
-    def visit_IfExp(self, node: ast.IfExp) -> ast.AST:
-        return self.visit(node.orelse) if _is_flag(node.test) else self.generic_visit(node)
-
-    def visit_If(self, node: ast.If) -> ast.AST | list[ast.stmt]:
-        if not _is_flag(node.test):
-            return self.generic_visit(node)
-        return [self.visit(statement) for statement in node.orelse] or ast.Pass()
-
-
-def _is_flag(test: ast.expr) -> bool:
-    return isinstance(test, ast.Attribute) and dotted(test.value) == "self" and test.attr != "training"
 
 
 def beneath(places: Iterable[Place]) -> Iterator[Place]:

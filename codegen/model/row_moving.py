@@ -7,14 +7,15 @@ class of the user's files, so that it surely keeps rows only where none of these
 from __future__ import annotations
 
 import ast
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
 from codegen.model.counting import Counting, is_row
 from codegen.model.dimensions import BATCH, MOVED_ROWS, Dim, Tensor, Value, argument_of, is_batch, number_of
 from codegen.model.facts import Facts
 from codegen.model.interpreter import interpret
-from codegen.source.index import Class, Index
+from codegen.model.neighbours import files_seen_by
+from codegen.source.index import Class, Index, Module
 from codegen.syntax.dataflow import dotted
 from codegen.syntax.walking import walk
 
@@ -44,29 +45,30 @@ class Mover(NamedTuple):
     is_registered: bool = False
 
 
-def movers(index: Index) -> tuple[Mover, ...]:
-    """What in the user's files is known to give other rows than it is given."""
-    key, memory = "moves rows", index.memory
+def movers(index: Index, module: Module) -> Sequence[Mover]:
+    """What in the files of the user that a file sees is known to give other rows than it is given."""
+    return [mover for seen in files_seen_by(index, module) for mover in _movers(index, seen)]
+
+
+def _movers(index: Index, module: Module) -> Sequence[Mover]:
+    key, memory = ("moves rows", module.path), index.memory
     if key not in memory:
-        layers = _layers(index)
-        memory["layers"] = layers  # what is known of a class is kept by its address
+        layers = _layers(index, module)
+        memory["layers", module.path] = layers  # what is known of a class is kept by its address
         classes = [cls for cls in layers if _moves_rows(Facts.of(index, cls))]
-        memory[key] = (
-            *(Mover(c.name, c.module.path, c.node.lineno, bool(c.node.decorator_list)) for c in classes),
-            *_flattening(index),
-        )
-    found: tuple[Mover, ...] = memory[key]
-    return found
+        found = [Mover(c.name, module.path, c.node.lineno, bool(c.node.decorator_list)) for c in classes]
+        memory[key] = [*found, *_flattening(module)]
+    known: Sequence[Mover] = memory[key]
+    return known
 
 
-def _flattening(index: Index) -> Iterator[Mover]:
+def _flattening(module: Module) -> Iterator[Mover]:
     """Layers of torch that fold the dimension after the first into it: ``nn.Flatten(0, 1)``."""
-    for module in index.user_modules:
-        for node in walk(module.tree):
-            match node:
-                case ast.Call(func=function) if module.origin_of(function) == "torch.nn.Flatten":
-                    if number_of(argument_of(node, 0, "start_dim")) == 0:
-                        yield Mover(ast.unparse(node), module.path, node.lineno)
+    for node in walk(module.tree):
+        match node:
+            case ast.Call(func=function) if module.origin_of(function) == "torch.nn.Flatten":
+                if number_of(argument_of(node, 0, "start_dim")) == 0:
+                    yield Mover(ast.unparse(node), module.path, node.lineno)
 
 
 def names_given(index: Index, moving: Collection[Mover]) -> frozenset[str]:
@@ -115,14 +117,11 @@ def _hands_on(node: ast.AST, names: Collection[str]) -> bool:
     return any(_hands_on(part, names) for part in ast.iter_child_nodes(node))
 
 
-def _layers(index: Index) -> list[Class]:
-    """The classes of the user's files that have a ``forward``, be they made in a function."""
-    found: list[Class] = []
-    for module in index.user_modules:
-        known = index.classes(module)
-        found += known.values()
-        nodes = (node for node in walk(module.tree) if isinstance(node, ast.ClassDef) and node.name not in known)
-        found += (Class(module, node) for node in nodes)
+def _layers(index: Index, module: Module) -> list[Class]:
+    """The classes of a file that have a ``forward``, be they made in a function."""
+    known = index.classes(module)
+    nodes = (node for node in walk(module.tree) if isinstance(node, ast.ClassDef) and node.name not in known)
+    found = [*known.values(), *(Class(module, node) for node in nodes)]
     return [cls for cls in found if isinstance(cls.members.get("forward"), ast.FunctionDef)]
 
 

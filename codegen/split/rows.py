@@ -53,7 +53,7 @@ def check_rows(facts: Facts, crossing: Crossing, before: Effects, declared: Sequ
         raise Unsound(trees[-1], f"`{tokens}` is no tensor with a row for each image, but a list that is as long")
     if not timms and (objection := _not_rows(names.get(tokens))):
         raise Unsound(trees[-1], f"{objection}: the rows of `{tokens}` are no images, and could not be selected")
-    if not timms and (moving := movers(facts.index)):
+    if not timms and (moving := movers(facts.index, facts.cls.module)):
         doubting = Counting(counting.written, names_given(facts.index, moving))
         if not _has_rows(interpret(doubting, facts, trees, given).get(tokens)):
             name, path, line, _ = moving[0]

@@ -189,3 +189,28 @@ def test_what_a_parent_gives_is_read():
 def test_what_torch_takes_apart_may_be_the_batch(layers, keeps):
     way = (f"self.norm = nn.Sequential({layers})", "self.patch_embed = PatchEmbed()", "")
     assert isinstance(outcome(way, "x"), Split if keeps else Refusal)
+
+
+PATTERNS = {
+    "b c (h p) (w q) -> b (h w) (c p q)": True,
+    "b c (h p) (w q) -> (b h) w (c p q)": False,
+    "b c (h p) (w q) -> (h w) b (c p q)": False,
+}
+COMPUTED = {
+    "one after the other": 'left = "{left}"\n        right = "{right}"\n        text = f"{{left}} -> {{right}}"',
+    "a part": 'inner = "".join(["(h p) ", "(w q)"])\n        text = f"b c {{inner}} -> {right}"',
+}
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+@pytest.mark.parametrize("way", COMPUTED)
+def test_a_pattern_that_is_put_together_tells_where_the_images_are(pattern, way):
+    left, right = pattern.split(" -> ")
+    made = COMPUTED[way].format(left=left, right=right)
+    norm = f"{made}\n        self.proj = nn.Sequential(Rearrange(text, p=4, q=4), nn.Linear(48, dim))"
+    source = MODEL.format(norm=norm, made="self.patch_embed = PatchEmbed()", after="", gives="x")
+    source = source.replace(
+        "from torch import nn", "from einops.layers.torch import Rearrange\nfrom torch import nn", 1
+    )
+    source = source.replace("self.norm(self.proj(x).flatten(2).transpose(1, 2))", "self.proj(x)")
+    assert isinstance(result_in_users_file(source, "Tiny"), Split if PATTERNS[pattern] else Refusal)
