@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import math
+import random
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 import torch
+from timm.layers import DropPath, PatchDropout
 from torch import nn
+from torch.nn.modules.dropout import _DropoutNd
 
 from ._leaves import leaves_of
 from ._masks import uniform
@@ -50,7 +54,8 @@ def sees(embed: Embed, layout: TokenLayout, like: torch.Tensor) -> int:
 def sees_more_in_training(model: nn.Module, embed: Embed, layout: TokenLayout, like: torch.Tensor) -> bool:
     """Whether a token sees pixels of other patches in training, of a model whose tokens see none in eval mode.
 
-    As behind a batch norm that is a function, or whose module is not known for one. Buffers are put back.
+    As behind a batch norm that is a function, or whose module is not known for one. Buffers are put back. What draws
+    random numbers there beside dropout, as a blur of some images, may do so at another time: it is taken to see more.
 
     Args:
         model: The model, in eval mode, which it is in again afterwards.
@@ -69,7 +74,37 @@ def sees_more_in_training(model: nn.Module, embed: Embed, layout: TokenLayout, l
         images, others, generator = _drawn(like)
         if not _same_form(layout, trained, images):  # patches are dropped in training, which masking refuses
             return False
-        return _any_reached(trained, layout, images, others, generator)
+        return _any_reached(trained, layout, images, others, generator) or _draws(model, embed, images)
+
+
+_DROPOUT = (_DropoutNd, DropPath, PatchDropout)
+"""What draws random numbers, and leaves each token to itself."""
+
+
+def _draws(model: nn.Module, embed: Embed, images: torch.Tensor) -> bool:
+    """Whether random numbers are drawn on the way to the tokens, other than by dropout, of a model in training."""
+    off = [module for module in model.modules() if isinstance(module, _DROPOUT) and module.training]
+    for module in off:
+        module.training = False
+    before = _generators(images.device)
+    try:
+        embed(images)
+    finally:
+        for module in off:
+            module.training = True
+    return before != _generators(images.device)
+
+
+def _generators(device: torch.device) -> list[object]:
+    """The state of the generators that may be drawn from."""
+    numpy = sys.modules.get("numpy")
+    states: list[object] = [random.getstate(), torch.get_rng_state().tolist()]
+    if numpy:
+        name, keys, *others = numpy.random.get_state()
+        states.append((name, keys.tolist(), others))
+    if device.type not in ("cpu", "meta"):
+        states.append(torch.get_device_module(device).get_rng_state(device).tolist())
+    return states
 
 
 @contextlib.contextmanager

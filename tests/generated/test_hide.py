@@ -1,17 +1,20 @@
 """Pixels under the mask reach nothing: redrawing them alone changes nothing that the stages are given."""
 
+import random
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
+import numpy
 import pytest
 import torch
 from names import PACKAGE, QUICK_NAMES, class_of
 from sources import RECORDED
 from test_tokens import build, smallest
+from timm.layers import DropPath
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -230,6 +233,30 @@ def test_what_is_not_resized_tells_nothing_of_what_is(resize, sizes, flat):
         with pytest.raises(ValueError, match="as if they were resized: find the layout for them"):
             layout.grid_of(model.embed(torch.rand(1, 3, *size)), size)
     assert token_layout(model, (60, 60)).sees > 0
+
+
+class Sometimes(nn.Module):
+    """Blurs a few batches in training, by the random numbers of torch, of numpy or of Python."""
+
+    def __init__(self, draw: Callable[[], float]) -> None:
+        super().__init__()
+        self.draw = draw
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        rare = self.training and self.draw() < 0.01
+        return nn.functional.avg_pool2d(x, 3, 1, 1) if rare else x
+
+
+@pytest.mark.parametrize("draw", [lambda: float(torch.rand(())), numpy.random.rand, random.random])
+def test_what_a_stem_may_draw_in_training_is_hidden_from(draw):
+    torch.manual_seed(1)
+    layout = token_layout(Stem(nn.Sequential(Sometimes(draw), patches())))
+    assert (layout.sees, layout.leaks) == (0, True)
+
+
+def test_dropout_draws_for_each_token_by_itself():
+    stem = nn.Sequential(patches(), nn.Dropout(0.5), DropPath(0.5), nn.Dropout2d(0.5))
+    assert not token_layout(Stem(stem)).leaks
 
 
 @pytest.mark.parametrize("stem", [patches(), nn.Sequential(nn.ZeroPad2d((0, 7, 0, 7)), patches())])
