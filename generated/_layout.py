@@ -488,5 +488,11 @@ def _why_other(x: Any, count: int, order: torch.Tensor, dtype: torch.dtype) -> s
     prefix, (straight, shuffled) = x.shape[1] - count, x.float()
     expected = torch.cat([straight[:prefix], straight[prefix:][order]])
     difference = (expected - shuffled).abs().max() / straight.std().clamp(min=1e-12)
-    limit = 1e-3 if dtype == torch.float32 else 1e-1
-    return "" if bool(difference < limit) else "its stages look at the place of patches in the grid"
+    if bool(difference < (1e-3 if dtype == torch.float32 else 1e-1)):
+        return ""
+    why = "its stages look at the place of patches in the grid"
+    if dtype.itemsize >= 4:
+        return why
+    return (
+        f"{why}, or {dtype} is too coarse to tell: make the MaskedImageModel of the model in float32, then convert it"
+    )
