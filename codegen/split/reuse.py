@@ -65,7 +65,9 @@ def check_reuse(facts: Facts, crossing: Crossing, before: Effects, fields: Seque
     for name, node in walked.changes([statement.tree for statement in crossing.stages], state):
         what = "is the embedding" if len(crossing.fields) == 1 else "crosses"
         raise Unsound(
-            node, f"`{name}` {what}, and the stages change it in place: an embedding may be used more than once"
+            node,
+            f"`{name}` {what}, and as far as can be told the stages change it in place: an embedding may be used more "
+            "than once",
         )
 
 

@@ -260,7 +260,7 @@ def test_what_the_stages_change_in_place_does_not_cross(refusal_of, used):
         "x = self.blocks(x)", f"{used}\n        x = self.blocks(x)"
     )
     reason = refusal_of(source).reason
-    assert reason == "`it` crosses, and the stages change it in place: an embedding may be used more than once"
+    assert "`it` crosses, and as far as can be told the stages change it in place" in reason
 
 
 def laid_out(after, position="x = x + self.pos_embed"):
