@@ -48,7 +48,7 @@ SHAPE_KEEPING_METHODS = names(
     sqrt sigmoid tanh relu softmax log_softmax clamp masked_fill cumsum
     """
 )
-BROADCASTING = names("masked_fill clamp")
+BROADCASTING = names("masked_fill clamp add sub mul div addcmul addcdiv lerp maximum minimum")
 """Functions and methods of a tensor that broadcast it with what else they are given."""
 IN_PLACE_METHODS = names(
     """

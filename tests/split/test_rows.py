@@ -357,6 +357,16 @@ def test_a_position_for_each_image_leaves_a_row_for_each(split_of, count, positi
 
 
 @pytest.mark.parametrize(
+    "added", ["torch.add(x, self.pos_embed)", "x.add(self.pos_embed)", "torch.addcmul(x, self.pos_embed, self.scale)"]
+)
+def test_a_position_that_a_function_adds_leaves_a_row_for_each_image(split_of, added):
+    source = model("B = x.shape[0]", "x.reshape(B, -1)").replace(
+        "x = x + self.pos_embed", f"x = {added} + self.pos_embed"
+    )
+    assert split_of(source).recomputed == ("B = x.shape[0]",)
+
+
+@pytest.mark.parametrize(
     "kept",
     [
         "x = x.view(x.shape)",
