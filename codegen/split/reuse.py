@@ -114,12 +114,19 @@ class _Walk:
                 case ast.With(items=items, body=body):
                     yield from self._one(ast.With(items, [ast.Pass()]), node, state)
                     yield from self.changes(body, state)
-                case ast.Return(value=ast.expr() as value):
-                    before = state.get(_RETURNED, Value())
-                    yield from self._one(ast.Assign([ast.Name(_RETURNED, ast.Store())], value), node, state)
-                    state[_RETURNED] |= before
+                case ast.Return():
+                    yield from self._back(node, state)
                 case _:
                     yield from self._one(node, node, state)
+                    for inner in walk(node) if isinstance(node, ast.While | ast.Try | ast.Match) else ():
+                        yield from self._back(inner, state) if isinstance(inner, ast.Return) else ()
+
+    def _back(self, node: ast.Return, state: _State) -> Iterator[tuple[str, ast.stmt]]:
+        """What the evaluation of what is returned changes; it is one of what is given back."""
+        before = state.get(_RETURNED, Value())
+        if node.value is not None:
+            yield from self._one(ast.Assign([ast.Name(_RETURNED, ast.Store())], node.value), node, state)
+        state[_RETURNED] = state.get(_RETURNED, Value()) | before
 
     def _one(self, node: ast.stmt, where: ast.stmt, state: _State) -> Iterator[tuple[str, ast.stmt]]:
         found = effects_in(

@@ -208,6 +208,21 @@ class Mine(nn.Module):
     def helper(self, x):
         return self.act(x)
 
+    def tried(self, x):
+        try:
+            return x
+        finally:
+            pass
+
+    def looped(self, x):
+        while True:
+            return x
+
+    def matched(self, x):
+        match x.ndim:
+            case 3:
+                return x
+
     def forward(self, x):
         {forward}
 
@@ -238,6 +253,9 @@ def result_with_block(forward):
         "return self.fc(F.relu(x, inplace=True))",
         "return self.fc(self.act(x))",
         "return self.fc(self.helper(x))",
+        "y = self.tried(x); y.mul_(2); return self.fc(x)",
+        "y = self.looped(x); y.mul_(2); return self.fc(x)",
+        "y = self.matched(x); y.mul_(2); return self.fc(x)",
         "return self.begins(x)",
         "x.data.clamp_(0); return self.fc(x)",
         "y = x; y = y.view(-1, 8); y.mul_(2); return self.fc(x)",
