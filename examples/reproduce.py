@@ -376,7 +376,7 @@ predictors and heads. These were chosen by the scores on digits with seed 0, in 
   to 84. Nor does time help: at 1e-3 10-NN was 82 after 150 epochs, at 2e-3 79; in a run of 300 epochs it rose to 83 and
   fell to 74 again. With global attention in both stages it was 72, with six blocks in the second 66, with three in the
   first 69 (30 epochs). Without its pooling Hiera went from 61 to 68, and the probe from 82 to 91: what SimMIM does not
-  reach is what pooled random features tell of digits.
+  reach is what pooled random features say about digits.
 - The class tokens of a ViT with timm's random weights differ from image to image by 4 % of their power, which iBOT
   loses in the first steps unless its head normalises over the batch. The teacher's has to do so by the batch, too: by
   running statistics, 10-NN was 39 at the end of such a run (seed 0, 64 prototypes), and each image had the same even

@@ -302,7 +302,7 @@ def _visible(
 
 
 def _held(value: Any) -> list[torch.Tensor]:
-    """All that may tell of pixels in a field, as tensors: numbers, too.
+    """All that may reveal pixels in a field, as tensors: numbers, too.
 
     Raises:
         TypeError: It may hold anything.
