@@ -7,7 +7,7 @@ beside the tokens then, and what a mask hides of these would come back by the ot
 from __future__ import annotations
 
 import ast
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from codegen.model.facts import Facts, Role
 from codegen.model.tokens import reads
@@ -30,9 +30,10 @@ def check_images(facts: Facts, crossing: Crossing, images: str) -> None:
     """
     tokens, *others = crossing.fields
     held = _held(facts, [s.tree for s in crossing.embed], frozenset({images})) - {tokens}
+    ran = {attribute.partition(".")[0] for s in crossing.embed for attribute in facts.runs(s.tree)}
+    _require_no_other_images(facts, crossing, {name for name in ran if facts.role(name) is Role.STEM})
     if held.isdisjoint(others):
         return
-    ran = {attribute.partition(".")[0] for s in crossing.embed for attribute in facts.runs(s.tree)}
     for statement in crossing.stages:
         for call in walk_for(statement.tree, ast.Call):
             given = [*call.args, *(keyword.value for keyword in call.keywords)]
@@ -44,6 +45,22 @@ def check_images(facts: Facts, crossing: Crossing, images: str) -> None:
                     "reaches: do that before them",
                 )
         held = _held(facts, [statement.tree], held)
+
+
+def _require_no_other_images(facts: Facts, crossing: Crossing, stems: Collection[str]) -> None:
+    """Refuse stages that run the stem of the embedding on other images, ``self.encode(before, after)``."""
+    others = frozenset(crossing.stages_parameters)
+    for statement in crossing.stages if others else ():
+        for call in walk_for(statement.tree, ast.Call):
+            given = [*call.args, *(keyword.value for keyword in call.keywords)]
+            embeds = any(name.partition(".")[0] in stems for name in _run_by(facts, call))
+            if embeds and any(reads(value, others) for value in given):
+                raise Unsound(
+                    call,
+                    f"`{ast.unparse(call)}` embeds other images after the first blocks, where no mask of the tokens "
+                    "reaches: embed them before the first blocks, or split a method that takes one image",
+                )
+        others = _held(facts, [statement.tree], others)
 
 
 def _held(facts: Facts, trees: Sequence[ast.stmt], names: frozenset[str]) -> frozenset[str]:

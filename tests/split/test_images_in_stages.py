@@ -99,3 +99,43 @@ def test_a_round_that_embeds_the_images_anew_is_refused():
     assert isinstance(
         result_in_users_file(ROUNDS.format(channels=8, down="x = self.downsample_layers[i](x)", given="x")), Split
     )
+
+
+SEVERAL = """
+from torch import nn
+
+
+class M(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.patch_embed = nn.Conv2d(3, 8, 4, 4)
+        self.blocks = nn.ModuleList([nn.Conv2d(8, 8, 1)])
+        self.prompt_embed = nn.Linear(4, 8)
+
+    def run(self, x):
+        x = self.patch_embed(x)
+        for block in self.blocks:
+            x = block(x)
+        return x
+
+    def forward_features(self, x, other, prompt=None):
+        {body}
+"""
+ONE = "x = self.patch_embed(x)\n        for block in self.blocks:\n            x = block(x)\n        "
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "a = self.run(x)\n        b = self.run(other)\n        return a - b",
+        f"{ONE}return x - self.patch_embed(other)",
+        f"{ONE}y = other\n        y = self.patch_embed(y.flip(-1))\n        return x - y",
+    ],
+)
+def test_a_second_image_that_is_embedded_after_the_blocks_is_refused(body):
+    assert "embeds other images after the first blocks" in result_in_users_file(SEVERAL.format(body=body)).reason
+
+
+@pytest.mark.parametrize("body", [f"{ONE}return x + other", f"{ONE}return x, self.prompt_embed(prompt)"])
+def test_what_is_no_image_may_be_given_to_the_stages(body):
+    assert isinstance(result_in_users_file(SEVERAL.format(body=body)), Split)
