@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
 
-from codegen.model.bound import bindings_of, remembered, stored_by
+from codegen.model.bound import ANYTHING, bindings_of, remembered, stored_by
 from codegen.model.facts import Facts
 from codegen.model.kinds import children_of, kinds_of
 from codegen.model.making import Making
@@ -62,7 +62,8 @@ def _leaves_alone(facts: Facts, attribute: str, makes_new: Callable[[Class], boo
         for method in cls.members.values():
             if isinstance(method, ast.FunctionDef):
                 order = _Order(facts, _making(facts, cls.module, method), makes_new, method)
-                found += map(order.of, remembered(facts, "stored", method, stored_by).get(attribute, ()))
+                stored = remembered(facts, "stored", method, stored_by)
+                found += map(order.of, (*stored.get(attribute, ()), *stored.get(ANYTHING, ())))
     return bool(found) and min(found) != Given.CHANGED
 
 
@@ -146,7 +147,7 @@ class _Order:
             case ast.Starred(value=inner) | ast.NamedExpr(value=inner):
                 return self.of(inner)
             case ast.ListComp(elt=part) | ast.GeneratorExp(elt=part):
-                return self.of(part)
+                return min(self._empty, self.of(part))  # it may have no round
             case ast.IfExp(body=body, orelse=orelse):
                 return min(self.of(body), self.of(orelse))
             case ast.BoolOp(values=parts):
@@ -275,23 +276,25 @@ class _Order:
         plain: set[int] = set()
         for node in walk(self.function):
             match node:
-                case ast.Call(func=ast.Attribute(value=ast.Name() as owner, attr=attr)) if attr in _FILLING:
+                case ast.Expr(ast.Call(func=ast.Attribute(value=ast.Name() as owner, attr=attr))) if attr in _FILLING:
                     plain.add(id(owner))
                 case ast.Call(func=function, args=args) if dotted(function).rpartition(".")[2] in _READING:
                     plain |= {id(part) for argument in args for part in (argument, getattr(argument, "value", None))}
                 case ast.Return(value=value) | ast.Starred(value=value):
                     plain |= {id(part) for part in _joined(value)}
-                case ast.Assign(targets=[target], value=value):
+                case ast.Assign(targets=[target], value=value) | ast.AnnAssign(target=target, value=value):
                     own = dotted(target) == name or dotted(target).startswith("self.")
                     plain |= {id(target), *(id(part) for part in _joined(value) if own)}
                 case ast.AugAssign(target=target):
                     plain.add(id(target))
-                case ast.Attribute(value=ast.Name() as owner) if node.attr not in _TURNING:
+                case ast.Attribute(value=ast.Name() as owner) if node.attr not in (*_TURNING, *_FILLING):
                     plain.add(id(owner))
-                case ast.For(target=target, iter=iterable):
-                    plain |= {id(target), id(iterable)}
+                case ast.For(iter=iterable):
+                    plain.add(id(iterable))
                 case ast.If(test=ast.Name() as test):
                     plain.add(id(test))
+        inner = [node for statement in self.function.body for node in walk(statement) if isinstance(node, _FUNCTIONS)]
+        plain -= {id(part) for function in inner for part in walk(function)}  # which runs at another time
         mentions = (node for node in walk(self.function) if isinstance(node, ast.Name) and node.id == name)
         return all(id(node) in plain for node in mentions)
 
@@ -306,7 +309,10 @@ class _Order:
         """
         for node in statements:
             match node:
-                case ast.Assign(targets=[ast.Name(id=found)], value=value) if found == name:
+                case (
+                    ast.Assign(targets=[ast.Name(id=found)], value=value)
+                    | ast.AnnAssign(target=ast.Name(id=found), value=ast.expr() as value)
+                ) if found == name:
                     own = any(isinstance(part, ast.Name) and part.id == name for part in walk(value))
                     if own:
                         before = self._again(value, name, before)
@@ -347,8 +353,9 @@ class _Order:
         return Given.CHANGED if mentioned else self._listed(value)
 
 
+_FUNCTIONS = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 _FILLING = ("append", "extend", "add_module")
-_TURNING = ("insert", "reverse", "sort", "pop", "remove", "clear", "__setitem__", "__delitem__")
+_TURNING = ("insert", "reverse", "sort", "pop", "remove", "clear", "__setitem__", "__delitem__", "__iadd__")
 
 
 def _given(call: ast.Call) -> Sequence[ast.expr]:

@@ -115,6 +115,17 @@ UNSURE = {
     "after one that may be left out": "self.layer1 = nn.Sequential(CONV if drop else nn.Identity(), RELU, CONV)",
     "after a norm that may be none": "norm = norm or nn.Identity\nself.layer1 = nn.Sequential(norm(8), RELU, CONV)",
     "after a view": 'self.layer1 = nn.Sequential(Rearrange("b c h w -> b (c h) w"), RELU, nn.Flatten())',
+    "a loop's variable": "for m in [RELU, CONV]:\n    self.layer1 = nn.Sequential(m, CONV)",
+    "unpacked": "a, b = RELU, CONV\nself.layer1 = nn.Sequential(a, b)",
+    "annotated": "layers: list = [RELU]\nlayers.append(CONV)\nself.layer1 = nn.Sequential(*layers)",
+    "by a function inside": "layers = []\ndef add(m):\n    layers.append(m)\nadd(RELU)\nadd(CONV)\n"
+    "self.layer1 = nn.Sequential(*layers)",
+    "in a comprehension": "layers = []\n[layers.append(m) for m in (RELU, CONV)]\nself.layer1 = nn.Sequential(*layers)",
+    "in one line": "layers = []\nlayers.append(RELU) if drop == 0 else layers.append(CONV)\nlayers.append(CONV)\n"
+    "self.layer1 = nn.Sequential(*layers)",
+    "by a name that is computed": "self.layer1 = nn.Sequential(CONV, RELU)\n"
+    "setattr(self, 'layer' + str(int(drop) + 1), nn.Sequential(RELU, CONV))",
+    "after a comprehension": "self.layer1 = nn.Sequential(*[CONV for _ in range(int(drop))], RELU, CONV)",
     "after a drop path": "self.layer1 = nn.Sequential(DropPath(), RELU, CONV)",
 }
 SURE = {
@@ -123,6 +134,7 @@ SURE = {
     "self.layer1 = nn.Sequential(*layers)",
     "a list that is filled in rounds": "layers = []\nfor _ in range(2):\n"
     "    layers.append(CONV)\n    layers.append(RELU)\nself.layer1 = nn.Sequential(*layers)",
+    "an annotated list": "layers: list = [CONV]\nlayers.append(RELU)\nself.layer1 = nn.Sequential(*layers)",
     "in pairs": 'self.layer1 = nn.Sequential(OrderedDict([("conv", CONV), ("act", RELU)]))',
     "wrapped": "layer = nn.Sequential(CONV, RELU)\nlayer = nn.Sequential(layer, RELU)\nself.layer1 = layer",
     "joined": "self.layer1 = nn.Sequential(*([CONV] + [RELU]))",
