@@ -132,7 +132,8 @@ class Making:
                 yield from self.of(inner, seen)
             case ast.BinOp(left=left, right=right):
                 for part in (left, right):
-                    if not isinstance(part, ast.Name | ast.Constant | ast.Attribute):
+                    number = isinstance(part, ast.Constant | ast.Attribute)
+                    if not (number or (isinstance(part, ast.Name) and not self._is_list(part.id))):
                         yield from self.of(part, seen)
             case ast.Attribute() | ast.Name():
                 head, _, rest = dotted(node).partition(".")
@@ -349,6 +350,10 @@ class Making:
                 yield from outside.of(value)
                 if not isinstance(value, ast.Name | ast.Attribute):
                     yield "function"  # which is put there later
+
+    def _is_list(self, name: str) -> bool:
+        """Whether a variable holds a list that is written out, and no number: ``down`` of ``down + up``."""
+        return any(isinstance(value, ast.List | ast.ListComp) for value in self.values.get(name, ()))
 
     def _is_named(self, name: str) -> bool:
         """Whether a name of Python means something else here."""

@@ -110,6 +110,8 @@ UNSURE = {
     "swapped in a loop": "self.layer1 = nn.Sequential(*[nn.Sequential(CONV, RELU)])\n"
     "for m in self.layer1:\n    m[0], m[1] = m[1], m[0]",
     "joined": "self.layer1 = nn.Sequential(RELU) + nn.Sequential(CONV)",
+    "lists that are joined": "first = [RELU, CONV]\nlast = [CONV]\nlayers = first + last\n"
+    "self.layer1 = nn.Sequential(*layers)",
     "after a dropout": "layers = []\nif drop:\n    layers.append(nn.Dropout(drop))\nlayers += [RELU, CONV]\n"
     "self.layer1 = nn.Sequential(*layers)",
     "after one that may be left out": "self.layer1 = nn.Sequential(CONV if drop else nn.Identity(), RELU, CONV)",
