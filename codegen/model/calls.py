@@ -206,9 +206,7 @@ class Calls(Scope[Value]):
         if found is not None and name not in self.facts.values:  # or an attribute of the instance hides it
             owner, function = found
             skip = 0 if any(dotted(decorator) == "staticmethod" for decorator in function.decorator_list) else 1
-            arguments = self._arguments(call).bind(self.domain, function, owner.module, self.facts, skip)
-            settings = {name: value for name, value in self.settings.items() if name.startswith("self.")}
-            return self._run(owner.module, function, self.at_home(), arguments, settings, call, skip)
+            return self._run_method(owner, function, call, skip)
         if isinstance(call.func, ast.Attribute) and "." in name:  # self.cls_token.expand(...)
             held = self.of(call.func.value)
             if held == self.domain.unknown:
@@ -235,9 +233,13 @@ class Calls(Scope[Value]):
         owner, function = found
         if not isinstance(function, ast.FunctionDef) or function.decorator_list:
             return self._unread(call)
-        arguments = self._arguments(call).bind(self.domain, function, owner.module, facts, 1)
+        return self._run_method(owner, function, call, 1)
+
+    def _run_method(self, owner: Class, function: ast.FunctionDef, call: ast.Call, skip: int) -> Value:
+        """What a method gives that the class, or one that it derives from, defines."""
+        arguments = self._arguments(call).bind(self.domain, function, owner.module, self.facts, skip)
         settings = {name: value for name, value in self.settings.items() if name.startswith("self.")}
-        return self._run(owner.module, function, facts, arguments, settings, call, 1)
+        return self._run(owner.module, function, self.at_home(), arguments, settings, call, skip)
 
     def _element(self, container: str, call: ast.Call) -> Value:
         """What an element of a container gives, if all that it may hold is in sight."""

@@ -190,7 +190,7 @@ class Counting(Shape):
                 return super().expression(node, scope) or NUMBER
             case ast.Attribute(value=owner, attr=attr) if attr in QUALITIES and _is_tensor(scope.of(owner)):
                 return CONSTANT
-            case ast.Attribute(value=owner, attr="T" | "H") if _has_rows(scope.of(owner)):
+            case ast.Attribute(value=owner, attr="T" | "H") if has_rows(scope.of(owner)):
                 return MOVED
             case ast.Attribute(value=owner, attr="shape") if scope.attribute(owner):
                 return self._kept(scope.attribute(owner))
@@ -230,7 +230,7 @@ class Counting(Shape):
 
     def _item(self, node: ast.Subscript, owner: Value, index: ast.expr, scope: Scope[Value]) -> Value:
         parts = [scope.of(part) for part in _index_parts(index) if not isinstance(part, ast.Constant)]
-        if _has_rows(owner) and not _takes_rows(index):
+        if has_rows(owner) and not _takes_rows(index):
             return MOVED
         if isinstance(owner, Tensor):
             if any(map(counts, parts)) and not (owner.dims and is_batch(owner.dims[0])):
@@ -262,7 +262,7 @@ class Counting(Shape):
                 return COUNT
             inner.bind(generator.target, self._element(over))
         made = [node.key, node.value] if isinstance(node, ast.DictComp) else [node.elt]
-        if isinstance(node, ast.ListComp) and _has_rows(each := inner.of(node.elt)):
+        if isinstance(node, ast.ListComp) and has_rows(each := inner.of(node.elt)):
             return Items((each,), open=True)  # as many tensors as there are channels
         return self._made_of([inner.of(part) for part in (*made, *(test for g in node.generators for test in g.ifs))])
 
@@ -342,8 +342,8 @@ class Counting(Shape):
         value = super().module(kind, call, argument)
         if value is None and isinstance(argument, Tensor) and kind in TENSOR_MODULES:
             beginning = kind == "Unflatten" and number_of(argument_of(call, 0, "dim")) == 0
-            return MOVED if beginning and _has_rows(argument) else _moved([argument]) or SOME_TENSOR
-        if value is None and kind in _PATTERNS and _has_rows(argument):
+            return MOVED if beginning and has_rows(argument) else _moved([argument]) or SOME_TENSOR
+        if value is None and kind in _PATTERNS and has_rows(argument):
             return Tensor(argument.dims[:1], open=True) if _keeps_first_axis(argument_of(call, 0, "pattern")) else MOVED
         return value
 
@@ -354,7 +354,7 @@ class Counting(Shape):
             head == "torch"
             and name in _TURNING
             and call.args
-            and _has_rows(scope.of(call.args[0]))
+            and has_rows(scope.of(call.args[0]))
             and _turns_rows(name, call, 1)
         ):
             return MOVED
@@ -365,9 +365,9 @@ class Counting(Shape):
             inside = [scope.of(n) for arg in call.args[:1] for n in walk(arg) if isinstance(n, ast.Name | ast.Call)]
             each = _each_of(inside)
             if number_of(along) in (0, None):
-                return MOVED if each or any(isinstance(v, Given) or _has_rows(v) for v in inside) else value
+                return MOVED if each or any(isinstance(v, Given) or has_rows(v) for v in inside) else value
             return value if each is None else Tensor(each.dims[:1], open=True)
-        if path in _REARRANGING and value is None and call.args and _has_rows(rows := scope.of(call.args[0])):
+        if path in _REARRANGING and value is None and call.args and has_rows(rows := scope.of(call.args[0])):
             kept = _keeps_first_axis(argument_of(call, 1, "pattern"))
             return Tensor(rows.dims[:1], open=True) if kept else MOVED
         if path == "einops.pack" and isinstance(value, Items):
@@ -379,13 +379,13 @@ class Counting(Shape):
     def method(self, owner: Value, name: str, call: ast.Call, scope: Scope[Value]) -> Value:
         if isinstance(owner, Count):
             return COUNT
-        if name in _TURNING and _has_rows(owner) and _turns_rows(name, call, 0):
+        if name in _TURNING and has_rows(owner) and _turns_rows(name, call, 0):
             return MOVED
         value = super().method(owner, name, call, scope)
-        if name in _SHAPING and _has_rows(owner):
+        if name in _SHAPING and has_rows(owner):
             followed = any(map(is_batch, value.dims)) if isinstance(value, Tensor) else value is not None
             return value if followed else MOVED  # x.view((-1,) + shape[2:])
-        if not _has_rows(value) and (value is None or isinstance(value, Tensor)) and (moved := _moved([owner])):
+        if not has_rows(value) and (value is None or isinstance(value, Tensor)) and (moved := _moved([owner])):
             return Items((moved,), open=True) if name in _TAKING_APART else moved
         return SOME_TENSOR if _is_of_all_rows(owner, value) else value
 
@@ -448,7 +448,7 @@ class Counting(Shape):
                 return COUNT if any(map(counts, values[1:])) else self._sized(call.args[:1], scope)
             if any(map(counts, values)) and (name in _NUMBERED or not tensors):
                 return COUNT
-            rows = next((value for value in values if _has_rows(value)), None)
+            rows = next((value for value in values if has_rows(value)), None)
             if rows is not None and name in _MOVING:
                 return _along(name, rows, call, 1)
             if tensors and name in TENSOR_FUNCTIONS | FUNCTIONAL:
@@ -483,7 +483,7 @@ class Counting(Shape):
             if name == "size" and isinstance(owner, Given):
                 index = argument_of(call, 0, "dim")
                 return _ROWS if index is None else COUNT if number_of(index) == 0 else NUMBER
-            if name in _MOVING and _has_rows(owner):
+            if name in _MOVING and has_rows(owner):
                 return _along(name, owner, call, 0)
             return None if name not in TENSOR_METHODS else GIVEN if isinstance(owner, Given) else SOME_TENSOR
         if owner is None and name == "size":
@@ -541,20 +541,20 @@ def _is_of_all_rows(owner: Value, value: Value) -> bool:
     return bool(value.dims) and not value.open and not any(map(is_batch, value.dims))
 
 
-def _has_rows(value: Value) -> TypeGuard[Tensor]:
+def has_rows(value: Value) -> TypeGuard[Tensor]:
     """Whether a tensor surely has a row for each image."""
     return isinstance(value, Tensor) and bool(value.dims) and is_row(value.dims[0])
 
 
 def _has_rows_elsewhere(value: Value) -> bool:
     """Whether it is a tensor that surely has the images in another dimension than the first."""
-    return isinstance(value, Tensor) and not _has_rows(value) and any(map(is_batch, value.dims))
+    return isinstance(value, Tensor) and not has_rows(value) and any(map(is_batch, value.dims))
 
 
 def _each_of(values: Sequence[Value]) -> Tensor | None:
     """A tensor of a list of such with a row for each image."""
     match values:
-        case [Items(values=[Tensor() as first, *_])] if _has_rows(first):
+        case [Items(values=[Tensor() as first, *_])] if has_rows(first):
             return first
     return None
 

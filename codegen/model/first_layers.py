@@ -14,7 +14,7 @@ from enum import IntEnum
 from codegen.model.bound import ANYTHING, bindings_of, remembered, stored_by
 from codegen.model.facts import Facts
 from codegen.model.kinds import children_of, kinds_of
-from codegen.model.making import Making
+from codegen.model.making import Making, with_passed
 from codegen.model.module_kind import CONTAINERS, IN_PLACE, STATISTICS, TORCHS, Kind
 from codegen.model.outside import Outside
 from codegen.model.purity import may_tell_in_place
@@ -72,8 +72,7 @@ def _making(facts: Facts, module: Module, function: ast.FunctionDef, depth: int 
     bound = remembered(facts, "bound", function, bindings_of)
     home = next((cls for cls in facts.lineage if cls.constructor is function), None)
     if home is not None:
-        passed = {name: Outside.of(facts.index).passed(home, name) for name in home.constructor_parameters}
-        bound = {**bound, **{name: [*bound.get(name, ()), *values] for name, values in passed.items() if values}}
+        bound = with_passed(facts, home, bound)
     return Making(facts, module, bound, kinds_of, depth)
 
 
@@ -138,8 +137,8 @@ class _Order:
         if self.depth > _DEPTH:
             return Given.CHANGED
         match node:
-            case ast.Call(func=function, args=args, keywords=keywords):
-                return self._made(node, function, args, keywords)
+            case ast.Call():
+                return self._made(node)
             case ast.Name(id=name) if name in self.making.values:
                 return self._variable(name)
             case ast.List(elts=parts) | ast.Tuple(elts=parts):
@@ -167,17 +166,15 @@ class _Order:
                 found = part
         return found
 
-    def _made(
-        self, node: ast.Call, function: ast.expr, args: Sequence[ast.expr], keywords: Sequence[ast.keyword]
-    ) -> Given:
-        path = self.making.module.origin_of(function)
+    def _made(self, node: ast.Call) -> Given:
+        path = self.making.module.origin_of(node.func)
         name = path.removeprefix("torch.nn.")
         if path.startswith("torch.nn.") and name in CONTAINERS:
             inner = replace(self, each=name != "Sequential")
-            return inner._in_order([inner._listed(argument) for argument in args]) if not keywords else Given.CHANGED
-        if dotted(function) in ("list", "tuple") and len(args) == 1:
-            return self.of(args[0])
-        read = self._function(function, node)
+            return Given.CHANGED if node.keywords else inner._in_order([inner._listed(part) for part in node.args])
+        if dotted(node.func) in ("list", "tuple") and len(node.args) == 1:
+            return self.of(node.args[0])
+        read = self._function(node)
         made = set(self.making.of(node))
         if read is None:
             hands_on = not any(isinstance(kind, Class) or kind in TORCHS for kind in made)  # map(wrap, layers)
@@ -200,9 +197,9 @@ class _Order:
         value = given.body if isinstance(given, ast.Lambda) else given
         return IN_PLACE in set(self.making.of(value)) or may_tell_in_place(value)
 
-    def _function(self, function: ast.expr, call: ast.Call) -> Given | None:
+    def _function(self, call: ast.Call) -> Given | None:
         """What a function or a method of the files makes, or a class of theirs that is a sequence."""
-        facts, name = self.facts, dotted(function)
+        facts, name = self.facts, dotted(call.func)
         own = not name or name.partition(".")[0] in self.making.values
         found = None if own else facts.index.function(self.making.module, name)
         method = facts.method(name.removeprefix("self.")) if name.startswith("self.") else None

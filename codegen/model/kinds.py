@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from codegen.model.bound import ANYTHING, OPEN, Imported, bindings_of, registered_by, remembered, stored_by
 from codegen.model.facts import Facts
-from codegen.model.making import PARTIAL, Making
+from codegen.model.making import PARTIAL, Making, with_passed
 from codegen.model.module_kind import Kind
 from codegen.model.outside import Outside
 from codegen.model.purity import is_library
@@ -107,8 +107,7 @@ def _find(facts: Facts, attribute: str) -> Iterator[Kind]:
                     bound = remembered(facts, "bound", method, bindings_of)
                     if method is cls.constructor:
                         bound = {**bound, **_passed_by_children(facts, cls)}
-                        given = {name: outside.passed(cls, name) for name in cls.constructor_parameters}
-                        bound |= {name: [*bound.get(name, ()), *values] for name, values in given.items() if values}
+                        bound = with_passed(facts, cls, bound)
                     made = Making(facts, cls.module, bound, kinds_of)
                     for value in values:
                         yield from made.of(value)

@@ -203,9 +203,7 @@ class Making:
         """Where an expression stands that an attribute is bound to."""
         home = self.facts.home(value)
         bound = {} if home.constructor is None else remembered(self.facts, "bound", home.constructor, bindings_of)
-        passed = {name: Outside.of(self.facts.index).passed(home, name) for name in home.constructor_parameters}
-        given = {name: [*bound.get(name, ()), *values] for name, values in passed.items() if values}
-        return Making(self.facts, home.module, {**bound, **given}, self.kinds_of, self.depth + 1)
+        return Making(self.facts, home.module, with_passed(self.facts, home, bound), self.kinds_of, self.depth + 1)
 
     def _as_read(self, cls: Class) -> Kind:
         """A class, unless a decorator may make it another one than it reads."""
@@ -531,6 +529,12 @@ class Making:
         for node in walk(function):
             if isinstance(node, ast.Return) and node.value is not None:
                 yield from inner.of(node.value)
+
+
+def with_passed(facts: Facts, home: Class, bound: Mapping[str, list[ast.expr]]) -> dict[str, list[ast.expr]]:
+    """What the variables of a constructor may be, with what the user's code passes to it elsewhere."""
+    passed = {name: Outside.of(facts.index).passed(home, name) for name in home.constructor_parameters}
+    return {**bound, **{name: [*bound.get(name, ()), *values] for name, values in passed.items() if values}}
 
 
 def _kind_of_torch(name: str) -> Kind:

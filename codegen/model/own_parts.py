@@ -13,7 +13,8 @@ from codegen.model.bound import bindings_of, remembered, stored_by
 from codegen.model.facts import Facts
 from codegen.model.kinds import kinds_of
 from codegen.model.making import Making
-from codegen.model.module_kind import STATISTICS, Kind
+from codegen.model.module_kind import Kind
+from codegen.model.sharing import may_be_norm
 from codegen.source.index import Class
 from codegen.source.stores import PUTS
 from codegen.syntax.dataflow import dotted
@@ -80,7 +81,7 @@ def _holds_another(facts: Facts, value: ast.expr) -> bool:
     """Whether a value holds a norm of another attribute that is used for something else: ``Sequential(self.bn)``."""
     names = {dotted(node) for node in walk(value) if isinstance(node, ast.Attribute)}
     own = [name.removeprefix("self.") for name in names if name.startswith("self.")]
-    norms = [name for name in own if any(map(_may_be_norm, kinds_of(facts, name)))]
+    norms = [name for name in own if any(map(_is_known_norm, kinds_of(facts, name)))]
     return any(_is_handed_on(facts, name) for name in norms)
 
 
@@ -117,11 +118,12 @@ class _Uses:
     def _may_hold_norm(self, name: str) -> bool:
         if name not in self.bound:
             return False
-        return any(map(_may_be_norm, self.making.of(ast.Name(name, ast.Load()))))
+        return any(map(_is_known_norm, self.making.of(ast.Name(name, ast.Load()))))
 
 
-def _may_be_norm(kind: Kind) -> bool:
-    return isinstance(kind, Class) or kind in (STATISTICS, "foreign")
+def _is_known_norm(kind: Kind) -> bool:
+    """Whether a module may keep statistics, of those of which something is known."""
+    return kind != "?" and may_be_norm(kind)
 
 
 def _looked_at(node: ast.AST) -> Sequence[ast.expr]:

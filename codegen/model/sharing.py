@@ -49,12 +49,12 @@ def shares_norm(facts: Facts, one: str, other: str) -> bool:
             bound = remembered_of(facts, "bound", cls.constructor, bindings_of)
             making = Making(facts, cls.module, bound, kinds_of)
             for values in _assigned(facts, cls.constructor).values():
-                if any(made_at(value) in common and any(map(_may_be_norm, making.of(value))) for value in values):
+                if any(made_at(value) in common and any(map(may_be_norm, making.of(value))) for value in values):
                     return True
     return False
 
 
-def _may_be_norm(kind: Kind) -> bool:
+def may_be_norm(kind: Kind) -> bool:
     """Whether a module of a kind may keep statistics, or hold one that does: those of torch are told apart."""
     return isinstance(kind, Class) or kind in (STATISTICS, "?", "foreign")
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Sequence
 
-from codegen.model.counting import CONSTANT, GIVEN, Counting, counts, is_row
+from codegen.model.counting import CONSTANT, GIVEN, Counting, counts, has_rows, is_row
 from codegen.model.dimensions import MOVED_ROWS, Dim, Items, Tensor, Value, is_batch, number_of
 from codegen.model.effects import Effects
 from codegen.model.facts import Facts
@@ -55,7 +55,7 @@ def check_rows(facts: Facts, crossing: Crossing, before: Effects, declared: Sequ
         raise Unsound(trees[-1], f"{objection}: the rows of `{tokens}` are no images, and could not be selected")
     if not timms and (moving := movers(facts.index, facts.cls.module)):
         doubting = Counting(counting.written, names_given(facts.index, moving))
-        if not _has_rows(interpret(doubting, facts, trees, given).get(tokens)):
+        if not has_rows(interpret(doubting, facts, trees, given).get(tokens)):
             name, path, line, _ = moving[0]
             raise Unsound(
                 trees[-1],
@@ -75,11 +75,6 @@ def check_rows(facts: Facts, crossing: Crossing, before: Effects, declared: Sequ
             raise Unsound(
                 node, f"`{name}` crosses and may depend on the number of images, but {_REASON.format(tokens)}"
             )
-
-
-def _has_rows(tokens: Value) -> bool:
-    """Whether it is known that a tensor has a row for each image."""
-    return isinstance(tokens, Tensor) and bool(tokens.dims) and is_row(tokens.dims[0])
 
 
 def _not_rows(tokens: Value) -> str:
